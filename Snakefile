@@ -1,0 +1,54 @@
+"""BrainG3N, from raw scans to the paper's tables: one rule file a word, in the order of the data."""
+
+import os
+import sys
+from pathlib import Path
+
+from braing3n.inventory.build import start_run
+from braing3n.stages import read_versions
+
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+# Jobs run this interpreter and this checkout, also where nobody activated the environment.
+ROOT = Path(workflow.basedir)
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
+
+# The inventories are the DAG's leaves: the main process writes them before there is a DAG.
+CONFIG = start_run(config, workflow.is_main_process)
+STAGE = read_versions()
+RESULTS = f"results/{CONFIG.run}"  # every output of a stage lies in RESULTS/<word>/
+LOGS = f"logs/{CONFIG.run}"
+BENCHMARKS = f"benchmarks/{CONFIG.run}"
+SHARDS = [(key, f"{n:03d}") for key, item in CONFIG.cohorts.items() for n in range(item.n_shards)]
+
+wildcard_constraints:
+    cohort="[a-z][a-z0-9_]*",
+    shard="[0-9]{3}",
+
+
+localrules:
+    all,
+
+
+rule all:
+    """Everything: the tables, figures and index page of the run."""
+    default_target: True
+    input:
+        f"{RESULTS}/paper/index.html",
+
+
+include: "workflow/rules/inventory.smk"
+include: "workflow/rules/ingest.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/manifest.smk"
+include: "workflow/rules/volumes.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/tokenizer.smk"
+include: "workflow/rules/latents.smk"
+include: "workflow/rules/diffusion.smk"
+include: "workflow/rules/probe.smk"
+include: "workflow/rules/fidelity.smk"
+include: "workflow/rules/memorization.smk"
+include: "workflow/rules/paper.smk"

@@ -1,0 +1,21 @@
+"""BrainG3N: raw brain MRI to the paper's tables, one folder a stage."""
+
+__version__ = "0.1.0"
+
+# The stages in the order in which data flows; each word names a rule file, a package folder,
+# a test folder and a configuration section.
+WORDS = (
+    "inventory",
+    "ingest",
+    "preprocess",
+    "manifest",
+    "volumes",
+    "pretrain",
+    "tokenizer",
+    "latents",
+    "diffusion",
+    "probe",
+    "fidelity",
+    "memorization",
+    "paper",
+)

@@ -1,0 +1,68 @@
+"""The command line: `braing3n <word> <command>`, the same words by hand, in a test and in the DAG."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from braing3n import WORDS, __version__
+from braing3n.errors import BrainG3nError
+
+# Words with a command line that are no stage.
+TOOLS = ("phantoms", "resources", "stages", "config")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; a fault the user can mend is one sentence on the error stream and status 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_describe())
+        return 0
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    try:
+        return _dispatch(arguments[0], arguments[1:])
+    except BrainG3nError as error:
+        if os.environ.get("BRAING3N_DEBUG") == "1":
+            raise
+        print(f"braing3n: {error}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(word: str, arguments: list[str]) -> int:
+    import difflib
+
+    known = [*WORDS, *TOOLS]
+    if word not in known:
+        close = difflib.get_close_matches(word, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"words: {', '.join(known)}."
+        raise BrainG3nError(f"unknown word '{word}'; {hint}")
+    if word in (*WORDS, "phantoms"):
+        app = importlib.import_module(f"braing3n.{word}.command").app
+    else:
+        app = getattr(importlib.import_module("braing3n.tools"), f"{word}_app")
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except BrainG3nError:
+        raise
+    except Exception as error:
+        if type(error).__module__.startswith("cyclopts"):
+            raise BrainG3nError(f"{word}: {_first_line(error)} (see `braing3n {word} --help`).") from None
+        raise
+    return 0
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0].rstrip(".")
+
+
+def _describe() -> str:
+    lines = ["braing3n <word> <command> [options]: one word a stage, in the order of the data."]
+    for word in (*WORDS, *TOOLS):
+        doc = importlib.import_module(f"braing3n.{word}").__doc__ or ""
+        lines.append(f"  {word:<13} {doc.strip().splitlines()[0]}")
+    lines.append("Ask one word for its commands: braing3n <word> --help")
+    return "\n".join(lines)

@@ -1,0 +1,305 @@
+"""The typed configuration: every setting with its default, unit, meaning and provenance."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from braing3n.errors import ConfigurationError
+
+Modality = Literal["T1", "T1c", "T2", "FLAIR"]
+
+
+def setting(default: Any, description: str, provenance: str = "chosen", unit: str = "", **bounds):
+    """A field whose provenance (`given`, `derived`, `chosen`) says whether the number is the paper's."""
+    extra = {"provenance": provenance, "unit": unit}
+    kind = "default_factory" if callable(default) else "default"
+    return Field(**{kind: default}, description=description, json_schema_extra=extra, **bounds)
+
+
+class Settings(BaseModel):
+    """One section of the configuration; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    def as_json(self) -> str:
+        """The section as text with sorted keys, so that Snakemake compares it by content."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+class CohortSettings(Settings):
+    """Where one cohort's download lies, and how it is cut into shards."""
+
+    kind: str = setting("", "file in cohorts/ that reads it; empty: the file named as the cohort")
+    raw_dir: str = setting("", "folder of the download, relative to the working directory")
+    n_shards: int = setting(1, "shards of subjects; about 50 subjects each", ge=1)
+    miniature: dict[str, int | float | str] = setting(
+        dict, "options of the cohort's miniature; where given, it is written and read instead of raw_dir"
+    )
+
+    @model_validator(mode="after")
+    def _has_one_source(self):
+        if bool(self.raw_dir) == bool(self.miniature):
+            raise ValueError("give either raw_dir (a download) or miniature (options of phantoms)")
+        return self
+
+
+class ResourceSettings(Settings):
+    """Local files that win over fetched ones."""
+
+    paths: dict[str, str] = setting(dict, "resource name -> local path; wins over fetching")
+
+
+class PreprocessSettings(Settings):
+    """From a raw head to a brain in SRI24."""
+
+    spacing_mm: float = setting(1.0, "voxel size of the SRI24 grid", "given", "mm", gt=0)
+    brain_extraction: Literal["hd-bet-v1", "deepbet", "none"] = setting(
+        "hd-bet-v1", "how brains are found; input that is stripped already keeps its own", "given"
+    )
+    n_hd_bet_folds: int = setting(1, "HD-BET v1 networks averaged", ge=1, le=5)
+    use_hd_bet_mirroring: bool = setting(False, "HD-BET v1 test-time mirroring over eight flips")
+    n4_shrink_factor: int = setting(4, "N4 fits the field on an image shrunk so often", ge=1)
+    n4_iterations: tuple[int, ...] = setting((50, 50, 50, 50), "N4 iterations a level")
+    affine: Literal["AffineFast", "Affine"] = setting("AffineFast", "ANTs' 12-parameter stage")
+    interpolation: Literal["bSpline", "linear"] = setting("bSpline", "resampling; negatives are clipped")
+    brain_ml: tuple[float, float] = setting((400.0, 2500.0), "a brain outside is an exclusion", unit="ml")
+    min_atlas_dice: float = setting(0.70, "a centre that overlaps SRI24 less is an exclusion", ge=0, le=1)
+    min_coverage: float = setting(0.80, "a scan that shows less of the brain is an exclusion", ge=0, le=1)
+    max_failure_rate: float = setting(0.5, "a shard stops above this share of failed visits", ge=0, le=1)
+    seed: int = setting(2025, "ANTs' random seed, the same for every subject")
+
+
+class ManifestSettings(Settings):
+    """Splits by group_id."""
+
+    train: float = setting(0.90, "share of groups that models train on", gt=0, lt=1)
+    validation: float = setting(0.05, "share of groups for early stopping", gt=0, lt=1)
+    seed: int = setting(2025, "salt of the split's hash", "given")
+
+
+class VolumesSettings(Settings):
+    """What a model sees."""
+
+    spacing_mm: float = setting(1.0, "a whole multiple of preprocess.spacing_mm", "given", "mm", gt=0)
+    shape: tuple[int, int, int] = setting((160, 192, 160), "centre crop or pad, L-P-S", "derived", "voxel")
+
+
+class OptimiserSettings(Settings):
+    """AdamW with a warm-up and a cosine."""
+
+    lr: float = setting(1e-4, "peak learning rate", gt=0)
+    weight_decay: float = setting(0.05, "decoupled decay", ge=0)
+    betas: tuple[float, float] = setting((0.9, 0.95), "AdamW's two")
+    batch_size: int = setting(256, "volumes a step, over all devices", ge=1)
+    n_epochs: int = setting(100, "passes over the training split", "given", ge=1)
+    n_warmup_epochs: int = setting(10, "linear warm-up", ge=0)
+    gradient_clip: float = setting(0.0, "largest gradient norm; 0: no clipping", ge=0)
+    precision: Literal["float32", "bfloat16"] = setting("bfloat16", "autocast type", "given")
+    checkpoint_every_steps: int = setting(200, "steps between checkpoints", ge=1)
+    validate_every_epochs: int = setting(5, "epochs between validation losses", ge=1)
+
+
+class PretrainSettings(Settings):
+    """The masked autoencoder (phase 1)."""
+
+    patch_size: int = setting(16, "edge of a patch", "given", "voxel", ge=1)
+    depth: int = setting(12, "encoder layers", "given", ge=1)
+    width: int = setting(1152, "encoder width", "given", ge=6)
+    n_heads: int = setting(16, "encoder heads", "given", ge=1)
+    mlp_ratio: float = setting(4.0, "MLP width over encoder width", gt=0)
+    decoder_depth: int = setting(8, "decoder layers", "given", ge=1)
+    decoder_width: int = setting(1152, "decoder width, divisible by 6", ge=6)
+    decoder_n_heads: int = setting(16, "decoder heads", "given", ge=1)
+    mask_ratio: float = setting(0.70, "share of patches hidden", "given", gt=0, lt=1)
+    normalise_target: bool = setting(False, "per-patch normalised target")
+    optimiser: OptimiserSettings = setting(OptimiserSettings, "phase 1 training")
+    seed: int = setting(2025, "weights, masks and data order")
+
+
+class TokenizerSettings(Settings):
+    """Projection and CNN decoder (phase 2)."""
+
+    d: int = setting(32, "channels a token", "given", ge=1)
+    widths: tuple[int, ...] = setting(
+        (512, 288, 160, 64), "decoder channels, one a doubling, from the token grid up: 43.6 M parameters", min_length=1
+    )
+    n_blocks: int = setting(2, "residual blocks a level", ge=1)
+    has_attention: bool = setting(True, "attention at the token grid", "given")
+    patience: int = setting(40, "epochs without a better validation loss before stopping", "given", ge=1)
+    optimiser: OptimiserSettings = setting(
+        lambda: OptimiserSettings(
+            batch_size=64, n_epochs=80, weight_decay=0.0, n_warmup_epochs=1, validate_every_epochs=1
+        ),
+        "phase 2 training",
+    )
+    seed: int = setting(2025, "weights and data order")
+
+
+class LatentsSettings(Settings):
+    """Caching tokens and pooled features."""
+
+    batch_size: int = setting(16, "volumes encoded at once", ge=1)
+    encoders: tuple[Literal["mae", "untrained", "voxels", "histogram"], ...] = setting(
+        ("mae", "untrained", "voxels", "histogram"), "whose features are probed; mae is ours"
+    )
+
+
+class DiffusionSettings(Settings):
+    """The conditional flow-matching DiT and its samples."""
+
+    depth: int = setting(12, "blocks", "given", ge=1)
+    width: int = setting(1024, "hidden width", ge=6)
+    n_heads: int = setting(16, "heads", ge=1)
+    mlp_ratio: float = setting(4.0, "MLP width over hidden width", gt=0)
+    diseases: tuple[str, ...] = setting(
+        ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "GBM", "Glioma"), "classes of the disease condition", "derived"
+    )
+    n_sites: int = setting(19, "most frequent sites of the training split", "given", ge=1)
+    condition_dropout: float = setting(0.1, "each droppable condition on its own", ge=0, lt=1)
+    joint_dropout: float = setting(0.1, "all droppable conditions at once", ge=0, lt=1)
+    guidance: float = setting(2.0, "classifier-free guidance scale", "given", ge=0)
+    n_sampling_steps: int = setting(50, "Euler steps", "given", ge=1)
+    n_samples: int = setting(64, "samples an arm", "given", ge=1)
+    ema_decay: float = setting(0.9999, "ceiling of min(decay, (1 + n) / (10 + n))", gt=0, lt=1)
+    optimiser: OptimiserSettings = setting(
+        lambda: OptimiserSettings(n_epochs=400, weight_decay=0.01, gradient_clip=1.0, betas=(0.9, 0.999)),
+        "DiT training",
+    )
+    seed: int = setting(2025, "weights, data order and sampling noise")
+
+
+class ProbeSettings(Settings):
+    """Linear probes on frozen features."""
+
+    n_folds: int = setting(5, "person-level folds", "given", ge=2)
+    seed: int = setting(2025, "folds, bootstrap and permutations", "given")
+    max_iter: int = setting(1000, "logistic regression", "given", ge=1)
+    ridge_alpha: float = setting(1.0, "ridge penalty", gt=0)
+    n_pca_components: int = setting(64, "components of the voxel PCA, fitted in the fold", ge=1)
+    n_bootstraps: int = setting(1000, "resamplings of people for an interval", ge=100)
+    n_random_labels: int = setting(0, "random labels probed as a control; 0: none", ge=0)
+    n_permutations: int = setting(200, "permutations behind a random label's interval", ge=20)
+    n_matched_repeats: int = setting(20, "deals of folds behind a site-matched AUC", ge=1)
+    min_class_people: int = setting(5, "classes with fewer people are dropped and named", ge=2)
+
+
+class FidelitySettings(Settings):
+    """Distances between generated and real sets."""
+
+    min_people: int = setting(4, "an arm with fewer real people is n/a", ge=2)
+    age_window_years: float = setting(5.0, "real people this near an arm's age stand for it", unit="year", gt=0)
+    n_floor_splits: int = setting(20, "random halves of the real people behind a floor", ge=1)
+    batch_size: int = setting(8, "samples decoded and encoded at once", ge=1)
+    seed: int = setting(2025, "floor splits")
+
+
+class MemorizationSettings(Settings):
+    """The nearest-neighbour audit."""
+
+    percentile: float = setting(1.0, "percentile of real-real distances that flags a copy", gt=0, lt=100)
+
+
+class Config(Settings):
+    """One run: what goes in, how each stage is set."""
+
+    run: str = setting("full", "name of the results folder", pattern=r"^[a-z][a-z0-9_]*$")
+    cohorts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], CohortSettings] = setting(
+        dict, "cohort key -> where it lies"
+    )
+    resources: ResourceSettings = setting(ResourceSettings, "atlas, templates and weights")
+    preprocess: PreprocessSettings = setting(PreprocessSettings, "raw scans to SRI24")
+    manifest: ManifestSettings = setting(ManifestSettings, "splits")
+    volumes: VolumesSettings = setting(VolumesSettings, "model-ready arrays")
+    pretrain: PretrainSettings = setting(PretrainSettings, "MAE encoder")
+    tokenizer: TokenizerSettings = setting(TokenizerSettings, "projection and CNN decoder")
+    latents: LatentsSettings = setting(LatentsSettings, "cached tokens and features")
+    diffusion: DiffusionSettings = setting(DiffusionSettings, "conditional DiT")
+    probe: ProbeSettings = setting(ProbeSettings, "linear probes")
+    fidelity: FidelitySettings = setting(FidelitySettings, "Fréchet distances")
+    memorization: MemorizationSettings = setting(MemorizationSettings, "nearest-neighbour audit")
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        ratio = self.volumes.spacing_mm / self.preprocess.spacing_mm
+        if abs(ratio - round(ratio)) > 1e-6 or ratio < 1:
+            raise ValueError("volumes.spacing_mm must be a whole multiple of preprocess.spacing_mm")
+        if any(n % self.pretrain.patch_size for n in self.volumes.shape):
+            raise ValueError("volumes.shape must be divisible by pretrain.patch_size")
+        if 2 ** len(self.tokenizer.widths) != self.pretrain.patch_size:
+            raise ValueError("tokenizer.widths must have one width a doubling up to pretrain.patch_size")
+        return self
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a YAML file of what differs from the paper; a fault is one sentence."""
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]}).") from None
+    return parse_config(data, str(path))
+
+
+def parse_config(data: Any, where: str = "configuration") -> Config:
+    """Check a mapping against the models.
+
+    Raises:
+        ConfigurationError: one sentence that names the key, and the key that was probably meant.
+    """
+    return _validate(Config, data, where)
+
+
+def parse_section(model: type[Settings], text: str) -> Any:
+    """A section from JSON text (as rules pass it), or from a YAML configuration's path.
+
+    From a path, the section is the field of `Config` that has this type.
+    """
+    if text.lstrip().startswith("{"):
+        try:
+            return _validate(model, json.loads(text), "--settings")
+        except json.JSONDecodeError as error:
+            raise ConfigurationError(f"--settings: not valid JSON ({error}).") from None
+    config = load_config(text)
+    for name, field in Config.model_fields.items():
+        if field.annotation is model:
+            return getattr(config, name)
+    raise ConfigurationError(f"{text}: has no section for {model.__name__}.")
+
+
+def _validate(model: type[Settings], data: Any, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{where}: must be a mapping of settings, not {type(data).__name__}.")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(f"{where}: {_explain(model, error.errors()[0])}") from None
+
+
+def _explain(model: type[Settings], error: dict) -> str:
+    """One sentence for pydantic's first complaint."""
+    location = [str(part) for part in error["loc"]]
+    key = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}."
+        return f"unknown key '{key}'; {hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"'{key}': {message}." if key else f"{message}."
+
+
+def _known_keys(model: type[Settings], location: list[str]) -> list[str]:
+    """The keys allowed at a location inside a model."""
+    for part in location:
+        field = model.model_fields.get(part)
+        if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            model = field.annotation
+        elif part == "cohorts":
+            model = CohortSettings
+    return sorted(model.model_fields)

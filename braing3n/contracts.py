@@ -1,0 +1,252 @@
+"""The contracts of every table that crosses a stage: columns, types, units and ranges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from braing3n.errors import ContractError
+from braing3n.runtime import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODALITIES = ("T1", "T1c", "T2", "FLAIR")
+SPACES = ("native", "coregistered", "acpc", "talairach", "mni", "sri24")
+SPLITS = ("train", "validation", "test")
+
+# A column is (type, check): type is str, int, float or bool; check is a tuple of allowed values,
+# a (low, high) range, "unique", or None. A float may be missing; nothing else may.
+_SCAN = {
+    "volume_id": (str, "unique"),
+    "cohort": (str, None),
+    "subject_id": (str, None),
+    "session_id": (str, None),
+    "run": (str, None),
+    "modality": (str, MODALITIES),
+}
+# The labels that the paper's tasks need beyond the record's own columns; a cohort may lack any.
+TASK_COLUMNS: dict[str, type] = {
+    **dict.fromkeys(("idh1", "mgmt", "grade", "apoe", "handedness", "ethnicity", "race"), str),
+    **dict.fromkeys(("cdr", "mmse", "moca", "education_years", "gds", "updrs3", "scopa"), float),
+}
+_PERSON = {"person_id": (str, None), "group_id": (str, None)}
+_COUNTS = {"n_people": (int, (0, 10**7)), "n_volumes": (int, (0, 10**7))}
+
+CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
+    "inventory": {
+        **{name: rule for name, rule in _SCAN.items() if name != "volume_id"},
+        "path": (str, "unique"),
+        "stamp": (str, None),
+        "is_bias_corrected": (int, (0, 1)),
+        "is_defaced": (int, (0, 1)),
+        "is_stripped": (int, (0, 1)),
+        "raw_space": (str, SPACES),
+        **_PERSON,
+    },
+    "preprocess": {
+        **_SCAN,
+        "status": (str, ("kept", "excluded")),
+        "reason": (str, None),
+        "path": (str, None),
+        "mask_path": (str, None),
+        "raw_sha256": (str, None),
+        "volume_sha256": (str, None),
+        "native_brain_ml": (float, (0, 20000)),
+        "affine_determinant": (float, None),
+        "atlas_dice": (float, (0, 1)),
+        "steps": (str, None),
+    },
+    "volumes": {
+        "volume_id": (str, "unique"),
+        "row": (int, (0, 10**6)),
+        "offset": (float, None),
+        "scale": (float, None),
+        "mean": (float, None),
+        "deviation": (float, None),
+        "n_brain_voxels": (int, (0, 10**9)),
+        "cropped_brain_share": (float, (0, 1)),
+    },
+    "volume_list": {
+        **_SCAN,
+        "shard": (int, (0, 10**5)),
+        **_PERSON,
+        "split": (str, SPLITS),
+        "path": (str, None),
+        "mask_path": (str, None),
+        "native_brain_ml": (float, (0, 20000)),
+    },
+    "records": {
+        **_SCAN,
+        "path": (str, None),
+        "source_format": (str, None),
+        "scan_date": (str, None),
+        "age_years": (float, (0, 130)),
+        "sex": (str, ("F", "M", "")),
+        "dx": (str, None),
+        "dx_detail": (str, None),
+        "site": (str, None),
+        "vendor": (str, None),
+        "field_strength_t": (float, (0.01, 20)),
+        "clinical_lag_days": (float, None),
+        "qc_flag": (str, None),
+    },
+    "labels": {
+        **_SCAN,
+        **_PERSON,
+        "split": (str, SPLITS),
+        "age_years": (float, (0, 130)),
+        "sex": (str, ("F", "M", "")),
+        "dx": (str, None),
+        "site": (str, None),
+        "vendor": (str, None),
+        "field_strength_t": (float, (0.01, 20)),
+        **{name: (kind, None) for name, kind in TASK_COLUMNS.items()},
+    },
+    "exclusions": {"volume_id": (str, "unique"), "cohort": (str, None), "reason": (str, None)},
+    "flow": {
+        "cohort": (str, None),
+        "stage": (str, None),
+        "received": (int, (0, 10**7)),
+        "kept": (int, (0, 10**7)),
+        "excluded": (int, (0, 10**7)),
+        "reason": (str, None),
+    },
+    "predictions": {
+        "encoder": (str, None),
+        "task": (str, None),
+        "slice": (str, None),
+        "unit_id": (str, None),
+        "fold": (int, (-1, 10**3)),
+        "class_name": (str, None),
+        "prediction": (float, None),
+        "is_converged": (bool, None),
+    },
+    "scores": {
+        "encoder": (str, None),
+        "task": (str, None),
+        "title": (str, None),
+        "source": (str, ("paper", "pair", "control")),
+        "slice": (str, None),
+        "metric": (str, ("auc", "r2", "mae", "r")),
+        "fold_mean": (float, None),
+        "fold_sd": (float, None),
+        "value": (float, None),
+        "low": (float, None),
+        "high": (float, None),
+        **_COUNTS,
+        "classes": (str, None),
+        "dropped": (str, None),
+        "reason": (str, None),
+        "note": (str, None),
+    },
+    "differences": {
+        "encoder": (str, None),
+        "other": (str, None),
+        "task": (str, None),
+        "slice": (str, None),
+        "metric": (str, ("auc", "r2", "mae", "r")),
+        "difference": (float, None),
+        "low": (float, None),
+        "high": (float, None),
+        **_COUNTS,
+    },
+    "controls": {
+        "control": (str, None),
+        "measure": (str, None),
+        "value": (float, None),
+        "low": (float, None),
+        "high": (float, None),
+        **_COUNTS,
+        "n_cases": (int, (0, 10**7)),
+        "n_controls": (int, (0, 10**7)),
+        "expected": (str, None),
+        "verdict": (str, ("met", "not met", "n/a")),
+        "note": (str, None),
+    },
+    "distances": {
+        "arm": (str, None),
+        "comparison": (str, ("gen-vs-real", "gen-vs-recons", "recons-vs-real")),
+        "quantity": (str, None),
+        "value": (float, (0, float("inf"))),
+        "floor": (float, (0, float("inf"))),
+        "n_samples": (int, (0, 10**7)),
+        **_COUNTS,
+        "n_floor_people": (int, (0, 10**7)),
+        "n_floor_volumes": (int, (0, 10**7)),
+        "n_features": (int, (0, 10**6)),
+        "rank": (int, (0, 10**6)),
+        "reason": (str, None),
+    },
+    "memorization": {
+        "comparison": (str, ("real-real", "held-out-real", "synthetic-real")),
+        "pool": (str, None),
+        "item_id": (str, None),
+        "modality": (str, MODALITIES),
+        "nearest_id": (str, None),
+        "distance": (float, (0, float("inf"))),
+        "threshold": (float, (0, float("inf"))),
+        "is_below_threshold": (bool, None),
+    },
+}
+
+
+def check_table(frame: pd.DataFrame, contract: str, where: str) -> pd.DataFrame:
+    """Check a table against its contract and return it with the contract's types.
+
+    Columns beyond the contract are allowed: task columns, `*_source`, planted controls.
+
+    Raises:
+        ContractError: one sentence that names the column and the first value that breaks it.
+    """
+    import pandera.pandas as pa
+
+    schema = pa.DataFrameSchema(
+        {name: _column(pa, kind, rule) for name, (kind, rule) in CONTRACTS[contract].items()},
+        strict=False,
+        coerce=True,
+    )
+    try:
+        return schema.validate(frame, lazy=False)
+    except (pa.errors.SchemaError, pa.errors.SchemaErrors) as error:
+        cases = getattr(error, "failure_cases", None)
+        first = f", first fault: {cases!r}" if isinstance(cases, str) else ""
+        if hasattr(cases, "iloc") and len(cases):
+            first = f", first fault: {cases.iloc[0].get('failure_case')!r}"
+        column = getattr(getattr(error, "schema", None), "name", None) or "columns"
+        reason = getattr(error, "reason_code", None)
+        raise ContractError(
+            f"{where}: breaks the contract '{contract}' at {column} ({getattr(reason, 'name', error)}{first})."
+        ) from None
+
+
+def _column(pa: Any, kind: type, rule: Any) -> Any:
+    checks = []
+    if isinstance(rule, tuple) and rule and isinstance(rule[0], str):
+        checks = [pa.Check.isin(rule)]
+    elif isinstance(rule, tuple):
+        checks = [pa.Check.in_range(*rule)]
+    names = {str: "str", int: "int64", float: "float64", bool: "bool"}
+    return pa.Column(names[kind], checks, nullable=kind is float, unique=rule == "unique", required=True)
+
+
+def write_table(frame: pd.DataFrame, path: str | Path, contract: str) -> None:
+    """Check a table and write it as Parquet, atomically; equal content gives equal bytes."""
+    frame = check_table(frame.reset_index(drop=True), contract, str(path))
+    with write_atomically(path) as beside:
+        frame.to_parquet(beside, index=False)
+
+
+def read_table(path: str | Path, contract: str) -> pd.DataFrame:
+    """Read a Parquet table and check it.
+
+    Raises:
+        ContractError: the file is not there, is not Parquet, or breaks its contract.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:
+        raise ContractError(f"{path}: cannot be read as a table ({type(error).__name__}); rerun its stage.") from None
+    return check_table(frame, contract, str(path))

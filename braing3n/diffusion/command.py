@@ -1,0 +1,96 @@
+"""The command line of `diffusion`."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+app = App(name="diffusion", help="Train the conditional DiT; sample it.")
+
+
+@app.command
+def train(
+    *,
+    tokens: Path,
+    tokenizer: Path,
+    volume_list: Path,
+    labels: Path,
+    checkpoints: Path,
+    weights: Path,
+    settings: str,
+    threads: int = 1,
+) -> None:
+    """Train the DiT on the training split's tokens; a killed run goes on from its last checkpoint.
+
+    Parameters
+    ----------
+    tokens: every volume's tokens (.npy), rows as in the volume list.
+    tokenizer: the tokenizer's weight file, which knows the grid of the tokens.
+    volume_list: the volume list (.parquet).
+    labels: the label table (.parquet), rows as in the volume list.
+    checkpoints: folder of the runs, one folder for each digest of what was trained from.
+    weights: weight file to make (.safetensors), a hard link to the run's.
+    settings: the section `diffusion` as JSON, or a configuration file.
+    threads: CPU threads; results are the same bits for the same number.
+    """
+    from braing3n.runtime import set_threads
+
+    set_threads(threads)
+    import numpy as np
+
+    from braing3n.config import DiffusionSettings, parse_section
+    from braing3n.contracts import read_table
+    from braing3n.diffusion.train import Latents, train_dit
+    from braing3n.errors import ContractError
+    from braing3n.tokenizer.model import load_tokenizer
+
+    table, volumes = read_table(labels, "labels"), read_table(volume_list, "volume_list")
+    if list(table["volume_id"]) != list(volumes["volume_id"]):
+        raise ContractError(f"{labels}: its rows are not those of {volume_list}; rerun `manifest`.")
+    latents = Latents(np.load(tokens, mmap_mode="r"), load_tokenizer(tokenizer).grid, table)
+    inputs = [tokens, volume_list, labels, tokenizer]
+    train_dit(latents, parse_section(DiffusionSettings, settings), checkpoints, weights, inputs)
+
+
+@app.command
+def sample(
+    *,
+    weights: Path,
+    tokenizer: Path,
+    labels: Path,
+    samples: Path,
+    table: Path,
+    picture: Path,
+    settings: str,
+    threads: int = 1,
+) -> None:
+    """Sample every arm whose classes the training split has; the others and why stand in a JSON beside the table.
+
+    Parameters
+    ----------
+    weights: the DiT's weight file.
+    tokenizer: the tokenizer's weight file.
+    labels: the label table (.parquet), which says what the model has seen.
+    samples: tokens of the samples to write (.npz).
+    table: one row a sample to write (.parquet).
+    picture: two decoded samples an arm (.png).
+    settings: the section `diffusion` as JSON, or a configuration file.
+    threads: CPU threads; results are the same bits for the same number.
+    """
+    from braing3n.runtime import set_threads
+
+    set_threads(threads)
+    from accelerate import Accelerator
+
+    from braing3n.config import DiffusionSettings, parse_section
+    from braing3n.contracts import read_table
+    from braing3n.diffusion.model import load_dit
+    from braing3n.diffusion.sample import choose_arms, draw_samples, list_samples, sample_tokens, write_samples
+    from braing3n.tokenizer.model import load_tokenizer
+
+    options, device = parse_section(DiffusionSettings, settings), Accelerator().device
+    model = load_dit(weights).to(device)
+    arms, absent = choose_arms(model, read_table(labels, "labels"))
+    rows = list_samples(arms, options.n_samples)
+    tokens = sample_tokens(model, rows, options, device)
+    write_samples(tokens, rows, absent, samples, table)
+    draw_samples(load_tokenizer(tokenizer).to(device), tokens, rows, picture, device)

@@ -1,0 +1,151 @@
+"""The diffusion transformer: a velocity for every token, told the time and six conditions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from braing3n.config import DiffusionSettings
+from braing3n.diffusion.conditions import Vocabularies, nullify
+from braing3n.errors import ConfigurationError
+from braing3n.training import load_weights, read_weights
+from braing3n.transformer import Attention, Mlp, encode_positions, encode_scalars, initialise_linear
+
+
+class ScalarEmbedding(nn.Module):
+    """Sines and cosines of a scalar through two layers: (B,) to (B, width)."""
+
+    def __init__(self, width: int, n_channels: int = 256):
+        super().__init__()
+        self.n_channels = n_channels
+        self.layers = nn.Sequential(nn.Linear(n_channels, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.layers(encode_scalars(values, self.n_channels))
+
+
+class ConditionEmbedding(nn.Module):
+    """The sum of six embeddings, each with its own null vector."""
+
+    def __init__(self, n_classes: list[int], width: int):
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(n + 1, width) for n in n_classes)
+        self.age = ScalarEmbedding(width)
+        self.null_age = nn.Parameter(torch.randn(width) * 0.02)
+        for table in self.tables:
+            nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, codes: Tensor, age_years: Tensor) -> Tensor:
+        """Codes (B, 5), a condition's number of classes meaning null, and ages (B,), NaN null: (B, width)."""
+        is_null = age_years.isnan()[:, None]
+        total = torch.where(is_null, self.null_age, self.age(age_years.nan_to_num()))
+        for i, table in enumerate(self.tables):
+            total = total + table(codes[:, i])
+        return total
+
+
+class ModulatedBlock(nn.Module):
+    """A transformer block whose norms and residuals the condition scales; starts as the identity (adaLN-Zero)."""
+
+    def __init__(self, width: int, n_heads: int, mlp_ratio: float):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
+        self.attention = Attention(width, n_heads)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
+        self.mlp = Mlp(width, mlp_ratio)
+        self.modulate = nn.Linear(width, 6 * width)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulate(condition)[:, None].chunk(6, dim=-1)
+        x = x + gate1 * self.attention(self.norm1(x) * (1 + scale1) + shift1)
+        return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
+
+
+class DiT(nn.Module):
+    """Conditional flow-matching transformer (Peebles & Xie 2023; Lipman et al. 2023).
+
+    At time t in [0, 1] the input is (1 - t) noise + t data and the output approaches data - noise.
+
+    Args:
+        settings: sizes; the paper's are the defaults.
+        vocabularies: classes of the coded conditions.
+        d: channels a token.
+        grid: tokens along each axis.
+
+    Attributes:
+        token_mean, token_deviation: (d,) of the training split, by which tokens are standardised.
+        nulls: (5,) the null code of each coded condition.
+    """
+
+    def __init__(self, settings: DiffusionSettings, vocabularies: Vocabularies, d: int, grid: tuple[int, int, int]):
+        super().__init__()
+        width = settings.width
+        if width % settings.n_heads:
+            raise ConfigurationError(f"diffusion.width: {width} is not divisible by {settings.n_heads} heads.")
+        self.settings, self.vocabularies, self.d, self.grid = settings, vocabularies, d, tuple(grid)
+        self.n_tokens = grid[0] * grid[1] * grid[2]
+        n_classes = vocabularies.count_classes()
+        self.embed = nn.Linear(d, width)
+        self.time = ScalarEmbedding(width)
+        self.conditions = ConditionEmbedding(n_classes, width)
+        self.blocks = nn.ModuleList(
+            ModulatedBlock(width, settings.n_heads, settings.mlp_ratio) for _ in range(settings.depth)
+        )
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulate = nn.Linear(width, 2 * width)
+        self.leave = nn.Linear(width, d)
+        self.register_buffer("positions", encode_positions(self.grid, width)[None], persistent=False)
+        self.register_buffer("nulls", torch.tensor(n_classes), persistent=False)
+        self.register_buffer("token_mean", torch.zeros(d))
+        self.register_buffer("token_deviation", torch.ones(d))
+        self._initialise()
+
+    def _initialise(self) -> None:
+        self.apply(initialise_linear)
+        for layer in (*(block.modulate for block in self.blocks), self.modulate, self.leave):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, t: Tensor, codes: Tensor, age_years: Tensor) -> Tensor:
+        """The velocity (B, T, d) of standardised tokens x (B, T, d) at times t (B,)."""
+        # Times are stretched to the sinusoids' range, whose shortest wavelength is 2 pi.
+        condition = F.silu(self.time(1000 * t) + self.conditions(codes, age_years))
+        x = self.embed(x) + self.positions
+        for block in self.blocks:
+            x = block(x, condition)
+        shift, scale = self.modulate(condition)[:, None].chunk(2, dim=-1)
+        return self.leave(self.norm(x) * (1 + scale) + shift)
+
+    def guide(self, x: Tensor, t: Tensor, codes: Tensor, age_years: Tensor, guidance: float) -> Tensor:
+        """v(null) + guidance (v(c) - v(null)), the modality kept in both branches (Ho & Salimans 2022)."""
+        null_codes, null_age = nullify(codes, age_years, self.nulls)
+        both = self(x.repeat(2, 1, 1), t.repeat(2), torch.cat([codes, null_codes]), torch.cat([age_years, null_age]))
+        conditional, unconditional = both.chunk(2)
+        return unconditional + guidance * (conditional - unconditional)
+
+    def describe(self) -> dict:
+        """The record that a weight file needs to build this model again."""
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "vocabularies": asdict(self.vocabularies),
+            "d": self.d,
+            "grid": list(self.grid),
+        }
+
+
+def load_dit(path: Path) -> DiT:
+    """The trained DiT (averaged weights) of a weight file, frozen and in evaluation mode.
+
+    Raises:
+        CheckpointError: the file is no weight file of this model.
+    """
+    tensors, record = read_weights(path, "DiT")
+    vocabularies = Vocabularies(**{name: tuple(classes) for name, classes in record["vocabularies"].items()})
+    settings = DiffusionSettings.model_validate(record["settings"])
+    model = DiT(settings, vocabularies, record["d"], tuple(record["grid"]))
+    load_weights(model, tensors, path)
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,29 @@
+"""The errors a user can meet: each message says what is wrong, where, and what to do."""
+
+
+class BrainG3nError(Exception):
+    """A fault that one sentence explains; the command line prints it and exits 2."""
+
+
+class ConfigurationError(BrainG3nError):
+    """The configuration cannot be used; raised before the DAG is built."""
+
+
+class CohortError(BrainG3nError):
+    """A cohort's folder or tables are not what its file expects."""
+
+
+class ResourceError(BrainG3nError):
+    """An atlas, template or weight file is missing, damaged or cannot be fetched."""
+
+
+class ContractError(BrainG3nError):
+    """A table that crosses a stage breaks its contract."""
+
+
+class CheckpointError(BrainG3nError):
+    """A weight file does not fit the model that should take it."""
+
+
+class ScanError(BrainG3nError):
+    """One scan cannot be used; it becomes a row in the exclusions and the rest goes on."""

@@ -1,0 +1,83 @@
+"""The arms of Table 8: which samples and which real volumes stand against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+DROPPABLE = ("disease", "sex", "site", "age_years", "idh1")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of Table 8.
+
+    Attributes:
+        title: the row's name in the paper.
+        conditions: what its samples were asked for, by column of the sample table; what is not
+            named was null. Empty: a pooled row, over the samples of all arms.
+        modality: the pooled row's modality; empty: every one.
+        dx: diagnosis of its real volumes, where no sample condition says so.
+    """
+
+    title: str
+    conditions: dict[str, str | float] = field(default_factory=dict)
+    modality: str = ""
+    dx: str = ""
+
+
+ARMS = (
+    Arm("Disease HC (T1)", {"disease": "HC", "modality": "T1"}),
+    Arm("Disease AD (T1)", {"disease": "AD", "modality": "T1"}),
+    Arm("Sex F (T1)", {"sex": "F", "modality": "T1"}),
+    Arm("Sex M (T1)", {"sex": "M", "modality": "T1"}),
+    Arm("Modality T1", {"modality": "T1"}),
+    Arm("Modality T2", {"modality": "T2"}),
+    Arm("Modality FLAIR", {"modality": "FLAIR"}),
+    Arm("Modality T1c", {"modality": "T1c"}),
+    Arm("Age 30 (T1)", {"age_years": 30.0, "modality": "T1"}),
+    Arm("Age 50 (T1)", {"age_years": 50.0, "modality": "T1"}),
+    Arm("Age 70 (T1)", {"age_years": 70.0, "modality": "T1"}),
+    Arm("IDH1 wildtype (T1c, GBM)", {"idh1": "wildtype", "modality": "T1c"}, dx="GBM"),
+    Arm("IDH1 mutant (T1c, GBM)", {"idh1": "mutant", "modality": "T1c"}, dx="GBM"),
+    Arm("T1 pooled", modality="T1"),
+    Arm("Pooled across all arms"),
+)
+
+
+def select_samples(arm: Arm, samples: pd.DataFrame) -> np.ndarray:
+    """Mask (M,) of the samples drawn under exactly this arm's conditions, or of those it pools.
+
+    A disease beside an IDH1 condition is allowed, where it is the arm's own diagnosis.
+    """
+    if not arm.conditions:
+        is_in_an_arm = np.any([select_samples(other, samples) for other in ARMS if other.conditions], axis=0)
+        return is_in_an_arm & (True if not arm.modality else (samples["modality"] == arm.modality).to_numpy())
+    chosen = np.full(len(samples), True)
+    for column in ("modality", *DROPPABLE):
+        is_null = (samples[column].isna() | (samples[column] == "")).to_numpy()
+        if column in arm.conditions:
+            chosen &= ~is_null & (samples[column] == arm.conditions[column]).to_numpy()
+        elif column == "disease" and arm.dx:
+            chosen &= is_null | (samples[column] == arm.dx).to_numpy()
+        else:
+            chosen &= is_null
+    return chosen
+
+
+def select_real(arm: Arm, labels: pd.DataFrame, age_window_years: float) -> np.ndarray:
+    """Mask (N,) of the real volumes that answer to the arm; ages within the window count."""
+    chosen = np.full(len(labels), True)
+    modality = arm.conditions.get("modality", arm.modality)
+    dx = arm.conditions.get("disease", arm.dx)
+    for column, value in (("modality", modality), ("dx", dx)):
+        if value:
+            chosen &= (labels[column] == value).to_numpy()
+    for column in ("sex", "idh1"):
+        if column in arm.conditions:
+            chosen &= (labels[column] == arm.conditions[column]).to_numpy()
+    if "age_years" in arm.conditions:
+        chosen &= ((labels["age_years"] - arm.conditions["age_years"]).abs() <= age_window_years).to_numpy()
+    return chosen

@@ -1,0 +1,32 @@
+"""From tokens to what our encoder sees in the decoded volume: decode, encode again, mean over tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from braing3n.errors import CheckpointError
+from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.runtime import track
+from braing3n.tokenizer.model import Tokenizer
+
+
+@torch.no_grad()
+def encode_decoded(
+    tokens: np.ndarray, encoder: MaskedAutoencoder, tokenizer: Tokenizer, batch_size: int, description: str
+) -> np.ndarray:
+    """Features (M, F) of the volumes that tokens (M, n_tokens, d) decode to.
+
+    Raises:
+        CheckpointError: the tokens are not of this tokenizer's size.
+    """
+    expected = (encoder.n_tokens, tokenizer.settings.d)
+    if tokens.shape[1:] != expected:
+        raise CheckpointError(
+            f"tokens of shape {tokens.shape[1:]} do not fit the tokenizer's {expected}; rerun the diffusion stage."
+        )
+    features = []
+    for start in track(range(0, len(tokens), batch_size), description):
+        batch = torch.from_numpy(np.asarray(tokens[start : start + batch_size], dtype=np.float32))
+        features.append(encoder.encode(tokenizer.decode(batch)).mean(dim=1).numpy())  # (B, N, F) to (B, F)
+    return np.concatenate(features) if features else np.zeros((0, encoder.settings.width), np.float32)

@@ -1,0 +1,144 @@
+"""Find the scans of a BIDS dataset by its file names: one stat a file, nothing opened but a header line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from braing3n.cohort import Scan, Walk
+from braing3n.errors import CohortError
+
+MODALITIES = {"T1w": "T1", "T2w": "T2", "FLAIR": "FLAIR"}
+EXTENSIONS = (".nii.gz", ".nii")
+SKIPPED_DIRS = {"derivatives": "derived data", "sourcedata": "source data", "code": "code"}
+# The files of a dataset that are neither scans nor left over.
+METADATA = {
+    "dataset_description.json",
+    "participants.json",
+    "README",
+    "README.md",
+    "README.txt",
+    "CHANGES",
+    "LICENSE",
+}
+SPACES = {"MNI": "mni", "SRI24": "sri24", "TAL": "talairach", "ACPC": "acpc"}
+OWN_SPACES = ("T1w", "orig", "individual")
+
+
+def find_bids_scans(raw_dir: Path, cohort: str) -> Walk:
+    """The scans of a BIDS dataset, with or without sessions.
+
+    `ce-*` on a T1w is T1c, `desc-brain` is stripped, `space-*` tells the raw space. Of two files that
+    would be the same volume, the rawer is taken and the other reported.
+
+    Raises:
+        CohortError: no folder, or a participants.tsv without its id column.
+    """
+    if not raw_dir.is_dir():
+        raise CohortError(f"{cohort}: the raw folder '{raw_dir}' does not exist; mend cohorts.{cohort}.raw_dir.")
+    _check_participants(raw_dir / "participants.tsv", cohort)
+    walk = Walk()
+    for path, stamp in _list_files(raw_dir, walk):
+        _sort_file(path, stamp, cohort, walk)
+    walk.scans = _choose(walk)
+    return walk
+
+
+def _check_participants(path: Path, cohort: str) -> None:
+    if not path.exists():
+        return
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        columns = file.readline().rstrip("\r\n").split("\t")
+    if "participant_id" not in columns:
+        raise CohortError(
+            f"{cohort}: {path} has no column 'participant_id' (its columns: {', '.join(columns)}); "
+            "rename the column with the subjects' ids, and keep tabs between columns."
+        )
+
+
+def _list_files(folder: Path, walk: Walk):
+    """Files below a folder in a fixed order, each with its size and time."""
+    for entry in sorted(os.scandir(folder), key=lambda item: item.name):
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if entry.name in SKIPPED_DIRS:
+                walk.unused[path.as_posix()] = f"folder of {SKIPPED_DIRS[entry.name]}"
+            else:
+                yield from _list_files(path, walk)
+            continue
+        try:
+            stat = entry.stat()
+        except OSError:
+            walk.unused[path.as_posix()] = "a link to nothing"
+            continue
+        yield path, f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def _sort_file(path: Path, stamp: str, cohort: str, walk: Walk) -> None:
+    """Put one file among the scans, the tables or the unused."""
+    if path.name in METADATA:
+        return
+    if path.name.endswith(".json") or path.name == "participants.tsv" or path.name.endswith("_sessions.tsv"):
+        walk.tables.append(path)
+        return
+    extension = next((end for end in EXTENSIONS if path.name.endswith(end)), None)
+    if extension is None:
+        walk.unused[path.as_posix()] = "not a NIfTI file"
+        return
+    *pairs, suffix = path.name.removesuffix(extension).split("_")
+    entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
+    reason = _refuse(suffix, entities)
+    if reason:
+        walk.unused[path.as_posix()] = reason
+        return
+    person_id = f"{cohort}/{entities['sub']}"
+    walk.scans.append(
+        Scan(
+            subject_id=entities["sub"],
+            session_id=entities.get("ses", ""),
+            run=entities.get("run", ""),
+            modality="T1c" if suffix == "T1w" and "ce" in entities else MODALITIES[suffix],
+            path=path.as_posix(),
+            stamp=stamp,
+            is_stripped=entities.get("desc") == "brain",
+            raw_space=_find_space(entities.get("space", "")) or "native",
+            person_id=person_id,
+            group_id=person_id,
+        )
+    )
+
+
+def _refuse(suffix: str, entities: dict[str, str]) -> str:
+    """Why a NIfTI file is no scan of ours; empty where it is one."""
+    if suffix not in MODALITIES:
+        return f"suffix '{suffix}' is not one of {', '.join(MODALITIES)}"
+    if not entities.get("sub"):
+        return "no sub- entity in the name"
+    if entities.get("desc", "brain") != "brain":
+        return f"desc-{entities['desc']} is not known"
+    if _find_space(entities.get("space", "")) is None:
+        return f"space-{entities['space']} is not known"
+    return ""
+
+
+def _find_space(space: str) -> str | None:
+    """The raw space that a `space-` entity names; None where it is not known."""
+    if not space:
+        return "native"
+    if space in OWN_SPACES:
+        return "coregistered"
+    return next((ours for start, ours in SPACES.items() if space.upper().startswith(start)), None)
+
+
+def _choose(walk: Walk) -> list[Scan]:
+    """One scan a volume: whole heads before stripped ones, native before registered."""
+    chosen: dict[tuple, Scan] = {}
+    for scan in sorted(walk.scans, key=lambda item: (item.is_stripped, item.raw_space != "native", item.path)):
+        key = (scan.subject_id, scan.session_id, scan.run, scan.modality)
+        if key in chosen:
+            walk.unused[scan.path] = f"a second {scan.modality} of the visit; {Path(chosen[key].path).name} is taken"
+        else:
+            chosen[key] = scan
+    return [chosen[key] for key in sorted(chosen)]

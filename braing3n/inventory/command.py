@@ -1,0 +1,21 @@
+"""The command line of `inventory`."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+app = App(name="inventory", help="Walk the raw folders and write the inventories.")
+
+
+@app.command
+def build(*, config: Path) -> None:
+    """Write every cohort's inventory, as the Snakefile does before the DAG.
+
+    Parameters
+    ----------
+    config: a configuration file.
+    """
+    from braing3n.config import load_config
+    from braing3n.inventory.build import build_inventories
+
+    build_inventories(load_config(config))

@@ -1,0 +1,70 @@
+"""Features that no training made: an untrained encoder, coarse voxels, a histogram."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from braing3n import training
+from braing3n.config import LatentsSettings, PretrainSettings
+from braing3n.errors import ConfigurationError
+from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.runtime import track
+
+N_BINS = 20
+Z_LIMIT = 4.0  # the histogram's end bins take what lies beyond
+MOST_VOXELS = 10_000  # numbers a volume; at 35,309 volumes this is 1.4 GB
+
+
+def compute_features(
+    name: str,
+    volumes: training.Volumes,
+    settings: LatentsSettings,
+    pretrain: PretrainSettings,
+    device: torch.device,
+) -> np.ndarray:
+    """The features float32 (N, F) of one baseline: untrained, voxels or histogram.
+
+    Raises:
+        ConfigurationError: no such baseline.
+    """
+    if name == "untrained":
+        return encode_untrained(volumes, settings, pretrain, device)
+    measures = {"voxels": average_voxels, "histogram": count_levels}
+    if name not in measures:
+        raise ConfigurationError(f"latents: no baseline '{name}'; there are untrained, voxels and histogram.")
+    rows = track(range(len(volumes)), f"latents: {name}", len(volumes))
+    return np.stack([measures[name](*volumes.load(i)) for i in rows])
+
+
+@torch.no_grad()
+def encode_untrained(
+    volumes: training.Volumes, settings: LatentsSettings, pretrain: PretrainSettings, device: torch.device
+) -> np.ndarray:
+    """Mean tokens (N, width) of the same encoder as it starts, from the seed after the trained one's."""
+    torch.manual_seed(pretrain.seed + 1)
+    encoder = MaskedAutoencoder(pretrain, volumes.load(0)[0].shape).to(device).eval()
+    batches = training.cut_batches(np.arange(len(volumes)), settings.batch_size)
+    loaded = track(training.load_batches(volumes, batches), "latents: untrained", len(batches))
+    return np.concatenate([encoder.encode(volume.to(device)).mean(dim=1).cpu().numpy() for volume in loaded])
+
+
+def average_voxels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The z-scored crop averaged over the smallest cubes (2, 4, 8 ... voxels) that leave at most 10,000 numbers.
+
+    image is (D, H, W); axes that the cube does not divide are padded with background.
+    """
+    del mask  # the image is 0 outside it
+    edge = 2
+    while np.prod([-(-n // edge) for n in image.shape]) > MOST_VOXELS:
+        edge *= 2
+    padded = np.pad(image, [(0, -n % edge) for n in image.shape])
+    d, h, w = (n // edge for n in padded.shape)
+    return padded.reshape(d, edge, h, edge, w, edge).mean(axis=(1, 3, 5), dtype=np.float32).ravel()
+
+
+def count_levels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The share of brain voxels in each of 20 bins of z from -4 to 4."""
+    levels = np.clip(image[mask], -Z_LIMIT, Z_LIMIT)
+    counts, _ = np.histogram(levels, bins=N_BINS, range=(-Z_LIMIT, Z_LIMIT))
+    return (counts / max(1, counts.sum())).astype(np.float32)

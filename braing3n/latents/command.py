@@ -1,0 +1,97 @@
+"""The command line of `latents`."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+app = App(name="latents", help="Cache tokens and features of every volume.")
+
+
+@app.command
+def cache(
+    *,
+    encoder: Path,
+    tokenizer: Path,
+    volume_list: Path,
+    volumes_dir: Path,
+    tokens: Path,
+    features: Path,
+    settings: str,
+    threads: int = 1,
+) -> None:
+    """Encode every volume once: its tokens and its mean feature; a killed job goes on where it was.
+
+    Parameters
+    ----------
+    encoder: the encoder's weight file.
+    tokenizer: the tokenizer's weight file.
+    volume_list: the volume list (.parquet).
+    volumes_dir: folder of the packed volumes.
+    tokens: tokens to write (.npy), float16 (N, tokens, d), rows as in the volume list.
+    features: mean encoder tokens to write (.npz).
+    settings: the section `latents` as JSON, or a configuration file.
+    threads: CPU threads; results are the same bits for the same number.
+    """
+    from braing3n.runtime import set_threads
+
+    set_threads(threads)
+    from accelerate import Accelerator
+
+    from braing3n.config import LatentsSettings, parse_section
+    from braing3n.latents.cache import cache_latents
+    from braing3n.pretrain.model import load_encoder
+    from braing3n.tokenizer.model import load_tokenizer
+    from braing3n.training import count_workers
+    from braing3n.volumes.dataset import PackedVolumes
+
+    device, volumes = Accelerator().device, PackedVolumes(volume_list, volumes_dir)
+    cache_latents(
+        load_encoder(encoder).to(device),
+        load_tokenizer(tokenizer).to(device),
+        volumes,
+        parse_section(LatentsSettings, settings),
+        tokens,
+        features,
+        [encoder, tokenizer, volume_list, *volumes.index_paths()],
+        device,
+        count_workers(threads),
+    )
+
+
+@app.command
+def features(
+    *,
+    name: str,
+    volume_list: Path,
+    volumes_dir: Path,
+    features: Path,
+    settings: str,
+    pretrain_settings: str,
+    threads: int = 1,
+) -> None:
+    """Compute the features of a baseline that no training made.
+
+    Parameters
+    ----------
+    name: untrained, voxels or histogram.
+    volume_list: the volume list (.parquet).
+    volumes_dir: folder of the packed volumes.
+    features: features to write (.npz).
+    settings: the section `latents` as JSON, or a configuration file.
+    pretrain_settings: the section `pretrain`, which gives the untrained encoder's sizes.
+    threads: CPU threads; results are the same bits for the same number.
+    """
+    from braing3n.runtime import set_threads
+
+    set_threads(threads)
+    from accelerate import Accelerator
+
+    from braing3n.config import LatentsSettings, PretrainSettings, parse_section
+    from braing3n.latents.baselines import compute_features
+    from braing3n.latents.cache import write_features
+    from braing3n.volumes.dataset import PackedVolumes
+
+    volumes = PackedVolumes(volume_list, volumes_dir)
+    options = parse_section(LatentsSettings, settings), parse_section(PretrainSettings, pretrain_settings)
+    values = compute_features(name, volumes, *options, Accelerator().device)
+    write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features)

@@ -1,0 +1,98 @@
+"""Build the volume list (what is trained on) and the label table (what is known about it)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from braing3n.bids import volume_id
+from braing3n.config import ManifestSettings
+from braing3n.contracts import CONTRACTS, TASK_COLUMNS, check_table, read_table, write_table
+from braing3n.errors import ContractError
+from braing3n.ledger import check_books, check_groups
+from braing3n.manifest.people import assign_split, check_splits, join_people
+
+IDENTITY = ["cohort", "subject_id", "session_id", "run", "modality"]
+
+
+def build_volume_list(
+    inventories: list[Path], tables: list[Path], settings: ManifestSettings, out: Path, flow: Path, excluded: Path
+) -> None:
+    """The kept volumes of all shards with people and splits; the books and the exclusions beside.
+
+    Raises:
+        ContractError: the books do not balance, or nothing was kept.
+    """
+    received = _read_inventories(inventories)
+    results = pd.concat([_read_shard(path) for path in tables], ignore_index=True)
+    is_kept = results["status"] == "kept"
+    check_books(
+        received["volume_id"], results.loc[is_kept, "volume_id"], results.loc[~is_kept, "volume_id"], "manifest"
+    )
+    if not is_kept.any():
+        raise ContractError("manifest: no volume was kept; the reasons stand in the preprocess tables.")
+    volumes = results[is_kept].merge(received[["volume_id", "person_id", "group_id"]], on="volume_id")
+    volumes = join_people(volumes)
+    volumes["split"] = [assign_split(group_id, settings) for group_id in volumes["group_id"]]
+    check_groups(volumes["group_id"], volumes["split"], "manifest")
+    check_splits(volumes)
+    volumes = volumes.sort_values("volume_id", ignore_index=True)
+    write_table(volumes[list(CONTRACTS["volume_list"])], out, "volume_list")
+    write_table(_count_flow(received, results), flow, "flow")
+    lost = results.loc[~is_kept, ["volume_id", "cohort", "reason"]].sort_values("volume_id", ignore_index=True)
+    write_table(lost, excluded, "exclusions")
+
+
+def _read_inventories(paths: list[Path]) -> pd.DataFrame:
+    frames = [pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False) for path in paths]
+    frame = check_table(pd.concat(frames, ignore_index=True), "inventory", "inventories")
+    frame.insert(0, "volume_id", [volume_id(*row) for row in frame[IDENTITY].itertuples(index=False)])
+    return frame
+
+
+def _read_shard(path: Path) -> pd.DataFrame:
+    """A preprocess table with its shard's number, which its file name tells."""
+    return read_table(path, "preprocess").assign(shard=int(Path(path).stem.removeprefix("shard-")))
+
+
+def _count_flow(received: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """Received, kept and excluded by cohort; one row more for each reason of exclusion."""
+    rows = []
+    for cohort, part in results.groupby("cohort", sort=True):
+        is_kept = part["status"] == "kept"
+        n_received = int((received["cohort"] == cohort).sum())
+        counts = {"received": n_received, "kept": int(is_kept.sum()), "excluded": int((~is_kept).sum())}
+        rows.append({"cohort": cohort, "stage": "preprocess", **counts, "reason": ""})
+        for reason, n in part.loc[~is_kept, "reason"].value_counts(sort=False).sort_index().items():
+            none = {"received": 0, "kept": 0, "excluded": int(n)}
+            rows.append({"cohort": cohort, "stage": "preprocess", **none, "reason": reason})
+    return pd.DataFrame(rows)
+
+
+def build_label_table(volume_list: Path, records: list[Path], out: Path) -> None:
+    """What is known about each listed volume, in the list's order.
+
+    Raises:
+        ContractError: a listed volume has no record.
+    """
+    volumes = read_table(volume_list, "volume_list")
+    known = pd.concat([read_table(path, "records") for path in records], ignore_index=True)
+    known = known.drop(columns=[*IDENTITY, "path"])
+    labels = volumes.drop(columns=["shard", "path", "mask_path"]).merge(known, on="volume_id", how="left")
+    if labels["qc_flag"].isna().any():
+        lost = labels.loc[labels["qc_flag"].isna(), "volume_id"].iloc[0]
+        raise ContractError(f"manifest: {lost} has no record; rerun its cohort's ingest.")
+    for name in labels.columns:
+        if labels[name].dtype != float and TASK_COLUMNS.get(name) is not float:
+            labels[name] = labels[name].fillna("")
+    write_table(_read_controls(labels), out, "labels")
+
+
+def _read_controls(labels: pd.DataFrame) -> pd.DataFrame:
+    """Planted controls become numbers where all their cells are numbers."""
+    for name in [column for column in labels.columns if column.startswith("control_")]:
+        numbers = pd.to_numeric(labels[name].replace("", None), errors="coerce")
+        if numbers.notna().sum() == (labels[name] != "").sum():
+            labels[name] = numbers.astype(float)
+    return labels

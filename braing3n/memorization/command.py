@@ -1,0 +1,48 @@
+"""The command line of the memorization audit."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+app = App(name="memorization", help="Nearest-neighbour audit of samples against training latents.")
+
+
+@app.command
+def audit(
+    *,
+    tokens: Path,
+    volume_list: Path,
+    samples: Path,
+    table: Path,
+    distances: Path,
+    settings: str = "{}",
+    threads: int = 1,
+):
+    """Find each sample's nearest training latent, and each training latent's nearest other person.
+
+    Parameters
+    ----------
+    tokens: cached latents (npy), rows in the volume list's order.
+    volume_list: the volume list.
+    samples: samples (npz with tokens).
+    table: the samples' conditions.
+    distances: table to write.
+    settings: JSON of the section `memorization`, or a configuration file.
+    threads: CPU threads.
+    """
+    from braing3n.config import MemorizationSettings, parse_section
+    from braing3n.runtime import set_threads
+
+    section = parse_section(MemorizationSettings, settings)
+    set_threads(threads)
+    import numpy as np
+    import pandas as pd
+
+    from braing3n.contracts import read_table, write_table
+    from braing3n.memorization.audit import audit_samples
+
+    with np.load(samples) as file:
+        sampled = file["tokens"]
+    volumes, conditions = read_table(volume_list, "volume_list"), pd.read_parquet(table)
+    latents = np.load(tokens, mmap_mode="r")
+    write_table(audit_samples(latents, volumes, sampled, conditions, section), distances, "memorization")

@@ -1,0 +1,21 @@
+"""The command line of the paper: tables in four formats and one page."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+app = App(name="paper", help="The paper's tables and one page of a run.")
+
+
+@app.command
+def tables(*, results_dir: Path, out_dir: Path):
+    """Write Tables 3, 5, 6 and 8, encoders, controls, memorization and index.html from what a run has.
+
+    Parameters
+    ----------
+    results_dir: a run's results, such as results/demo.
+    out_dir: folder to write.
+    """
+    from braing3n.paper.write import write_paper
+
+    write_paper(results_dir, out_dir)

@@ -1,0 +1,111 @@
+"""The run on one page: what came in, tables, controls and figures, each with the command that made it."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from pathlib import Path
+
+from braing3n.paper.render import render_html
+from braing3n.paper.results import TABLES, Results
+from braing3n.paper.tables import Table
+
+# Caption and path in the run of the figures; a pattern shows the first of each folder.
+FIGURES = (
+    ("Preprocessed volumes with their brain masks", "volumes/*/shard-*.png"),
+    ("Loss of the masked autoencoder", "pretrain/loss.png"),
+    ("Volumes and their reconstructions", "tokenizer/reconstructions.png"),
+    ("Samples of the conditional DiT", "diffusion/samples.png"),
+)
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
+.table { overflow-x: auto; margin: 1rem 0 .3rem; } img { max-width: 100%; background: #000; }
+code { background: #f4f4f4; padding: .1rem .3rem; font-size: .85em; } .made { color: #666; font-size: .85em; }
+.flow { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; margin: 1rem 0; }
+.box { border: 1px solid #bbb; border-radius: 6px; padding: .5rem .9rem; text-align: center; }
+.box b { display: block; font-size: 1.3rem; } .box.lost { border-color: #c66; }
+"""
+
+
+def render_page(results: Results, sections: dict[str, list[Table]]) -> str:
+    """One HTML page that needs nothing beside it: styles and pictures are inside.
+
+    Args:
+        results: the run.
+        sections: heading to tables, in order.
+    """
+    parts = [
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
+        f"<title>BrainG3N: {escape(results.run)}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>BrainG3N: run <code>{escape(results.run)}</code></h1>",
+        f"<p>{_describe_run(results)}</p>",
+        _draw_flow(results),
+    ]
+    for heading, tables in sections.items():
+        parts.append(f"<h2>{escape(heading)}</h2>")
+        for table in tables:
+            parts.append(
+                f"<div class='table'>{render_html(table)}</div>{_show_command(results, table.source)}"
+            )
+            links = " ".join(
+                f"<a href='{table.name}.{kind}'>{kind}</a>" for kind in ("csv", "md", "tex", "html")
+            )
+            parts.append(f"<p class='made'>{links}</p>")
+    parts += ["<h2>Figures</h2>", *_show_figures(results), "</body></html>\n"]
+    return "\n".join(parts)
+
+
+def _show_command(results: Results, path: str) -> str:
+    return f"<p class='made'>from <code>{escape(results.command(path))}</code></p>"
+
+
+def _describe_run(results: Results) -> str:
+    volumes = results.read("volume_list")
+    if volumes is None:
+        return f"This run has no {TABLES['volume_list']} yet."
+    splits = ", ".join(f"{name} {n}" for name, n in volumes["split"].value_counts().items())
+    n_people, n_cohorts = volumes["person_id"].nunique(), volumes["cohort"].nunique()
+    return (
+        f"{len(volumes):,} volumes of {n_people:,} people in {n_cohorts} cohorts (volumes: {escape(splits)}). Numbers of "
+        "this run stand beside those of the paper; <code>n/a</code> has its reason in the notes."
+    )
+
+
+def _draw_flow(results: Results) -> str:
+    """Boxes: received, excluded by reason, kept."""
+    flow = results.read("flow")
+    if flow is None:
+        return f"<p>No flow diagram: this run has no {TABLES['flow']}.</p>"
+    whole, reasons = flow[flow["reason"] == ""], flow[flow["reason"] != ""]
+    lost = reasons.groupby("reason")["excluded"].sum().sort_values(ascending=False, kind="stable")
+    boxes = [f"<div class='box'><b>{whole['received'].sum():,}</b>volumes received</div>&rarr;"]
+    boxes.append(f"<div class='box lost'><b>{whole['excluded'].sum():,}</b>excluded</div>")
+    boxes.append(f"&rarr;<div class='box'><b>{whole['kept'].sum():,}</b>kept</div>")
+    listed = "".join(f"<li>{n:,}: {escape(reason)}</li>" for reason, n in lost.items())
+    return f"<div class='flow'>{''.join(boxes)}</div>" + (f"<ul>{listed}</ul>" if listed else "")
+
+
+def _show_figures(results: Results) -> list[str]:
+    shown = []
+    for caption, pattern in FIGURES:
+        paths = find_figures(results.results_dir, pattern)
+        if not paths:
+            shown.append(f"<p>{escape(caption)}: n/a, this run has no {escape(pattern)}.</p>")
+        for path in paths:
+            name = path.relative_to(results.results_dir).as_posix()
+            data = base64.b64encode(path.read_bytes()).decode()
+            shown.append(f"<p><b>{escape(caption)}</b> ({escape(name)})</p>")
+            shown.append(
+                f"<img alt='{escape(caption)}' src='data:image/png;base64,{data}'>{_show_command(results, name)}"
+            )
+    return shown
+
+
+def find_figures(results_dir: Path, pattern: str) -> list[Path]:
+    """The first match in each folder, so that a page of 18 cohorts stays small."""
+    first: dict[Path, Path] = {}
+    for path in sorted(results_dir.glob(pattern)):
+        first.setdefault(path.parent, path)
+    return list(first.values())

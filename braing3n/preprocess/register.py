@@ -1,0 +1,129 @@
+"""Linear registration with ANTs: a brain to the atlas, a scan to the centre of its visit."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from braing3n.preprocess.scan import Scan, find_box
+from braing3n.preprocess.space import Grid, encode_affine, resample, to_ants
+
+CROP_MARGIN_MM = 10.0  # ANTs' pyramid needs no more around a brain, and empty space costs time and fit
+START_SPACING_MM = 4.0  # at which the starting points of a rigid registration are compared
+RIGID_ITERATIONS = (1000, 500, 250, 0)  # at shrink factors 6, 4, 2, 1
+
+
+def register_affine(brain: Scan, atlas_brain: Scan, kind: str, seed: int) -> np.ndarray:
+    """Affine registration, brain to brain, from aligned centres of mass.
+
+    Args:
+        brain: zero outside the brain.
+        kind: `AffineFast` or `Affine` of ANTs.
+
+    Returns:
+        4 x 4, LPS mm, points of the atlas -> points of the brain's scan.
+    """
+    return _register(crop_to_content(atlas_brain), crop_to_content(brain), kind, seed)
+
+
+def register_rigid(fixed: Scan, moving: Scan, seed: int, focus: Scan | None = None) -> np.ndarray:
+    """Rigid registration by mutual information, of scans of one visit.
+
+    It starts from the headers' positions or from aligned centres of mass, whichever shares more information: the
+    former fail where a header lost its position, the latter where a scan covers part of the head.
+
+    Args:
+        focus: mask on `fixed`'s grid; only what lies in it is compared.
+
+    Returns:
+        4 x 4, LPS mm, points of `fixed` -> points of `moving`.
+    """
+    start = max(_list_starts(fixed, moving), key=lambda matrix: _measure_start(fixed, moving, matrix))
+    options = {"mask": to_ants(focus), "mask_all_stages": True} if focus is not None else {}
+    return _register(fixed, moving, "Rigid", seed, start, aff_iterations=RIGID_ITERATIONS, **options)
+
+
+def crop_to_content(scan: Scan) -> Scan:
+    """The box around the nonzero voxels, with a margin."""
+    margin = np.ceil(CROP_MARGIN_MM / scan.spacing_mm).astype(int)
+    return scan.crop(find_box(scan.data != 0, margin))
+
+
+def measure_dice(one: np.ndarray, other: np.ndarray) -> float:
+    """Dice's overlap of two boolean masks."""
+    return float(2 * (one & other).sum() / max(1, one.sum() + other.sum()))
+
+
+def measure_mutual_information(one: np.ndarray, other: np.ndarray, n_bins: int = 32) -> float:
+    """Mutual information (nats) of two arrays' joint histogram."""
+    joint = np.histogram2d(one.ravel(), other.ravel(), bins=n_bins)[0]
+    joint /= joint.sum()
+    expected = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    used = joint > 0
+    return float((joint[used] * np.log(joint[used] / expected[used])).sum())
+
+
+def _register(fixed: Scan, moving: Scan, kind: str, seed: int, start: np.ndarray | None = None, **options):
+    """Run ANTs with a seed; its files lie in a folder of their own that is gone afterwards."""
+    import ants
+
+    with tempfile.TemporaryDirectory() as folder:
+        if start is not None:
+            start_path = Path(folder) / "start.mat"
+            start_path.write_bytes(encode_affine(start))
+            options["initial_transform"] = [str(start_path)]
+        done = ants.registration(
+            to_ants(fixed),
+            to_ants(moving),
+            type_of_transform=kind,
+            outprefix=f"{folder}/",
+            random_seed=seed,
+            **options,
+        )
+        matrix = np.eye(4)
+        for path in done["fwdtransforms"]:
+            matrix = _read_matrix(path) @ matrix
+    return matrix
+
+
+def _read_matrix(path: str) -> np.ndarray:
+    """ITK's matrix, translation and centre as one 4 x 4."""
+    import ants
+
+    transform = ants.read_transform(path, precision="double")
+    numbers, centre = np.array(transform.parameters), np.array(transform.fixed_parameters)
+    matrix = np.eye(4)
+    matrix[:3, :3] = numbers[:9].reshape(3, 3)
+    matrix[:3, 3] = numbers[9:12] + centre - matrix[:3, :3] @ centre
+    return matrix
+
+
+def _list_starts(fixed: Scan, moving: Scan) -> list[np.ndarray]:
+    by_centre = np.eye(4)
+    by_centre[:3, 3] = _find_centre_lps(moving) - _find_centre_lps(fixed)
+    return [np.eye(4), by_centre]
+
+
+def _find_centre_lps(scan: Scan) -> np.ndarray:
+    """The centre of mass of the positive intensities, LPS mm."""
+    weights = np.maximum(scan.data, 0).astype(np.float64)
+    total = weights.sum()
+    index = [
+        (weights.sum(axis=tuple(other for other in range(3) if other != axis)) @ np.arange(n)) / total
+        for axis, n in enumerate(weights.shape)
+    ]
+    ras = scan.affine[:3, :3] @ index + scan.affine[:3, 3]
+    return ras * (-1, -1, 1)
+
+
+def _measure_start(fixed: Scan, moving: Scan, matrix: np.ndarray) -> float:
+    """Mutual information on a coarse LPS grid around `fixed`."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in fixed.data.shape])).reshape(3, -1)
+    lps = (fixed.affine[:3, :3] @ corners + fixed.affine[:3, 3:]) * np.array([[-1], [-1], [1]])
+    shape = np.ceil((lps.max(axis=1) - lps.min(axis=1)) / START_SPACING_MM).astype(int) + 1
+    grid = Grid(tuple(shape.tolist()), START_SPACING_MM, tuple(lps.min(axis=1).tolist()))
+    return measure_mutual_information(
+        resample(fixed, np.eye(4), grid, "linear"), resample(moving, matrix, grid, "linear")
+    )

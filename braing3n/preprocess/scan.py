@@ -1,0 +1,109 @@
+"""Reading one raw scan and finding what makes it unusable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from braing3n.errors import ScanError
+
+MIN_SLICES = 8  # along every axis; fewer are a localiser or a slab
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A volume in memory: `data` float32 (X, Y, Z) to the right, anterior, superior; `affine` voxel -> RAS mm."""
+
+    data: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """Voxel edges along the three axes, mm."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel, ml."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    def with_data(self, data: np.ndarray) -> Scan:
+        """The same grid with other voxels."""
+        return Scan(np.ascontiguousarray(data, dtype=np.float32), self.affine)
+
+    def crop(self, box: tuple[slice, slice, slice]) -> Scan:
+        """A part of the scan; physical positions stay."""
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
+        return Scan(np.ascontiguousarray(self.data[box]), affine)
+
+
+def find_box(mask: np.ndarray, margin_voxels: np.ndarray | tuple[int, ...] = (0, 0, 0)) -> tuple[slice, slice, slice]:
+    """The slices around a mask's true voxels, widened and clipped to the array."""
+    box = []
+    for axis in range(3):
+        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        low, high = used[0] - margin_voxels[axis], used[-1] + 1 + margin_voxels[axis]
+        box.append(slice(max(0, int(low)), min(mask.shape[axis], int(high))))
+    return tuple(box)
+
+
+def read_scan(path: str | Path) -> Scan:
+    """Read a scan in the closest canonical orientation.
+
+    Raises:
+        ScanError: missing, empty, truncated, not three-dimensional, not finite, blank, or too few slices.
+    """
+    import nibabel as nib
+
+    path = Path(path)
+    if not path.is_file():
+        raise ScanError(f"{path.name}: the file is missing.")
+    if path.stat().st_size == 0:
+        raise ScanError(f"{path.name}: the file is empty (0 bytes).")
+    try:
+        image = nib.load(path)
+        raw = np.asanyarray(image.dataobj)
+    except EOFError:
+        raise ScanError(f"{path.name}: the compressed data end too early; the file is truncated.") from None
+    except Exception as error:
+        why = (str(error).splitlines() or [""])[0][:120]
+        raise ScanError(f"{path.name}: cannot be read as an image ({type(error).__name__}: {why}).") from None
+    data = _check_voxels(path.name, raw)
+    _check_affine(path.name, image.affine)
+    canonical = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
+    return Scan(np.ascontiguousarray(canonical.dataobj, dtype=np.float32), np.asarray(canonical.affine))
+
+
+def _check_voxels(name: str, raw: np.ndarray) -> np.ndarray:
+    """The voxels as float32 (X, Y, Z), or the reason why they are of no use."""
+    if raw.dtype.fields is not None or raw.dtype.kind not in "iufb":
+        raise ScanError(f"{name}: voxels of type {raw.dtype} are no intensities.")
+    while raw.ndim > 3 and raw.shape[-1] == 1:
+        raw = raw[..., 0]
+    if raw.ndim != 3:
+        shape = " x ".join(str(n) for n in raw.shape)
+        raise ScanError(f"{name}: {raw.ndim}-D ({shape}), expected one 3-D volume.")
+    if min(raw.shape) < MIN_SLICES:
+        raise ScanError(f"{name}: only {min(raw.shape)} slices along one axis, at least {MIN_SLICES} are needed.")
+    data = raw.astype(np.float32)
+    n_bad = int(data.size - np.isfinite(data).sum())
+    if n_bad:
+        raise ScanError(f"{name}: {n_bad} of {data.size} voxels are not finite (NaN or infinite).")
+    if data.min() == data.max():
+        raise ScanError(f"{name}: every voxel is {data.flat[0]:g}; there is no image.")
+    if not (data > 0).any():
+        raise ScanError(f"{name}: no voxel is above zero; there is no image.")
+    return data
+
+
+def _check_affine(name: str, affine: np.ndarray) -> None:
+    """ITK images have orthogonal axes and positive spacings; a shear cannot be carried over."""
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or edges.min() < 1e-3:
+        raise ScanError(f"{name}: its header has no usable voxel size ({np.round(edges, 4).tolist()} mm).")
+    axes = affine[:3, :3] / edges
+    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-2:
+        raise ScanError(f"{name}: its header shears the axes; resample it to an orthogonal grid.")

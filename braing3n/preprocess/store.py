@@ -1,0 +1,112 @@
+"""The content-keyed store: a visit whose key and files still hold is not done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from braing3n.bids import derivative_path
+from braing3n.config import PreprocessSettings
+from braing3n.preprocess import STAGE_VERSION
+from braing3n.preprocess.visit import VisitResult
+from braing3n.runtime import digest_file, digest_text, write_atomically, write_if_changed
+
+FACTS = ("modality", "run", "is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
+
+
+def digest_raw(rows: list[Mapping]) -> list[str]:
+    """The sha256 of each row's file; empty where there is none to read."""
+    digests = []
+    for row in rows:
+        try:
+            digests.append(digest_file(row["path"]))
+        except OSError:
+            digests.append("")
+    return digests
+
+
+def compute_key(rows: list[Mapping], digests: list[str], settings: PreprocessSettings, atlas_sha256: str) -> str:
+    """What a visit's result depends on, as one sha256.
+
+    Bytes and raw state of its files, settings, atlas and stage version; the file's name too, since reasons hold it.
+    """
+    scans = [
+        [digest, Path(row["path"]).name, *(str(row[name]) for name in FACTS)]
+        for row, digest in zip(rows, digests, strict=True)
+    ]
+    chosen = settings.model_dump(mode="json", exclude={"max_failure_rate"})
+    return digest_text(json.dumps([sorted(scans), chosen, atlas_sha256, STAGE_VERSION], sort_keys=True))
+
+
+def load_visit(store_dir: Path, cohort: str, subject_id: str, session_id: str, key: str) -> list[dict] | None:
+    """The table cells of a visit that holds, or None: no sidecar, another key, or a file changed or gone."""
+    sidecar_path = derivative_path(store_dir, cohort, subject_id, session_id, kind="sidecar")
+    sidecar = _read_sidecar(sidecar_path)
+    if sidecar.get("Key") != key:
+        return None
+    for name, digest in sidecar["Files"].items():
+        path = sidecar_path.parent / name
+        if not path.is_file() or digest_file(path) != digest:
+            return None
+    return sidecar["Volumes"]
+
+
+def save_visit(
+    store_dir: Path, cohort: str, subject_id: str, session_id: str, key: str, result: VisitResult, settings
+) -> list[dict]:
+    """Write a visit's files, its sidecar last, and return its table cells with file names.
+
+    A result that is not final gets no key, so that it is tried again.
+    """
+
+    def find_path(kind: str, run: str = "", modality: str = "T1") -> Path:
+        return derivative_path(store_dir, cohort, subject_id, session_id, run, modality, kind)
+
+    sidecar_path = find_path("sidecar")
+    old_names = set(_read_sidecar(sidecar_path).get("Files", {}))
+    digests = {}
+    for file_key, content in result.files.items():
+        path = find_path(*file_key)
+        with write_atomically(path) as beside:
+            beside.write_bytes(content)
+        digests[path.name] = digest_file(path)
+    for cell in result.cells:
+        is_kept = cell["status"] == "kept"
+        path = find_path("preproc", cell["run"], cell["modality"])
+        cell["path"] = path.name if is_kept else ""
+        cell["mask_path"] = find_path(*result.mask_key).name if is_kept else ""
+        cell["volume_sha256"] = digests[path.name] if is_kept else ""
+    sidecar = {
+        "Key": key if result.is_final else "",
+        "SkullStripped": True,
+        "SpatialReference": {"Name": "SRI24", "SpacingInMillimetres": settings.spacing_mm},
+        "Files": dict(sorted(digests.items())),
+        "Volumes": result.cells,
+    }
+    write_if_changed(sidecar_path, json.dumps(sidecar, indent=1, sort_keys=True) + "\n")
+    for name in old_names - set(digests):
+        (sidecar_path.parent / name).unlink(missing_ok=True)
+    return result.cells
+
+
+def describe_dataset(store_dir: Path, cohort: str) -> None:
+    """Write the derivative's `dataset_description.json`."""
+    from braing3n import __version__
+
+    description = {
+        "Name": f"{cohort} in SRI24",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "braing3n", "Version": __version__}],
+    }
+    path = Path(store_dir) / cohort / "dataset_description.json"
+    write_if_changed(path, json.dumps(description, indent=1) + "\n")
+
+
+def _read_sidecar(path: Path) -> dict:
+    """A sidecar's content; nothing where it is missing or no JSON."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}

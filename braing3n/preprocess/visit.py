@@ -1,0 +1,196 @@
+"""One visit from raw files to volumes in SRI24, in memory from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from braing3n.config import PreprocessSettings
+from braing3n.errors import ScanError
+from braing3n.preprocess.bias import correct_bias, find_head
+from braing3n.preprocess.extract import FindBrain, find_brain, find_nonzero
+from braing3n.preprocess.register import crop_to_content, measure_dice, register_affine, register_rigid
+from braing3n.preprocess.route import CENTRE_ORDER, RawState, Route, plan_centre, plan_companion
+from braing3n.preprocess.scan import Scan, find_box, read_scan
+from braing3n.preprocess.space import (
+    Atlas,
+    encode_affine,
+    encode_nifti,
+    is_on_grid,
+    measure_coverage,
+    resample,
+    soften,
+    store_as_lps,
+)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a worker loads once."""
+
+    settings: PreprocessSettings
+    atlas: Atlas
+    find_brain: FindBrain
+
+
+@dataclass(frozen=True)
+class Centre:
+    """The scan that gives a visit its mask and its way to SRI24."""
+
+    modality: str
+    run: str
+    state: RawState
+    route: Route
+    scan: Scan  # N4-corrected, whole as it came
+    mask: np.ndarray  # bool, on the scan's grid
+    matrix: np.ndarray  # 4 x 4, LPS mm, points of SRI24 -> points of the scan
+    atlas_mask: np.ndarray  # bool (L, P, S) on the SRI24 grid
+    atlas_dice: float
+
+    @property
+    def native_brain_ml(self) -> float:
+        """The brain's volume before registration takes its size away."""
+        return float(self.mask.sum()) * self.scan.voxel_ml
+
+    @property
+    def affine_determinant(self) -> float:
+        """How much the way to SRI24 enlarges a volume; native ml times it is about the atlas's 1452 ml."""
+        return float(1.0 / np.linalg.det(self.matrix[:3, :3]))
+
+
+@dataclass
+class VisitResult:
+    """Table cells by inventory row, and file contents by (kind, run, modality)."""
+
+    cells: list[dict] = field(default_factory=list)
+    files: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
+    mask_key: tuple[str, str, str] | None = None
+    is_final: bool = True  # False where a tool failed rather than a scan: it is tried again next time
+
+
+def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
+    """Bring all scans of one visit to SRI24.
+
+    The first usable scan in the order T1, T1c, T2, FLAIR is the centre; a scan that cannot be used is a row with a
+    reason and takes no other scan with it.
+
+    Args:
+        rows: inventory rows of one subject and session.
+    """
+    result = VisitResult()
+    centre = None
+    for row in sorted(rows, key=lambda row: (CENTRE_ORDER.index(row["modality"]), row["run"])):
+        cell = {"modality": row["modality"], "run": row["run"], "status": "excluded", "reason": "", "steps": ""}
+        result.cells.append(cell)
+        try:
+            if centre is None:
+                fitted = _fit_centre(row, tools)
+                volume, matrix, steps = _move(row, fitted, fitted.scan, fitted.matrix, fitted.route, tools, "")
+                centre = fitted
+                result.mask_key = ("mask", row["run"], row["modality"])
+                result.files[result.mask_key] = encode_nifti(centre.atlas_mask.astype(np.uint8), tools.atlas.grid)
+            else:
+                volume, matrix, steps = _fit_companion(row, centre, tools)
+        except ScanError as error:
+            cell["reason"] = str(error)
+            continue
+        except Exception as error:
+            first = (str(error).splitlines() or ["no message"])[0][:200]
+            cell["reason"] = f"{Path(row['path']).name}: a tool failed ({type(error).__name__}: {first})."
+            result.is_final = False
+            continue
+        _keep(result, cell, volume, matrix, steps, centre, tools.atlas)
+    return result
+
+
+def _keep(result: VisitResult, cell: dict, volume, matrix, steps: str, centre: Centre, atlas: Atlas) -> None:
+    run, modality = cell["run"], cell["modality"]
+    result.files["preproc", run, modality] = encode_nifti(volume, atlas.grid)
+    result.files["xfm", run, modality] = encode_affine(matrix)
+    result.files["inverse_xfm", run, modality] = encode_affine(np.linalg.inv(matrix))
+    cell.update(
+        status="kept",
+        steps=steps,
+        native_brain_ml=round(centre.native_brain_ml, 3),
+        affine_determinant=round(centre.affine_determinant, 6),
+        atlas_dice=round(centre.atlas_dice, 6),
+    )
+
+
+def _fit_centre(row: Mapping, tools: Tools) -> Centre:
+    """N4, brain extraction and affine registration of one scan."""
+    settings, atlas, state = tools.settings, tools.atlas, RawState.from_row(row)
+    route = plan_centre(state, settings.brain_extraction)
+    scan = read_scan(row["path"])
+    name = Path(row["path"]).name
+    if route.has_n4:
+        scan = _correct(scan, find_head(scan) if route.has_extraction else find_nonzero(scan), settings)
+    try:
+        mask = find_brain(scan, tools.find_brain if route.has_extraction else find_nonzero, settings.brain_ml)
+    except ScanError as error:
+        raise ScanError(f"{name}: {error}") from None
+    brain = scan.with_data(scan.data * mask)
+    matrix = register_affine(brain, atlas.brain, settings.affine, settings.seed) if route.has_affine else np.eye(4)
+    if is_on_grid(scan, atlas.grid) and not route.has_affine:
+        atlas_mask = store_as_lps(scan.with_data(mask)) > 0.5
+    else:
+        atlas_mask = resample(scan.with_data(mask), matrix, atlas.grid, "linear") > 0.5
+    dice = measure_dice(atlas_mask, atlas.mask)
+    if dice < settings.min_atlas_dice:
+        raise ScanError(f"{name}: does not fit SRI24 (Dice {dice:.2f}, at least {settings.min_atlas_dice:g} expected).")
+    return Centre(row["modality"], row["run"], state, route, scan, mask, matrix, atlas_mask, dice)
+
+
+def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> tuple[np.ndarray, np.ndarray, str]:
+    """N4 and rigid registration to the centre; mask and affine are the centre's."""
+    settings, state = tools.settings, RawState.from_row(row)
+    route = plan_companion(state, centre.state)
+    scan = read_scan(row["path"])
+    is_brain = state.is_stripped or settings.brain_extraction == "none"
+    content = find_nonzero(scan) if is_brain else find_head(scan)
+    if route.has_n4:
+        scan = _correct(scan, content, settings)
+    matrix = centre.matrix
+    if route.has_rigid:
+        is_centre_brain = not centre.route.has_extraction
+        target = centre.scan
+        if is_brain or is_centre_brain:
+            target = crop_to_content(target.with_data(target.data * centre.mask))
+        else:
+            target = target.crop(find_box(find_head(target)))
+        # A head against a brain: only what lies in the brain can be compared.
+        focus = target.with_data(target.data != 0) if is_centre_brain and not is_brain else None
+        moving = scan.crop(find_box(content))
+        matrix = register_rigid(target, moving, settings.seed, focus) @ matrix
+    return _move(row, centre, scan, matrix, route, tools, centre.modality)
+
+
+def _move(
+    row: Mapping, centre: Centre, scan: Scan, matrix: np.ndarray, route: Route, tools: Tools, via: str
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """One interpolation to the grid; zero outside the mask, negatives clipped.
+
+    Returns:
+        float32 (L, P, S), the matrix that was applied, and the `steps` cell.
+    """
+    settings, grid, name = tools.settings, tools.atlas.grid, Path(row["path"]).name
+    coverage = measure_coverage(scan, matrix, grid, centre.atlas_mask)
+    if coverage < settings.min_coverage:
+        raise ScanError(f"{name}: shows {coverage:.0%} of the brain, at least {settings.min_coverage:.0%} are needed.")
+    is_exact = not route.has_affine and not route.has_rigid and is_on_grid(scan, grid)
+    if is_exact:
+        volume = store_as_lps(scan)
+    else:
+        volume = resample(soften(scan, grid.spacing_mm), matrix, grid, settings.interpolation)
+    volume = np.where(centre.atlas_mask, np.maximum(volume, 0), 0).astype(np.float32)
+    inside = volume[centre.atlas_mask]
+    if inside.min() == inside.max():
+        raise ScanError(f"{name}: is blank inside the brain.")
+    return volume, matrix, route.describe(settings.brain_extraction, via, is_exact)
+
+
+def _correct(scan: Scan, mask: np.ndarray, settings: PreprocessSettings) -> Scan:
+    return correct_bias(scan, mask, settings.n4_shrink_factor, settings.n4_iterations)

@@ -1,0 +1,37 @@
+"""The command line of `pretrain`."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+app = App(name="pretrain", help="Train the masked autoencoder.")
+
+
+@app.command
+def train(
+    *, volume_list: Path, volumes_dir: Path, checkpoints: Path, weights: Path, settings: str, threads: int = 1
+) -> None:
+    """Train the encoder on the training split; a killed run goes on from its last checkpoint.
+
+    Parameters
+    ----------
+    volume_list: the volume list (.parquet).
+    volumes_dir: folder of the packed volumes.
+    checkpoints: folder of the runs, one folder for each digest of what was trained from.
+    weights: weight file to make (.safetensors), a hard link to the run's.
+    settings: the section `pretrain` as JSON, or a configuration file.
+    threads: CPU threads; results are the same bits for the same number.
+    """
+    from braing3n.runtime import set_threads
+
+    set_threads(threads)
+    from braing3n.config import PretrainSettings, parse_section
+    from braing3n.pretrain.train import train_encoder
+    from braing3n.training import count_workers
+    from braing3n.volumes.dataset import PackedVolumes
+
+    volumes = PackedVolumes(volume_list, volumes_dir)
+    inputs = [volume_list, *volumes.index_paths()]
+    train_encoder(
+        volumes, parse_section(PretrainSettings, settings), checkpoints, weights, inputs, count_workers(threads)
+    )

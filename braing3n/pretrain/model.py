@@ -1,0 +1,146 @@
+"""The masked autoencoder: a ViT over 3-D patches that learns to fill in what is hidden.
+
+Batches are (B, 1, D, H, W); a token is a cubic patch, in row-major order of the token grid.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from braing3n.config import PretrainSettings
+from braing3n.errors import ConfigurationError
+from braing3n.training import load_weights, read_weights
+from braing3n.transformer import Block, encode_positions, initialise_linear
+
+
+def patchify(volume: Tensor, patch_size: int) -> Tensor:
+    """Cut (B, 1, D, H, W) into patches: (B, N, patch_size^3)."""
+    b, _, *shape = volume.shape
+    d, h, w = (n // patch_size for n in shape)
+    p = patch_size
+    volume = volume.reshape(b, d, p, h, p, w, p)
+    return volume.permute(0, 1, 3, 5, 2, 4, 6).reshape(b, d * h * w, p**3)
+
+
+def unpatchify(patches: Tensor, grid: tuple[int, int, int], patch_size: int) -> Tensor:
+    """Put patches (B, N, patch_size^3) back together: (B, 1, D, H, W)."""
+    b, p = patches.shape[0], patch_size
+    d, h, w = grid
+    patches = patches.reshape(b, d, h, w, p, p, p).permute(0, 1, 4, 2, 5, 3, 6)
+    return patches.reshape(b, 1, d * p, h * p, w * p)
+
+
+def gather_tokens(tokens: Tensor, index: Tensor) -> Tensor:
+    """The tokens (B, K, C) of (B, N, C) at index (B, K)."""
+    return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[2]))
+
+
+class MaskedAutoencoder(nn.Module):
+    """ViT encoder and decoder with 3-D patches (He et al. 2022, "Masked autoencoders").
+
+    There is no class token: a volume's feature is the mean of its tokens. Positions are a fixed sine-cosine
+    code, and attention does not care for the order of its tokens, so the decoder reads the visible
+    tokens first and the hidden ones after them and nothing has to be put back in place.
+
+    Args:
+        settings: sizes; the paper's are the defaults.
+        shape: (D, H, W) of the volumes in voxels, divisible by the patch size.
+
+    Raises:
+        ConfigurationError: shape, widths and heads do not divide as they must.
+    """
+
+    def __init__(self, settings: PretrainSettings, shape: tuple[int, int, int]):
+        super().__init__()
+        _check_sizes(settings, shape)
+        self.settings, self.shape = settings, tuple(shape)
+        self.grid = tuple(n // settings.patch_size for n in shape)
+        self.n_tokens = self.grid[0] * self.grid[1] * self.grid[2]
+        self.n_visible = self.n_tokens - round(settings.mask_ratio * self.n_tokens)
+        n_voxels, width, narrow = settings.patch_size**3, settings.width, settings.decoder_width
+
+        self.embed = nn.Linear(n_voxels, width)
+        self.blocks = nn.ModuleList(
+            Block(width, settings.n_heads, settings.mlp_ratio) for _ in range(settings.depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.decoder_embed = nn.Linear(width, narrow)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, narrow))
+        self.decoder_blocks = nn.ModuleList(
+            Block(narrow, settings.decoder_n_heads, settings.mlp_ratio) for _ in range(settings.decoder_depth)
+        )
+        self.decoder_norm = nn.LayerNorm(narrow)
+        self.predict = nn.Linear(narrow, n_voxels)
+        self.register_buffer("positions", encode_positions(self.grid, width)[None], persistent=False)
+        self.register_buffer("decoder_positions", encode_positions(self.grid, narrow)[None], persistent=False)
+        self.apply(initialise_linear)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(self, volume: Tensor, noise: Tensor) -> Tensor:
+        """The mean squared error over the voxels of the hidden patches.
+
+        volume is (B, 1, D, H, W) and noise (B, N): the patches with the least noise stay visible.
+        """
+        patches = patchify(volume, self.settings.patch_size)
+        order = noise.argsort(dim=1)
+        visible, hidden = order[:, : self.n_visible], order[:, self.n_visible :]
+        predicted = self.decode(self.encode_patches(patches, visible), order)
+        target = gather_tokens(patches, hidden)
+        if self.settings.normalise_target:
+            mean, variance = target.mean(-1, keepdim=True), target.var(-1, keepdim=True)
+            target = (target - mean) / (variance + 1e-6).sqrt()
+        return F.mse_loss(predicted.float(), target)
+
+    def encode_patches(self, patches: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Patches (B, N, voxels) to tokens (B, K, width): all of them, or those at visible (B, K)."""
+        positions = self.positions.expand(len(patches), -1, -1)
+        if visible is not None:
+            patches, positions = gather_tokens(patches, visible), gather_tokens(positions, visible)
+        x = self.embed(patches) + positions
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def decode(self, tokens: Tensor, order: Tensor) -> Tensor:
+        """Visible tokens (B, K, width), in order (B, N), to the hidden patches (B, N - K, voxels)."""
+        n_hidden = order.shape[1] - tokens.shape[1]
+        hidden = self.mask_token.expand(len(tokens), n_hidden, -1)
+        x = torch.cat([self.decoder_embed(tokens), hidden.to(tokens.dtype)], dim=1)
+        x = x + gather_tokens(self.decoder_positions.expand(len(tokens), -1, -1), order)
+        for block in self.decoder_blocks:
+            x = block(x)
+        return self.predict(self.decoder_norm(x[:, -n_hidden:]))
+
+    def encode(self, volume: Tensor) -> Tensor:
+        """All tokens of (B, 1, D, H, W), nothing hidden: (B, N, width)."""
+        return self.encode_patches(patchify(volume, self.settings.patch_size))
+
+
+def _check_sizes(settings: PretrainSettings, shape: tuple[int, int, int]) -> None:
+    if any(n % settings.patch_size for n in shape):
+        raise ConfigurationError(
+            f"volumes of {'x'.join(map(str, shape))} voxels cannot be cut into patches of pretrain.patch_size "
+            f"{settings.patch_size}; change volumes.shape or the patch size."
+        )
+    for name, width, n_heads in (
+        ("width", settings.width, settings.n_heads),
+        ("decoder_width", settings.decoder_width, settings.decoder_n_heads),
+    ):
+        if width % 6 or width % n_heads:
+            raise ConfigurationError(f"pretrain.{name}: {width} must be divisible by 6 and by its {n_heads} heads.")
+
+
+def load_encoder(path: Path) -> MaskedAutoencoder:
+    """The trained autoencoder of a weight file, frozen and in evaluation mode.
+
+    Raises:
+        CheckpointError: the file is no weight file of this model.
+    """
+    tensors, metadata = read_weights(path, "MaskedAutoencoder")
+    model = MaskedAutoencoder(PretrainSettings.model_validate(metadata["settings"]), tuple(metadata["shape"]))
+    load_weights(model, tensors, path)
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,82 @@
+"""The command line of the probes: one encoder's predictions, then all encoders compared."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+app = App(name="probe", help="Linear probes on frozen features.")
+
+
+@app.command
+def encoder(
+    *, name: str, features: Path, labels: Path, predictions: Path, settings: str = "{}", threads: int = 1
+):
+    """Probe one encoder on every task and slice, out of fold.
+
+    Parameters
+    ----------
+    name: the encoder: mae, untrained, voxels or histogram.
+    features: its features (npz with volume_id and features).
+    labels: the label table.
+    predictions: table to write.
+    settings: JSON of the section `probe`, or a configuration file.
+    threads: CPU threads.
+    """
+    from braing3n.config import ProbeSettings, parse_section
+    from braing3n.runtime import set_threads
+
+    section = parse_section(ProbeSettings, settings)
+    set_threads(threads)
+    from braing3n.contracts import read_table, write_table
+    from braing3n.probe.compare import probe_encoder
+    from braing3n.probe.plan import load_features
+
+    table = read_table(labels, "labels")
+    write_table(
+        probe_encoder(name, load_features(features, table), table, section), predictions, "predictions"
+    )
+
+
+@app.command
+def compare(
+    *,
+    predictions: Annotated[list[Path], Parameter(consume_multiple=True)],
+    features: Path,
+    labels: Path,
+    scores: Path,
+    differences: Path,
+    controls: Path,
+    settings: str = "{}",
+    threads: int = 1,
+):
+    """Score all encoders, their paired differences and the controls.
+
+    Parameters
+    ----------
+    predictions: one table an encoder, from `probe encoder`.
+    features: features of our encoder, for the controls.
+    labels: the label table.
+    scores: table of scores to write.
+    differences: table of paired differences to write.
+    controls: table of controls to write.
+    settings: JSON of the section `probe`, or a configuration file.
+    threads: CPU threads.
+    """
+    from braing3n.config import ProbeSettings, parse_section
+    from braing3n.runtime import set_threads
+
+    section = parse_section(ProbeSettings, settings)
+    set_threads(threads)
+    from braing3n.contracts import read_table, write_table
+    from braing3n.probe.compare import compare_encoders
+    from braing3n.probe.controls import run_controls
+    from braing3n.probe.plan import load_features
+
+    table = read_table(labels, "labels")
+    tables = [read_table(path, "predictions") for path in predictions]
+    score_table, difference_table = compare_encoders(tables, table, section)
+    control_table = run_controls(tables, load_features(features, table), table, section)
+    write_table(score_table, scores, "scores")
+    write_table(difference_table, differences, "differences")
+    write_table(control_table, controls, "controls")

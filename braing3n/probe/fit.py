@@ -1,0 +1,63 @@
+"""Linear probes, scored out of fold: logistic regression for classes, ridge for numbers."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from braing3n.config import ProbeSettings
+from braing3n.probe.plan import Probe
+
+
+def predict_out_of_fold(
+    features: np.ndarray, probe: Probe, settings: ProbeSettings, has_pca: bool
+) -> tuple[np.ndarray, bool]:
+    """Each unit's prediction by the model that never saw its group.
+
+    Args:
+        features: (n_units, F).
+        probe: target, classes and folds.
+        has_pca: reduce by a PCA fitted in the fold, before standardising.
+
+    Returns:
+        Predictions: (n_units, n_classes) probabilities, or (n_units, 1) in the target's unit; and
+        whether every fit converged.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+
+    n_classes = len(probe.classes)
+    predictions = np.zeros((len(features), n_classes or 1))
+    folds, target = probe.units["fold"].to_numpy(), probe.units["target"].to_numpy()
+    is_converged = True
+    for fold in np.unique(folds):
+        train, test = folds != fold, folds == fold
+        model = _build_model(probe.task.kind, train.sum(), features.shape[1], settings, has_pca)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            model.fit(features[train], target[train])
+        is_converged &= not any(issubclass(item.category, ConvergenceWarning) for item in caught)
+        if n_classes:
+            columns = [probe.classes.index(name) for name in model.classes_]
+            predictions[np.ix_(test, columns)] = model.predict_proba(features[test])
+        else:
+            predictions[test, 0] = model.predict(features[test])
+    return predictions, is_converged
+
+
+def _build_model(kind: str, n_train: int, n_features: int, settings: ProbeSettings, has_pca: bool):
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    steps = []
+    if has_pca:
+        n_components = min(settings.n_pca_components, n_train - 1, n_features)
+        steps.append(PCA(n_components=n_components, svd_solver="full"))
+    last = (
+        LogisticRegression(max_iter=settings.max_iter)
+        if kind == "classification"
+        else Ridge(settings.ridge_alpha)
+    )
+    return make_pipeline(*steps, StandardScaler(), last)

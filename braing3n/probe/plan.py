@@ -1,0 +1,145 @@
+"""Which rows a probe sees: target, slice, pooling by patient, people a class, and the folds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from braing3n.config import ProbeSettings
+from braing3n.errors import ContractError
+from braing3n.probe.folds import assign_folds
+from braing3n.probe.tasks import Task, list_tasks
+
+
+@dataclass
+class Probe:
+    """One task on one slice: its units and folds, or the reason why it cannot be probed.
+
+    `units` has unit_id, person_id, group_id, n_volumes, target, fold; `unit_of_row` maps each row of
+    the label table to its unit, -1 where it has none.
+    """
+
+    task: Task
+    slice: str
+    units: pd.DataFrame
+    unit_of_row: np.ndarray
+    classes: tuple[str, ...] = ()
+    dropped: str = ""
+    reason: str = ""
+    note: str = ""
+
+    def pool(self, features: np.ndarray) -> np.ndarray:
+        """Mean feature of each unit, (n_units, F), from (n_volumes, F)."""
+        rows = np.flatnonzero(self.unit_of_row >= 0)
+        if len(rows) == len(self.units):
+            return features[rows[np.argsort(self.unit_of_row[rows], kind="stable")]]
+        total = np.zeros((len(self.units), features.shape[1]), dtype=np.float64)
+        np.add.at(total, self.unit_of_row[rows], features[rows])
+        return total / self.units["n_volumes"].to_numpy()[:, None]
+
+
+def plan_probes(labels: pd.DataFrame, settings: ProbeSettings, source: str = "") -> list[Probe]:
+    """Every task (of one source, where given) on every slice it is reported for, alike for all encoders."""
+    tasks = [task for task in list_tasks(labels) if source in ("", task.source)]
+    return [plan_probe(task, name, labels, settings) for task in tasks for name in task.slices]
+
+
+def plan_probe(task: Task, slice_name: str, labels: pd.DataFrame, settings: ProbeSettings) -> Probe:
+    """Select units, drop small classes and deal folds; `reason` is set where that leaves nothing to probe."""
+    target = task.read_target(labels)
+    is_given = target.notna() if task.kind == "regression" else target != ""
+    if slice_name in ("T1", "T1c", "T2", "FLAIR"):
+        is_given &= labels["modality"] == slice_name
+    dropped = ""
+    if task.kind == "classification":
+        n_people = labels[is_given].groupby(target[is_given])["person_id"].nunique()
+        small = n_people[n_people < settings.min_class_people]
+        dropped = ", ".join(f"{name} ({n} people)" for name, n in sorted(small.items()))
+        is_given &= ~target.isin(small.index)
+    units, unit_of_row = _build_units(task, slice_name, labels, target, is_given)
+    probe = Probe(task, slice_name, units, unit_of_row, dropped=dropped)
+    if task.kind == "classification":
+        probe.classes = tuple(sorted(units["target"].unique()))
+    probe.reason = _find_obstacle(task, slice_name, labels, probe, settings)
+    if not probe.reason:
+        units["fold"] = assign_folds(
+            units["target"], units["group_id"], task.kind, settings.n_folds, settings.seed
+        )
+        probe.note = _describe_missing_classes(probe)
+    return probe
+
+
+def _build_units(task, slice_name, labels, target, is_given) -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows, or (patient-pooled) one unit a person and label value; for a regression one a person."""
+    columns = ["volume_id", "person_id", "group_id"]
+    rows = labels.loc[is_given, columns].assign(target=target[is_given], n_volumes=1)
+    unit_of_row = np.full(len(labels), -1)
+    positions = np.flatnonzero(is_given.to_numpy())
+    if slice_name != "patient-pooled":
+        unit_of_row[positions] = np.arange(len(positions))
+        return rows.rename(columns={"volume_id": "unit_id"}).reset_index(drop=True), unit_of_row
+    keys = ["person_id"] if task.kind == "regression" else ["person_id", "target"]
+    grouped = rows.groupby(keys, sort=True)
+    unit_of_row[positions] = grouped.ngroup().to_numpy()
+    how = {"group_id": ("group_id", "first"), "n_volumes": ("n_volumes", "sum")}
+    if task.kind == "regression":
+        how["target"] = ("target", "mean")
+    units = grouped.agg(**how).reset_index()
+    units.insert(
+        0, "unit_id", units["person_id"] if len(keys) == 1 else units["person_id"] + "|" + units["target"]
+    )
+    return units, unit_of_row
+
+
+def _find_obstacle(task, slice_name, labels, probe, settings) -> str:
+    """Why this probe cannot be fitted, as one phrase; empty where it can."""
+    n_groups, n_people = probe.units["group_id"].nunique(), probe.units["person_id"].nunique()
+    if slice_name in ("T1", "T1c", "T2", "FLAIR") and not (labels["modality"] == slice_name).any():
+        return f"no {slice_name} volumes in this run"
+    if not len(probe.units) and not probe.dropped:
+        return f"no labels in column {task.column}"
+    if task.kind == "classification" and len(probe.classes) < 2:
+        dropped = f"; dropped: {probe.dropped}" if probe.dropped else ""
+        return f"fewer than two classes with {settings.min_class_people} people{dropped}"
+    if n_groups < 2 * settings.n_folds:
+        return f"only {n_people} people for {settings.n_folds} folds"
+    if task.kind == "regression" and probe.units["target"].nunique() < 2:
+        return f"{task.column} has a single value"
+    return ""
+
+
+def _describe_missing_classes(probe: Probe) -> str:
+    if probe.task.kind == "regression":
+        return ""
+    counts = pd.crosstab(probe.units["fold"], probe.units["target"])
+    lacking = [
+        f"fold {fold} has no {name}" for fold, row in counts.iterrows() for name, n in row.items() if n == 0
+    ]
+    return "; ".join(lacking)
+
+
+def load_features(path, labels: pd.DataFrame) -> np.ndarray:
+    """Features (N, F) in float64, rows in the label table's order.
+
+    Raises:
+        ContractError: the rows are not those of the label table.
+    """
+    with np.load(path) as file:
+        ids, features = file["volume_id"], file["features"].astype(np.float64)
+    if list(ids) != list(labels["volume_id"]):
+        raise ContractError(f"{path}: its volumes are not those of the label table; rerun the latents stage.")
+    return features
+
+
+def span_rows(features: np.ndarray) -> np.ndarray:
+    """The same N points in at most N coordinates: rotated, and nothing lost but the common mean.
+
+    Inner products stay, and no label is used: a PCA in the fold gives what it gave on (N, F), at once.
+    """
+    if features.shape[1] <= features.shape[0]:
+        return features
+    centred = features - features.mean(axis=0)
+    values, vectors = np.linalg.eigh(centred @ centred.T)
+    return vectors * np.sqrt(np.clip(values, 0, None))

@@ -1,0 +1,92 @@
+"""What every stage needs of the machine: threads, progress bars, atomic files, digests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def set_threads(n_threads: int) -> None:
+    """Limit this process to `n_threads`; call before the numerical libraries are imported."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLOSC_NTHREADS"):
+        os.environ[name] = str(n_threads)
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(n_threads)
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(n_threads)
+
+
+def track(iterable: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Iterate with a progress bar that tells the time left.
+
+    Away from a terminal (a job's log) one line is printed for about every tenth of the work.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if total is None and hasattr(iterable, "__len__"):
+        total = len(iterable)  # type: ignore[arg-type]
+    if not console.is_terminal:
+        yield from _track_in_log(iterable, description, total)
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console) as progress:
+        yield from progress.track(iterable, total=total, description=description)
+
+
+def _track_in_log(iterable: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    import sys
+    import time
+
+    start, step = time.monotonic(), max(1, (total or 1000) // 10)
+    for n_done, item in enumerate(iterable, start=1):
+        yield item
+        if n_done % step == 0 or n_done == total:
+            spent = time.monotonic() - start
+            left = f", {spent / n_done * (total - n_done):.0f} s left" if total else ""
+            print(f"{description}: {n_done}/{total or '?'} in {spent:.0f} s{left}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def write_atomically(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside `path` with the same suffixes; renamed on success, removed on failure."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(path.suffixes)
+    beside = path.with_name(f".{path.name.removesuffix(suffix)}-{uuid.uuid4().hex[:12]}{suffix}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_if_changed(path: str | Path, text: str) -> bool:
+    """Write `text` only where the file does not hold it yet; True where something was written."""
+    path = Path(path)
+    if path.exists() and path.read_text() == text:
+        return False
+    with write_atomically(path) as beside:
+        beside.write_text(text)
+    return True
+
+
+def digest_file(path: str | Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_text(text: str) -> str:
+    """The sha256 of a text in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,63 @@
+"""The command line of `tokenizer`."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+app = App(name="tokenizer", help="Train the projection and the decoder; measure reconstructions.")
+
+
+@app.command
+def train(
+    *,
+    encoder: Path,
+    volume_list: Path,
+    volumes_dir: Path,
+    checkpoints: Path,
+    weights: Path,
+    metrics: Path,
+    picture: Path,
+    settings: str,
+    threads: int = 1,
+) -> None:
+    """Train the tokenizer on the training split, then measure and draw reconstructions of unseen people.
+
+    Parameters
+    ----------
+    encoder: the encoder's weight file.
+    volume_list: the volume list (.parquet).
+    volumes_dir: folder of the packed volumes.
+    checkpoints: folder of the runs, one folder for each digest of what was trained from.
+    weights: weight file to make (.safetensors), a hard link to the run's.
+    metrics: MSE, PSNR and SSIM over the crop and inside the brain (.json).
+    picture: real and reconstructed volumes by modality (.png).
+    settings: the section `tokenizer` as JSON, or a configuration file.
+    threads: CPU threads; results are the same bits for the same number.
+    """
+    from braing3n.runtime import set_threads, write_if_changed
+
+    set_threads(threads)
+    import json
+
+    from accelerate import Accelerator
+
+    from braing3n.config import TokenizerSettings, parse_section
+    from braing3n.pretrain.model import load_encoder
+    from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
+    from braing3n.tokenizer.model import load_tokenizer
+    from braing3n.tokenizer.train import train_tokenizer
+    from braing3n.training import count_workers
+    from braing3n.volumes.dataset import PackedVolumes
+
+    volumes, mae = PackedVolumes(volume_list, volumes_dir), load_encoder(encoder)
+    inputs = [encoder, volume_list, *volumes.index_paths()]
+    options = parse_section(TokenizerSettings, settings)
+    train_tokenizer(volumes, mae, options, checkpoints, weights, inputs, count_workers(threads))
+
+    accelerator = Accelerator()
+    if accelerator.is_main_process:
+        device = accelerator.device
+        models = mae.to(device), load_tokenizer(weights).to(device)
+        scores = measure_reconstruction(*models, volumes, device)
+        write_if_changed(metrics, json.dumps(scores, indent=1) + "\n")
+        draw_reconstructions(*models, volumes, picture, device)

@@ -1,0 +1,165 @@
+"""The tokenizer: encoder tokens to d channels, and a CNN decoder from those back to voxels.
+
+Batches are (B, 1, D, H, W); tokens (B, T, d) lie in row-major order of the token grid.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from braing3n.config import TokenizerSettings
+from braing3n.errors import ConfigurationError
+from braing3n.pretrain.model import unpatchify
+from braing3n.training import load_weights, read_weights
+from braing3n.transformer import Attention
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3x3 convolutions after GroupNorm and SiLU; starts as the identity."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm1, self.norm2 = _normalise(width), _normalise(width)
+        self.convolve1 = nn.Conv3d(width, width, 3, padding=1)
+        self.convolve2 = nn.Conv3d(width, width, 3, padding=1)
+        nn.init.zeros_(self.convolve2.weight)
+        nn.init.zeros_(self.convolve2.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.convolve2(F.silu(self.norm2(self.convolve1(F.silu(self.norm1(x))))))
+
+
+class GridAttention(nn.Module):
+    """Self-attention over all positions of a grid, with a residual."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = _normalise(width)
+        self.attention = Attention(width, n_heads=max(1, width // 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B, d h w, width)
+        return x + self.attention(tokens).transpose(1, 2).reshape(x.shape)
+
+
+class UpSample(nn.Module):
+    """Twice the grid by a pixel shuffle: (B, C, d, h, w) to (B, out, 2d, 2h, 2w) (Shi et al. 2016)."""
+
+    def __init__(self, width: int, out: int, kernel: int):
+        super().__init__()
+        self.convolve = nn.Conv3d(width, 8 * out, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.convolve(x)
+        b, c, d, h, w = x.shape
+        x = x.reshape(b, c // 8, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+        return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
+
+
+class CNNDecoder(nn.Module):
+    """Residual blocks at each level of the grid, attention at the token grid, doublings between.
+
+    The last doubling shuffles straight into the voxels of the image: convolutions at full resolution
+    would cost most of the time and memory and gain little. Starts as zero everywhere.
+    """
+
+    def __init__(self, settings: TokenizerSettings):
+        super().__init__()
+        widths = settings.widths
+        self.enter = nn.Conv3d(settings.d, widths[0], 3, padding=1)
+        layers: list[nn.Module] = []
+        for level, width in enumerate(widths):
+            layers += [ResidualBlock(width) for _ in range(settings.n_blocks)]
+            if level == 0 and settings.has_attention:
+                layers.insert(1, GridAttention(width))
+            if level + 1 < len(widths):
+                layers.append(UpSample(width, widths[level + 1], kernel=1))
+        self.layers = nn.Sequential(*layers)
+        self.norm = _normalise(widths[-1])
+        self.leave = UpSample(widths[-1], 1, kernel=3)
+        nn.init.zeros_(self.leave.convolve.weight)
+        nn.init.zeros_(self.leave.convolve.bias)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """(B, d, gd, gh, gw) to (B, 1, D, H, W)."""
+        return self.leave(F.silu(self.norm(self.layers(self.enter(grid)))))
+
+
+class Tokenizer(nn.Module):
+    """A linear projection to d channels a token, and a decoder that is a linear patch head plus a CNN.
+
+    The decoder's image is patch_head(token) + cnn(all tokens): the patch head alone is the best linear
+    reconstruction, from which `braing3n.tokenizer.start` lets both begin.
+
+    Args:
+        settings: sizes; the paper's are the defaults.
+        encoder_width: channels of the encoder's tokens.
+        patch_size: voxels along a token's edge, 2^len(widths).
+        grid: tokens along each axis.
+    """
+
+    def __init__(
+        self, settings: TokenizerSettings, encoder_width: int, patch_size: int, grid: tuple[int, int, int]
+    ):
+        super().__init__()
+        if 2 ** len(settings.widths) != patch_size:
+            raise ConfigurationError(
+                f"tokenizer.widths: {len(settings.widths)} levels double {len(settings.widths)} times, "
+                f"which does not make patches of {patch_size}; give one width a doubling."
+            )
+        self.settings, self.encoder_width = settings, encoder_width
+        self.patch_size, self.grid = patch_size, tuple(grid)
+        self.project = nn.Linear(encoder_width, settings.d)
+        self.patch_head = nn.Linear(settings.d, patch_size**3)
+        self.cnn = CNNDecoder(settings)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Encoder tokens (B, T, encoder_width) to the reconstruction (B, 1, D, H, W)."""
+        return self.decode(self.project(features))
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, T, d) to volumes (B, 1, D, H, W), in z units."""
+        grid = tokens.transpose(1, 2).reshape(len(tokens), -1, *self.grid)
+        return unpatchify(self.patch_head(tokens), self.grid, self.patch_size) + self.cnn(grid)
+
+    def describe(self) -> dict:
+        """The record that a weight file needs to build this tokenizer again."""
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "encoder_width": self.encoder_width,
+            "patch_size": self.patch_size,
+            "grid": list(self.grid),
+        }
+
+    def count_parameters(self) -> dict[str, int]:
+        """Parameters of the projection, of the CNN decoder and of the linear patch head beside it."""
+        parts = {"projection": self.project, "cnn_decoder": self.cnn, "patch_head": self.patch_head}
+        return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+
+
+def _normalise(width: int) -> nn.GroupNorm:
+    groups = next(n for n in (32, 16, 8, 4, 2, 1) if width % n == 0 and width >= 4 * n)
+    return nn.GroupNorm(groups, width)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The trained tokenizer of a weight file, frozen and in evaluation mode.
+
+    Raises:
+        CheckpointError: the file is no weight file of this model.
+    """
+    tensors, record = read_weights(path, "Tokenizer")
+    settings = TokenizerSettings.model_validate(record["settings"])
+    model = Tokenizer(settings, record["encoder_width"], record["patch_size"], tuple(record["grid"]))
+    load_weights(model, tensors, path)
+    return model.eval().requires_grad_(False)
+
+
+def reconstruct(encoder: nn.Module, tokenizer: Tokenizer, volume: Tensor) -> Tensor:
+    """Encode, project and decode (B, 1, D, H, W), without gradients."""
+    with torch.no_grad():
+        return tokenizer(encoder.encode(volume))

@@ -1,0 +1,45 @@
+"""Volumes in z units drawn in three planes, one column a volume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+def cut_planes(volume: np.ndarray) -> list[np.ndarray]:
+    """The middle axial, coronal and sagittal planes of a volume (D, H, W) on L-P-S axes.
+
+    Each is (rows, columns) as printed: front or top upwards, and the head's left on the viewer's right.
+    """
+    d, h, w = (n // 2 for n in volume.shape)
+    axial = volume[:, :, w].T
+    coronal = volume[:, h, :].T[::-1]
+    sagittal = volume[d, :, :].T[::-1]
+    return [axial, coronal, sagittal]
+
+
+def draw_volumes(volumes: dict[str, np.ndarray], path: Path, n_columns: int = 8) -> None:
+    """Draw named volumes (D, H, W) as columns of three planes, n_columns a band; -3 to 3 z is black to white."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = list(volumes)
+    n_columns = min(n_columns, len(names))
+    n_bands = -(-len(names) // n_columns)
+    figure, axes = plt.subplots(
+        3 * n_bands, n_columns, figsize=(1.6 * n_columns, 5.2 * n_bands), layout="constrained", squeeze=False
+    )
+    for panel in axes.flat:
+        panel.axis("off")
+    for i, name in enumerate(names):
+        band, column = divmod(i, n_columns)
+        for row, plane in enumerate(cut_planes(volumes[name])):
+            panel = axes[3 * band + row, column]
+            panel.imshow(plane, cmap="gray", vmin=-3, vmax=3, interpolation="nearest")
+            if row == 0:
+                panel.set_title(name, fontsize=7)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)

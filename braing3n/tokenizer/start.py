@@ -1,0 +1,76 @@
+"""Where the tokenizer starts: principal components as projection, least squares as patch head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from braing3n import training
+from braing3n.pretrain.model import MaskedAutoencoder, patchify
+from braing3n.runtime import track
+from braing3n.tokenizer.model import Tokenizer
+
+
+class Moments:
+    """First and second moments of encoder tokens x and of their patches y, in float64."""
+
+    def __init__(self, width: int, n_voxels: int, device: torch.device):
+        # An accelerator without float64 is none that this project runs on.
+        self.n = 0
+        self.x = torch.zeros(width, dtype=torch.float64, device=device)
+        self.y = torch.zeros(n_voxels, dtype=torch.float64, device=device)
+        self.xx = torch.zeros(width, width, dtype=torch.float64, device=device)
+        self.xy = torch.zeros(width, n_voxels, dtype=torch.float64, device=device)
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Count tokens (n, width) and their patches (n, voxels) in."""
+        x, y = x.double(), y.double()
+        self.n += len(x)
+        self.x += x.sum(0)
+        self.y += y.sum(0)
+        self.xx += x.T @ x
+        self.xy += x.T @ y
+
+    def centre(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The means of x and y, the covariance of x, and that of x with y."""
+        mean_x, mean_y = self.x / self.n, self.y / self.n
+        covariance = self.xx / self.n - torch.outer(mean_x, mean_x)
+        return mean_x, mean_y, covariance, self.xy / self.n - torch.outer(mean_x, mean_y)
+
+
+@torch.no_grad()
+def start_from_components(
+    tokenizer: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Volumes, batch_size: int, device: torch.device
+) -> None:
+    """Set projection and patch head from the training split, by one pass over it.
+
+    The projection becomes the first d principal components of the encoder's tokens, all scaled by one
+    number so that a channel has unit variance on average; the patch head the least-squares map from
+    these to voxels. The CNN, which starts at 0, then learns what a linear map cannot say. From a random
+    start the decoder takes many times as long to get where this begins.
+    """
+    moments = Moments(tokenizer.encoder_width, tokenizer.patch_size**3, device)
+    batches = training.cut_batches(training.find_rows(volumes.table, "train"), batch_size)
+    for volume in track(training.load_batches(volumes, batches), "tokenizer: components", len(batches)):
+        volume = volume.to(device)
+        features, patches = encoder.encode(volume), patchify(volume, tokenizer.patch_size)
+        moments.add(features.flatten(0, 1), patches.flatten(0, 1))
+
+    mean_x, mean_y, covariance, cross = moments.centre()
+    variances, vectors = torch.linalg.eigh(covariance)  # ascending
+    d = min(tokenizer.settings.d, len(variances))
+    variances, vectors = variances.flip(0)[:d], vectors.flip(1)[:, :d]
+    vectors = vectors * torch.where(vectors.sum(0) < 0, -1.0, 1.0)  # a component's sign is arbitrary
+    scale = variances.mean().rsqrt()
+    projection = (vectors * scale).T  # (d, width)
+    head = (vectors.T @ cross) / (variances[:, None] * scale).clamp(min=1e-12)  # (d, voxels)
+    _fill(tokenizer.project, projection, -(projection @ mean_x))
+    _fill(tokenizer.patch_head, head.T, mean_y)
+
+
+def _fill(layer: torch.nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    layer.weight.zero_()
+    layer.bias.zero_()
+    rows, columns = weight.shape  # fewer than the layer's where d exceeds the encoder's width
+    layer.weight[:rows, :columns] = weight.float()
+    layer.bias[:rows] = bias.float()

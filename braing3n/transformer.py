@@ -1,0 +1,81 @@
+"""The transformer parts that the masked autoencoder and the diffusion transformer share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens, without mask or dropout."""
+
+    def __init__(self, width: int, n_heads: int):
+        super().__init__()
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, c = x.shape
+        qkv = self.qkv(x).reshape(b, n, 3, self.n_heads, c // self.n_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, N, C / heads)
+        x = F.scaled_dot_product_attention(q, k, v)
+        return self.project(x.transpose(1, 2).reshape(b, n, c))
+
+
+class Mlp(nn.Sequential):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, width: int, ratio: float):
+        hidden = int(width * ratio)
+        super().__init__(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block: (B, N, width) to the same."""
+
+    def __init__(self, width: int, n_heads: int, mlp_ratio: float):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, n_heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = Mlp(width, mlp_ratio)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+def encode_positions(grid: tuple[int, int, int], width: int) -> Tensor:
+    """The fixed 3-D sine-cosine code of a token grid (d, h, w): float32 (d h w, width).
+
+    Each axis has a third of the channels, half sines and half cosines, with wavelengths from 2 pi to
+    20000 pi tokens (Vaswani et al. 2017); up to five channels left over by a width that 6 does not
+    divide stay 0.
+    """
+    n_frequencies = width // 6
+    frequencies = 10000.0 ** (-torch.arange(n_frequencies, dtype=torch.float64) / n_frequencies)
+    axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
+    parts = []
+    for axis in axes:
+        angles = axis.reshape(-1, 1) * frequencies
+        parts += [angles.sin(), angles.cos()]
+    code = torch.cat(parts, dim=1)
+    return F.pad(code, (0, width - code.shape[1])).float()
+
+
+def encode_scalars(values: Tensor, width: int) -> Tensor:
+    """Sines and cosines of scalars (B,) at wavelengths from 2 pi to 20000 pi: float32 (B, width)."""
+    n_frequencies = width // 2
+    frequencies = 10000.0 ** (-torch.arange(n_frequencies, device=values.device).float() / n_frequencies)
+    angles = values.float()[:, None] * frequencies
+    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width - 2 * n_frequencies))
+
+
+def initialise_linear(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases, as ViTs start; pass to `Module.apply`."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

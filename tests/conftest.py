@@ -1,0 +1,33 @@
+"""What all tests share: where the checkout and the real data lie, and fetched resources."""
+
+from pathlib import Path
+
+import pytest
+
+from braing3n.config import ResourceSettings
+from braing3n.errors import ResourceError
+from braing3n.resources import fetch
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real scans; the test is skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("../shared/data is not beside this checkout")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def fetch_resource():
+    """Fetch a resource into the checkout's own folder; the test is skipped, with the reason, where it cannot be had."""
+
+    def get(name):
+        try:
+            return fetch(name, ResourceSettings(), ROOT / "resources")
+        except ResourceError as error:
+            pytest.skip(str(error))
+
+    return get

@@ -1,0 +1,66 @@
+"""The Fréchet distance agrees with the dense formula and behaves as a distance between laws."""
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+
+from braing3n.fidelity.frechet import measure_floor, measure_frechet
+
+
+def measure_densely(x, y):
+    """The textbook formula with an F x F matrix root."""
+    a, b = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    shift = x.mean(0) - y.mean(0)
+    return shift @ shift + np.trace(a) + np.trace(b) - 2 * np.trace(sqrtm(a @ b)).real
+
+
+def draw(n, n_features, seed):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, n_features)) @ rng.normal(size=(n_features, n_features)) + rng.normal(
+        size=n_features
+    )
+
+
+@pytest.mark.parametrize(("n", "m"), [(60, 80), (60, 25)])
+def test_agrees_with_the_dense_matrix_root(n, m):
+    x, y = draw(n, 12, 0), draw(m, 12, 1)
+    assert measure_frechet(x, y) == pytest.approx(measure_densely(x, y), rel=1e-9)
+
+
+def test_agrees_with_the_dense_matrix_root_where_covariances_are_of_low_rank():
+    """The dense root of a singular product is itself only good to about 1e-6."""
+    x, y = draw(10, 30, 0), draw(8, 30, 1)
+    assert measure_frechet(x, y) == pytest.approx(measure_densely(x, y), rel=1e-4)
+
+
+def test_a_set_is_at_zero_from_itself_and_at_the_shift_from_its_copy():
+    x = draw(20, 50, 3)
+    assert measure_frechet(x, x) == pytest.approx(0, abs=1e-8)
+    assert measure_frechet(x, x + 2.0) == pytest.approx(4.0 * 50)
+
+
+def test_does_not_depend_on_the_axes():
+    x, y = draw(15, 40, 4), draw(25, 40, 5)
+    rotation, _ = np.linalg.qr(np.random.default_rng(6).normal(size=(40, 40)))
+    assert measure_frechet(x @ rotation, y @ rotation) == pytest.approx(measure_frechet(x, y))
+
+
+def test_the_floor_splits_people_and_shrinks_with_their_number():
+    rng = np.random.default_rng(7)
+    few, many = rng.normal(size=(40, 10)), rng.normal(size=(400, 10))
+    low = measure_floor(many, np.arange(400), 1000, 9, 0)
+    high = measure_floor(few, np.arange(40), 1000, 9, 0)
+    assert low[0] < high[0]
+    assert low[1:] == (200, 200)
+    assert high[1:] == (20, 20)
+    assert measure_floor(many, np.arange(400), 15, 9, 0)[1:] == (200, 15)
+
+
+def test_a_persons_scans_stay_in_one_half():
+    """Each person is one point, twice: halves that shared people would lie nearer."""
+    rng = np.random.default_rng(8)
+    points = rng.normal(size=(30, 5))
+    doubled, people = np.repeat(points, 2, axis=0), np.repeat(np.arange(30), 2)
+    by_people = measure_floor(doubled, people, 1000, 15, 0)[0]
+    by_scans = measure_floor(doubled, np.arange(60), 1000, 15, 0)[0]
+    assert by_people > 1.3 * by_scans

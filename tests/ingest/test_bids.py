@@ -1,0 +1,79 @@
+"""The labels of BIDS trees: codes, visits, sidecars, and cells that are missing or strange."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from braing3n.cli import main
+from braing3n.config import CohortSettings
+from braing3n.contracts import read_table
+from braing3n.inventory.bids import find_bids_scans
+from braing3n.inventory.build import write_inventory
+
+
+@pytest.fixture
+def ingest(tmp_path):
+    """Write tables, ingest two subjects (one with two sessions), return records by volume."""
+
+    def run(tables, sidecars=None):
+        raw = tmp_path / "raw"
+        for name in ("sub-01/ses-1/anat/sub-01_ses-1_T1w", "sub-01/ses-2/anat/sub-01_ses-2_T1w", "sub-02/anat/sub-02_T1w"):
+            (raw / name).parent.mkdir(parents=True, exist_ok=True)
+            (raw / f"{name}.nii.gz").write_bytes(b"scan")
+        for name, text in tables.items():
+            (raw / name).write_text(text)
+        for name, facts in (sidecars or {}).items():
+            (raw / name).write_text(json.dumps(facts))
+        settings = CohortSettings(kind="bids", raw_dir=str(raw))
+        write_inventory("mine", settings, find_bids_scans(raw, "mine"), tmp_path / "inventory")
+        out = tmp_path / "records.parquet"
+        command = ["ingest", "cohort", "--key", "mine", "--run", "x", "--records", str(out)]
+        command += ["--scans", str(tmp_path / "inventory/scans.tsv"), "--tables", str(tmp_path / "inventory/tables.tsv")]
+        assert main([*command, "--settings", settings.as_json()]) == 0
+        return read_table(out, "records").set_index("volume_id")
+
+    return run
+
+
+def test_people_visits_and_sidecars_become_labels(ingest):
+    records = ingest(
+        {
+            "participants.tsv": "participant_id\tage\tsex\tgroup\tsite\tmmse\nsub-01\t30\tfemale\tcontrol\tA\t29\nsub-02\t61\tM\tAD\tB\tn/a\n",
+            "sub-01/sub-01_sessions.tsv": "session_id\tdays_since_baseline\nses-1\t0\nses-2\t730.5\n",
+        },
+        {"sub-02/anat/sub-02_T1w.json": {"Manufacturer": "SIEMENS", "MagneticFieldStrength": 3, "PatientName": "X"}},
+    )
+    assert list(records["age_years"]) == [30, 32, 61]
+    assert list(records["sex"]) == ["F", "F", "M"]
+    assert list(records["dx"]) == ["HC", "HC", "AD"]
+    assert list(records["site"]) == ["A", "A", "B"]
+    assert records.loc["mine_sub-02_T1", "vendor"] == "Siemens"
+    assert records.loc["mine_sub-02_T1", "field_strength_t"] == 3
+    assert records["mmse"].iloc[0] == 29
+    assert pd.isna(records["mmse"].iloc[2])
+    assert records["dx_source"].iloc[0] == "participants.tsv:group"
+    assert "sessions.tsv" in records["age_years_source"].iloc[1]
+
+
+def test_no_field_but_the_two_is_read_from_a_sidecar(ingest, tmp_path):
+    ingest({}, {"sub-02/anat/sub-02_T1w.json": {"Manufacturer": "GE", "PatientName": "Rumpelstilz"}})
+    written = [path for folder in ("inventory", ".") for path in (tmp_path / folder).glob("*") if path.is_file()]
+    assert written
+    assert not [path for path in written if b"Rumpelstilz" in path.read_bytes()]
+
+
+def test_a_lost_row_and_a_strange_code_leave_fields_empty_and_a_flag(ingest):
+    records = ingest({"participants.tsv": "participant_id\tage\tsex\nsub-01\told\tx\n"})
+    assert len(records) == 3
+    assert records["age_years"].isna().all()
+    assert set(records["sex"]) == {""}
+    assert "'old' is no number" in records["qc_flag"].iloc[0]
+    assert "code 'x' is not known" in records["qc_flag"].iloc[0]
+    assert records.loc["mine_sub-02_T1", "qc_flag"] == "no row in participants.tsv"
+
+
+def test_without_tables_there_are_records_with_nothing_known(ingest):
+    records = ingest({})
+    assert len(records) == 3
+    assert set(records["qc_flag"]) == {""}

@@ -1,0 +1,106 @@
+"""The scans of BIDS trees: entities, states, choices, and what belongs to no rule."""
+
+import pytest
+
+from braing3n.config import CohortSettings
+from braing3n.errors import CohortError
+from braing3n.inventory.bids import find_bids_scans
+from braing3n.inventory.build import write_inventory
+
+
+def write_tree(folder, names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return folder
+
+
+def test_entities_tell_modality_state_and_space(tmp_path):
+    anat = "sub-01/ses-a/anat/sub-01_ses-a"
+    names = [
+        f"{anat}_T1w.nii.gz",
+        f"{anat}_ce-gadolinium_T1w.nii.gz",
+        f"{anat}_space-MNI152NLin6Asym_desc-brain_T2w.nii",
+        f"{anat}_space-SRI24_FLAIR.nii.gz",
+        "sub-02/anat/sub-02_run-2_T1w.nii.gz",
+    ]
+    walk = find_bids_scans(write_tree(tmp_path, names), "mine")
+    found = {(s.subject_id, s.session_id, s.run, s.modality): (s.is_stripped, s.raw_space) for s in walk.scans}
+    assert found == {
+        ("01", "a", "", "T1"): (False, "native"),
+        ("01", "a", "", "T1c"): (False, "native"),
+        ("01", "a", "", "T2"): (True, "mni"),
+        ("01", "a", "", "FLAIR"): (False, "sri24"),
+        ("02", "", "2", "T1"): (False, "native"),
+    }
+    assert not walk.unused
+
+
+def test_a_file_of_no_rule_is_reported_with_its_reason(tmp_path):
+    names = [
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-01/anat/sub-01_inplaneT2.nii.gz",
+        "sub-01/anat/sub-01_desc-weird_T1w.nii.gz",
+        "sub-01/anat/sub-01_space-mars_T1w.nii.gz",
+        "sub-01/anat/notes.docx",
+        "derivatives/x/sub-01_T1w.nii.gz",
+        "dataset_description.json",
+    ]
+    walk = find_bids_scans(write_tree(tmp_path, names), "mine")
+    assert len(walk.scans) == 1
+    reasons = {path.rsplit("/", 1)[-1]: reason for path, reason in walk.unused.items()}
+    assert "inplaneT2" in reasons["sub-01_inplaneT2.nii.gz"]
+    assert "desc-weird" in reasons["sub-01_desc-weird_T1w.nii.gz"]
+    assert "space-mars" in reasons["sub-01_space-mars_T1w.nii.gz"]
+    assert set(reasons) >= {"notes.docx", "derivatives"}
+
+
+def test_of_two_files_of_one_volume_the_rawer_is_taken(tmp_path):
+    names = ["sub-01/anat/sub-01_desc-brain_T1w.nii.gz", "sub-01/anat/sub-01_T1w.nii.gz"]
+    walk = find_bids_scans(write_tree(tmp_path, names), "mine")
+    assert [scan.path.rsplit("/", 1)[-1] for scan in walk.scans] == ["sub-01_T1w.nii.gz"]
+    assert "is taken" in next(iter(walk.unused.values()))
+
+
+def test_a_missing_folder_and_a_missing_id_column_are_one_sentence(tmp_path):
+    with pytest.raises(CohortError, match=r"raw folder .* does not exist"):
+        find_bids_scans(tmp_path / "nowhere", "mine")
+    (tmp_path / "participants.tsv").write_text("subject\tage\nsub-01\t3\n")
+    with pytest.raises(CohortError, match="no column 'participant_id'"):
+        find_bids_scans(tmp_path, "mine")
+
+
+def test_a_replaced_scan_changes_its_shard_and_not_what_ingest_reads(tmp_path):
+    names = [f"sub-{i:02d}/anat/sub-{i:02d}_T1w.nii.gz" for i in range(20)]
+    raw = write_tree(tmp_path / "raw", names)
+    settings = CohortSettings(kind="bids", raw_dir=str(raw), n_shards=4)
+    out = tmp_path / "inventory"
+
+    def snapshot():
+        write_inventory("mine", settings, find_bids_scans(raw, "mine"), out)
+        return {path.name: path.read_text() for path in sorted(out.glob("*.tsv"))}
+
+    before = snapshot()
+    assert sum(len(text.splitlines()) - 1 for name, text in before.items() if name.startswith("shard")) == 20
+    (raw / names[3]).write_bytes(b"another scan")
+    replaced = snapshot()
+    changed = {name for name in before if before[name] != replaced[name]}
+    assert len(changed) == 1
+    assert changed.pop().startswith("shard-")
+    write_tree(raw, ["sub-99/anat/sub-99_T1w.nii.gz"])
+    added = snapshot()
+    changed = {name for name in before if replaced[name] != added[name]}
+    assert "scans.tsv" in changed
+    assert len(changed) == 2, "an added subject touches its own shard alone"
+
+
+def test_an_unchanged_folder_leaves_the_inventory_untouched(tmp_path):
+    raw = write_tree(tmp_path / "raw", ["sub-01/anat/sub-01_T1w.nii.gz", "participants.tsv"])
+    (raw / "participants.tsv").write_text("participant_id\nsub-01\n")
+    settings = CohortSettings(kind="bids", raw_dir=str(raw))
+    out = tmp_path / "inventory"
+    write_inventory("mine", settings, find_bids_scans(raw, "mine"), out)
+    times = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    write_inventory("mine", settings, find_bids_scans(raw, "mine"), out)
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == times

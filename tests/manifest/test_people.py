@@ -1,0 +1,44 @@
+"""Who is who, and which split: functions of ids alone."""
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from braing3n.config import ManifestSettings
+from braing3n.errors import ConfigurationError
+from braing3n.manifest.people import assign_split, check_splits, join_people
+
+
+def test_byte_equal_scans_make_one_person_of_two_ids():
+    volumes = pd.DataFrame(
+        {
+            "person_id": ["a/1", "b/7", "b/7", "c/3"],
+            "group_id": ["a/1", "b/7", "b/7", "c/3"],
+            "raw_sha256": ["same", "same", "other", ""],
+        }
+    )
+    joined = join_people(volumes)
+    assert list(joined["person_id"]) == ["a/1", "a/1", "a/1", "c/3"]
+    assert list(joined["group_id"]) == ["a/1", "a/1", "a/1", "c/3"]
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, unique=True), st.text(min_size=1))
+def test_nobody_moves_when_others_come(groups, newcomer):
+    settings = ManifestSettings(train=0.6, validation=0.2)
+    before = [assign_split(group, settings) for group in groups]
+    assign_split(newcomer, settings)
+    assert [assign_split(group, settings) for group in groups] == before
+
+
+def test_the_shares_are_met():
+    settings = ManifestSettings(train=0.6, validation=0.2)
+    splits = pd.Series([assign_split(f"g{i}", settings) for i in range(5000)]).value_counts(normalize=True)
+    assert splits["train"] == pytest.approx(0.6, abs=0.03)
+    assert splits["validation"] == pytest.approx(0.2, abs=0.03)
+
+
+def test_an_empty_split_stops_with_one_sentence():
+    volumes = pd.DataFrame({"group_id": ["a", "b"], "split": ["train", "validation"]})
+    with pytest.raises(ConfigurationError, match="split 'test' is empty with 2 groups"):
+        check_splits(volumes)

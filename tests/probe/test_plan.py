@@ -1,0 +1,123 @@
+"""What a probe sees: folds by group, dropped classes, pooling by patient."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from braing3n.config import ProbeSettings
+from braing3n.errors import ContractError
+from braing3n.probe.folds import assign_folds
+from braing3n.probe.plan import load_features, plan_probe, plan_probes, span_rows
+from braing3n.probe.tasks import PAPER_TASKS, list_tasks
+
+TASKS = {task.key: task for task in PAPER_TASKS}
+
+
+def test_the_panel_is_the_papers():
+    kinds = [task.kind for task in PAPER_TASKS]
+    assert (kinds.count("classification"), kinds.count("regression")) == (15, 8)
+    assert len(TASKS) == 23
+
+
+def test_no_group_lies_in_two_folds_and_folds_are_the_same_again(corpus, settings):
+    labels, _ = corpus
+    probes = [probe for probe in plan_probes(labels, settings) if not probe.reason]
+    assert {"sex", "age", "modality", "site", "control_decoy"} <= {probe.task.key for probe in probes}
+    for probe in probes:
+        assert probe.units.groupby("group_id")["fold"].nunique().max() == 1
+        assert set(probe.units["fold"]) == set(range(settings.n_folds))
+    again = [probe for probe in plan_probes(labels, settings) if not probe.reason]
+    assert all((a.units["fold"] == b.units["fold"]).all() for a, b in zip(probes, again, strict=True))
+
+
+def test_folds_of_a_regression_have_like_targets():
+    target = pd.Series(np.arange(100.0))
+    folds = assign_folds(target, pd.Series(np.arange(100)), "regression", 5, 0)
+    means = target.groupby(folds).mean()
+    assert means.max() - means.min() < 10
+
+
+def test_a_class_with_few_people_is_dropped_by_name(corpus, settings):
+    labels, _ = corpus
+    n_people = labels[labels["dx"] == "GBM"]["person_id"].nunique()
+    assert 0 < n_people < settings.min_class_people
+    probe = plan_probe(TASKS["disease"], "all", labels, settings)
+    assert probe.classes == ("AD", "HC")
+    assert probe.dropped == f"GBM ({n_people} people)"
+
+
+def test_what_cannot_be_probed_says_why(corpus, settings):
+    labels, _ = corpus
+    assert plan_probe(TASKS["sex"], "FLAIR", labels, settings).reason == "no FLAIR volumes in this run"
+    assert plan_probe(TASKS["moca"], "all", labels, settings).reason == "no labels in column moca"
+    one_sex = labels[labels["sex"] == "F"].reset_index(drop=True)
+    assert "fewer than two classes" in plan_probe(TASKS["sex"], "all", one_sex, settings).reason
+    few = labels.iloc[:9]
+    assert "people for 5 folds" in plan_probe(TASKS["age"], "all", few, settings).reason
+
+
+def test_pooling_is_the_mean_of_a_persons_features_by_label(corpus, settings):
+    labels, features = corpus
+    probe = plan_probe(TASKS["sex"], "patient-pooled", labels, settings)
+    pooled = probe.pool(features)
+    person = probe.units["person_id"].iloc[3]
+    expected = features[(labels["person_id"] == person).to_numpy()].mean(axis=0)
+    np.testing.assert_allclose(pooled[3], expected)
+    assert probe.units["n_volumes"].sum() == len(labels)
+    by_modality = plan_probe(TASKS["modality"], "patient-pooled", labels, settings)
+    assert len(by_modality.units) == len(labels)
+
+
+def test_a_slices_features_are_its_rows_in_order(corpus, settings):
+    labels, features = corpus
+    probe = plan_probe(TASKS["sex"], "T2", labels, settings)
+    np.testing.assert_array_equal(probe.pool(features), features[(labels["modality"] == "T2").to_numpy()])
+
+
+@pytest.mark.parametrize(
+    ("key", "column", "raw", "expected"),
+    [
+        ("grade", "grade", [2.0, "4", 3, ""], ["2", "4", "3", ""]),
+        ("field_strength", "field_strength_t", [1.494, 2.8936, 7.0, np.nan], ["1.5 T", "3 T", "", ""]),
+        ("apoe_e4", "apoe", ["E3/E4", "E2/E3", "", None], ["carrier", "non-carrier", "", ""]),
+        ("apoe_genotype", "apoe", ["E3/E4", "E2/E3", "E4/E4", ""], ["E3/E4", "", "E4/E4", ""]),
+        ("vendor", "vendor", ["SIEMENS", "GE", "", "Philips"], ["Siemens", "other", "", "other"]),
+        ("handedness", "handedness", ["R", "L", "A", ""], ["right", "left", "", ""]),
+        ("cdr_stage", "cdr", [0.0, 0.5, 3.0, np.nan], ["0", "0.5", "3", ""]),
+    ],
+)
+def test_class_maps(key, column, raw, expected):
+    labels = pd.DataFrame({column: raw, "person_id": list("abcd")})
+    assert list(TASKS[key].read_target(labels)) == expected
+
+
+def test_only_the_largest_sites_are_classes():
+    site = [f"s{k}" for k in range(25) for _ in range(25 - k)]
+    labels = pd.DataFrame({"site": site, "person_id": np.arange(len(site))})
+    kept = set(TASKS["site"].read_target(labels)) - {""}
+    assert kept == {f"s{k}" for k in range(19)}
+
+
+def test_controls_are_found_by_their_prefix(corpus):
+    labels, _ = corpus
+    controls = {task.key: task.kind for task in list_tasks(labels) if task.source == "control"}
+    assert controls == {"control_decoy": "classification", "control_head_size": "regression"}
+
+
+def test_features_of_other_volumes_are_refused(tmp_path, corpus):
+    labels, features = corpus
+    path = tmp_path / "features.npz"
+    np.savez(path, volume_id=labels["volume_id"].to_numpy()[::-1].astype(str), features=features)
+    with pytest.raises(ContractError, match="not those of the label table"):
+        load_features(path, labels)
+
+
+def test_spanning_rows_keeps_distances():
+    x = np.random.default_rng(0).normal(size=(12, 500))
+    z = span_rows(x)
+    assert z.shape == (12, 12)
+    np.testing.assert_allclose(z @ z.T, (x - x.mean(0)) @ (x - x.mean(0)).T, atol=1e-9)
+
+
+def test_settings_have_defaults_of_the_paper():
+    assert (ProbeSettings().n_folds, ProbeSettings().seed, ProbeSettings().max_iter) == (5, 2025, 1000)

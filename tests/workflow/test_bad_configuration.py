@@ -1,0 +1,47 @@
+"""What is wrong before there is a DAG is one sentence and exit status 2."""
+
+import pytest
+import yaml
+
+from .conftest import snakemake
+
+
+def write_config(folder, **changes):
+    (folder / "raw" / "sub-01" / "anat").mkdir(parents=True)
+    (folder / "raw" / "sub-01" / "anat" / "sub-01_T1w.nii.gz").touch()
+    config = {"run": "bad", "cohorts": {"mine": {"kind": "bids", "raw_dir": str(folder / "raw")}}}
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config | changes))
+    return path
+
+
+def test_the_configuration_itself_is_fine(tmp_path):
+    config = write_config(tmp_path)
+    done = snakemake(tmp_path, "all", "--dry-run", config=config)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"preprocess": {"brain_extracton": "none"}}, "did you mean 'brain_extraction'?"),
+        ({"cohorts": {"mine": {"kind": "bids", "raw_dir": "no/such/folder"}}}, "'no/such/folder' does not exist"),
+        ({"cohorts": {"mine": {"kind": "bidz", "raw_dir": "x"}}}, "did you mean 'bids'?"),
+    ],
+)
+def test_a_bad_configuration_is_one_sentence_and_exit_2(tmp_path, changes, expected):
+    done = snakemake(tmp_path, "all", "--dry-run", config=write_config(tmp_path, **changes))
+    assert done.returncode == 2, done.stderr
+    sentences = [line for line in done.stderr.splitlines() if line.startswith("braing3n: ")]
+    assert len(sentences) == 1
+    assert expected in sentences[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_participants_without_an_id_column_stop_before_the_dag(tmp_path):
+    config = write_config(tmp_path)
+    (tmp_path / "raw" / "participants.tsv").write_text("subject\tage\nsub-01\t20\n")
+    done = snakemake(tmp_path, "all", "--dry-run", config=config)
+    assert done.returncode == 2
+    assert "no column 'participant_id'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,46 @@
+"""A killed run, unlocked and started again, ends in the same bytes as an undisturbed one."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from braing3n.runtime import digest_file
+
+from .conftest import ROOT, SMOKE, link_wheels, snakemake
+
+pytestmark = pytest.mark.workflow
+
+
+def digest_results(directory):
+    """Digests of preprocessed volumes, packed arrays and the encoder's weights."""
+    results = directory / "results" / "smoke"
+    paths = [*results.glob("preprocess/**/*.nii.gz"), *results.glob("volumes/**/*.b2nd")]
+    paths += [results / "pretrain" / "mae.safetensors"]
+    return {path.relative_to(results).as_posix(): digest_file(path) for path in paths}
+
+
+def test_kill_9_unlock_and_rerun_give_the_same_bytes(smoke_run, tmp_path, fetch_resource):
+    link_wheels(tmp_path, fetch_resource)
+    shutil.copytree(smoke_run / "resources" / "miniatures", tmp_path / "resources" / "miniatures")
+    command = [sys.executable, "-m", "snakemake", "pretrain", "--cores", "2", "--directory", str(tmp_path)]
+    command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(SMOKE)]
+    seconds = random.SystemRandom().uniform(8, 40)
+    print(f"killed after {seconds:.1f} s")
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    time.sleep(seconds)
+    was_running = process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert snakemake(tmp_path, "pretrain", "--unlock").returncode == 0
+    done = snakemake(tmp_path, "pretrain")
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert was_running, "the run ended before it was killed: the test proves nothing"
+    assert digest_results(tmp_path) == digest_results(smoke_run)

@@ -1,0 +1,113 @@
+"""What a change plans: a whole smoke run first, then one change at a time."""
+
+import gzip
+import shutil
+
+import pandas as pd
+import pytest
+
+from .conftest import plan, snakemake
+
+pytestmark = pytest.mark.workflow
+READS_LABELS = {
+    "build_label_table",
+    "probe_encoder",
+    "compare_encoders",
+    "train_diffusion",
+    "sample_diffusion",
+    "measure_fidelity",
+    "audit_memorization",
+    "tabulate_paper",
+    "all",
+}
+READS_VOLUMES = {"build_volume_list", "train_mae", "train_tokenizer", "cache_latents", "extract_features"}
+
+
+@pytest.fixture
+def raw(smoke_run):
+    """The raw tree of one phantom cohort; restored after the test, times included."""
+    folder = smoke_run / "resources" / "miniatures" / "smoke" / "phantom_a"
+    copy = smoke_run / "copy"
+    shutil.copytree(folder, copy)
+    yield folder
+    shutil.rmtree(folder)
+    copy.rename(folder)
+    assert plan(smoke_run) == {}, "the run is as it was"
+
+
+def test_the_run_ends_in_tables(smoke_run):
+    paper = smoke_run / "results" / "smoke" / "paper"
+    assert (paper / "index.html").read_text().count("<table") >= 4
+    for n in (3, 5, 6, 8):
+        for end in ("csv", "md", "tex", "html"):
+            assert (paper / f"table_{n}.{end}").stat().st_size > 100
+    flow = pd.read_parquet(smoke_run / "results" / "smoke" / "manifest" / "flow.parquet")
+    totals = flow[flow["reason"] == ""]
+    assert (totals["kept"] + totals["excluded"] == totals["received"]).all()
+    assert totals["kept"].sum() >= 12
+
+
+def test_a_second_run_plans_nothing(smoke_run):
+    assert plan(smoke_run) == {}
+
+
+def test_a_replaced_raw_file_plans_its_shard_and_what_reads_volumes(smoke_run, raw):
+    path = next(raw.rglob("*_T1w.nii.gz"))
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[-1000:] = bytes(1000)
+    path.write_bytes(gzip.compress(bytes(content)))
+    planned = plan(smoke_run)
+    assert planned["preprocess_shard"] == 1
+    assert planned["pack_shard"] == 1
+    assert set(planned) >= READS_VOLUMES
+    assert not [rule for rule in planned if rule.startswith("ingest")]
+
+
+def test_an_added_subject_plans_its_cohorts_ingest_too(smoke_run, raw):
+    source = sorted(path for path in raw.glob("sub-*") if (path / "anat").is_dir())[0]
+    for path in source.rglob("*.nii.gz"):
+        target = raw / "sub-new" / "anat" / path.name.replace(source.name, "sub-new")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    planned = plan(smoke_run)
+    assert planned["preprocess_shard"] == 1
+    assert planned["pack_shard"] == 1
+    assert planned["ingest_phantom_a"] == 1
+    assert "ingest_phantom_b" not in planned
+    assert set(planned) >= READS_VOLUMES | READS_LABELS
+
+
+def test_a_corrected_phenotype_cell_plans_what_reads_labels_and_nothing_else(smoke_run, raw):
+    path = raw / "participants.tsv"
+    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    frame.loc[0, "age"] = "44.4"
+    frame.to_csv(path, sep="\t", index=False)
+    planned = plan(smoke_run)
+    assert set(planned) == READS_LABELS | {"ingest_phantom_a"}
+
+
+def test_one_cohorts_ingest_reruns_alone(smoke_run):
+    records = smoke_run / "results" / "smoke" / "ingest"
+    before = {path.name: path.stat().st_mtime_ns for path in records.glob("*.parquet")}
+    content = (records / "phantom_a.parquet").read_bytes()
+    done = snakemake(smoke_run, "ingest_phantom_a", "--force")
+    assert done.returncode == 0, done.stderr[-3000:]
+    after = {path.name: path.stat().st_mtime_ns for path in records.glob("*.parquet")}
+    assert after["phantom_a.parquet"] > before["phantom_a.parquet"]
+    assert after["phantom_b.parquet"] == before["phantom_b.parquet"]
+    assert (records / "phantom_a.parquet").read_bytes() == content
+    assert plan(smoke_run) == {}, "equal bytes replan nothing"
+
+
+def test_the_paper_alone_is_made_again_without_training(smoke_run):
+    index = smoke_run / "results" / "smoke" / "paper" / "index.html"
+    content = index.read_bytes()
+    done = snakemake(smoke_run, "tabulate_paper", "--force", "--allowed-rules", "tabulate_paper")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert index.read_bytes() == content
+
+
+def test_the_report_is_written(smoke_run):
+    done = snakemake(smoke_run, "all", "--report", "report.html")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (smoke_run / "report.html").stat().st_size > 10**5

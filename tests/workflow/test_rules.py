@@ -1,0 +1,56 @@
+"""Every rule says what it does and needs; nothing computes in a rule file."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from braing3n import WORDS
+
+from .conftest import ROOT
+
+RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+DIRECTIVES = ("log:", "benchmark:", "conda:", "threads:", "resources:", "params:")
+
+
+def split_rules(path):
+    """The text of each rule of a file."""
+    return re.split(r"^ *(?=rule\b)", path.read_text(), flags=re.MULTILINE)[1:]
+
+
+def test_there_is_one_rule_file_one_folder_and_one_version_for_each_word():
+    assert {path.stem for path in RULE_FILES} == set(WORDS)
+    assert all((ROOT / "braing3n" / word / "__init__.py").exists() for word in WORDS)
+    assert all((ROOT / "tests" / word).is_dir() for word in WORDS)
+
+
+@pytest.mark.parametrize("path", RULE_FILES, ids=lambda path: path.stem)
+def test_every_rule_has_a_sentence_and_every_working_rule_its_directives(path):
+    for rule in split_rules(path):
+        assert re.search(r'"""[A-Z].*\."""', rule), f"no sentence: {rule[:60]}"
+        if "shell:" not in rule:
+            continue
+        missing = [name for name in DIRECTIVES if name not in rule]
+        assert not missing, f"{missing} missing in {rule[:60]}"
+        assert "STAGE[" in rule, f"no stage version in {rule[:60]}"
+        assert "run:" not in rule
+        assert "script:" not in rule
+    assert len(path.read_text().splitlines()) <= 200
+
+
+def test_the_snakefile_is_a_table_of_contents_in_the_order_of_the_data():
+    text = (ROOT / "Snakefile").read_text()
+    assert len(text.splitlines()) <= 80
+    included = re.findall(r'include: "workflow/rules/(\w+)\.smk"', text)
+    assert included == [word for word in WORDS if word in included]
+    assert set(included) == set(WORDS)
+
+
+def test_each_word_is_a_target(tmp_path):
+    command = [sys.executable, "-m", "snakemake", "--list-rules", "--directory", str(tmp_path)]
+    config = tmp_path / "none.yaml"
+    config.write_text("run: none\n")
+    done = subprocess.run([*command, "--configfile", str(config)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(WORDS) | {"all"} <= {line.split()[0] for line in done.stdout.splitlines() if line.strip()}

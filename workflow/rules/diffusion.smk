@@ -1,0 +1,70 @@
+# Latents and labels -> the conditional DiT and its samples.
+localrules:
+    diffusion,
+
+
+rule diffusion:
+    """The conditional DiT and its samples."""
+    input:
+        f"{RESULTS}/diffusion/dit.safetensors",
+        f"{RESULTS}/diffusion/samples.npz",
+
+
+rule train_diffusion:
+    """Train the conditional DiT by flow matching on cached tokens."""
+    input:
+        tokens=rules.cache_latents.output.tokens,
+        volumes=rules.build_volume_list.output.volumes,
+        labels=rules.build_label_table.output.labels,
+    output:
+        weights=f"{RESULTS}/diffusion/dit.safetensors",
+    params:
+        checkpoints=f"{RESULTS}/diffusion/checkpoints",
+        settings=CONFIG.diffusion.as_json(),
+        stage=STAGE["diffusion"],
+    log:
+        f"{LOGS}/diffusion/dit.log",
+    benchmark:
+        f"{BENCHMARKS}/diffusion/dit.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+        runtime=1440,
+    shell:
+        "python -m braing3n diffusion train --tokens {input.tokens:q} --volume-list {input.volumes:q}"
+        " --labels {input.labels:q} --checkpoints {params.checkpoints:q} --weights {output.weights:q}"
+        " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule sample_diffusion:
+    """Draw every arm's samples under guidance and decode a few for the eye."""
+    input:
+        weights=rules.train_diffusion.output.weights,
+        tokenizer=rules.train_tokenizer.output.weights,
+        labels=rules.build_label_table.output.labels,
+    output:
+        samples=f"{RESULTS}/diffusion/samples.npz",
+        table=f"{RESULTS}/diffusion/samples.parquet",
+        picture=report(
+            f"{RESULTS}/diffusion/samples.png", caption="../report/samples.rst", category="Generation"
+        ),
+    params:
+        settings=CONFIG.diffusion.as_json(),
+        stage=STAGE["diffusion"],
+    log:
+        f"{LOGS}/diffusion/samples.log",
+    benchmark:
+        f"{BENCHMARKS}/diffusion/samples.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+        runtime=720,
+    shell:
+        "python -m braing3n diffusion sample --weights {input.weights:q} --tokenizer {input.tokenizer:q}"
+        " --labels {input.labels:q} --samples {output.samples:q} --table {output.table:q}"
+        " --picture {output.picture:q} --settings {params.settings:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"

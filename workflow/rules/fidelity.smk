@@ -1,0 +1,40 @@
+# Samples and real volumes -> distances by arm.
+localrules:
+    fidelity,
+
+
+rule fidelity:
+    """How far generated volumes lie from real ones."""
+    input:
+        f"{RESULTS}/fidelity/distances.parquet",
+
+
+rule measure_fidelity:
+    """Fréchet distance of generated to real volumes on our encoder's features, by arm."""
+    input:
+        samples=rules.sample_diffusion.output.samples,
+        table=rules.sample_diffusion.output.table,
+        encoder=rules.train_mae.output.weights,
+        tokenizer=rules.train_tokenizer.output.weights,
+        features=rules.cache_latents.output.features,
+        labels=rules.build_label_table.output.labels,
+    output:
+        distances=f"{RESULTS}/fidelity/distances.parquet",
+    params:
+        settings=CONFIG.fidelity.as_json(),
+        stage=STAGE["fidelity"],
+    log:
+        f"{LOGS}/fidelity/distances.log",
+    benchmark:
+        f"{BENCHMARKS}/fidelity/distances.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+        runtime=240,
+    shell:
+        "python -m braing3n fidelity measure --samples {input.samples:q} --table {input.table:q}"
+        " --encoder {input.encoder:q} --tokenizer {input.tokenizer:q} --features {input.features:q}"
+        " --labels {input.labels:q} --distances {output.distances:q} --settings {params.settings:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"

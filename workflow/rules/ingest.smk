@@ -1,0 +1,41 @@
+# A cohort's inventory and tables -> its records. One rule a cohort, so that `-f ingest_<cohort>` reruns one.
+localrules:
+    ingest,
+
+
+rule ingest:
+    """The records of all cohorts."""
+    input:
+        [f"{RESULTS}/ingest/{cohort}.parquet" for cohort in CONFIG.cohorts],
+
+
+for key, settings in CONFIG.cohorts.items():
+
+    rule:
+        name:
+            f"ingest_{key}"
+        """Read one cohort's tables into records, one row a volume."""
+        input:
+            scans=f"{RESULTS}/inventory/{key}/scans.tsv",
+            tables=f"{RESULTS}/inventory/{key}/tables.tsv",
+        output:
+            records=f"{RESULTS}/ingest/{key}.parquet",
+        params:
+            key=key,
+            run=CONFIG.run,
+            settings=settings.as_json(),
+            stage=STAGE["ingest"],
+        log:
+            f"{LOGS}/ingest/{key}.log",
+        benchmark:
+            f"{BENCHMARKS}/ingest/{key}.tsv"
+        conda:
+            "../../envs/models.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        shell:
+            "python -m braing3n ingest cohort --key {params.key} --run {params.run} --scans {input.scans:q}"
+            " --tables {input.tables:q} --records {output.records:q} --settings {params.settings:q}"
+            " 2>&1 | tee {log:q}"

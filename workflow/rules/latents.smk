@@ -1,0 +1,72 @@
+# Volumes -> cached tokens and pooled features; one resumable job each.
+localrules:
+    latents,
+
+
+rule latents:
+    """Tokens of our encoder and features of every encoder that is probed."""
+    input:
+        f"{RESULTS}/latents/tokens.npy",
+        [f"{RESULTS}/latents/features_{encoder}.npz" for encoder in CONFIG.latents.encoders],
+
+
+rule cache_latents:
+    """Encode every volume: projected tokens, and features pooled over tokens."""
+    input:
+        encoder=rules.train_mae.output.weights,
+        tokenizer=rules.train_tokenizer.output.weights,
+        volumes=rules.build_volume_list.output.volumes,
+        indices=rules.volumes.input,
+    output:
+        tokens=f"{RESULTS}/latents/tokens.npy",
+        features=f"{RESULTS}/latents/features_mae.npz",
+    params:
+        volumes_dir=f"{RESULTS}/volumes",
+        settings=CONFIG.latents.as_json(),
+        stage=STAGE["latents"],
+    log:
+        f"{LOGS}/latents/tokens.log",
+    benchmark:
+        f"{BENCHMARKS}/latents/tokens.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+        runtime=720,
+    shell:
+        "python -m braing3n latents cache --encoder {input.encoder:q} --tokenizer {input.tokenizer:q}"
+        " --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q} --tokens {output.tokens:q}"
+        " --features {output.features:q} --settings {params.settings:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"
+
+
+rule extract_features:
+    """Features of a baseline: the untrained encoder, voxels or the histogram."""
+    input:
+        volumes=rules.build_volume_list.output.volumes,
+        indices=rules.volumes.input,
+    output:
+        features=f"{RESULTS}/latents/features_{{encoder}}.npz",
+    params:
+        volumes_dir=f"{RESULTS}/volumes",
+        settings=CONFIG.latents.as_json(),
+        pretrain=CONFIG.pretrain.as_json(),
+        stage=STAGE["latents"],
+    wildcard_constraints:
+        encoder="untrained|voxels|histogram",
+    log:
+        f"{LOGS}/latents/features_{{encoder}}.log",
+    benchmark:
+        f"{BENCHMARKS}/latents/features_{{encoder}}.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 2
+    resources:
+        mem_mb=6000,
+        runtime=720,
+    shell:
+        "python -m braing3n latents features --name {wildcards.encoder} --volume-list {input.volumes:q}"
+        " --volumes-dir {params.volumes_dir:q} --features {output.features:q}"
+        " --settings {params.settings:q} --pretrain-settings {params.pretrain:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"

@@ -1,0 +1,62 @@
+# All cohorts' tables -> the volume list (no label enters it) and, apart from it, the label table.
+localrules:
+    manifest,
+
+
+rule manifest:
+    """The volume list and the label table."""
+    input:
+        f"{RESULTS}/manifest/volume_list.parquet",
+        f"{RESULTS}/manifest/labels.parquet",
+
+
+rule build_volume_list:
+    """List what is trained on, with people and splits, from inventories and preprocess tables alone."""
+    input:
+        inventories=rules.inventory.input,
+        tables=rules.preprocess.input,
+    output:
+        volumes=f"{RESULTS}/manifest/volume_list.parquet",
+        flow=f"{RESULTS}/manifest/flow.parquet",
+        excluded=f"{RESULTS}/manifest/exclusions.parquet",
+    params:
+        settings=CONFIG.manifest.as_json(),
+        stage=STAGE["manifest"],
+    log:
+        f"{LOGS}/manifest/volume_list.log",
+    benchmark:
+        f"{BENCHMARKS}/manifest/volume_list.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    shell:
+        "python -m braing3n manifest volume-list --inventories {input.inventories:q} --tables {input.tables:q}"
+        " --out {output.volumes:q} --flow {output.flow:q} --excluded {output.excluded:q}"
+        " --settings {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule build_label_table:
+    """Join what is known about each listed volume; a changed label replans from here, not before."""
+    input:
+        volumes=rules.build_volume_list.output.volumes,
+        records=rules.ingest.input,
+    output:
+        labels=f"{RESULTS}/manifest/labels.parquet",
+    params:
+        stage=STAGE["manifest"],
+    log:
+        f"{LOGS}/manifest/labels.log",
+    benchmark:
+        f"{BENCHMARKS}/manifest/labels.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    shell:
+        "python -m braing3n manifest labels --volume-list {input.volumes:q} --records {input.records:q}"
+        " --out {output.labels:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,37 @@
+# Latents and samples -> the nearest-neighbour audit.
+localrules:
+    memorization,
+
+
+rule memorization:
+    """Whether samples are copies."""
+    input:
+        f"{RESULTS}/memorization/distances.parquet",
+
+
+rule audit_memorization:
+    """Exact nearest neighbours in the latent: samples to training volumes, and those to each other."""
+    input:
+        tokens=rules.cache_latents.output.tokens,
+        volumes=rules.build_volume_list.output.volumes,
+        samples=rules.sample_diffusion.output.samples,
+        table=rules.sample_diffusion.output.table,
+    output:
+        distances=f"{RESULTS}/memorization/distances.parquet",
+    params:
+        settings=CONFIG.memorization.as_json(),
+        stage=STAGE["memorization"],
+    log:
+        f"{LOGS}/memorization/distances.log",
+    benchmark:
+        f"{BENCHMARKS}/memorization/distances.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 2
+    resources:
+        mem_mb=6000,
+        runtime=240,
+    shell:
+        "python -m braing3n memorization audit --tokens {input.tokens:q} --volume-list {input.volumes:q}"
+        " --samples {input.samples:q} --table {input.table:q} --distances {output.distances:q}"
+        " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -1,0 +1,46 @@
+# Every result table -> the paper's tables and one page.
+localrules:
+    paper,
+
+
+TABLES = [f"{RESULTS}/paper/table_{n}.{end}" for n in (3, 5, 6, 8) for end in ("csv", "md", "tex", "html")]
+
+
+rule paper:
+    """The paper's tables and the index page."""
+    input:
+        f"{RESULTS}/paper/index.html",
+
+
+rule tabulate_paper:
+    """Write Tables 3, 5, 6 and 8, ours beside the paper's numbers, and the index page."""
+    input:
+        rules.manifest.input,
+        rules.build_volume_list.output.flow,
+        rules.volumes.input,
+        rules.compare_encoders.output,
+        rules.measure_fidelity.output.distances,
+        rules.audit_memorization.output.distances,
+        rules.train_tokenizer.output.metrics,
+        rules.sample_diffusion.output.picture,
+        rules.train_mae.output.loss,
+    output:
+        TABLES,
+        index=report(f"{RESULTS}/paper/index.html", caption="../report/index.rst", category="Paper"),
+    params:
+        results=RESULTS,
+        out=f"{RESULTS}/paper",
+        stage=STAGE["paper"],
+    log:
+        f"{LOGS}/paper/tables.log",
+    benchmark:
+        f"{BENCHMARKS}/paper/tables.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "python -m braing3n paper tables --results-dir {params.results:q} --out-dir {params.out:q}"
+        " 2>&1 | tee {log:q}"

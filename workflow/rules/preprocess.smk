@@ -1,0 +1,36 @@
+# Inventory shard -> volumes in SRI24. Volumes lie undeclared at their BIDS path; the shard declares its table.
+localrules:
+    preprocess,
+
+
+rule preprocess:
+    """All cohorts in SRI24."""
+    input:
+        [f"{RESULTS}/preprocess/{cohort}/shard-{shard}.parquet" for cohort, shard in SHARDS],
+
+
+rule preprocess_shard:
+    """Bring one shard of subjects to SRI24: N4, brain extraction, affine, one interpolation."""
+    input:
+        inventory=f"{RESULTS}/inventory/{{cohort}}/shard-{{shard}}.tsv",
+    output:
+        table=f"{RESULTS}/preprocess/{{cohort}}/shard-{{shard}}.parquet",
+    params:
+        store=f"{RESULTS}/preprocess",
+        settings=CONFIG.preprocess.as_json(),
+        resources=CONFIG.resources.as_json(),
+        stage=STAGE["preprocess"],
+    log:
+        f"{LOGS}/preprocess/{{cohort}}-{{shard}}.log",
+    benchmark:
+        f"{BENCHMARKS}/preprocess/{{cohort}}-{{shard}}.tsv"
+    conda:
+        "../../envs/preprocess.yaml"
+    threads: 4
+    resources:
+        mem_mb=12000,
+        runtime=240,
+    shell:
+        "python -m braing3n preprocess shard --inventory {input.inventory:q} --store {params.store:q}"
+        " --table {output.table:q} --settings {params.settings:q} --resources {params.resources:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"

@@ -1,0 +1,38 @@
+# Volumes -> the masked autoencoder's weights. Checkpoints lie undeclared, in a folder named by what they come from.
+localrules:
+    pretrain,
+
+
+rule pretrain:
+    """The MAE encoder."""
+    input:
+        f"{RESULTS}/pretrain/mae.safetensors",
+
+
+rule train_mae:
+    """Train the masked autoencoder; a killed job resumes at its last checkpoint."""
+    input:
+        volumes=rules.build_volume_list.output.volumes,
+        indices=rules.volumes.input,
+    output:
+        weights=f"{RESULTS}/pretrain/mae.safetensors",
+        loss=report(f"{RESULTS}/pretrain/loss.png", caption="../report/loss.rst", category="Training"),
+    params:
+        volumes_dir=f"{RESULTS}/volumes",
+        checkpoints=f"{RESULTS}/pretrain/checkpoints",
+        settings=CONFIG.pretrain.as_json(),
+        stage=STAGE["pretrain"],
+    log:
+        f"{LOGS}/pretrain/mae.log",
+    benchmark:
+        f"{BENCHMARKS}/pretrain/mae.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+        runtime=1440,
+    shell:
+        "python -m braing3n pretrain train --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
+        " --checkpoints {params.checkpoints:q} --weights {output.weights:q} --loss-picture {output.loss:q}"
+        " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -1,0 +1,65 @@
+# Features and labels -> the linear-probing benchmark, baselines beside it.
+localrules:
+    probe,
+
+
+rule probe:
+    """Scores, paired differences and controls of the linear probes."""
+    input:
+        f"{RESULTS}/probe/scores.parquet",
+
+
+rule probe_encoder:
+    """Probe one encoder on every task and slice, out of fold by group."""
+    input:
+        features=f"{RESULTS}/latents/features_{{encoder}}.npz",
+        labels=rules.build_label_table.output.labels,
+    output:
+        predictions=f"{RESULTS}/probe/predictions_{{encoder}}.parquet",
+    params:
+        settings=CONFIG.probe.as_json(),
+        stage=STAGE["probe"],
+    log:
+        f"{LOGS}/probe/{{encoder}}.log",
+    benchmark:
+        f"{BENCHMARKS}/probe/{{encoder}}.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    shell:
+        "python -m braing3n probe encoder --name {wildcards.encoder} --features {input.features:q}"
+        " --labels {input.labels:q} --predictions {output.predictions:q} --settings {params.settings:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule compare_encoders:
+    """Score all encoders on the same people: intervals, paired differences and planted controls."""
+    input:
+        predictions=[f"{RESULTS}/probe/predictions_{encoder}.parquet" for encoder in CONFIG.latents.encoders],
+        features=rules.cache_latents.output.features,
+        labels=rules.build_label_table.output.labels,
+    output:
+        scores=f"{RESULTS}/probe/scores.parquet",
+        differences=f"{RESULTS}/probe/differences.parquet",
+        controls=f"{RESULTS}/probe/controls.parquet",
+    params:
+        settings=CONFIG.probe.as_json(),
+        stage=STAGE["probe"],
+    log:
+        f"{LOGS}/probe/compare.log",
+    benchmark:
+        f"{BENCHMARKS}/probe/compare.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    shell:
+        "python -m braing3n probe compare --predictions {input.predictions:q} --features {input.features:q}"
+        " --labels {input.labels:q} --scores {output.scores:q} --differences {output.differences:q}"
+        " --controls {output.controls:q} --settings {params.settings:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"

@@ -1,0 +1,42 @@
+# Preprocessed NIfTI -> packed, model-ready arrays, one file a shard.
+localrules:
+    volumes,
+
+
+rule volumes:
+    """All packed volumes."""
+    input:
+        [f"{RESULTS}/volumes/{cohort}/shard-{shard}.parquet" for cohort, shard in SHARDS],
+
+
+rule pack_shard:
+    """Pack one shard's volumes (crop, 16 bits, mask) and draw its quality mosaic."""
+    input:
+        table=rules.preprocess_shard.output.table,
+    output:
+        index=f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}.parquet",
+        array=f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}.b2nd",
+        mask=f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}_mask.b2nd",
+        picture=report(
+            f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}.png",
+            caption="../report/mosaic.rst",
+            category="Quality",
+            subcategory="{cohort}",
+        ),
+    params:
+        settings=CONFIG.volumes.as_json(),
+        stage=STAGE["volumes"],
+    log:
+        f"{LOGS}/volumes/{{cohort}}-{{shard}}.log",
+    benchmark:
+        f"{BENCHMARKS}/volumes/{{cohort}}-{{shard}}.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "python -m braing3n volumes pack --table {input.table:q} --array {output.array:q} --mask {output.mask:q}"
+        " --index {output.index:q} --picture {output.picture:q} --settings {params.settings:q}"
+        " 2>&1 | tee {log:q}"
