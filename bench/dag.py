@@ -126,7 +126,7 @@ def main() -> int:
         seconds, mb, n_jobs = statistics.median(run[0] for run in runs), max(run[1] for run in runs), runs[0][2]
         print(f"ours: {seconds:.1f} s (first walk {first:.1f} s), {mb:.0f} MB, {n_jobs} jobs", flush=True)
         write_peer(peer_dir)
-        peer_seconds, peer_mb, peer_jobs = plan(["all", "--workflow-profile", "none"], peer_dir)
+        peer_seconds, peer_mb, peer_jobs = plan(["all", "--snakefile", str(peer_dir / "Snakefile")], peer_dir)
     ratio = peer_seconds / seconds
     print(f"one rule a volume and step: {peer_seconds:.1f} s, {peer_mb:.0f} MB, {peer_jobs} jobs")
     print(f"ratio {ratio:.1f} (target {MIN_RATIO}); at most {MAX_SECONDS} s, {MAX_MB} MB, {MAX_JOBS} jobs")

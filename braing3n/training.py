@@ -11,6 +11,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from braing3n.config import OptimiserSettings
+from braing3n.config import OptimiserSettings, Settings
 from braing3n.errors import BrainG3nError, CheckpointError, ConfigurationError
 from braing3n.runtime import digest_file, digest_text, write_atomically
 
@@ -73,7 +74,9 @@ def make_generator(*key: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
-def plan_batches(rows: np.ndarray, options: OptimiserSettings, seed: int, n_ranks: int = 1) -> list[np.ndarray]:
+def plan_batches(
+    rows: np.ndarray, options: OptimiserSettings, seed: int, n_ranks: int = 1
+) -> list[np.ndarray]:
     """The rows of every step's batch, all epochs after one another.
 
     Each epoch is a new order of all rows, a function of (seed, epoch); rows that do not fill a batch
@@ -165,14 +168,16 @@ def check_losses(losses: Tensor, step: int, plan: list[np.ndarray], ids: np.ndar
 
 
 @contextmanager
-def open_run(checkpoints_dir: Path, word: str, settings_json: str, inputs: list[Path], version: int) -> Iterator[Path]:
+def open_run(
+    checkpoints_dir: Path, word: str, version: int, settings: Settings, inputs: list[Path]
+) -> Iterator[Path]:
     """The folder of the run that these settings and these inputs' bytes make, held by a file lock.
 
     The lock waits for the orphan of a killed workflow, which may still be training the same run.
     """
     from filelock import FileLock
 
-    parts = [word, str(version), settings_json, *(digest_file(path) for path in inputs)]
+    parts = [word, version, settings.as_json(), *(digest_file(path) for path in inputs)]
     run_dir = Path(checkpoints_dir) / digest_text(json.dumps(parts))[:16]
     run_dir.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")  # under torchrun each process holds its own lock
@@ -180,16 +185,23 @@ def open_run(checkpoints_dir: Path, word: str, settings_json: str, inputs: list[
         yield run_dir
 
 
-def save_checkpoint(run_dir: Path, n_done: int, state: dict[str, Tensor], validation: dict[int, float]) -> None:
+Parts = dict[str, nn.Module | torch.optim.Optimizer]
+
+
+def save(run_dir: Path, n_done: int, parts: Parts, losses: Tensor, validation: dict[int, float]) -> None:
     """Write `step-<n>.safetensors` after n_done steps, atomically; it and the one before it are kept."""
     record = {"n_done": n_done, "validation": {str(step): loss for step, loss in validation.items()}}
+    state = {"losses": losses}
+    for name, part in parts.items():
+        state |= {f"{name}.{key}": value for key, value in _list_state(part).items()}
     write_weights(run_dir / f"step-{n_done:08d}.safetensors", state, "checkpoint", record)
     for old in sorted(run_dir.glob("step-*.safetensors"))[:-2]:
         old.unlink()
+    write_history(run_dir, losses, validation, n_done)
 
 
 def resume(
-    run_dir: Path, n_steps: int, parts: dict[str, nn.Module | torch.optim.Optimizer], device: torch.device
+    run_dir: Path, n_steps: int, parts: Parts, device: torch.device
 ) -> tuple[Tensor, dict[int, float], int]:
     """Bring modules and optimisers to the newest checkpoint's state, where the run has one.
 
@@ -200,35 +212,26 @@ def resume(
         return torch.zeros(n_steps, device=device), {}, 0
     state, record = read_weights(paths[-1], "checkpoint")
     for name, part in parts.items():
+        own = {
+            key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")
+        }
         if isinstance(part, torch.optim.Optimizer):
-            _restore_optimiser(part, unpack_state(state, name))
+            _restore_optimiser(part, own)
         else:
-            load_weights(part, unpack_state(state, name), paths[-1])
+            load_weights(part, own, paths[-1])
     validation = {int(step): loss for step, loss in record["validation"].items()}
     return state["losses"].to(device), validation, record["n_done"]
 
 
-def pack_state(**parts: Tensor | dict[str, Tensor] | torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Tensors, state dicts and optimisers as one flat mapping: `<part>` or `<part>.<name>`."""
-    flat = {}
-    for part, state in parts.items():
-        if isinstance(state, Tensor):
-            flat[part] = state
-            continue
-        if isinstance(state, torch.optim.Optimizer):
-            slots = state.state_dict()["state"]
-            state = {f"{i}.{name}": value for i, slot in slots.items() for name, value in slot.items()}
-        flat |= {f"{part}.{name}": value for name, value in state.items()}
-    return flat
-
-
-def unpack_state(flat: dict[str, Tensor], part: str) -> dict[str, Tensor]:
-    """One part of `pack_state`."""
-    return {name.removeprefix(f"{part}."): value for name, value in flat.items() if name.startswith(f"{part}.")}
+def _list_state(part: nn.Module | torch.optim.Optimizer) -> dict[str, Tensor]:
+    """A module's tensors, or an optimiser's as `<parameter>.<name>`."""
+    if isinstance(part, nn.Module):
+        return part.state_dict()
+    slots = part.state_dict()["state"]
+    return {f"{i}.{name}": value for i, slot in slots.items() for name, value in slot.items()}
 
 
 def _restore_optimiser(optimiser: torch.optim.Optimizer, slots: dict[str, Tensor]) -> None:
-    """Give an optimiser back the state that `pack_state` took."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in slots.items():
         index, slot = name.split(".", 1)
@@ -240,7 +243,7 @@ def _restore_optimiser(optimiser: torch.optim.Optimizer, slots: dict[str, Tensor
 
 
 def write_weights(path: Path, tensors: dict[str, Tensor], model: str, record: dict[str, Any]) -> None:
-    """A safetensors file whose metadata say which model it is, and its settings; equal content, equal bytes."""
+    """A safetensors file whose metadata hold the model's name and record; equal content, equal bytes."""
     from safetensors.torch import save_file
 
     metadata = {"braing3n": json.dumps({"model": model, **record}, sort_keys=True)}
@@ -278,7 +281,9 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     faults = {
         "missing": sorted(set(wanted) - set(tensors)),
         "unexpected": sorted(set(tensors) - set(wanted)),
-        "of another shape": sorted(n for n in set(wanted) & set(tensors) if wanted[n].shape != tensors[n].shape),
+        "of another shape": sorted(
+            name for name in set(wanted) & set(tensors) if wanted[name].shape != tensors[name].shape
+        ),
     }
     if any(faults.values()):
         listed = "; ".join(f"{kind}: {_shorten(names)}" for kind, names in faults.items() if names)
@@ -308,6 +313,22 @@ def publish(source: Path, target: Path) -> None:
 # ---- what a run tells -------------------------------------------------------------------------------
 
 
+def report(word: str, n_done: int, loss: Tensor, validation: float) -> None:
+    """One line on the error stream, above the progress bar."""
+    text = f"{word}: step {n_done}, loss {loss.item():.4f}, validation loss {validation:.4f}"
+    print(text, file=sys.stderr, flush=True)
+
+
+def finish(
+    run_dir: Path, n_done: int, model: nn.Module, record: dict, losses: Tensor, validation: dict[int, float]
+) -> None:
+    """Write the loss curve and, last, the weights: that they are there says that the run is done."""
+    losses = losses[:n_done].cpu()
+    write_history(run_dir, losses, validation, n_done)
+    plot_history(run_dir, losses, validation)
+    write_weights(run_dir / "weights.safetensors", model.state_dict(), type(model).__name__, record)
+
+
 def write_history(run_dir: Path, losses: Tensor, validation: dict[int, float], n_done: int) -> None:
     """`loss.csv` (step, loss, validation_loss) of the steps done so far."""
     with write_atomically(run_dir / "loss.csv") as beside, beside.open("w") as file:
@@ -316,7 +337,7 @@ def write_history(run_dir: Path, losses: Tensor, validation: dict[int, float], n
             file.write(f"{step},{loss:.6g},{validation.get(step, float('nan')):.6g}\n".replace("nan", ""))
 
 
-def plot_history(run_dir: Path, losses: Tensor, validation: dict[int, float], name: str) -> None:
+def plot_history(run_dir: Path, losses: Tensor, validation: dict[int, float]) -> None:
     """`loss.png`: the loss of each step and the validation loss."""
     import matplotlib
 
@@ -327,7 +348,7 @@ def plot_history(run_dir: Path, losses: Tensor, validation: dict[int, float], na
     axes.plot(range(1, len(losses) + 1), losses.tolist(), color="0.7", linewidth=0.8, label="training")
     if validation:
         axes.plot(list(validation), list(validation.values()), "o-", markersize=3, label="validation")
-    axes.set(xlabel="step", ylabel=name, yscale="log")
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.legend()
     with write_atomically(run_dir / "loss.png") as beside:
         figure.savefig(beside, dpi=120, metadata={"Software": None})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Attention(nn.Module):
@@ -20,7 +20,7 @@ class Attention(nn.Module):
         b, n, c = x.shape
         qkv = self.qkv(x).reshape(b, n, 3, self.n_heads, c // self.n_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, N, C / heads)
-        x = F.scaled_dot_product_attention(q, k, v)
+        x = functional.scaled_dot_product_attention(q, k, v)
         return self.project(x.transpose(1, 2).reshape(b, n, c))
 
 
@@ -62,7 +62,7 @@ def encode_positions(grid: tuple[int, int, int], width: int) -> Tensor:
         angles = axis.reshape(-1, 1) * frequencies
         parts += [angles.sin(), angles.cos()]
     code = torch.cat(parts, dim=1)
-    return F.pad(code, (0, width - code.shape[1])).float()
+    return functional.pad(code, (0, width - code.shape[1])).float()
 
 
 def encode_scalars(values: Tensor, width: int) -> Tensor:
@@ -70,7 +70,7 @@ def encode_scalars(values: Tensor, width: int) -> Tensor:
     n_frequencies = width // 2
     frequencies = 10000.0 ** (-torch.arange(n_frequencies, device=values.device).float() / n_frequencies)
     angles = values.float()[:, None] * frequencies
-    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width - 2 * n_frequencies))
+    return functional.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width - 2 * n_frequencies))
 
 
 def initialise_linear(module: nn.Module) -> None:

@@ -63,7 +63,7 @@ def sample(
     settings: str,
     threads: int = 1,
 ) -> None:
-    """Sample every arm whose classes the training split has; the others and why stand in a JSON beside the table.
+    """Sample every arm whose classes the training split has; why not the others stands in a JSON beside.
 
     Parameters
     ----------
@@ -83,14 +83,14 @@ def sample(
 
     from braing3n.config import DiffusionSettings, parse_section
     from braing3n.contracts import read_table
+    from braing3n.diffusion import sample as sampling
     from braing3n.diffusion.model import load_dit
-    from braing3n.diffusion.sample import choose_arms, draw_samples, list_samples, sample_tokens, write_samples
     from braing3n.tokenizer.model import load_tokenizer
 
     options, device = parse_section(DiffusionSettings, settings), Accelerator().device
     model = load_dit(weights).to(device)
-    arms, absent = choose_arms(model, read_table(labels, "labels"))
-    rows = list_samples(arms, options.n_samples)
-    tokens = sample_tokens(model, rows, options, device)
-    write_samples(tokens, rows, absent, samples, table)
-    draw_samples(load_tokenizer(tokenizer).to(device), tokens, rows, picture, device)
+    arms, absent = sampling.choose_arms(model, read_table(labels, "labels"))
+    rows = sampling.list_samples(arms, options.n_samples)
+    tokens = sampling.sample_tokens(model, rows, options, device)
+    sampling.write_samples(tokens, rows, absent, samples, table)
+    sampling.draw_samples(load_tokenizer(tokenizer).to(device), tokens, rows, picture, device)

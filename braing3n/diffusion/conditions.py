@@ -48,7 +48,8 @@ def read_conditions(labels: pd.DataFrame) -> pd.DataFrame:
     """The six condition columns of a label table; a column that the labels lack is empty."""
     columns = {"disease": "dx", "sex": "sex", "modality": "modality", "site": "site", "idh1": "idh1"}
     table = {
-        name: labels[column].fillna("").astype(str) if column in labels else "" for name, column in columns.items()
+        name: labels[column].fillna("").astype(str) if column in labels else ""
+        for name, column in columns.items()
     }
     return pd.DataFrame({**table, "age_years": labels["age_years"].astype(float)}, index=labels.index)
 

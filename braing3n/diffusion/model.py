@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from braing3n.config import DiffusionSettings
 from braing3n.diffusion.conditions import Vocabularies, nullify
@@ -49,7 +49,7 @@ class ConditionEmbedding(nn.Module):
 
 
 class ModulatedBlock(nn.Module):
-    """A transformer block whose norms and residuals the condition scales; starts as the identity (adaLN-Zero)."""
+    """A transformer block whose norms and residuals the condition scales; starts as identity (adaLN-Zero)."""
 
     def __init__(self, width: int, n_heads: int, mlp_ratio: float):
         super().__init__()
@@ -81,11 +81,15 @@ class DiT(nn.Module):
         nulls: (5,) the null code of each coded condition.
     """
 
-    def __init__(self, settings: DiffusionSettings, vocabularies: Vocabularies, d: int, grid: tuple[int, int, int]):
+    def __init__(
+        self, settings: DiffusionSettings, vocabularies: Vocabularies, d: int, grid: tuple[int, int, int]
+    ):
         super().__init__()
         width = settings.width
         if width % settings.n_heads:
-            raise ConfigurationError(f"diffusion.width: {width} is not divisible by {settings.n_heads} heads.")
+            raise ConfigurationError(
+                f"diffusion.width: {width} is not divisible by {settings.n_heads} heads."
+            )
         self.settings, self.vocabularies, self.d, self.grid = settings, vocabularies, d, tuple(grid)
         self.n_tokens = grid[0] * grid[1] * grid[2]
         n_classes = vocabularies.count_classes()
@@ -113,7 +117,7 @@ class DiT(nn.Module):
     def forward(self, x: Tensor, t: Tensor, codes: Tensor, age_years: Tensor) -> Tensor:
         """The velocity (B, T, d) of standardised tokens x (B, T, d) at times t (B,)."""
         # Times are stretched to the sinusoids' range, whose shortest wavelength is 2 pi.
-        condition = F.silu(self.time(1000 * t) + self.conditions(codes, age_years))
+        condition = functional.silu(self.time(1000 * t) + self.conditions(codes, age_years))
         x = self.embed(x) + self.positions
         for block in self.blocks:
             x = block(x, condition)
@@ -123,7 +127,9 @@ class DiT(nn.Module):
     def guide(self, x: Tensor, t: Tensor, codes: Tensor, age_years: Tensor, guidance: float) -> Tensor:
         """v(null) + guidance (v(c) - v(null)), the modality kept in both branches (Ho & Salimans 2022)."""
         null_codes, null_age = nullify(codes, age_years, self.nulls)
-        both = self(x.repeat(2, 1, 1), t.repeat(2), torch.cat([codes, null_codes]), torch.cat([age_years, null_age]))
+        both = self(
+            x.repeat(2, 1, 1), t.repeat(2), torch.cat([codes, null_codes]), torch.cat([age_years, null_age])
+        )
         conditional, unconditional = both.chunk(2)
         return unconditional + guidance * (conditional - unconditional)
 

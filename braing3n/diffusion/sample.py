@@ -17,6 +17,7 @@ from braing3n.config import DiffusionSettings
 from braing3n.diffusion.conditions import CODED, read_conditions
 from braing3n.diffusion.model import DiT
 from braing3n.runtime import track, write_atomically, write_if_changed
+from braing3n.tokenizer.model import Tokenizer
 
 N_AT_ONCE = 32  # samples a batch; part of the bits, since sums over a batch are ordered by it
 
@@ -90,13 +91,17 @@ def draw_start(sample_id: str, seed: int, model: DiT) -> Tensor:
 
 
 @torch.no_grad()
-def sample_tokens(model: DiT, table: pd.DataFrame, settings: DiffusionSettings, device: torch.device) -> np.ndarray:
+def sample_tokens(
+    model: DiT, table: pd.DataFrame, settings: DiffusionSettings, device: torch.device
+) -> np.ndarray:
     """Tokens float32 (M, T, d), in token units, one for each row: Euler steps along the guided velocity."""
     codes, age_years = model.vocabularies.encode(table)
     batches = training.cut_batches(np.arange(len(table)), N_AT_ONCE)
     out = []
     for batch in track(batches, "diffusion: samples", len(batches)):
-        x = torch.stack([draw_start(table["sample_id"].iloc[i], settings.seed, model) for i in batch]).to(device)
+        x = torch.stack([draw_start(table["sample_id"].iloc[i], settings.seed, model) for i in batch]).to(
+            device
+        )
         given = codes[batch].to(device), age_years[batch].to(device)
         for k in range(settings.n_sampling_steps):
             t = torch.full((len(batch),), k / settings.n_sampling_steps, device=device)
@@ -107,7 +112,9 @@ def sample_tokens(model: DiT, table: pd.DataFrame, settings: DiffusionSettings, 
     return np.concatenate(out) if out else np.zeros((0, model.n_tokens, model.d), np.float32)
 
 
-def write_samples(tokens: np.ndarray, table: pd.DataFrame, absent: dict[str, str], npz: Path, parquet: Path) -> None:
+def write_samples(
+    tokens: np.ndarray, table: pd.DataFrame, absent: dict[str, str], npz: Path, parquet: Path
+) -> None:
     """The tokens (.npz), the table, and `<table>_absent.json` beside it: arm -> why it was not sampled."""
     from braing3n.contracts import write_table
 
@@ -118,7 +125,9 @@ def write_samples(tokens: np.ndarray, table: pd.DataFrame, absent: dict[str, str
 
 
 @torch.no_grad()
-def draw_samples(tokenizer, tokens: np.ndarray, table: pd.DataFrame, path: Path, device: torch.device) -> None:
+def draw_samples(
+    tokenizer: Tokenizer, tokens: np.ndarray, table: pd.DataFrame, path: Path, device: torch.device
+) -> None:
     """A picture of the first two samples of each arm, decoded, three planes."""
     from braing3n.tokenizer.picture import draw_volumes
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import copy
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn import functional
 
 from braing3n import training
-from braing3n.config import DiffusionSettings
+from braing3n.config import DiffusionSettings, OptimiserSettings
 from braing3n.diffusion import STAGE_VERSION
 from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, read_conditions
 from braing3n.diffusion.model import DiT
@@ -34,13 +33,17 @@ class Latents:
     def __post_init__(self):
         if len(self.tokens) != len(self.labels) or self.tokens.shape[1] != np.prod(self.grid):
             raise ContractError(
-                f"tokens {self.tokens.shape} do not belong to {len(self.labels)} labelled volumes on a grid of "
-                f"{self.grid}; rerun `latents` and `manifest`."
+                f"tokens {self.tokens.shape} do not belong to {len(self.labels)} labelled volumes on a grid "
+                f"of {self.grid}; rerun `latents` and `manifest`."
             )
 
 
 def train_dit(
-    latents: Latents, settings: DiffusionSettings, checkpoints_dir: Path, weights_path: Path, inputs: list[Path]
+    latents: Latents,
+    settings: DiffusionSettings,
+    checkpoints_dir: Path,
+    weights_path: Path,
+    inputs: list[Path],
 ) -> None:
     """Train, or go on training, and write the averaged (EMA) weights.
 
@@ -49,7 +52,7 @@ def train_dit(
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    with training.open_run(checkpoints_dir, "diffusion", settings.as_json(), inputs, STAGE_VERSION) as run_dir:
+    with training.open_run(checkpoints_dir, "diffusion", STAGE_VERSION, settings, inputs) as run_dir:
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(latents, settings, run_dir)
@@ -98,28 +101,30 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
             training.check_losses(accelerator.reduce(losses, "mean"), step, plan, ids)
         if due.validate and accelerator.is_main_process:
             validation[step + 1] = measure_loss(average, tokens, codes, age_years, labels, settings)
-            print(f"diffusion: step {step + 1}, loss {loss.item():.4f}, validation {validation[step + 1]:.4f}",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            training.report("diffusion", step + 1, loss, validation[step + 1])
         if due.save and accelerator.is_main_process:
-            state = training.pack_state(
-                model=net.state_dict(), average=average.state_dict(), optimiser=optimiser, losses=losses
-            )
-            training.save_checkpoint(run_dir, step + 1, state, validation)
-            training.write_history(run_dir, losses, validation, step + 1)
+            training.save(run_dir, step + 1, parts, losses, validation)
 
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        training.plot_history(run_dir, losses, validation, "MSE of the velocity")
-        training.write_weights(run_dir / "weights.safetensors", average.state_dict(), "DiT", net.describe())
+        training.finish(run_dir, len(plan), average, net.describe(), losses, validation)
     accelerator.wait_for_everyone()
 
 
-def compute_loss(model: nn.Module, data: Tensor, noise: Tensor, t: Tensor, codes, age_years, options) -> Tensor:
+def compute_loss(
+    model: nn.Module,
+    data: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    codes: Tensor,
+    age_years: Tensor,
+    options: OptimiserSettings,
+) -> Tensor:
     """Flow matching: the mean squared error of the velocity at x_t = (1 - t) noise + t data."""
     x = torch.lerp(noise, data, t[:, None, None])
     with training.autocast(data.device, options):
         velocity = model(x, t, codes, age_years)
-    return F.mse_loss(velocity.float(), data - noise)
+    return functional.mse_loss(velocity.float(), data - noise)
 
 
 def draw_noise(n: int, shape: tuple[int, int], *key: int | str) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,9 +160,14 @@ def update_average(average: DiT, net: DiT, step: int, ceiling: float) -> None:
 
 @torch.no_grad()
 def measure_loss(
-    net: DiT, tokens: Tensor, codes: Tensor, age_years: Tensor, labels: pd.DataFrame, settings: DiffusionSettings
+    net: DiT,
+    tokens: Tensor,
+    codes: Tensor,
+    age_years: Tensor,
+    labels: pd.DataFrame,
+    settings: DiffusionSettings,
 ) -> float:
-    """The loss over the validation split, no condition dropped, always with the same noise; NaN where empty."""
+    """The validation split's loss, nothing dropped, always with the same noise; NaN where it is empty."""
     rows = training.find_rows(labels, "validation")
     total = 0.0
     for i, batch in enumerate(training.cut_batches(rows, settings.optimiser.batch_size)):

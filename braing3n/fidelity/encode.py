@@ -23,7 +23,8 @@ def encode_decoded(
     expected = (encoder.n_tokens, tokenizer.settings.d)
     if tokens.shape[1:] != expected:
         raise CheckpointError(
-            f"tokens of shape {tokens.shape[1:]} do not fit the tokenizer's {expected}; rerun the diffusion stage."
+            f"tokens of shape {tokens.shape[1:]} do not fit the tokenizer's {expected}; "
+            "rerun the diffusion stage."
         )
     features = []
     for start in track(range(0, len(tokens), batch_size), description):

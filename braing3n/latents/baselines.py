@@ -50,7 +50,7 @@ def encode_untrained(
 
 
 def average_voxels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The z-scored crop averaged over the smallest cubes (2, 4, 8 ... voxels) that leave at most 10,000 numbers.
+    """The z-scored crop averaged over the smallest cubes (2, 4, 8 ...) that leave at most 10,000 numbers.
 
     image is (D, H, W); axes that the cube does not divide are padded with background.
     """

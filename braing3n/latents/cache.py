@@ -37,7 +37,9 @@ def cache_latents(
     list, packed indices) and the settings, with the number of rows done; what a killed job has done there
     is not done again, and the files move into place when all is there.
     """
-    key = digest_text(json.dumps([STAGE_VERSION, settings.as_json(), *(digest_file(path) for path in inputs)]))
+    key = digest_text(
+        json.dumps([STAGE_VERSION, settings.as_json(), *(digest_file(path) for path in inputs)])
+    )
     part_dir = Path(tokens_path).parent / f".latents-{key[:16]}"
     part_dir.mkdir(parents=True, exist_ok=True)
     n = len(volumes)
@@ -68,9 +70,10 @@ def to_float16(tokens: torch.Tensor) -> torch.Tensor:
     Raises:
         ContractError: a value is no number or beyond the range of float16.
     """
-    if not bool(torch.isfinite(tokens.half()).all()):
-        raise ContractError("latents: a token is not a number or beyond float16; look at the tokenizer's training.")
-    return tokens.half()
+    half = tokens.half()
+    if not bool(half.isfinite().all()):
+        raise ContractError("latents: a token is no number that float16 holds; look at the tokenizer's loss.")
+    return half
 
 
 def _open_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:

@@ -1,15 +1,18 @@
 """The command line of `manifest`."""
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
+# An option that takes all words up to the next option.
+Paths = Annotated[list[Path], Parameter(consume_multiple=True)]
 app = App(name="manifest", help="Join all cohorts: the volume list, the splits, the label table.")
 
 
 @app.command
 def volume_list(
-    *, inventories: list[Path], tables: list[Path], out: Path, flow: Path, excluded: Path, settings: str
+    *, inventories: Paths, tables: Paths, out: Path, flow: Path, excluded: Path, settings: str
 ) -> None:
     """Build the list of what is trained on, from inventories and preprocess tables alone.
 
@@ -33,7 +36,7 @@ def volume_list(
 
 
 @app.command
-def labels(*, volume_list: Path, records: list[Path], out: Path) -> None:
+def labels(*, volume_list: Path, records: Paths, out: Path) -> None:
     """Build the table of what is known about each listed volume.
 
     Parameters

@@ -78,7 +78,7 @@ def build_label_table(volume_list: Path, records: list[Path], out: Path) -> None
     """
     volumes = read_table(volume_list, "volume_list")
     known = pd.concat([read_table(path, "records") for path in records], ignore_index=True)
-    known = known.drop(columns=[*IDENTITY, "path"])
+    known = known.drop(columns=[*IDENTITY, "path", "person_id", "group_id"])
     labels = volumes.drop(columns=["shard", "path", "mask_path"]).merge(known, on="volume_id", how="left")
     if labels["qc_flag"].isna().any():
         lost = labels.loc[labels["qc_flag"].isna(), "volume_id"].iloc[0]

@@ -39,35 +39,22 @@ def audit_samples(
         )
     if tokens.shape[1:] != samples.shape[1:]:
         raise ContractError(
-            f"memorization: latents are {tokens.shape[1:]} and samples {samples.shape[1:]}; rerun the diffusion stage."
+            f"memorization: latents are {tokens.shape[1:]} and samples {samples.shape[1:]}; "
+            "rerun the diffusion stage."
         )
     tokens, samples = tokens.reshape(len(tokens), -1), samples.reshape(len(samples), -1)
     is_train = (volume_list["split"] == "train").to_numpy()
     tables = []
     for pool in ("all", *sorted(volume_list.loc[is_train, "modality"].unique())):
-        is_here = (
-            np.full(len(volume_list), True) if pool == "all" else (volume_list["modality"] == pool).to_numpy()
-        )
-        chosen = sample_table if pool == "all" else sample_table[sample_table["modality"] == pool]
-        rows = sample_table.index.get_indexer(chosen.index)
-        tables.append(
-            _audit_pool(
-                pool,
-                tokens,
-                volume_list,
-                is_train & is_here,
-                ~is_train & is_here,
-                samples[rows],
-                chosen,
-                settings,
-            )
-        )
+        is_here = ((volume_list["modality"] == pool) | (pool == "all")).to_numpy()
+        is_asked = ((sample_table["modality"] == pool) | (pool == "all")).to_numpy()
+        splits = is_train & is_here, ~is_train & is_here
+        asked = samples[is_asked], sample_table[is_asked]
+        tables.append(_audit_pool(pool, tokens, volume_list, *splits, *asked, settings.percentile))
     tables = [table for table in tables if len(table)]
-    return (
-        pd.concat(tables, ignore_index=True)
-        if tables
-        else pd.DataFrame(columns=list(CONTRACTS["memorization"]))
-    )
+    if not tables:
+        return pd.DataFrame(columns=list(CONTRACTS["memorization"]))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _audit_pool(
@@ -91,7 +78,7 @@ def _audit_pool(
             latents, tokens[is_pool], owner, people[is_pool], f"{comparison} ({pool})"
         )
         if comparison == "real-real" and np.isfinite(distance).any():
-            threshold = float(np.nanpercentile(distance, settings.percentile))
+            threshold = float(np.nanpercentile(distance, percentile))
         has_one = nearest >= 0
         found = volume_list["volume_id"].to_numpy()[pool_rows[nearest[has_one]]]
         tables.append(

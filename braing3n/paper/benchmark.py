@@ -16,7 +16,7 @@ _SHOWN = {"auc": "AUC", "r2": "R2", "mae": "MAE", "r": "r"}
 
 
 def build_table_6(results: Results) -> Table:
-    """The paper's 23 tasks by slice, ours (mean and deviation over folds) beside the paper's; our rows below."""
+    """The paper's 23 tasks by slice, ours (mean and deviation over folds) beside the paper's; then our own."""
     scores, published = results.read("scores"), read_published()["table_6"]
     ours = (
         None
@@ -43,7 +43,8 @@ def build_table_6(results: Results) -> Table:
                 row[f"{name}{LEVELS}paper"] = "-"
             rows.append(row)
     notes = [
-        "Ours: mean ± standard deviation over folds (n people/volumes). Classification: macro one-vs-rest AUC; regression: R2.",
+        "Ours: mean ± standard deviation over folds (n people/volumes). Classification: macro one-vs-rest AUC; "
+        "regression: R2.",
         "-: not reported for this slice. lost: the copy of the paper's text has lost cells of this row.",
         "Intervals, MAE, r, classes and dropped classes stand in the table of all scores.",
     ]
@@ -121,7 +122,8 @@ def build_encoders(results: Results) -> Table:
         "n/a: not probed"
     )
     notes = [
-        "mae: our encoder; untrained: the same net before training; voxels: PCA in the fold; histogram: intensities only.",
+        "mae: our encoder; untrained: the same net before training; voxels: PCA in the fold; histogram: "
+        "intensities only.",
         "MAE (mean absolute error) is better when lower, so that there a negative difference favours ours.",
         "Differences use the same resampled people for both encoders.",
     ]

@@ -19,7 +19,7 @@ FIGURES = (
 )
 
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #222; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
 .table { overflow-x: auto; margin: 1rem 0 .3rem; } img { max-width: 100%; background: #000; }
 code { background: #f4f4f4; padding: .1rem .3rem; font-size: .85em; } .made { color: #666; font-size: .85em; }
@@ -68,8 +68,8 @@ def _describe_run(results: Results) -> str:
     splits = ", ".join(f"{name} {n}" for name, n in volumes["split"].value_counts().items())
     n_people, n_cohorts = volumes["person_id"].nunique(), volumes["cohort"].nunique()
     return (
-        f"{len(volumes):,} volumes of {n_people:,} people in {n_cohorts} cohorts (volumes: {escape(splits)}). Numbers of "
-        "this run stand beside those of the paper; <code>n/a</code> has its reason in the notes."
+        f"{len(volumes):,} volumes of {n_people:,} people in {n_cohorts} cohorts (volumes: {escape(splits)}). "
+        "Numbers of this run stand beside those of the paper; <code>n/a</code> has its reason in the notes."
     )
 
 
@@ -97,9 +97,8 @@ def _show_figures(results: Results) -> list[str]:
             name = path.relative_to(results.results_dir).as_posix()
             data = base64.b64encode(path.read_bytes()).decode()
             shown.append(f"<p><b>{escape(caption)}</b> ({escape(name)})</p>")
-            shown.append(
-                f"<img alt='{escape(caption)}' src='data:image/png;base64,{data}'>{_show_command(results, name)}"
-            )
+            shown.append(f"<img alt='{escape(caption)}' src='data:image/png;base64,{data}'>")
+            shown.append(_show_command(results, name))
     return shown
 
 

@@ -90,7 +90,5 @@ def render_html(table: Table) -> str:
         shown = shown.tab_spanner_delim(delim=LEVELS)
     for note in notes:
         shown = shown.tab_source_note(source_note=note)
-    shown = shown.tab_options(
-        table_font_size="12px", data_row_padding="3px", heading_align="left", table_align="left"
-    )
+    shown = shown.tab_options(table_font_size="12px", data_row_padding="3px", heading_align="left")
     return shown.as_raw_html()

@@ -53,7 +53,7 @@ def build_table_3(results: Results) -> Table:
         chosen = None if source is None else source[source["cohort"] == key]
         rows.append(_describe_cohort(key, chosen, published.get(key)))
     rows.append(_describe_cohort("total", source, total))
-    note = "People of one group (a family) stay apart as people; a person in two cohorts counts in both, and once in the total."
+    note = "A person who is in two cohorts counts in both, and once in the total."
     return Table(
         "table_3", "Table 3. Dataset card", pd.DataFrame(rows), "manifest/volume_list.parquet", [note]
     )
@@ -148,8 +148,9 @@ def build_table_5(results: Results) -> Table:
     notes = ["The paper: 1100 volumes of UCSF-PDGM and UPENN-GBM, held-out 20 %."]
     if metrics is not None:
         notes.append(
-            f"Ours: {metrics['n_volumes']} volumes of the {metrics['split']} split of this run's own cohorts, whole crop, PSNR "
-            f"range {metrics['psnr_range_z']} z units; inside the brain: MSE {metrics['brain']['mse']:.3f}, PSNR "
+            f"Ours: {metrics['n_volumes']} volumes of the {metrics['split']} split of this run's own cohorts, "
+            f"whole crop, PSNR range {metrics['psnr_range_z']} z units; inside the brain: "
+            f"MSE {metrics['brain']['mse']:.3f}, PSNR "
             f"{metrics['brain']['psnr_db']:.2f} dB, SSIM {metrics['brain']['ssim']:.3f}."
         )
     return Table(
@@ -185,11 +186,11 @@ def build_table_8(results: Results) -> Table:
         row["Real people / volumes"] = _read_distance(*first, lambda r: f"{r['n_people']} / {r['n_volumes']}")
         rows.append(row)
     notes = [
-        "Ours is the Fréchet distance on MAE features: mean-pooled features of this run's own encoder on whole volumes. The "
-        "paper's is the 3D-FID on Inception-V3 features of 2-D slices. They are different quantities on different scales: "
+        "Ours is the Fréchet distance on MAE features: mean-pooled features of this run's own encoder on whole "
+        "volumes. The paper's is the 3D-FID on Inception-V3 features of 2-D slices. They are different quantities: "
         "compare ours with its floor only.",
-        "The floor is the median distance between random halves of the real people, with at most as many volumes a half as "
-        "there are samples (n people/volumes a half); few samples raise both.",
+        "The floor is the median distance between random halves of the real people, with at most as many "
+        "volumes a half as there are samples (n people/volumes a half); few samples raise both.",
     ]
     title = "Table 8. Generation fidelity by arm"
     return Table("table_8", title, pd.DataFrame(rows), "fidelity/distances.parquet", notes)

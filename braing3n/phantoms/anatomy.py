@@ -39,6 +39,7 @@ SRI24_TO_MNI = np.array(
         [0.0, 0.0, 0.0, 1.0],
     ]
 )
+SRI24_CENTRE_MM = np.array([-119.5, 119.5, 77.0])
 
 SPACING_MM = 1.5
 ORIGIN_MM = np.array([-108.0, -150.0, -150.0])
@@ -101,7 +102,9 @@ def load_anatomy(brain_templates_wheel: Path, head_template_wheel: Path) -> Anat
     Raises:
         ResourceError: a wheel cannot be read or lacks a template.
     """
-    t1, gm, wm = (_resample(*_read(brain_templates_wheel, BRAIN_MEMBER.format(k))) for k in ("t1", "gm", "wm"))
+    t1, gm, wm = (
+        _resample(*_read(brain_templates_wheel, BRAIN_MEMBER.format(k))) for k in ("t1", "gm", "wm")
+    )
     values, affine = _read(head_template_wheel, HEAD_MEMBER)
     head = np.clip(_resample(values, HEAD_TO_MNI @ affine), 0, None) / HEAD_WHITE
 
@@ -115,6 +118,13 @@ def load_anatomy(brain_templates_wheel: Path, head_template_wheel: Path) -> Anat
     inside = ndimage.binary_erosion(brain, iterations=2)
     detail = np.where(inside, np.clip(t1 - expected, -0.25, 0.25), 0)
     return Anatomy(np.stack([gm, wm, csf, detail, _clear_around_brain(head, brain)]).astype(np.float32))
+
+
+def centred_affine(shape: tuple[int, int, int], spacing_mm: float) -> np.ndarray:
+    """Voxel to SRI24 mm of an (L, P, S) grid around the atlas's centre."""
+    affine = np.diag([-spacing_mm, -spacing_mm, spacing_mm, 1.0])
+    affine[:3, 3] = SRI24_CENTRE_MM - affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
+    return affine
 
 
 def _clear_around_brain(head: np.ndarray, brain: np.ndarray) -> np.ndarray:

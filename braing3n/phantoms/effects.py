@@ -7,7 +7,6 @@ never scales intensity.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -16,6 +15,7 @@ from braing3n.phantoms.anatomy import ORIGIN_MM, SHAPE, SPACING_MM, Anatomy, int
 
 FIELD_STEP = 4  # displacement fields live on every fourth voxel of the anatomy: 6 mm
 FIELD_SPACING_MM = FIELD_STEP * SPACING_MM
+COARSE_SHAPE = tuple(n // FIELD_STEP + 1 for n in SHAPE)
 
 # Strengths, tuned so that an untrained network finds them half-way and a trained one better.
 VENTRICLE_MM_PER_YEAR = 0.085
@@ -31,7 +31,11 @@ MARKER_MM = np.array([-32.0, -30.0, 34.0])
 MARKER_RADIUS_MM = 6.5
 
 # (centre x of the right side, y, z), Gaussian radius, swirl axis
-SEX_SWIRLS = (((30, 36, 18), 20.0, (0, 0, 1)), ((36, -62, 22), 20.0, (1, 0, 0)), ((46, -16, 30), 18.0, (1, 0, 0)))
+SEX_SWIRLS = (
+    ((30, 36, 18), 20.0, (0, 0, 1)),
+    ((36, -62, 22), 20.0, (1, 0, 0)),
+    ((46, -16, 30), 18.0, (1, 0, 0)),
+)
 AD_CENTRES = (((27, -20, -16), 11.0), ((36, 0, -28), 13.0))
 
 
@@ -56,7 +60,7 @@ class Tumour:
 
 def coarse_positions() -> np.ndarray:
     """MNI mm of the coarse grid's nodes, (3, X, Y, Z)."""
-    axes = [ORIGIN_MM[a] + FIELD_SPACING_MM * np.arange(SHAPE[a] // FIELD_STEP + 1) for a in range(3)]
+    axes = [ORIGIN_MM[a] + FIELD_SPACING_MM * np.arange(COARSE_SHAPE[a]) for a in range(3)]
     return np.stack(np.meshgrid(*axes, indexing="ij"))
 
 
@@ -68,33 +72,32 @@ def build_fields(anatomy: Anatomy) -> Fields:
     return Fields(_ventricle_field(anatomy), sex, alzheimer)
 
 
-def _mirror(field: np.ndarray, positions: np.ndarray, function) -> np.ndarray:
-    """Add the same field on the other side, mirrored at the midplane."""
+def _on_both_sides(positions: np.ndarray, one_side) -> np.ndarray:
+    """A field of the right side plus its mirror image at the midplane."""
     sign = np.array([-1.0, 1, 1]).reshape(3, 1, 1, 1)
-    return field + sign * function(positions * sign)
+    return one_side(positions) + sign * one_side(positions * sign)
 
 
-def _swirl(positions: np.ndarray, centre, radius: float, axis) -> np.ndarray:
-    """A rotation that fades as a Gaussian: it has no divergence, so it keeps every tissue's volume."""
-
-    def one_side(points):
-        offset = points - np.reshape(centre, (3, 1, 1, 1))
-        fade = np.exp(-(offset**2).sum(0) / (2 * radius**2))
-        turn = np.cross(np.asarray(axis, float), offset, axisa=0, axisb=0, axisc=0)
-        return turn * fade / (radius * np.exp(-0.5))
-
-    return _mirror(one_side(positions), positions, one_side)
+def _fading_offset(points: np.ndarray, centre, radius_mm: float) -> np.ndarray:
+    """The offset from a centre, faded by a Gaussian so that its largest length is 1 mm."""
+    offset = points - np.reshape(centre, (3, 1, 1, 1))
+    return offset * np.exp(0.5 - (offset**2).sum(0) / (2 * radius_mm**2)) / radius_mm
 
 
-def _contraction(positions: np.ndarray, centre, radius: float) -> np.ndarray:
+def _swirl(positions: np.ndarray, centre, radius_mm: float, axis) -> np.ndarray:
+    """A rotation that fades: it has no divergence, so it keeps every tissue's volume."""
+    direction = np.asarray(axis, float)
+    return _on_both_sides(
+        positions,
+        lambda points: np.cross(
+            direction, _fading_offset(points, centre, radius_mm), axisa=0, axisb=0, axisc=0
+        ),
+    )
+
+
+def _contraction(positions: np.ndarray, centre, radius_mm: float) -> np.ndarray:
     """A region that shrinks towards its centre while its surroundings follow."""
-
-    def one_side(points):
-        offset = points - np.reshape(centre, (3, 1, 1, 1))
-        fade = np.exp(-(offset**2).sum(0) / (2 * radius**2))
-        return offset * fade / (radius * np.exp(-0.5))
-
-    return _mirror(one_side(positions), positions, one_side)
+    return _on_both_sides(positions, lambda points: _fading_offset(points, centre, radius_mm))
 
 
 def find_ventricles(anatomy: Anatomy) -> np.ndarray:
@@ -130,16 +133,11 @@ def _coarsen(fine: np.ndarray) -> np.ndarray:
 
 def draw_warp(rng: np.random.Generator) -> np.ndarray:
     """A person's own smooth displacement, (3, X, Y, Z) mm, of standard deviation `WARP_MM`."""
-    shape = coarse_positions_shape()
-    noise = rng.standard_normal((3, *shape)).astype(np.float32)
-    smooth = np.stack([ndimage.gaussian_filter(part, WARP_SMOOTHNESS_MM / FIELD_SPACING_MM) for part in noise])
+    noise = rng.standard_normal((3, *COARSE_SHAPE)).astype(np.float32)
+    smooth = np.stack(
+        [ndimage.gaussian_filter(part, WARP_SMOOTHNESS_MM / FIELD_SPACING_MM) for part in noise]
+    )
     return smooth * (WARP_MM / smooth.std())
-
-
-@lru_cache(maxsize=1)
-def coarse_positions_shape() -> tuple[int, int, int]:
-    """Nodes of the coarse grid along each axis."""
-    return coarse_positions().shape[1:]
 
 
 def displace(positions_mm: np.ndarray, field: np.ndarray) -> np.ndarray:
@@ -172,7 +170,7 @@ def _replace_by_csf(tissue: dict, share: np.ndarray) -> None:
 
 
 def _ball(positions_mm: np.ndarray, centre, radius_mm: float, softness_mm: float) -> np.ndarray:
-    offset = positions_mm - np.reshape(centre, (3,) + (1,) * (positions_mm.ndim - 1))
+    offset = positions_mm - np.reshape(centre, (3, 1, 1, 1))
     distance = np.sqrt((offset**2).sum(0))
     return 1 / (1 + np.exp((distance - radius_mm) / (0.5 * softness_mm)))
 
@@ -186,7 +184,7 @@ def tumour_fields(tumour: Tumour, tissue: dict, positions_mm: np.ndarray) -> dic
     brain = tissue["gm"] + tissue["wm"] + tissue["csf"]
     whole = _ball(positions_mm, tumour.centre_mm, tumour.radius_mm, 1.5)
     necrosis = _ball(positions_mm, tumour.centre_mm, 0.62 * tumour.radius_mm, 1.5)
-    offset = positions_mm - np.reshape(tumour.centre_mm, (3,) + (1,) * (positions_mm.ndim - 1))
+    offset = positions_mm - np.reshape(tumour.centre_mm, (3, 1, 1, 1))
     along = np.tensordot(np.asarray(tumour.direction), offset, axes=1)
     squared = (offset**2).sum(0)
     stretch, reach, softness = (1.0, 1.45, 1.0) if tumour.is_idh1_mutant else (2.2, 1.6, 3.0)

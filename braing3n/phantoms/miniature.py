@@ -58,7 +58,9 @@ def write_miniature(
     if key_path.exists() and key_path.read_text() == key:
         return
     if raw_dir.exists() and any(raw_dir.iterdir()) and not key_path.exists():
-        raise ConfigurationError(f"{raw_dir}: holds files that are not phantoms; name another folder for them.")
+        raise ConfigurationError(
+            f"{raw_dir}: holds files that are not phantoms; name another folder for them."
+        )
     spacing_mm = float(settings.pop("spacing_mm"))
     people = draw_people(**settings)
     raw_dir.parent.mkdir(parents=True, exist_ok=True)

@@ -181,7 +181,11 @@ def _draw_modalities(frame: pd.DataFrame, n: int, rng) -> list[tuple[str, ...]]:
 
 def _make_person(index: int, row: pd.Series, seed: int, subject_id: str, sites: list[Site]) -> Person:
     has_tumour = row.dx == "GBM"
-    tumour = _draw_tumour(bool(row.is_idh1_mutant), np.random.default_rng([seed, index, 9])) if has_tumour else None
+    tumour = (
+        _draw_tumour(bool(row.is_idh1_mutant), np.random.default_rng([seed, index, 9]))
+        if has_tumour
+        else None
+    )
     return Person(
         index,
         seed,

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from braing3n.phantoms import effects
-from braing3n.phantoms.anatomy import HEAD_TO_MNI, SRI24_TO_MNI, Anatomy
+from braing3n.phantoms.anatomy import HEAD_TO_MNI, SRI24_CENTRE_MM, SRI24_TO_MNI, Anatomy, centred_affine
 from braing3n.phantoms.people import Person
 
 MODALITIES = ("T1", "T1c", "T2", "FLAIR")
@@ -63,10 +63,8 @@ def scan_brain(world: World, person: Person, visit: int, modality: str, shape, s
     """
     rng = person.rng(2, visit, MODALITIES.index(modality))
     wobble = _rigid(rng.normal(0, 0.8, 3), rng.normal(0, 0.7, 3), 1 + rng.normal(0, 0.008))
-    centre = np.array([-119.5, 119.5, 77.0])
-    affine = np.diag([-spacing_mm, -spacing_mm, spacing_mm, 1.0])
-    affine[:3, 3] = centre - affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
-    tissue = place_tissue(world, person, visit, grid_positions(shape, _about(centre, wobble, SRI24_TO_MNI) @ affine))
+    to_mni = _about(SRI24_CENTRE_MM, wobble, SRI24_TO_MNI) @ centred_affine(shape, spacing_mm)
+    tissue = place_tissue(world, person, visit, grid_positions(shape, to_mni))
     image = distort(show(tissue, modality, rng), person, spacing_mm, rng)
     mask = _brain(tissue) > 0.5
     return np.where(mask, image, 0).astype(np.float32), mask
@@ -86,7 +84,9 @@ def place_tissue(world: World, person: Person, visit: int, positions_mm: np.ndar
     warp = effects.draw_warp(traits)
     years = person.age_years + person.visit_years[visit] - 55
     fields = world.fields
-    ventricles_mm = effects.VENTRICLE_MM_PER_YEAR * years + effects.VENTRICLE_NUISANCE_MM * ventricles_nuisance
+    ventricles_mm = (
+        effects.VENTRICLE_MM_PER_YEAR * years + effects.VENTRICLE_NUISANCE_MM * ventricles_nuisance
+    )
     warp = warp - ventricles_mm * fields.ventricles
     warp += (0.5 if person.sex == "F" else -0.5) * effects.SEX_MM * fields.sex
     if person.dx == "AD":

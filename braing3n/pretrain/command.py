@@ -9,7 +9,14 @@ app = App(name="pretrain", help="Train the masked autoencoder.")
 
 @app.command
 def train(
-    *, volume_list: Path, volumes_dir: Path, checkpoints: Path, weights: Path, settings: str, threads: int = 1
+    *,
+    volume_list: Path,
+    volumes_dir: Path,
+    checkpoints: Path,
+    weights: Path,
+    settings: str,
+    loss_picture: Path | None = None,
+    threads: int = 1,
 ) -> None:
     """Train the encoder on the training split; a killed run goes on from its last checkpoint.
 
@@ -20,6 +27,7 @@ def train(
     checkpoints: folder of the runs, one folder for each digest of what was trained from.
     weights: weight file to make (.safetensors), a hard link to the run's.
     settings: the section `pretrain` as JSON, or a configuration file.
+    loss_picture: the loss curve to make (.png).
     threads: CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
@@ -31,7 +39,7 @@ def train(
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes = PackedVolumes(volume_list, volumes_dir)
-    inputs = [volume_list, *volumes.index_paths()]
+    inputs, options = [volume_list, *volumes.index_paths()], parse_section(PretrainSettings, settings)
     train_encoder(
-        volumes, parse_section(PretrainSettings, settings), checkpoints, weights, inputs, count_workers(threads)
+        volumes, options, checkpoints, weights, inputs, count_workers(threads), picture_path=loss_picture
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from braing3n.config import PretrainSettings
 from braing3n.errors import ConfigurationError
@@ -93,7 +93,7 @@ class MaskedAutoencoder(nn.Module):
         if self.settings.normalise_target:
             mean, variance = target.mean(-1, keepdim=True), target.var(-1, keepdim=True)
             target = (target - mean) / (variance + 1e-6).sqrt()
-        return F.mse_loss(predicted.float(), target)
+        return functional.mse_loss(predicted.float(), target)
 
     def encode_patches(self, patches: Tensor, visible: Tensor | None = None) -> Tensor:
         """Patches (B, N, voxels) to tokens (B, K, width): all of them, or those at visible (B, K)."""
@@ -119,19 +119,25 @@ class MaskedAutoencoder(nn.Module):
         """All tokens of (B, 1, D, H, W), nothing hidden: (B, N, width)."""
         return self.encode_patches(patchify(volume, self.settings.patch_size))
 
+    def describe(self) -> dict:
+        """The record that a weight file needs to build this model again."""
+        return {"settings": self.settings.model_dump(mode="json"), "shape": list(self.shape)}
+
 
 def _check_sizes(settings: PretrainSettings, shape: tuple[int, int, int]) -> None:
     if any(n % settings.patch_size for n in shape):
         raise ConfigurationError(
-            f"volumes of {'x'.join(map(str, shape))} voxels cannot be cut into patches of pretrain.patch_size "
-            f"{settings.patch_size}; change volumes.shape or the patch size."
+            f"volumes of {'x'.join(map(str, shape))} voxels cannot be cut into patches of "
+            f"pretrain.patch_size {settings.patch_size}; change volumes.shape or the patch size."
         )
     for name, width, n_heads in (
         ("width", settings.width, settings.n_heads),
         ("decoder_width", settings.decoder_width, settings.decoder_n_heads),
     ):
         if width % 6 or width % n_heads:
-            raise ConfigurationError(f"pretrain.{name}: {width} must be divisible by 6 and by its {n_heads} heads.")
+            raise ConfigurationError(
+                f"pretrain.{name}: {width} must be divisible by 6 and by its {n_heads} heads."
+            )
 
 
 def load_encoder(path: Path) -> MaskedAutoencoder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
@@ -23,20 +22,24 @@ def train_encoder(
     weights_path: Path,
     inputs: list[Path],
     n_workers: int = 0,
+    picture_path: Path | None = None,
 ) -> None:
     """Train, or go on training, and write the weights.
 
     inputs are the files whose bytes say what is trained on (the volume list, the packed indices): with
     the settings they name the run's folder in checkpoints_dir, where a killed run finds its checkpoint.
+    picture_path, where given, becomes the loss curve.
 
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    with training.open_run(checkpoints_dir, "pretrain", settings.as_json(), inputs, STAGE_VERSION) as run_dir:
+    with training.open_run(checkpoints_dir, "pretrain", STAGE_VERSION, settings, inputs) as run_dir:
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(volumes, settings, run_dir, n_workers)
         if Accelerator().is_main_process:
+            if picture_path:
+                training.publish(run_dir / "loss.png", picture_path)
             training.publish(done_path, weights_path)
 
 
@@ -49,7 +52,8 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
     torch.manual_seed(settings.seed)
     net = MaskedAutoencoder(settings, volumes.load(0)[0].shape).to(device)
     optimiser = training.build_optimiser(net, options)
-    losses, validation, start = training.resume(run_dir, len(plan), {"model": net, "optimiser": optimiser}, device)
+    parts = {"model": net, "optimiser": optimiser}
+    losses, validation, start = training.resume(run_dir, len(plan), parts, device)
     model, optimiser = accelerator.prepare(net, optimiser)
 
     batches = training.load_batches(volumes, [rows[rank::n_ranks] for rows in plan[start:]], n_workers)
@@ -67,18 +71,13 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
             training.check_losses(accelerator.reduce(losses, "mean"), step, plan, ids)
         if due.validate and accelerator.is_main_process:
             validation[step + 1] = measure_loss(net, volumes, settings, device)
-            print(f"pretrain: step {step + 1}, loss {loss.item():.4f}, validation {validation[step + 1]:.4f}",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            training.report("pretrain", step + 1, loss, validation[step + 1])
         if due.save and accelerator.is_main_process:
-            state = training.pack_state(model=net.state_dict(), optimiser=optimiser, losses=losses)
-            training.save_checkpoint(run_dir, step + 1, state, validation)
-            training.write_history(run_dir, losses, validation, step + 1)
+            training.save(run_dir, step + 1, parts, losses, validation)
 
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        record = {"settings": settings.model_dump(mode="json"), "shape": list(net.shape)}
-        training.plot_history(run_dir, losses, validation, "MSE of hidden patches")
-        training.write_weights(run_dir / "weights.safetensors", net.state_dict(), "MaskedAutoencoder", record)
+        training.finish(run_dir, len(plan), net, net.describe(), losses, validation)
     accelerator.wait_for_everyone()
 
 

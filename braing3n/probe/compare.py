@@ -72,15 +72,14 @@ class Predictions:
         """
         group = self._by_key.get((encoder, probe.task.key, probe.slice))
         n_columns = len(probe.classes) or 1
-        if group is not None and len(group) == len(probe.units) * n_columns:
-            if (group["unit_id"].to_numpy()[::n_columns] == probe.units["unit_id"].to_numpy()).all():
-                return group["prediction"].to_numpy().reshape(-1, n_columns), bool(
-                    group["is_converged"].all()
-                )
-        raise ContractError(
-            f"predictions of {encoder}: task {probe.task.key}, slice {probe.slice} does not fit the label table; "
-            "rerun `probe encoder` with the same labels and settings."
-        )
+        expected = np.repeat(probe.units["unit_id"].to_numpy(), n_columns)
+        if group is None or not np.array_equal(group["unit_id"].to_numpy(), expected):
+            raise ContractError(
+                f"predictions of {encoder}: task {probe.task.key}, slice {probe.slice} does not fit the "
+                "label table; rerun `probe encoder` with the same labels and settings."
+            )
+        predictions = group["prediction"].to_numpy().reshape(-1, n_columns)
+        return predictions, bool(group["is_converged"].all())
 
 
 def compare_encoders(

@@ -62,9 +62,8 @@ def _compare(image: np.ndarray, other: np.ndarray, mask: np.ndarray) -> dict[str
     """(MSE, SSIM) of one volume by region."""
     from skimage.metrics import structural_similarity
 
-    ssim, ssim_map = structural_similarity(
-        image, other, data_range=Z_RANGE, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
-    )
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    ssim, ssim_map = structural_similarity(image, other, data_range=Z_RANGE, full=True, **window)
     error = (image.astype(np.float64) - other) ** 2
     return {"crop": (error.mean(), ssim), "brain": (error[mask].mean(), ssim_map[mask].mean())}
 
@@ -75,17 +74,22 @@ def _summarise(pairs: np.ndarray) -> dict[str, float]:
 
 
 def draw_reconstructions(
-    encoder: MaskedAutoencoder, tokenizer: Tokenizer, volumes: training.Volumes, path: Path, device: torch.device
+    encoder: MaskedAutoencoder,
+    tokenizer: Tokenizer,
+    volumes: training.Volumes,
+    path: Path,
+    device: torch.device,
 ) -> None:
-    """A picture of one measured volume a modality: the real one above its reconstruction, three planes."""
+    """A picture of one measured volume a modality: the real one beside its reconstruction, three planes."""
     from braing3n.tokenizer.picture import draw_volumes
 
     rows, _ = choose_rows(volumes)
     first = volumes.table.iloc[rows].drop_duplicates("modality").index
     drawn = {}
     for row in first:
-        image, mask = volumes.load(int(row))
-        other = reconstruct(encoder, tokenizer, torch.from_numpy(image)[None, None].to(device))[0, 0].cpu().numpy()
+        image = volumes.load(int(row))[0]
+        batch = torch.from_numpy(image)[None, None].to(device)
+        other = reconstruct(encoder, tokenizer, batch)[0, 0].float().cpu().numpy()
         name = volumes.table.loc[row, "modality"]
         drawn |= {f"{name}, real": image, f"{name}, reconstructed": other}
     with write_atomically(path) as beside:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from braing3n.config import TokenizerSettings
 from braing3n.errors import ConfigurationError
@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.convolve2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.convolve2(F.silu(self.norm2(self.convolve1(F.silu(self.norm1(x))))))
+        return x + self.convolve2(functional.silu(self.norm2(self.convolve1(functional.silu(self.norm1(x))))))
 
 
 class GridAttention(nn.Module):
@@ -86,7 +86,7 @@ class CNNDecoder(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """(B, d, gd, gh, gw) to (B, 1, D, H, W)."""
-        return self.leave(F.silu(self.norm(self.layers(self.enter(grid)))))
+        return self.leave(functional.silu(self.norm(self.layers(self.enter(grid)))))
 
 
 class Tokenizer(nn.Module):

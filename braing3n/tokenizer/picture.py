@@ -20,7 +20,7 @@ def cut_planes(volume: np.ndarray) -> list[np.ndarray]:
 
 
 def draw_volumes(volumes: dict[str, np.ndarray], path: Path, n_columns: int = 8) -> None:
-    """Draw named volumes (D, H, W) as columns of three planes, n_columns a band; -3 to 3 z is black to white."""
+    """Draw named volumes (D, H, W) as columns of three planes, n_columns a band, -3 to 3 z as grey levels."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -15,7 +15,6 @@ class Moments:
     """First and second moments of encoder tokens x and of their patches y, in float64."""
 
     def __init__(self, width: int, n_voxels: int, device: torch.device):
-        # An accelerator without float64 is none that this project runs on.
         self.n = 0
         self.x = torch.zeros(width, dtype=torch.float64, device=device)
         self.y = torch.zeros(n_voxels, dtype=torch.float64, device=device)
@@ -40,7 +39,11 @@ class Moments:
 
 @torch.no_grad()
 def start_from_components(
-    tokenizer: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Volumes, batch_size: int, device: torch.device
+    tokenizer: Tokenizer,
+    encoder: MaskedAutoencoder,
+    volumes: training.Volumes,
+    batch_size: int,
+    device: torch.device,
 ) -> None:
     """Set projection and patch head from the training split, by one pass over it.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import copy
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
+from torch.nn import functional
 
 from braing3n import training
 from braing3n.config import TokenizerSettings
@@ -34,7 +34,7 @@ def train_tokenizer(
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    with training.open_run(checkpoints_dir, "tokenizer", settings.as_json(), inputs, STAGE_VERSION) as run_dir:
+    with training.open_run(checkpoints_dir, "tokenizer", STAGE_VERSION, settings, inputs) as run_dir:
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(volumes, encoder, settings, run_dir, n_workers)
@@ -43,7 +43,11 @@ def train_tokenizer(
 
 
 def _train(
-    volumes: training.Volumes, encoder: MaskedAutoencoder, settings: TokenizerSettings, run_dir: Path, n_workers: int
+    volumes: training.Volumes,
+    encoder: MaskedAutoencoder,
+    settings: TokenizerSettings,
+    run_dir: Path,
+    n_workers: int,
 ) -> None:
     accelerator, options = Accelerator(), settings.optimiser
     device, rank, n_ranks = accelerator.device, accelerator.process_index, accelerator.num_processes
@@ -53,7 +57,7 @@ def _train(
     torch.manual_seed(settings.seed)
     encoder = encoder.to(device)
     net = Tokenizer(settings, encoder.settings.width, encoder.settings.patch_size, encoder.grid).to(device)
-    best = Tokenizer(settings, encoder.settings.width, encoder.settings.patch_size, encoder.grid).to(device)
+    best = copy.deepcopy(net).requires_grad_(False)
     optimiser = training.build_optimiser(net, options)
     parts = {"model": net, "best": best, "optimiser": optimiser}
     losses, validation, start = training.resume(run_dir, len(plan), parts, device)
@@ -72,7 +76,7 @@ def _train(
             with torch.no_grad():
                 features = encoder.encode(volume)
             image = model(features)
-        loss = F.l1_loss(image.float(), volume)
+        loss = functional.l1_loss(image.float(), volume)
         accelerator.backward(loss)
         rate = training.compute_learning_rate(step, len(plan), options)
         training.update(optimiser, model, rate, options.gradient_clip)
@@ -85,21 +89,13 @@ def _train(
             validation[step + 1] = measure_l1(net, encoder, volumes, options.batch_size)
             if validation[step + 1] <= min(validation.values()):
                 best.load_state_dict(net.state_dict())
-            print(f"tokenizer: step {step + 1}, L1 {loss.item():.4f}, validation {validation[step + 1]:.4f}",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            training.report("tokenizer", step + 1, loss, validation[step + 1])
         if due.save and accelerator.is_main_process:
-            state = training.pack_state(
-                model=net.state_dict(), best=best.state_dict(), optimiser=optimiser, losses=losses
-            )
-            training.save_checkpoint(run_dir, step + 1, state, validation)
-            training.write_history(run_dir, losses, validation, step + 1)
+            training.save(run_dir, step + 1, parts, losses, validation)
 
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        n_done = max(validation)
-        training.write_history(run_dir, losses, validation, n_done)
-        training.plot_history(run_dir, losses[:n_done], validation, "L1 of voxels")
-        training.write_weights(run_dir / "weights.safetensors", best.state_dict(), "Tokenizer", best.describe())
+        training.finish(run_dir, max(validation), best, best.describe(), losses, validation)
     accelerator.wait_for_everyone()
 
 
@@ -110,7 +106,9 @@ def has_stalled(validation: dict[int, float], steps_an_epoch: int, patience: int
 
 
 @torch.no_grad()
-def measure_l1(net: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Volumes, batch_size: int) -> float:
+def measure_l1(
+    net: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Volumes, batch_size: int
+) -> float:
     """The mean absolute error over the validation split's voxels, in float32.
 
     Without a validation split it is the training split's, since training cannot be stopped by nothing.
@@ -121,5 +119,5 @@ def measure_l1(net: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Vol
     total = 0.0
     for batch in training.cut_batches(rows, batch_size):
         volume = next(iter(training.load_batches(volumes, [batch]))).to(device)
-        total += F.l1_loss(net(encoder.encode(volume)), volume).item() * len(batch)
+        total += functional.l1_loss(net(encoder.encode(volume)), volume).item() * len(batch)
     return total / len(rows)

@@ -1,0 +1,65 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets up what it needs.
+PYTHON ?= python3
+CORES ?= 2
+CONFIG ?= config/demo.yaml
+BIN := .venv/bin
+SETUP := .venv/.setup
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test slurm lint format bench paper relock
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(SETUP) ## install everything, locked, into .venv
+
+# Done again only where the lock or the project's description changed. The package itself stays where it is.
+$(SETUP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
+		"Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv; this takes some minutes the first time."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(SETUP) ## the toy paper: phantom heads to tables, on 2 cores (CORES=n for more)
+	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml all
+
+test: $(SETUP) ## every test but those that start a Slurm
+	$(BIN)/python -m pytest -m "not slurm"
+
+slurm: $(SETUP) ## the whole workflow through a real Slurm on this machine
+	$(BIN)/python -m pytest tests/slurm -m slurm
+
+lint: $(SETUP) ## style of Python and rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+
+format: $(SETUP) ## mend the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+bench: $(SETUP) ## every claim about speed and memory, against a peer
+	@status=0; for script in bench/*.py; do \
+		echo "== $$script"; $(BIN)/python "$$script" || status=1; \
+	done; exit $$status
+
+# Only the paper's rules may run, so that nothing trains.
+paper: $(SETUP) ## tables and figures again from results that exist (CONFIG=config/...)
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --allowed-rules paper tabulate_paper -- paper
+
+ifdef STAGE
+relock: $(SETUP) ## the lock of packages; with STAGE=word, of a stage whose change is harmless
+	$(BIN)/python -m braing3n stages relock --stage $(STAGE)
+else
+# The lock has no header and no address, so that it says the same wherever it was made.
+relock: $(SETUP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip-tools>=7.5"
+	$(BIN)/python -m piptools compile --quiet --upgrade --allow-unsafe --strip-extras --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --all-extras \
+		--output-file requirements.lock pyproject.toml
+	@touch $(SETUP)
+endif

@@ -1,0 +1,88 @@
+"""The volume list and the label table: books, order, and what is missing."""
+
+import pandas as pd
+import pytest
+
+from braing3n.config import ManifestSettings
+from braing3n.contracts import CONTRACTS, read_table, write_table
+from braing3n.errors import ContractError
+from braing3n.manifest.tables import build_label_table, build_volume_list
+
+N_PEOPLE = 40
+SETTINGS = ManifestSettings(train=0.6, validation=0.2)
+
+
+def blank(contract, **values):
+    """A row of a contract with every text empty and every number zero."""
+    kinds = {name: kind for name, (kind, _) in CONTRACTS[contract].items()}
+    return {name: "" if kind is str else kind(0) for name, kind in kinds.items()} | values
+
+
+@pytest.fixture
+def books(tmp_path):
+    """Two shards of one cohort's inventory and preprocess tables; one scan of each shard is excluded."""
+    inventories, tables = [], []
+    for shard in (0, 1):
+        people = [f"{i:02d}" for i in range(shard, N_PEOPLE, 2)]
+        rows = [
+            blank("inventory", cohort="mine", subject_id=name, modality="T1", path=f"raw/{name}", raw_space="native")
+            | {"person_id": f"mine/{name}", "group_id": f"mine/{name}"}
+            for name in people
+        ]
+        inventories.append(tmp_path / f"shard-{shard:03d}.tsv")
+        pd.DataFrame(rows).to_csv(inventories[-1], sep="\t", index=False)
+        done = [
+            blank("preprocess", volume_id=f"mine_sub-{name}_T1", cohort="mine", subject_id=name, modality="T1")
+            | {"status": "kept", "raw_sha256": name, "native_brain_ml": 1400.0}
+            for name in people
+        ]
+        done[0] |= {"status": "excluded", "reason": "all voxels are zero"}
+        tables.append(tmp_path / f"shard-{shard:03d}.parquet")
+        write_table(pd.DataFrame(done), tables[-1], "preprocess")
+    return inventories, tables
+
+
+def build(books, folder):
+    paths = [folder / name for name in ("list.parquet", "flow.parquet", "excluded.parquet")]
+    build_volume_list(*books, SETTINGS, *paths)
+    return paths
+
+
+def test_received_is_kept_plus_excluded_with_reasons(books, tmp_path):
+    listed, flow, excluded = build(books, tmp_path / "out")
+    volumes = read_table(listed, "volume_list")
+    assert len(volumes) == N_PEOPLE - 2
+    assert volumes["volume_id"].is_monotonic_increasing
+    assert dict(zip(volumes["subject_id"], volumes["shard"], strict=True))["03"] == 1
+    total, reason = read_table(flow, "flow").to_dict("records")
+    assert (total["received"], total["kept"], total["excluded"]) == (N_PEOPLE, N_PEOPLE - 2, 2)
+    assert (reason["reason"], reason["excluded"]) == ("all voxels are zero", 2)
+    assert len(read_table(excluded, "exclusions")) == 2
+
+
+def test_a_volume_that_a_shard_lost_is_named(books, tmp_path):
+    table = read_table(books[1][0], "preprocess")
+    write_table(table.iloc[1:], books[1][0], "preprocess")
+    with pytest.raises(ContractError, match=r"lost, the first is 'mine_sub-00_T1'"):
+        build(books, tmp_path / "out")
+
+
+def test_labels_follow_the_list_and_a_lost_record_is_named(books, tmp_path):
+    listed, *_ = build(books, tmp_path / "out")
+    volumes = read_table(listed, "volume_list")
+    records = pd.DataFrame(
+        blank("records", volume_id=name, age_years=50.0, sex="F", field_strength_t=3.0)
+        | dict.fromkeys(set(CONTRACTS["labels"]) - set(CONTRACTS["records"]) - set(volumes.columns), "")
+        | dict.fromkeys(("cdr", "mmse", "moca", "education_years", "gds", "updrs3", "scopa"), float("nan"))
+        | {"control_decoy": "case", "control_size": str(i)}
+        for i, name in enumerate(reversed(volumes["volume_id"].tolist()))
+    )
+    write_table(records, tmp_path / "records.parquet", "records")
+    build_label_table(listed, [tmp_path / "records.parquet"], tmp_path / "labels.parquet")
+    labels = read_table(tmp_path / "labels.parquet", "labels")
+    assert list(labels["volume_id"]) == list(volumes["volume_id"])
+    assert labels["control_size"].iloc[0] == len(volumes) - 1
+    assert set(labels["control_decoy"]) == {"case"}
+    write_table(records.iloc[1:], tmp_path / "records.parquet", "records")
+    with pytest.raises(ContractError, match="has no record"):
+        build_label_table(listed, [tmp_path / "records.parquet"], tmp_path / "labels.parquet")

@@ -1,0 +1,107 @@
+"""What is planted enters the anatomy, and nothing else does."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from braing3n.phantoms import effects
+from braing3n.phantoms.anatomy import centred_affine
+from braing3n.phantoms.miniature import render_preprocessed
+from braing3n.phantoms.people import draw_people
+from braing3n.phantoms.picture import find_left_marker
+from braing3n.phantoms.scanner import grid_positions, place_tissue, scan_brain, scan_head
+
+BOX = np.diag([2.0, 2.0, 2.0, 1.0])
+BOX[:3, 3] = [-44, -52, -8]
+BOX_SHAPE = (45, 48, 24)  # the ventricles, far from the sulci
+
+
+def measure_ventricles_ml(world, person) -> float:
+    tissue = place_tissue(world, person, 0, grid_positions(BOX_SHAPE, BOX))
+    return float(tissue["csf"].sum() * 8 / 1000)
+
+
+def test_sex_keeps_volume(world):
+    step = effects.FIELD_SPACING_MM
+    parts = [np.gradient(world.fields.sex[axis], step, axis=axis) for axis in range(3)]
+    shear = max(np.abs(part).max() for part in parts)
+    assert np.abs(sum(parts)).max() < 0.15 * shear
+    assert 0.8 < np.linalg.norm(world.fields.sex, axis=0).max() < 1.3
+
+
+def test_ventricles_grow_with_age_in_the_same_person(world):
+    person = draw_people(4, 5)[0]
+    volumes = [
+        measure_ventricles_ml(world, dataclasses.replace(person, age_years=age)) for age in (25, 45, 65, 85)
+    ]
+    assert np.all(np.diff(volumes) > 1), volumes
+
+
+def test_a_follow_up_is_the_same_person_grown_older(world):
+    person = next(p for p in draw_people(60, 5) if len(p.visit_years) == 2 and p.dx == "HC")
+    positions = grid_positions(BOX_SHAPE, BOX)
+    first, second = (place_tissue(world, person, visit, positions)["csf"] for visit in (0, 1))
+    stranger = place_tissue(world, draw_people(60, 6)[0], 0, positions)["csf"]
+    assert second.sum() > first.sum()
+    assert np.abs(second - first).mean() < 0.3 * np.abs(stranger - first).mean()
+
+
+@pytest.mark.parametrize("modality", ["T1", "T1c", "T2", "FLAIR"])
+def test_the_marker_tells_left_from_right(world, modality):
+    shape, spacing_mm = (40, 48, 40), 4.0
+    affine = centred_affine(shape, spacing_mm)
+    for person in draw_people(12, 8):
+        brain, _ = scan_brain(world, person, 0, modality, shape, spacing_mm)
+        assert find_left_marker(brain, affine) == "left", person
+        assert find_left_marker(brain[::-1], affine) == "right", person
+
+
+def test_a_tumour_shows_as_ring_and_oedema_and_only_in_its_person(world):
+    person = next(p for p in draw_people(40, 8) if p.tumour)
+    healthy = dataclasses.replace(person, tumour=None)
+    for modality in ("T1c", "FLAIR"):
+        with_tumour, _, brain = scan_head(world, person, 0, modality, 3.0)
+        without, _, _ = scan_head(world, healthy, 0, modality, 3.0)
+        brighter = ((with_tumour - without) > 0.15) & brain
+        assert brighter.sum() * 0.027 > 2, f"{modality}: fewer than 2 ml are brighter"
+        assert brighter.sum() * 0.027 < 200
+
+
+def test_a_histogram_does_not_know_the_sex(wheels):
+    """400 preprocessed phantoms: the 95 % bootstrap interval of the AUC contains 0.5."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    volumes, masks, table = render_preprocessed(400, 11, *wheels)
+    bins = [np.histogram(v[m], 20, (-4, 4))[0] / m.sum() for v, m in zip(volumes, masks, strict=True)]
+    is_female = (table.sex == "F").to_numpy()
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    score = cross_val_predict(model, np.stack(bins), is_female, cv=folds, method="predict_proba")[:, 1]
+    rng = np.random.default_rng(0)
+    draws = (rng.integers(len(score), size=len(score)) for _ in range(1000))
+    low, high = np.quantile([roc_auc_score(is_female[i], score[i]) for i in draws], [0.025, 0.975])
+    assert low < 0.5 < high, (low, high)
+    # The same volumes do hold the sex, in their shape: voxels find what the histogram cannot.
+    found = _score_voxels(volumes, is_female, folds)
+    assert found > 0.8, found
+
+
+def _score_voxels(volumes, is_female, folds) -> float:
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(
+        PCA(20, svd_solver="randomized", random_state=0), LogisticRegression(C=1e-3, max_iter=2000)
+    )
+    flat = volumes.reshape(len(volumes), -1)
+    return roc_auc_score(
+        is_female, cross_val_predict(model, flat, is_female, cv=folds, method="predict_proba")[:, 1]
+    )

@@ -1,0 +1,128 @@
+"""The masked autoencoder against its definition, and at the paper's size."""
+
+import numpy as np
+import pytest
+import torch
+
+from braing3n.config import PretrainSettings
+from braing3n.errors import CheckpointError, ConfigurationError
+from braing3n.pretrain.model import MaskedAutoencoder, load_encoder, patchify, unpatchify
+from braing3n.training import write_weights
+from braing3n.transformer import encode_positions
+
+TINY = PretrainSettings(
+    patch_size=4, depth=2, width=24, n_heads=2, decoder_depth=1, decoder_width=12, decoder_n_heads=2
+)
+SHAPE = (8, 12, 16)  # 2 x 3 x 4 = 24 tokens
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return MaskedAutoencoder(TINY, SHAPE)
+
+
+def reference_loss(model, volume, noise):
+    """The loss in float64 and numpy terms: patch by patch, hidden tokens put back in their place."""
+    model, total = model.double(), 0.0
+    p, (d, h, w) = TINY.patch_size, model.grid
+    for image, chance in zip(volume[:, 0].double(), noise, strict=True):
+        cubes = [
+            image[i * p : i * p + p, j * p : j * p + p, k * p : k * p + p].flatten()
+            for i in range(d)
+            for j in range(h)
+            for k in range(w)
+        ]
+        patches, visible = torch.stack(cubes), sorted(chance.argsort()[: model.n_visible].tolist())
+        x = model.embed(patches[visible]) + model.positions[0][visible]
+        for block in model.blocks:
+            x = block(x[None])[0]
+        full = model.mask_token[0].repeat(model.n_tokens, 1)
+        full[visible] = model.decoder_embed(model.norm(x))
+        full = (full + model.decoder_positions[0])[None]
+        for block in model.decoder_blocks:
+            full = block(full)
+        predicted = model.predict(model.decoder_norm(full))[0]
+        hidden = [n for n in range(model.n_tokens) if n not in visible]
+        total += ((predicted[hidden] - patches[hidden]) ** 2).mean().item()
+    return total / len(volume)
+
+
+def test_loss_equals_reference(model):
+    torch.manual_seed(1)
+    volume, noise = torch.randn(3, 1, *SHAPE), torch.rand(3, 24)
+    ours = model(volume, noise).item()
+    assert ours == pytest.approx(reference_loss(model, volume, noise), rel=1e-5)
+
+
+def test_loss_ignores_what_is_visible_only_as_target(model):
+    """Only hidden patches are targets: with the prediction fixed at zero the loss is their mean square."""
+    torch.nn.init.zeros_(model.predict.weight)
+    volume, noise = torch.randn(2, 1, *SHAPE), torch.rand(2, 24)
+    patches = patchify(volume, 4)
+    is_hidden = noise.argsort(1).argsort(1) >= model.n_visible
+    assert model(volume, noise).item() == pytest.approx((patches[is_hidden] ** 2).mean().item(), rel=1e-5)
+
+
+def test_hidden_patches_do_not_reach_the_encoder(model):
+    volume, noise = torch.randn(1, 1, *SHAPE), torch.rand(1, 24)
+    visible = noise.argsort(1)[:, : model.n_visible]
+    patches = patchify(volume, 4)
+    changed = patches.clone()
+    changed[0, noise.argsort(1)[0, model.n_visible :]] = 99.0
+    assert torch.equal(model.encode_patches(patches, visible), model.encode_patches(changed, visible))
+
+
+def test_patches_go_back_together():
+    volume = torch.arange(2 * 8 * 12 * 16.0).reshape(2, 1, 8, 12, 16)
+    patches = patchify(volume, 4)
+    assert torch.equal(patches[1, 0], volume[1, 0, :4, :4, :4].flatten())
+    assert torch.equal(patches[0, 1], volume[0, 0, :4, :4, 4:8].flatten())  # the last axis runs fastest
+    assert torch.equal(unpatchify(patches, (2, 3, 4), 4), volume)
+
+
+def test_encode_gives_every_token(model):
+    assert model.encode(torch.randn(2, 1, *SHAPE)).shape == (2, 24, 24)
+
+
+def test_positions_are_distinct_and_fill_any_width():
+    code = encode_positions((5, 6, 5), 64)
+    assert code.shape == (150, 64)
+    assert len(np.unique(code.numpy().round(4), axis=0)) == 150
+    assert torch.count_nonzero(code[:, 60:]) == 0  # 6 does not divide 64: four channels stay 0
+
+
+def test_paper_size():
+    with torch.device("meta"):
+        model = MaskedAutoencoder(PretrainSettings(), (160, 192, 160))
+        tokens = model.encode(torch.empty(1, 1, 160, 192, 160))
+    n_parameters = sum(p.numel() for block in model.blocks for p in block.parameters())
+    assert n_parameters == pytest.approx(191.3e6, rel=1e-3)
+    assert (model.n_tokens, model.n_visible, tokens.shape) == (1200, 360, (1, 1200, 1152))
+
+
+def test_shape_that_patches_do_not_divide():
+    with pytest.raises(ConfigurationError, match=r"patch_size 4"):
+        MaskedAutoencoder(TINY, (8, 12, 15))
+
+
+def test_weights_come_back(model, tmp_path):
+    path = tmp_path / "w.safetensors"
+    write_weights(path, model.state_dict(), "MaskedAutoencoder", model.describe())
+    volume = torch.randn(1, 1, *SHAPE)
+    assert torch.equal(load_encoder(path).encode(volume), model.encode(volume))
+
+
+def test_wrong_weights_are_one_sentence(model, tmp_path):
+    path, state = tmp_path / "w.safetensors", model.state_dict()
+    state["extra.weight"] = state.pop("embed.weight")
+    write_weights(path, state, "MaskedAutoencoder", model.describe())
+    with pytest.raises(CheckpointError, match=r"missing: embed\.weight; unexpected: extra\.weight") as error:
+        load_encoder(path)
+    assert "\n" not in str(error.value)
+    write_weights(path, model.state_dict(), "Tokenizer", {})
+    with pytest.raises(CheckpointError, match="holds Tokenizer, not MaskedAutoencoder"):
+        load_encoder(path)
+    torch.save(model.state_dict(), path)  # a pickle is never opened
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        load_encoder(path)
