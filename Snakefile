@@ -7,6 +7,7 @@ from pathlib import Path
 from braing3n.inventory.build import start_run
 from braing3n.stages import read_versions
 
+
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
@@ -22,6 +23,7 @@ RESULTS = f"results/{CONFIG.run}"  # every output of a stage lies in RESULTS/<wo
 LOGS = f"logs/{CONFIG.run}"
 BENCHMARKS = f"benchmarks/{CONFIG.run}"
 SHARDS = [(key, f"{n:03d}") for key, item in CONFIG.cohorts.items() for n in range(item.n_shards)]
+
 
 wildcard_constraints:
     cohort="[a-z][a-z0-9_]*",

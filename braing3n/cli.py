@@ -10,7 +10,7 @@ from braing3n import WORDS, __version__
 from braing3n.errors import BrainG3nError
 
 # Words with a command line that are no stage.
-TOOLS = ("phantoms", "resources", "stages", "config")
+TOOLS = ("resources", "stages", "config")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def _dispatch(word: str, arguments: list[str]) -> int:
         close = difflib.get_close_matches(word, known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"words: {', '.join(known)}."
         raise BrainG3nError(f"unknown word '{word}'; {hint}")
-    if word in (*WORDS, "phantoms"):
+    if word in WORDS:
         app = importlib.import_module(f"braing3n.{word}.command").app
     else:
         app = getattr(importlib.import_module("braing3n.tools"), f"{word}_app")

@@ -193,7 +193,7 @@ class FidelitySettings(Settings):
     """Distances between generated and real sets."""
 
     min_people: int = setting(4, "an arm with fewer real people is n/a", ge=2)
-    age_window_years: float = setting(5.0, "real people this near an arm's age stand for it", unit="year", gt=0)
+    age_window_years: float = setting(5.0, "real people this near to the age of an arm", unit="year", gt=0)
     n_floor_splits: int = setting(20, "random halves of the real people behind a floor", ge=1)
     batch_size: int = setting(8, "samples decoded and encoded at once", ge=1)
     seed: int = setting(2025, "floor splits")

@@ -78,6 +78,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
     },
     "records": {
         **_SCAN,
+        **_PERSON,
         "path": (str, None),
         "source_format": (str, None),
         "scan_date": (str, None),
@@ -163,6 +164,16 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "expected": (str, None),
         "verdict": (str, ("met", "not met", "n/a")),
         "note": (str, None),
+    },
+    "samples": {
+        "sample_id": (str, "unique"),
+        "arm": (str, None),
+        "disease": (str, None),
+        "sex": (str, ("F", "M", "")),
+        "modality": (str, MODALITIES),
+        "site": (str, None),
+        "age_years": (float, (0, 130)),
+        "idh1": (str, ("wildtype", "mutant", "")),
     },
     "distances": {
         "arm": (str, None),

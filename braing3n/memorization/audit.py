@@ -58,7 +58,7 @@ def audit_samples(
 
 
 def _audit_pool(
-    pool, tokens, volume_list, is_pool, is_held_out, samples, sample_table, settings
+    pool, tokens, volume_list, is_pool, is_held_out, samples, sample_table, percentile
 ) -> pd.DataFrame:
     pool_rows = np.flatnonzero(is_pool)
     people = volume_list["person_id"].to_numpy()

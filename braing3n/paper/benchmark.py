@@ -16,7 +16,7 @@ _SHOWN = {"auc": "AUC", "r2": "R2", "mae": "MAE", "r": "r"}
 
 
 def build_table_6(results: Results) -> Table:
-    """The paper's 23 tasks by slice, ours (mean and deviation over folds) beside the paper's; then our own."""
+    """The paper's 23 tasks by slice, ours (mean and deviation over folds) beside the paper's; then others."""
     scores, published = results.read("scores"), read_published()["table_6"]
     ours = (
         None
@@ -43,10 +43,11 @@ def build_table_6(results: Results) -> Table:
                 row[f"{name}{LEVELS}paper"] = "-"
             rows.append(row)
     notes = [
-        "Ours: mean ± standard deviation over folds (n people/volumes). Classification: macro one-vs-rest AUC; "
-        "regression: R2.",
+        "Ours: mean ± standard deviation over folds (n people/volumes). Classes: macro one-vs-rest AUC; "
+        "numbers: R2.",
         "-: not reported for this slice. lost: the copy of the paper's text has lost cells of this row.",
-        "Intervals, MAE, r, classes and dropped classes stand in the table of all scores.",
+        "8-way, 19-way and so on are the paper's; which classes ours has and which were dropped for few "
+        "people stands in the table of all scores, with intervals, MAE and r.",
     ]
     title = "Table 6. The 23 tasks by slice, our encoder"
     return Table("table_6", title, pd.DataFrame(rows), "probe/scores.parquet", notes)

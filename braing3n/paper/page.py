@@ -68,7 +68,7 @@ def _describe_run(results: Results) -> str:
     splits = ", ".join(f"{name} {n}" for name, n in volumes["split"].value_counts().items())
     n_people, n_cohorts = volumes["person_id"].nunique(), volumes["cohort"].nunique()
     return (
-        f"{len(volumes):,} volumes of {n_people:,} people in {n_cohorts} cohorts (volumes: {escape(splits)}). "
+        f"{len(volumes):,} volumes of {n_people:,} people in {n_cohorts} cohorts ({escape(splits)} volumes). "
         "Numbers of this run stand beside those of the paper; <code>n/a</code> has its reason in the notes."
     )
 

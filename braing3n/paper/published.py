@@ -12,7 +12,7 @@ LOST = "lost"
 
 @cache
 def read_published() -> dict:
-    """`table_3` and `table_5` are lists of rows, `table_6` maps a task to six cells, `table_8` an arm to three.
+    """`table_3` and `table_5`: lists of rows; `table_6`: task to six cells; `table_8`: arm to three.
 
     A task whose cells are lost maps to `LOST`.
     """

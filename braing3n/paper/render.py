@@ -39,6 +39,7 @@ def number_reasons(table: Table) -> tuple[pd.DataFrame, list[str]]:
 
 
 def render_markdown(table: Table) -> str:
+    """A title, a pipe table and its notes."""
     frame, notes = number_reasons(table)
     head = [name.replace(LEVELS, ", ") for name in frame.columns]
     lines = [head, ["---"] * len(head), *frame.to_numpy().tolist()]

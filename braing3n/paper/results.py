@@ -36,6 +36,7 @@ class Results:
 
     @property
     def run(self) -> str:
+        """The run's name, which its folder has."""
         return self.results_dir.resolve().name
 
     def read(self, name: str) -> pd.DataFrame | None:

@@ -30,10 +30,12 @@ class Table:
 
 
 def format_number(value: float, digits: int = 3) -> str:
+    """A cell of one number."""
     return "n/a: undefined" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def format_interval(value: float, low: float, high: float, digits: int = 3) -> str:
+    """A cell of a number and its interval."""
     if not math.isfinite(value):
         return "n/a: undefined"
     if not math.isfinite(low):
@@ -148,7 +150,7 @@ def build_table_5(results: Results) -> Table:
     notes = ["The paper: 1100 volumes of UCSF-PDGM and UPENN-GBM, held-out 20 %."]
     if metrics is not None:
         notes.append(
-            f"Ours: {metrics['n_volumes']} volumes of the {metrics['split']} split of this run's own cohorts, "
+            f"Ours: {metrics['n_volumes']} volumes of the {metrics['split']} split of this run's cohorts, "
             f"whole crop, PSNR range {metrics['psnr_range_z']} z units; inside the brain: "
             f"MSE {metrics['brain']['mse']:.3f}, PSNR "
             f"{metrics['brain']['psnr_db']:.2f} dB, SSIM {metrics['brain']['ssim']:.3f}."
@@ -186,9 +188,9 @@ def build_table_8(results: Results) -> Table:
         row["Real people / volumes"] = _read_distance(*first, lambda r: f"{r['n_people']} / {r['n_volumes']}")
         rows.append(row)
     notes = [
-        "Ours is the Fréchet distance on MAE features: mean-pooled features of this run's own encoder on whole "
-        "volumes. The paper's is the 3D-FID on Inception-V3 features of 2-D slices. They are different quantities: "
-        "compare ours with its floor only.",
+        "Ours is the Fréchet distance on MAE features: mean-pooled features of this run's own encoder on "
+        "whole volumes. The paper's is the 3D-FID on Inception-V3 features of 2-D slices: different "
+        "quantities, so compare ours with its floor only.",
         "The floor is the median distance between random halves of the real people, with at most as many "
         "volumes a half as there are samples (n people/volumes a half); few samples raise both.",
     ]

@@ -18,12 +18,12 @@ FIELD_SPACING_MM = FIELD_STEP * SPACING_MM
 COARSE_SHAPE = tuple(n // FIELD_STEP + 1 for n in SHAPE)
 
 # Strengths, tuned so that an untrained network finds them half-way and a trained one better.
-VENTRICLE_MM_PER_YEAR = 0.085
+VENTRICLE_MM_PER_YEAR = 0.1
 VENTRICLE_NUISANCE_MM = 0.35
 SULCI_PER_YEAR = 0.008
 SULCI_NUISANCE = 0.45
-SEX_MM = 1.3
-AD_MM = 1.4
+SEX_MM = 1.5
+AD_MM = 1.8
 WARP_MM = 1.1
 WARP_SMOOTHNESS_MM = 16.0
 
@@ -41,7 +41,7 @@ AD_CENTRES = (((27, -20, -16), 11.0), ((36, 0, -28), 13.0))
 
 @dataclass(frozen=True)
 class Fields:
-    """Displacement fields (3, X, Y, Z) in mm on the coarse grid; each peaks at about 1 mm."""
+    """Displacement fields (3, X, Y, Z) in mm on the coarse grid; they peak at 1 to 2 mm."""
 
     ventricles: np.ndarray
     sex: np.ndarray

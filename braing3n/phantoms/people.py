@@ -1,7 +1,8 @@
-"""Who the phantoms are: ages, sexes, diseases, sites and visits, drawn so that nothing planted is confounded."""
+"""Who the phantoms are: ages, sexes, diseases, sites and visits, with nothing planted confounded."""
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,10 @@ LEFT_HANDED_SHARE = 0.12
 
 @dataclass(frozen=True)
 class Site:
-    """A scanner: what it does to images (blur, noise, contrast curve) and how it stores them."""
+    """A scanner: what it does to images (blur, noise, contrast curve) and how it stores them.
+
+    `blur_mm` is a Gaussian's sigma, `noise` is in units of T1 white matter, `gamma` an exponent.
+    """
 
     name: str
     vendor: str
@@ -55,11 +59,12 @@ class Person:
         return np.random.default_rng([self.seed, self.index, *stream])
 
 
+# Vendor, field strength, blur, noise, contrast curve, storage. The last is the decoy's, plainly apart.
 SITES = (
     ("Siemens", 3.0, 0.0, 0.018, 1.0, "RAS"),
-    ("GE", 1.5, 0.9, 0.030, 1.12, "LPS"),
-    ("Philips", 3.0, 0.5, 0.022, 0.9, "LAS"),
-    ("Siemens", 1.5, 1.8, 0.035, 0.78, "PSR"),
+    ("GE", 1.5, 0.45, 0.026, 1.10, "LPS"),
+    ("Philips", 3.0, 0.25, 0.020, 0.92, "LAS"),
+    ("Siemens", 1.5, 2.0, 0.030, 0.6, "PSR"),
 )
 
 
@@ -86,25 +91,26 @@ def draw_people(
     prefix: str = "P",
     n_sites: int = 4,
     follow_up_share: float = 0.12,
-    extra_modality_share: float = 0.12,
+    extra_modality_share: float = 0.06,
 ) -> list[Person]:
-    """A cohort whose sexes, ages and head sizes are balanced within disease and site.
+    """A cohort with diseases crossed with sites, sexes balanced within a disease, and the rest independent.
 
     Args:
         n_people: how many.
-        seed: the cohort's; two cohorts differ by it.
-        prefix: starts subject and site names.
+        seed: the cohort's.
+        prefix: starts subject and site names; cohorts with different prefixes are different people.
         n_sites: scanners, 1 to 4.
         follow_up_share: share of people with a second visit.
         extra_modality_share: share of people (controls) with a T2, and as many with a FLAIR, beside the T1.
     """
+    seed = zlib.crc32(f"{prefix}/{seed}".encode())
     rng = np.random.default_rng([seed, n_people])
     sites = make_sites(prefix, n_sites)
     frame = _draw_cells(n_people, sites, rng)
-    frame["age"] = _stratified(frame, ["dx", "sex"], rng)
+    frame["age"] = _stratified(frame, ["dx"], rng)
     low, high = (frame.dx.map(lambda dx, i=i: AGE_RANGE_YEARS[dx][i]) for i in (0, 1))
     frame["age"] = (low + (high - low) * frame.age**AGE_SKEW).round(1)
-    frame["head_size"] = (1 + HEAD_SIZE_SD * _normal_quantile(_stratified(frame, ["sex"], rng))).round(4)
+    frame["head_size"] = (1 + HEAD_SIZE_SD * _normal_quantile(pd.Series(rng.random(n_people)))).round(4)
     frame["handedness"] = np.where(rng.random(n_people) < LEFT_HANDED_SHARE, "L", "R")
     frame["visits"] = _draw_visits(frame, round(follow_up_share * n_people), rng)
     frame["modalities"] = _draw_modalities(frame, round(extra_modality_share * n_people), rng)
@@ -125,8 +131,8 @@ def tabulate(people: list[Person]) -> pd.DataFrame:
             "site": person.site.name,
             "handedness": person.handedness,
             "idh1": person.idh1 or "n/a",
-            "decoy": decoy.get(person.dx, "n/a"),
-            "head_size": person.head_size,
+            "control_decoy": decoy.get(person.dx, "n/a"),
+            "control_head_size": person.head_size,
         }
         for person in people
     ]
@@ -134,7 +140,7 @@ def tabulate(people: list[Person]) -> pd.DataFrame:
 
 
 def _draw_cells(n_people: int, sites: list[Site], rng) -> pd.DataFrame:
-    """Disease by site, with alternating sexes. Few controls share the decoy's site."""
+    """Disease by site, and sexes. Few controls share the decoy's site."""
     n_others = max(len(sites) - 1, 1)
     crossed = [0.84 / n_others] * (len(sites) - 1) + [0.16]
     at_decoy_site = [0.06 / n_others] * (len(sites) - 1) + [0.94]
@@ -143,7 +149,10 @@ def _draw_cells(n_people: int, sites: list[Site], rng) -> pd.DataFrame:
         for site, count in enumerate(apportion(n, at_decoy_site if dx == DECOY else crossed)):
             rows += [(dx, site)] * count
     frame = pd.DataFrame(rows, columns=["dx", "site"])
-    frame["sex"] = np.where((np.arange(n_people) + rng.integers(2)) % 2 == 0, "F", "M")
+    # Shuffled, and balanced within a disease only: a finer balance makes held-out people the opposite of
+    # the training people, and chance then scores below 0.5.
+    turn = (frame.groupby("dx").cumcount() + rng.integers(2)) % 2 == 0
+    frame["sex"] = np.where(turn.groupby(frame.dx).transform(rng.permutation), "F", "M")
     frame["is_idh1_mutant"] = (frame.groupby("dx").cumcount() // 2 + rng.integers(2)) % 2 == 0
     return frame
 
@@ -174,8 +183,8 @@ def _draw_modalities(frame: pd.DataFrame, n: int, rng) -> list[tuple[str, ...]]:
     """All four for tumours; T2 for n controls, FLAIR for n others; T1 for everyone."""
     controls = rng.permutation(frame.index[frame.dx == "HC"])
     n = min(n, len(controls) // 2)
-    extra = {i: ("T2",) for i in controls[:n]} | {i: ("FLAIR",) for i in controls[n : 2 * n]}
-    extra |= {i: ("T1c", "T2", "FLAIR") for i in frame.index[frame.dx == "GBM"]}
+    extra = dict.fromkeys(controls[:n], ("T2",)) | dict.fromkeys(controls[n : 2 * n], ("FLAIR",))
+    extra |= dict.fromkeys(frame.index[frame.dx == "GBM"], ("T1c", "T2", "FLAIR"))
     return [("T1", *extra.get(i, ())) for i in frame.index]
 
 

@@ -14,12 +14,13 @@ from braing3n.phantoms.people import Person
 MODALITIES = ("T1", "T1c", "T2", "FLAIR")
 
 # Intensity of each tissue, white matter of the T1 being 1; `head` scales the T1 of scalp, skull and face.
+TISSUES = ("gm", "wm", "csf", "detail", "head", "necrosis", "ring", "oedema")
 CONTRASTS = {
-    "T1": {"gm": 0.73, "wm": 1.0, "csf": 0.30, "detail": 1.0, "head": 1.0, "necrosis": 0.42, "ring": 0.66, "oedema": 0.70},
-    "T1c": {"gm": 0.78, "wm": 1.0, "csf": 0.30, "detail": 1.0, "head": 1.1, "necrosis": 0.42, "ring": 1.60, "oedema": 0.70},
-    "T2": {"gm": 0.62, "wm": 0.42, "csf": 1.10, "detail": -0.5, "head": 0.6, "necrosis": 1.00, "ring": 0.66, "oedema": 0.90},
-    "FLAIR": {"gm": 0.72, "wm": 0.55, "csf": 0.14, "detail": -0.3, "head": 0.7, "necrosis": 0.40, "ring": 0.90, "oedema": 1.15},
-}  # fmt: skip
+    "T1": dict(zip(TISSUES, (0.73, 1.00, 0.30, 1.0, 1.0, 0.42, 0.66, 0.70), strict=True)),
+    "T1c": dict(zip(TISSUES, (0.78, 1.00, 0.30, 1.0, 1.1, 0.42, 1.60, 0.70), strict=True)),
+    "T2": dict(zip(TISSUES, (0.62, 0.42, 1.10, -0.5, 0.6, 1.00, 0.66, 0.90), strict=True)),
+    "FLAIR": dict(zip(TISSUES, (0.72, 0.55, 0.14, -0.3, 0.7, 0.40, 0.90, 1.15), strict=True)),
+}
 
 BRAIN_CENTRE_MM = np.linalg.inv(HEAD_TO_MNI)[:3] @ np.array([0, -18, 8, 1.0])
 # Edges of the field of view from the brain's centre, right-left, back-front and below-above.
@@ -119,7 +120,7 @@ def show(tissue: dict[str, np.ndarray], modality: str, rng: np.random.Generator)
 def distort(image: np.ndarray, person: Person, spacing_mm: float, rng: np.random.Generator) -> np.ndarray:
     """What the site does: blur, a contrast curve, and Rician noise."""
     site = person.site
-    image = ndimage.gaussian_filter(image, site.blur_mm / spacing_mm / 2) if site.blur_mm else image
+    image = ndimage.gaussian_filter(image, site.blur_mm / spacing_mm) if site.blur_mm else image
     image = np.maximum(image, 0) ** site.gamma
     noise = site.noise * rng.standard_normal((2, *image.shape), dtype=np.float32)
     return np.sqrt((image + noise[0]) ** 2 + noise[1] ** 2).astype(np.float32)
@@ -130,7 +131,7 @@ def _brain(tissue: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _draw_pose(person: Person, visit: int, modality: str) -> np.ndarray:
-    """Head in the scanner: turned some degrees, shifted some mm, scaled by head size; scans differ a little."""
+    """Head in the scanner: turned, shifted, scaled by head size; scans of a visit differ a little."""
     rng = person.rng(3, visit)
     angles, shift = rng.normal(0, 3.5, 3), rng.normal(0, 3, 3)
     slip = person.rng(4, visit, MODALITIES.index(modality))

@@ -1,3 +1,3 @@
-"""Preprocess: an inventory shard of raw scans becomes volumes in SRI24 and rows that say why others did not."""
+"""Preprocess: a shard of raw scans becomes volumes in SRI24, and rows that say why some did not."""
 
 STAGE_VERSION = 1

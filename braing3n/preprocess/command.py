@@ -11,7 +11,13 @@ app = App(name="preprocess", help="Raw scans to brains in SRI24.")
 
 @app.command
 def shard(
-    *, inventory: Path, store: Path, table: Path, settings: str = "{}", resources: str = "{}", threads: int = 1
+    *,
+    inventory: Path,
+    store: Path,
+    table: Path,
+    settings: str = "{}",
+    resources: str = "{}",
+    threads: int = 1,
 ) -> None:
     """Preprocess one inventory shard.
 

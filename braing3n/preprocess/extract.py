@@ -47,15 +47,17 @@ def find_brain(scan: Scan, find: FindBrain, brain_ml: tuple[float, float]) -> np
     try:
         mask = fill_largest(find(scan))
     except (AssertionError, IndexError, ValueError) as error:
-        raise ScanError(f"no brain was found ({str(error).splitlines()[0] if str(error) else 'none'}).") from None
+        why = (str(error).splitlines() or ["nothing in the foreground"])[0]
+        raise ScanError(f"no brain was found ({why}).") from None
     found_ml = float(mask.sum()) * scan.voxel_ml
     if not brain_ml[0] <= found_ml <= brain_ml[1]:
-        raise ScanError(f"the brain found has {found_ml:.0f} ml, believable are {brain_ml[0]:g}-{brain_ml[1]:g} ml.")
+        low, high = brain_ml
+        raise ScanError(f"the brain found has {found_ml:.0f} ml, believable are {low:g}-{high:g} ml.")
     return mask
 
 
 def _load_deepbet() -> FindBrain:
-    """deepbet with the weights of its own package. Source: Fisch et al. 2024, Computers in Biology and Medicine."""
+    """deepbet, with its own weights. Source: Fisch et al. 2024, Computers in Biology and Medicine 179."""
     import torch
 
     with warnings.catch_warnings():

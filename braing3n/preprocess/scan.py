@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import numpy as np
 
 from braing3n.errors import ScanError
 
+Box = tuple[slice, slice, slice]
 MIN_SLICES = 8  # along every axis; fewer are a localiser or a slab
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A volume in memory: `data` float32 (X, Y, Z) to the right, anterior, superior; `affine` voxel -> RAS mm."""
+    """A volume: `data` float32 (X, Y, Z), growing right, anterior, superior; `affine` voxel -> RAS mm."""
 
     data: np.ndarray
     affine: np.ndarray
@@ -33,14 +35,26 @@ class Scan:
         """The same grid with other voxels."""
         return Scan(np.ascontiguousarray(data, dtype=np.float32), self.affine)
 
-    def crop(self, box: tuple[slice, slice, slice]) -> Scan:
+    def crop(self, box: Box) -> Scan:
         """A part of the scan; physical positions stay."""
         affine = self.affine.copy()
         affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
         return Scan(np.ascontiguousarray(self.data[box]), affine)
 
 
-def find_box(mask: np.ndarray, margin_voxels: np.ndarray | tuple[int, ...] = (0, 0, 0)) -> tuple[slice, slice, slice]:
+def coarsen(scan: Scan, spacing_mm: float) -> Scan:
+    """Average whole blocks of voxels, as many along each axis as fit into `spacing_mm`."""
+    n_each = np.maximum(1, np.floor(spacing_mm / scan.spacing_mm + 0.01)).astype(int)
+    shape = np.array(scan.data.shape) // n_each
+    used = scan.data[tuple(slice(0, n) for n in shape * n_each)]
+    blocks = used.reshape(np.stack([shape, n_each], axis=1).ravel())
+    affine = scan.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ ((n_each - 1) / 2)
+    affine[:3, :3] = affine[:3, :3] * n_each
+    return Scan(np.ascontiguousarray(blocks.mean(axis=(1, 3, 5)), dtype=np.float32), affine)
+
+
+def find_box(mask: np.ndarray, margin_voxels: Sequence[int] | np.ndarray = (0, 0, 0)) -> Box:
     """The slices around a mask's true voxels, widened and clipped to the array."""
     box = []
     for axis in range(3):
@@ -87,7 +101,7 @@ def _check_voxels(name: str, raw: np.ndarray) -> np.ndarray:
         shape = " x ".join(str(n) for n in raw.shape)
         raise ScanError(f"{name}: {raw.ndim}-D ({shape}), expected one 3-D volume.")
     if min(raw.shape) < MIN_SLICES:
-        raise ScanError(f"{name}: only {min(raw.shape)} slices along one axis, at least {MIN_SLICES} are needed.")
+        raise ScanError(f"{name}: only {min(raw.shape)} slices along one axis, {MIN_SLICES} are needed.")
     data = raw.astype(np.float32)
     n_bad = int(data.size - np.isfinite(data).sum())
     if n_bad:

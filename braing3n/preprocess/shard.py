@@ -60,7 +60,8 @@ def preprocess_shard(
         with _lock_shard(Path(store_dir), visits, Path(inventory_path)):
             done = dict(track(run_visits(visits, job, n_workers), "preprocess", len(visits)))
         rows = [row for index in range(len(visits)) for row in done[index]]
-    table = pd.DataFrame(rows, columns=list(CONTRACTS["preprocess"])).sort_values("volume_id", ignore_index=True)
+    table = pd.DataFrame(rows, columns=list(CONTRACTS["preprocess"]))
+    table = table.sort_values("volume_id", ignore_index=True)
     _report(table, inventory_path, len(visits), settings.max_failure_rate)
     write_table(table, table_path, "preprocess")
     return table
@@ -85,7 +86,7 @@ def read_visits(inventory_path: Path) -> list[Visit]:
         labels = (row["cohort"], *(label(part) if part else "" for part in who[1:]))
         if names.setdefault(labels, who) != who:
             raise BrainG3nError(
-                f"{inventory_path}: {names[labels]} and {who} have the same BIDS labels {labels[1:]}; rename one."
+                f"{inventory_path}: {names[labels][1:]} and {who[1:]} have the same BIDS labels; rename one."
             )
         visits.setdefault(who, []).append(row)
     return [visits[who] for who in sorted(visits)]
@@ -176,8 +177,10 @@ def _list_lost(visit: Visit) -> list[dict]:
     """Rows of a visit whose process died."""
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
     reason = "the process that worked on this visit died (a tool crashed, or memory ran out)."
-    lost = {"status": "excluded", "reason": reason, "path": "", "mask_path": "", "volume_sha256": "", "steps": ""}
-    return [_complete({"modality": row["modality"], "run": row["run"], **lost}, who, Path(), "") for row in visit]
+    lost = {"status": "excluded", "reason": reason, "steps": ""}
+    lost |= {"path": "", "mask_path": "", "volume_sha256": ""}
+    cells = [{"modality": row["modality"], "run": row["run"], **lost} for row in visit]
+    return [_complete(cell, who, Path(), "") for cell in cells]
 
 
 def _prepare_job(store_dir: Path, settings: PreprocessSettings, resources: ResourceSettings) -> Job:
@@ -209,6 +212,6 @@ def _report(table: pd.DataFrame, inventory_path: Path, n_visits: int, max_failur
     n_failed = n_visits - len(kept[["subject_id", "session_id"]].drop_duplicates())
     if n_visits and n_failed / n_visits > max_failure_rate:
         raise BrainG3nError(
-            f"{inventory_path}: {n_failed} of {n_visits} visits gave no volume, more than preprocess.max_failure_rate "
-            f"({max_failure_rate:g}) allows; first reason: {excluded.iloc[0]['reason']}"
+            f"{inventory_path}: {n_failed} of {n_visits} visits gave no volume, more than "
+            f"preprocess.max_failure_rate ({max_failure_rate:g}) allows: {excluded.iloc[0]['reason']}"
         )

@@ -106,20 +106,20 @@ def resample(scan: Scan, matrix: np.ndarray, grid: Grid, interpolation: str) -> 
         parameters=np.concatenate([matrix[:3, :3].ravel(), matrix[:3, 3]]).tolist(),
         fixed_parameters=[0.0, 0.0, 0.0],
     )
-    moved = ants.apply_ants_transform_to_image(transform, to_ants(scan), reference, interpolation=interpolation)
+    moved = ants.apply_ants_transform_to_image(transform, to_ants(scan), reference, interpolation)
     return moved.numpy().astype(np.float32)
 
 
 def soften(scan: Scan, spacing_mm: float) -> Scan:
     """Take away detail that a grid much coarser than the scan would fold into false patterns.
 
-    Along axes less than two thirds as coarse as the grid, a Gaussian widens the scan's resolution to the grid's.
+    Along axes finer than two thirds of the grid's spacing, a Gaussian widens the resolution to the grid's.
     """
     from scipy import ndimage
 
     edge_mm = scan.spacing_mm
-    width_mm = np.sqrt(np.maximum(spacing_mm**2 - edge_mm**2, 0)) / 2.355  # full width at half height -> deviation
-    sigma = np.where(spacing_mm > 1.5 * edge_mm, width_mm / edge_mm, 0)
+    width_mm = np.sqrt(np.maximum(spacing_mm**2 - edge_mm**2, 0))  # full width at half height
+    sigma = np.where(spacing_mm > 1.5 * edge_mm, width_mm / 2.355 / edge_mm, 0)
     return scan.with_data(ndimage.gaussian_filter(scan.data, sigma)) if sigma.any() else scan
 
 

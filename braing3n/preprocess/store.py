@@ -26,10 +26,12 @@ def digest_raw(rows: list[Mapping]) -> list[str]:
     return digests
 
 
-def compute_key(rows: list[Mapping], digests: list[str], settings: PreprocessSettings, atlas_sha256: str) -> str:
+def compute_key(
+    rows: list[Mapping], digests: list[str], settings: PreprocessSettings, atlas_sha256: str
+) -> str:
     """What a visit's result depends on, as one sha256.
 
-    Bytes and raw state of its files, settings, atlas and stage version; the file's name too, since reasons hold it.
+    Bytes and raw state of its files, settings, atlas, stage version; file names too, since reasons hold them.
     """
     scans = [
         [digest, Path(row["path"]).name, *(str(row[name]) for name in FACTS)]
@@ -65,6 +67,8 @@ def save_visit(
 
     sidecar_path = find_path("sidecar")
     old_names = set(_read_sidecar(sidecar_path).get("Files", {}))
+    for half_written in sidecar_path.parent.glob(".sub-*"):  # of a killed process; the shard's lock is ours
+        half_written.unlink(missing_ok=True)
     digests = {}
     for file_key, content in result.files.items():
         path = find_path(*file_key)

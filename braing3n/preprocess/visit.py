@@ -61,6 +61,15 @@ class Centre:
         return float(1.0 / np.linalg.det(self.matrix[:3, :3]))
 
 
+@dataclass(frozen=True)
+class Moved:
+    """One scan in SRI24."""
+
+    volume: np.ndarray  # float32 (L, P, S)
+    matrix: np.ndarray  # 4 x 4, LPS mm, points of SRI24 -> points of the scan
+    steps: str
+
+
 @dataclass
 class VisitResult:
     """Table cells by inventory row, and file contents by (kind, run, modality)."""
@@ -74,8 +83,8 @@ class VisitResult:
 def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
     """Bring all scans of one visit to SRI24.
 
-    The first usable scan in the order T1, T1c, T2, FLAIR is the centre; a scan that cannot be used is a row with a
-    reason and takes no other scan with it.
+    The first usable scan in the order T1, T1c, T2, FLAIR is the centre; a scan that cannot be used is a row
+    with a reason and takes no other scan with it.
 
     Args:
         rows: inventory rows of one subject and session.
@@ -83,17 +92,19 @@ def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
     result = VisitResult()
     centre = None
     for row in sorted(rows, key=lambda row: (CENTRE_ORDER.index(row["modality"]), row["run"])):
-        cell = {"modality": row["modality"], "run": row["run"], "status": "excluded", "reason": "", "steps": ""}
+        cell = {"modality": row["modality"], "run": row["run"]}
+        cell |= {"status": "excluded", "reason": "", "steps": ""}
         result.cells.append(cell)
         try:
             if centre is None:
                 fitted = _fit_centre(row, tools)
-                volume, matrix, steps = _move(row, fitted, fitted.scan, fitted.matrix, fitted.route, tools, "")
+                moved = _move(row, fitted, fitted.scan, fitted.matrix, fitted.route, tools)
                 centre = fitted
                 result.mask_key = ("mask", row["run"], row["modality"])
-                result.files[result.mask_key] = encode_nifti(centre.atlas_mask.astype(np.uint8), tools.atlas.grid)
+                mask = centre.atlas_mask.astype(np.uint8)
+                result.files[result.mask_key] = encode_nifti(mask, tools.atlas.grid)
             else:
-                volume, matrix, steps = _fit_companion(row, centre, tools)
+                moved = _fit_companion(row, centre, tools)
         except ScanError as error:
             cell["reason"] = str(error)
             continue
@@ -102,18 +113,18 @@ def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
             cell["reason"] = f"{Path(row['path']).name}: a tool failed ({type(error).__name__}: {first})."
             result.is_final = False
             continue
-        _keep(result, cell, volume, matrix, steps, centre, tools.atlas)
+        _keep(result, cell, moved, centre, tools.atlas)
     return result
 
 
-def _keep(result: VisitResult, cell: dict, volume, matrix, steps: str, centre: Centre, atlas: Atlas) -> None:
+def _keep(result: VisitResult, cell: dict, moved: Moved, centre: Centre, atlas: Atlas) -> None:
     run, modality = cell["run"], cell["modality"]
-    result.files["preproc", run, modality] = encode_nifti(volume, atlas.grid)
-    result.files["xfm", run, modality] = encode_affine(matrix)
-    result.files["inverse_xfm", run, modality] = encode_affine(np.linalg.inv(matrix))
+    result.files["preproc", run, modality] = encode_nifti(moved.volume, atlas.grid)
+    result.files["xfm", run, modality] = encode_affine(moved.matrix)
+    result.files["inverse_xfm", run, modality] = encode_affine(np.linalg.inv(moved.matrix))
     cell.update(
         status="kept",
-        steps=steps,
+        steps=moved.steps,
         native_brain_ml=round(centre.native_brain_ml, 3),
         affine_determinant=round(centre.affine_determinant, 6),
         atlas_dice=round(centre.atlas_dice, 6),
@@ -133,18 +144,22 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
     except ScanError as error:
         raise ScanError(f"{name}: {error}") from None
     brain = scan.with_data(scan.data * mask)
-    matrix = register_affine(brain, atlas.brain, settings.affine, settings.seed) if route.has_affine else np.eye(4)
+    matrix = np.eye(4)
+    if route.has_affine:
+        matrix = register_affine(brain, atlas.brain, settings.affine, settings.seed)
     if is_on_grid(scan, atlas.grid) and not route.has_affine:
         atlas_mask = store_as_lps(scan.with_data(mask)) > 0.5
     else:
         atlas_mask = resample(scan.with_data(mask), matrix, atlas.grid, "linear") > 0.5
     dice = measure_dice(atlas_mask, atlas.mask)
     if dice < settings.min_atlas_dice:
-        raise ScanError(f"{name}: does not fit SRI24 (Dice {dice:.2f}, at least {settings.min_atlas_dice:g} expected).")
+        raise ScanError(
+            f"{name}: does not fit SRI24 (Dice {dice:.2f}, {settings.min_atlas_dice:g} is needed)."
+        )
     return Centre(row["modality"], row["run"], state, route, scan, mask, matrix, atlas_mask, dice)
 
 
-def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> tuple[np.ndarray, np.ndarray, str]:
+def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
     """N4 and rigid registration to the centre; mask and affine are the centre's."""
     settings, state = tools.settings, RawState.from_row(row)
     route = plan_companion(state, centre.state)
@@ -169,17 +184,13 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> tuple[np.ndarr
 
 
 def _move(
-    row: Mapping, centre: Centre, scan: Scan, matrix: np.ndarray, route: Route, tools: Tools, via: str
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """One interpolation to the grid; zero outside the mask, negatives clipped.
-
-    Returns:
-        float32 (L, P, S), the matrix that was applied, and the `steps` cell.
-    """
+    row: Mapping, centre: Centre, scan: Scan, matrix: np.ndarray, route: Route, tools: Tools, via: str = ""
+) -> Moved:
+    """One interpolation to the grid; zero outside the mask, negatives clipped."""
     settings, grid, name = tools.settings, tools.atlas.grid, Path(row["path"]).name
     coverage = measure_coverage(scan, matrix, grid, centre.atlas_mask)
     if coverage < settings.min_coverage:
-        raise ScanError(f"{name}: shows {coverage:.0%} of the brain, at least {settings.min_coverage:.0%} are needed.")
+        raise ScanError(f"{name}: shows {coverage:.0%} of the brain, {settings.min_coverage:.0%} are needed.")
     is_exact = not route.has_affine and not route.has_rigid and is_on_grid(scan, grid)
     if is_exact:
         volume = store_as_lps(scan)
@@ -189,7 +200,7 @@ def _move(
     inside = volume[centre.atlas_mask]
     if inside.min() == inside.max():
         raise ScanError(f"{name}: is blank inside the brain.")
-    return volume, matrix, route.describe(settings.brain_extraction, via, is_exact)
+    return Moved(volume, matrix, route.describe(settings.brain_extraction, via, is_exact))
 
 
 def _correct(scan: Scan, mask: np.ndarray, settings: PreprocessSettings) -> Scan:

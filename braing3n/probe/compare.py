@@ -105,6 +105,7 @@ def compare_encoders(
 
 
 def count_units(probe: Probe) -> dict[str, int]:
+    """People and volumes behind a probe."""
     return {
         "n_people": int(probe.units["person_id"].nunique()),
         "n_volumes": int(probe.units["n_volumes"].sum()),

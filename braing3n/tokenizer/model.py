@@ -15,7 +15,7 @@ from braing3n.config import TokenizerSettings
 from braing3n.errors import ConfigurationError
 from braing3n.pretrain.model import unpatchify
 from braing3n.training import load_weights, read_weights
-from braing3n.transformer import Attention
+from braing3n.transformer import Attention, encode_positions
 
 
 class ResidualBlock(nn.Module):
@@ -64,12 +64,15 @@ class CNNDecoder(nn.Module):
     """Residual blocks at each level of the grid, attention at the token grid, doublings between.
 
     The last doubling shuffles straight into the voxels of the image: convolutions at full resolution
-    would cost most of the time and memory and gain little. Starts as zero everywhere.
+    would cost most of the time and memory and gain little. Starts as zero everywhere. A fixed position
+    code tells it where in the head a token lies, since the anatomy there is mostly the same.
     """
 
-    def __init__(self, settings: TokenizerSettings):
+    def __init__(self, settings: TokenizerSettings, grid: tuple[int, int, int]):
         super().__init__()
         widths = settings.widths
+        code = encode_positions(grid, widths[0]).T.reshape(1, widths[0], *grid)
+        self.register_buffer("positions", code, persistent=False)
         self.enter = nn.Conv3d(settings.d, widths[0], 3, padding=1)
         layers: list[nn.Module] = []
         for level, width in enumerate(widths):
@@ -86,7 +89,8 @@ class CNNDecoder(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """(B, d, gd, gh, gw) to (B, 1, D, H, W)."""
-        return self.leave(functional.silu(self.norm(self.layers(self.enter(grid)))))
+        x = self.layers(self.enter(grid) + self.positions)
+        return self.leave(functional.silu(self.norm(x)))
 
 
 class Tokenizer(nn.Module):
@@ -115,7 +119,7 @@ class Tokenizer(nn.Module):
         self.patch_size, self.grid = patch_size, tuple(grid)
         self.project = nn.Linear(encoder_width, settings.d)
         self.patch_head = nn.Linear(settings.d, patch_size**3)
-        self.cnn = CNNDecoder(settings)
+        self.cnn = CNNDecoder(settings, self.grid)
 
     def forward(self, features: Tensor) -> Tensor:
         """Encoder tokens (B, T, encoder_width) to the reconstruction (B, 1, D, H, W)."""

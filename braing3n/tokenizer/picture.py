@@ -27,8 +27,8 @@ def draw_volumes(volumes: dict[str, np.ndarray], path: Path, n_columns: int = 8)
     import matplotlib.pyplot as plt
 
     names = list(volumes)
-    n_columns = min(n_columns, len(names))
-    n_bands = -(-len(names) // n_columns)
+    n_columns = max(1, min(n_columns, len(names)))
+    n_bands = max(1, -(-len(names) // n_columns))  # without volumes the picture is empty
     figure, axes = plt.subplots(
         3 * n_bands, n_columns, figsize=(1.6 * n_columns, 5.2 * n_bands), layout="constrained", squeeze=False
     )

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch.nn import functional
 
 from braing3n import training
-from braing3n.config import TokenizerSettings
+from braing3n.config import OptimiserSettings, TokenizerSettings
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.runtime import track
 from braing3n.tokenizer import STAGE_VERSION
@@ -63,7 +63,7 @@ def _train(
     losses, validation, start = training.resume(run_dir, len(plan), parts, device)
     if start == 0:
         start_from_components(net, encoder, volumes, options.batch_size, device)
-        validation[0] = measure_l1(net, encoder, volumes, options.batch_size)
+        validation[0] = measure_l1(net, encoder, volumes, options)
         best.load_state_dict(net.state_dict())
     model, optimiser = accelerator.prepare(net, optimiser)
 
@@ -86,7 +86,7 @@ def _train(
         if due.check:
             training.check_losses(accelerator.reduce(losses, "mean"), step, plan, ids)
         if due.validate:  # on every process, since each must know when to stop
-            validation[step + 1] = measure_l1(net, encoder, volumes, options.batch_size)
+            validation[step + 1] = measure_l1(net, encoder, volumes, options)
             if validation[step + 1] <= min(validation.values()):
                 best.load_state_dict(net.state_dict())
             training.report("tokenizer", step + 1, loss, validation[step + 1])
@@ -107,9 +107,9 @@ def has_stalled(validation: dict[int, float], steps_an_epoch: int, patience: int
 
 @torch.no_grad()
 def measure_l1(
-    net: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Volumes, batch_size: int
+    net: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Volumes, options: OptimiserSettings
 ) -> float:
-    """The mean absolute error over the validation split's voxels, in float32.
+    """The mean absolute error over the validation split's voxels.
 
     Without a validation split it is the training split's, since training cannot be stopped by nothing.
     """
@@ -117,7 +117,9 @@ def measure_l1(
     rows = rows if len(rows) else training.find_rows(volumes.table, "train")
     device = net.project.weight.device
     total = 0.0
-    for batch in training.cut_batches(rows, batch_size):
+    for batch in training.cut_batches(rows, options.batch_size):
         volume = next(iter(training.load_batches(volumes, [batch]))).to(device)
-        total += functional.l1_loss(net(encoder.encode(volume)), volume).item() * len(batch)
+        with training.autocast(device, options):
+            image = net(encoder.encode(volume))
+        total += functional.l1_loss(image.float(), volume).item() * len(batch)
     return total / len(rows)

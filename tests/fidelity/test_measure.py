@@ -1,18 +1,22 @@
 """Arms select what their names say, and a missing part has a reason."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from braing3n.config import FidelitySettings, PretrainSettings, TokenizerSettings
-from braing3n.contracts import check_table
+from braing3n.contracts import CONTRACTS, check_table, read_table
 from braing3n.errors import CheckpointError, ContractError
 from braing3n.fidelity.arms import ARMS, select_real, select_samples
+from braing3n.fidelity.command import app
 from braing3n.fidelity.encode import encode_decoded
 from braing3n.fidelity.measure import NO_RECONSTRUCTIONS, QUANTITY, measure_arms
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer
+from braing3n.training import write_weights
 
 BY_TITLE = {arm.title: arm for arm in ARMS}
 NULL = {"disease": "", "sex": "", "site": "", "age_years": np.nan, "idh1": ""}
@@ -120,6 +124,32 @@ def make_models():
     encoder = MaskedAutoencoder(PretrainSettings(**sizes), (16, 16, 16))
     tokenizer = Tokenizer(TokenizerSettings(d=4, widths=(16, 8, 8), n_blocks=1), 24, 8, encoder.grid)
     return encoder.eval(), tokenizer.eval()
+
+
+def test_the_command_line_writes_the_table(tmp_path, monkeypatch, corpus):
+    monkeypatch.chdir(tmp_path)
+    labels, _, samples = corpus
+    encoder, tokenizer = make_models()
+    record = {"settings": encoder.settings.model_dump(mode="json"), "shape": [16, 16, 16]}
+    write_weights(Path("encoder.safetensors"), encoder.state_dict(), "MaskedAutoencoder", record)
+    write_weights(Path("tokenizer.safetensors"), tokenizer.state_dict(), "Tokenizer", tokenizer.describe())
+    labels = labels.assign(volume_id=[f"v{k}" for k in range(len(labels))], split="train")
+    for name, (kind, _) in CONTRACTS["labels"].items():
+        if name not in labels:
+            labels[name] = "" if kind is str else np.nan
+    labels.to_parquet("labels.parquet")
+    samples.to_parquet("samples.parquet")
+    rng = np.random.default_rng(0)
+    np.save("tokens.npy", rng.normal(size=(len(labels), 8, 4)).astype(np.float16))
+    np.savez("samples.npz", tokens=rng.normal(size=(len(samples), 8, 4)).astype(np.float32))
+    features = rng.normal(size=(len(labels), 24)).astype(np.float32)
+    np.savez("features.npz", volume_id=labels["volume_id"].to_numpy(str), features=features)
+    names = ("samples.npz", "encoder.safetensors", "tokenizer.safetensors", "features.npz", "labels.parquet")
+    arguments = [part for name in names for part in (f"--{name.split('.')[0]}", name)]
+    arguments += ["--table", "samples.parquet", "--tokens", "tokens.npy", "--distances", "out.parquet"]
+    app(["measure", *arguments], result_action="return_value")
+    found = read_table("out.parquet", "distances").set_index(["arm", "comparison"])
+    assert (found.loc["Sex F (T1)", "value"] > 0).all()
 
 
 def test_features_are_the_mean_token_of_the_decoded_volume():

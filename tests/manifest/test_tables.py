@@ -71,7 +71,7 @@ def test_labels_follow_the_list_and_a_lost_record_is_named(books, tmp_path):
     listed, *_ = build(books, tmp_path / "out")
     volumes = read_table(listed, "volume_list")
     records = pd.DataFrame(
-        blank("records", volume_id=name, age_years=50.0, sex="F", field_strength_t=3.0)
+        blank("records", volume_id=name, modality="T1", age_years=50.0, sex="F", field_strength_t=3.0)
         | dict.fromkeys(set(CONTRACTS["labels"]) - set(CONTRACTS["records"]) - set(volumes.columns), "")
         | dict.fromkeys(("cdr", "mmse", "moca", "education_years", "gds", "updrs3", "scopa"), float("nan"))
         | {"control_decoy": "case", "control_size": str(i)}

@@ -27,7 +27,7 @@ def test_sex_keeps_volume(world):
     parts = [np.gradient(world.fields.sex[axis], step, axis=axis) for axis in range(3)]
     shear = max(np.abs(part).max() for part in parts)
     assert np.abs(sum(parts)).max() < 0.15 * shear
-    assert 0.8 < np.linalg.norm(world.fields.sex, axis=0).max() < 1.3
+    assert 0.8 < np.linalg.norm(world.fields.sex, axis=0).max() < 2
 
 
 def test_ventricles_grow_with_age_in_the_same_person(world):
@@ -68,40 +68,33 @@ def test_a_tumour_shows_as_ring_and_oedema_and_only_in_its_person(world):
         assert brighter.sum() * 0.027 < 200
 
 
-def test_a_histogram_does_not_know_the_sex(wheels):
-    """400 preprocessed phantoms: the 95 % bootstrap interval of the AUC contains 0.5."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+def test_a_histogram_does_not_know_the_sex_and_voxels_do(wheels):
+    """400 preprocessed phantoms, fitted on 400 others: the histogram's 95 % interval contains 0.5.
 
-    volumes, masks, table = render_preprocessed(400, 11, *wheels)
-    bins = [np.histogram(v[m], 20, (-4, 4))[0] / m.sum() for v, m in zip(volumes, masks, strict=True)]
-    is_female = (table.sex == "F").to_numpy()
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    score = cross_val_predict(model, np.stack(bins), is_female, cv=folds, method="predict_proba")[:, 1]
-    rng = np.random.default_rng(0)
-    draws = (rng.integers(len(score), size=len(score)) for _ in range(1000))
-    low, high = np.quantile([roc_auc_score(is_female[i], score[i]) for i in draws], [0.025, 0.975])
-    assert low < 0.5 < high, (low, high)
-    # The same volumes do hold the sex, in their shape: voxels find what the histogram cannot.
-    found = _score_voxels(volumes, is_female, folds)
-    assert found > 0.8, found
-
-
-def _score_voxels(volumes, is_female, folds) -> float:
+    Apart, because within one cohort the folds share its chance associations of sex with site and age,
+    and an interval by resampling is then too narrow.
+    """
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import cross_val_predict
     from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(
-        PCA(20, svd_solver="randomized", random_state=0), LogisticRegression(C=1e-3, max_iter=2000)
-    )
-    flat = volumes.reshape(len(volumes), -1)
-    return roc_auc_score(
-        is_female, cross_val_predict(model, flat, is_female, cv=folds, method="predict_proba")[:, 1]
-    )
+    sets = [render_preprocessed(400, seed, *wheels) for seed in (11, 12)]
+    bins, voxels, sexes = [], [], []
+    for volumes, masks, table in sets:
+        pairs = zip(volumes, masks, strict=True)
+        bins.append(np.stack([np.histogram(v[m], 20, (-4, 4))[0] / m.sum() for v, m in pairs]))
+        voxels.append(volumes.reshape(len(volumes), -1))
+        sexes.append((table.sex == "F").to_numpy())
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(bins[0], sexes[0])
+    score = model.decision_function(bins[1])
+    rng = np.random.default_rng(0)
+    draws = (rng.integers(len(score), size=len(score)) for _ in range(1000))
+    low, high = np.quantile([roc_auc_score(sexes[1][i], score[i]) for i in draws], [0.025, 0.975])
+    assert low < 0.5 < high, (low, high)
+
+    reduce = PCA(20, svd_solver="randomized", random_state=0)
+    model = make_pipeline(reduce, LogisticRegression(C=1e-3, max_iter=2000)).fit(voxels[0], sexes[0])
+    assert roc_auc_score(sexes[1], model.decision_function(voxels[1])) > 0.85

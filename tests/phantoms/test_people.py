@@ -17,33 +17,36 @@ def people():
 @pytest.mark.parametrize("n", [1, 6, 12, 104])
 def test_shares_become_whole_numbers_that_sum(n):
     counts = apportion(n, [0.5, 0.3, 0.2])
-    assert sum(counts) == n and min(counts) >= 0
+    assert sum(counts) == n
+    assert min(counts) >= 0
     assert all(abs(count - n * share) < 1 for count, share in zip(counts, [0.5, 0.3, 0.2], strict=True))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2025])
 def test_sex_is_independent_of_age_head_size_disease_and_site(seed):
-    table = tabulate(draw_people(104, seed))
+    table = tabulate(draw_people(2000, seed))
     is_female = table.sex == "F"
-    assert abs(roc_auc_score(is_female, table.head_size) - 0.5) < 0.05
-    assert abs(roc_auc_score(is_female, table.age) - 0.5) < 0.08
-    for _, cell in table.groupby(["group", "site"]):
+    assert abs(roc_auc_score(is_female, table.control_head_size) - 0.5) < 0.05
+    assert abs(roc_auc_score(is_female, table.age) - 0.5) < 0.05
+    for _, cell in table.groupby("group"):
         assert abs((cell.sex == "F").sum() - (cell.sex == "M").sum()) <= 1
+    assert is_female.groupby(table.site).mean().between(0.4, 0.6).all()
 
 
 def test_the_decoy_lives_at_one_site_with_enough_controls(people):
     table = tabulate(people)
-    site = table.site[table.decoy == "case"].mode()[0]
+    site = table.site[table.control_decoy == "case"].mode()[0]
     there = table[table.site == site]
-    assert (there.decoy == "case").sum() >= 12
-    assert (there.decoy == "control").sum() >= 8
-    assert (there.decoy == "control").sum() < 0.25 * (table.decoy == "control").sum()
+    assert (there.control_decoy == "case").sum() >= 12
+    assert (there.control_decoy == "control").sum() >= 8
+    assert (there.control_decoy == "control").sum() < 0.25 * (table.control_decoy == "control").sum()
 
 
 def test_diseases_are_crossed_with_sites(people):
     table = tabulate(people)
     counts = table[table.group.isin(["HC", "AD", "GBM"])].groupby(["group", "site"]).size().unstack()
-    assert counts.notna().all().all() and counts.shape == (3, 4)
+    assert counts.notna().all().all()
+    assert counts.shape == (3, 4)
 
 
 def test_tumours_keep_clear_of_the_marker_and_its_mirror_image():

@@ -19,7 +19,7 @@ from braing3n.pretrain.train import train_encoder
 from braing3n.runtime import digest_file
 
 sys.path.insert(0, str(Path(__file__).parent))
-from invented import InventedVolumes  # noqa: E402
+from invented import InventedVolumes
 
 SETTINGS = PretrainSettings(
     patch_size=4,
@@ -62,7 +62,9 @@ def test_killed_run_ends_with_the_same_bits(tmp_path):
         "        time.sleep(0.05); return super().load(i)\n"
         "folder = pathlib.Path(sys.argv[2]); test_train.train(folder, folder / 'w.safetensors', Slow())\n"
     )
-    child = subprocess.Popen([sys.executable, "-c", slow, str(Path(__file__).parent), str(tmp_path / "killed")])
+    child = subprocess.Popen(
+        [sys.executable, "-c", slow, str(Path(__file__).parent), str(tmp_path / "killed")]
+    )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").glob("runs/*/step-*.safetensors")):
         assert child.poll() is None, "the child ended before its first checkpoint"

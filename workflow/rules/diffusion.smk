@@ -14,14 +14,11 @@ rule train_diffusion:
     """Train the conditional DiT by flow matching on cached tokens."""
     input:
         tokens=rules.cache_latents.output.tokens,
+        tokenizer=rules.train_tokenizer.output.weights,
         volumes=rules.build_volume_list.output.volumes,
         labels=rules.build_label_table.output.labels,
     output:
         weights=f"{RESULTS}/diffusion/dit.safetensors",
-    params:
-        checkpoints=f"{RESULTS}/diffusion/checkpoints",
-        settings=CONFIG.diffusion.as_json(),
-        stage=STAGE["diffusion"],
     log:
         f"{LOGS}/diffusion/dit.log",
     benchmark:
@@ -32,10 +29,14 @@ rule train_diffusion:
     resources:
         mem_mb=6000,
         runtime=1440,
+    params:
+        checkpoints=f"{RESULTS}/diffusion/checkpoints",
+        settings=CONFIG.diffusion.as_json(),
+        stage=STAGE["diffusion"],
     shell:
-        "python -m braing3n diffusion train --tokens {input.tokens:q} --volume-list {input.volumes:q}"
-        " --labels {input.labels:q} --checkpoints {params.checkpoints:q} --weights {output.weights:q}"
-        " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m braing3n diffusion train --tokens {input.tokens:q} --tokenizer {input.tokenizer:q}"
+        " --volume-list {input.volumes:q} --labels {input.labels:q} --checkpoints {params.checkpoints:q}"
+        " --weights {output.weights:q} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule sample_diffusion:
@@ -50,9 +51,6 @@ rule sample_diffusion:
         picture=report(
             f"{RESULTS}/diffusion/samples.png", caption="../report/samples.rst", category="Generation"
         ),
-    params:
-        settings=CONFIG.diffusion.as_json(),
-        stage=STAGE["diffusion"],
     log:
         f"{LOGS}/diffusion/samples.log",
     benchmark:
@@ -63,6 +61,9 @@ rule sample_diffusion:
     resources:
         mem_mb=6000,
         runtime=720,
+    params:
+        settings=CONFIG.diffusion.as_json(),
+        stage=STAGE["diffusion"],
     shell:
         "python -m braing3n diffusion sample --weights {input.weights:q} --tokenizer {input.tokenizer:q}"
         " --labels {input.labels:q} --samples {output.samples:q} --table {output.table:q}"

@@ -14,15 +14,13 @@ rule measure_fidelity:
     input:
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
+        tokens=rules.cache_latents.output.tokens,
         encoder=rules.train_mae.output.weights,
         tokenizer=rules.train_tokenizer.output.weights,
         features=rules.cache_latents.output.features,
         labels=rules.build_label_table.output.labels,
     output:
         distances=f"{RESULTS}/fidelity/distances.parquet",
-    params:
-        settings=CONFIG.fidelity.as_json(),
-        stage=STAGE["fidelity"],
     log:
         f"{LOGS}/fidelity/distances.log",
     benchmark:
@@ -33,8 +31,11 @@ rule measure_fidelity:
     resources:
         mem_mb=6000,
         runtime=240,
+    params:
+        settings=CONFIG.fidelity.as_json(),
+        stage=STAGE["fidelity"],
     shell:
         "python -m braing3n fidelity measure --samples {input.samples:q} --table {input.table:q}"
-        " --encoder {input.encoder:q} --tokenizer {input.tokenizer:q} --features {input.features:q}"
+        " --tokens {input.tokens:q} --encoder {input.encoder:q} --tokenizer {input.tokenizer:q} --features {input.features:q}"
         " --labels {input.labels:q} --distances {output.distances:q} --settings {params.settings:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

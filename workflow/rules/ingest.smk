@@ -12,19 +12,14 @@ rule ingest:
 for key, settings in CONFIG.cohorts.items():
 
     rule:
+        """Read one cohort's tables into records, one row a volume."""
         name:
             f"ingest_{key}"
-        """Read one cohort's tables into records, one row a volume."""
         input:
             scans=f"{RESULTS}/inventory/{key}/scans.tsv",
             tables=f"{RESULTS}/inventory/{key}/tables.tsv",
         output:
             records=f"{RESULTS}/ingest/{key}.parquet",
-        params:
-            key=key,
-            run=CONFIG.run,
-            settings=settings.as_json(),
-            stage=STAGE["ingest"],
         log:
             f"{LOGS}/ingest/{key}.log",
         benchmark:
@@ -35,6 +30,11 @@ for key, settings in CONFIG.cohorts.items():
         resources:
             mem_mb=2000,
             runtime=30,
+        params:
+            key=key,
+            run=CONFIG.run,
+            settings=settings.as_json(),
+            stage=STAGE["ingest"],
         shell:
             "python -m braing3n ingest cohort --key {params.key} --run {params.run} --scans {input.scans:q}"
             " --tables {input.tables:q} --records {output.records:q} --settings {params.settings:q}"

@@ -20,10 +20,6 @@ rule cache_latents:
     output:
         tokens=f"{RESULTS}/latents/tokens.npy",
         features=f"{RESULTS}/latents/features_mae.npz",
-    params:
-        volumes_dir=f"{RESULTS}/volumes",
-        settings=CONFIG.latents.as_json(),
-        stage=STAGE["latents"],
     log:
         f"{LOGS}/latents/tokens.log",
     benchmark:
@@ -34,6 +30,10 @@ rule cache_latents:
     resources:
         mem_mb=6000,
         runtime=720,
+    params:
+        volumes_dir=f"{RESULTS}/volumes",
+        settings=CONFIG.latents.as_json(),
+        stage=STAGE["latents"],
     shell:
         "python -m braing3n latents cache --encoder {input.encoder:q} --tokenizer {input.tokenizer:q}"
         " --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q} --tokens {output.tokens:q}"
@@ -48,23 +48,23 @@ rule extract_features:
         indices=rules.volumes.input,
     output:
         features=f"{RESULTS}/latents/features_{{encoder}}.npz",
-    params:
-        volumes_dir=f"{RESULTS}/volumes",
-        settings=CONFIG.latents.as_json(),
-        pretrain=CONFIG.pretrain.as_json(),
-        stage=STAGE["latents"],
-    wildcard_constraints:
-        encoder="untrained|voxels|histogram",
     log:
         f"{LOGS}/latents/features_{{encoder}}.log",
     benchmark:
         f"{BENCHMARKS}/latents/features_{{encoder}}.tsv"
+    wildcard_constraints:
+        encoder="untrained|voxels|histogram",
     conda:
         "../../envs/models.yaml"
     threads: 2
     resources:
         mem_mb=6000,
         runtime=720,
+    params:
+        volumes_dir=f"{RESULTS}/volumes",
+        settings=CONFIG.latents.as_json(),
+        pretrain=CONFIG.pretrain.as_json(),
+        stage=STAGE["latents"],
     shell:
         "python -m braing3n latents features --name {wildcards.encoder} --volume-list {input.volumes:q}"
         " --volumes-dir {params.volumes_dir:q} --features {output.features:q}"

@@ -19,9 +19,6 @@ rule build_volume_list:
         volumes=f"{RESULTS}/manifest/volume_list.parquet",
         flow=f"{RESULTS}/manifest/flow.parquet",
         excluded=f"{RESULTS}/manifest/exclusions.parquet",
-    params:
-        settings=CONFIG.manifest.as_json(),
-        stage=STAGE["manifest"],
     log:
         f"{LOGS}/manifest/volume_list.log",
     benchmark:
@@ -32,6 +29,9 @@ rule build_volume_list:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        settings=CONFIG.manifest.as_json(),
+        stage=STAGE["manifest"],
     shell:
         "python -m braing3n manifest volume-list --inventories {input.inventories:q} --tables {input.tables:q}"
         " --out {output.volumes:q} --flow {output.flow:q} --excluded {output.excluded:q}"
@@ -45,8 +45,6 @@ rule build_label_table:
         records=rules.ingest.input,
     output:
         labels=f"{RESULTS}/manifest/labels.parquet",
-    params:
-        stage=STAGE["manifest"],
     log:
         f"{LOGS}/manifest/labels.log",
     benchmark:
@@ -57,6 +55,8 @@ rule build_label_table:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        stage=STAGE["manifest"],
     shell:
         "python -m braing3n manifest labels --volume-list {input.volumes:q} --records {input.records:q}"
         " --out {output.labels:q} 2>&1 | tee {log:q}"

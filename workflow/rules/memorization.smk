@@ -18,9 +18,6 @@ rule audit_memorization:
         table=rules.sample_diffusion.output.table,
     output:
         distances=f"{RESULTS}/memorization/distances.parquet",
-    params:
-        settings=CONFIG.memorization.as_json(),
-        stage=STAGE["memorization"],
     log:
         f"{LOGS}/memorization/distances.log",
     benchmark:
@@ -31,6 +28,9 @@ rule audit_memorization:
     resources:
         mem_mb=6000,
         runtime=240,
+    params:
+        settings=CONFIG.memorization.as_json(),
+        stage=STAGE["memorization"],
     shell:
         "python -m braing3n memorization audit --tokens {input.tokens:q} --volume-list {input.volumes:q}"
         " --samples {input.samples:q} --table {input.table:q} --distances {output.distances:q}"

@@ -27,10 +27,6 @@ rule tabulate_paper:
     output:
         TABLES,
         index=report(f"{RESULTS}/paper/index.html", caption="../report/index.rst", category="Paper"),
-    params:
-        results=RESULTS,
-        out=f"{RESULTS}/paper",
-        stage=STAGE["paper"],
     log:
         f"{LOGS}/paper/tables.log",
     benchmark:
@@ -41,6 +37,10 @@ rule tabulate_paper:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        results=RESULTS,
+        out=f"{RESULTS}/paper",
+        stage=STAGE["paper"],
     shell:
         "python -m braing3n paper tables --results-dir {params.results:q} --out-dir {params.out:q}"
         " 2>&1 | tee {log:q}"

@@ -15,11 +15,6 @@ rule preprocess_shard:
         inventory=f"{RESULTS}/inventory/{{cohort}}/shard-{{shard}}.tsv",
     output:
         table=f"{RESULTS}/preprocess/{{cohort}}/shard-{{shard}}.parquet",
-    params:
-        store=f"{RESULTS}/preprocess",
-        settings=CONFIG.preprocess.as_json(),
-        resources=CONFIG.resources.as_json(),
-        stage=STAGE["preprocess"],
     log:
         f"{LOGS}/preprocess/{{cohort}}-{{shard}}.log",
     benchmark:
@@ -30,6 +25,11 @@ rule preprocess_shard:
     resources:
         mem_mb=12000,
         runtime=240,
+    params:
+        store=f"{RESULTS}/preprocess",
+        settings=CONFIG.preprocess.as_json(),
+        resources=CONFIG.resources.as_json(),
+        stage=STAGE["preprocess"],
     shell:
         "python -m braing3n preprocess shard --inventory {input.inventory:q} --store {params.store:q}"
         " --table {output.table:q} --settings {params.settings:q} --resources {params.resources:q}"

@@ -17,11 +17,6 @@ rule train_mae:
     output:
         weights=f"{RESULTS}/pretrain/mae.safetensors",
         loss=report(f"{RESULTS}/pretrain/loss.png", caption="../report/loss.rst", category="Training"),
-    params:
-        volumes_dir=f"{RESULTS}/volumes",
-        checkpoints=f"{RESULTS}/pretrain/checkpoints",
-        settings=CONFIG.pretrain.as_json(),
-        stage=STAGE["pretrain"],
     log:
         f"{LOGS}/pretrain/mae.log",
     benchmark:
@@ -32,6 +27,11 @@ rule train_mae:
     resources:
         mem_mb=6000,
         runtime=1440,
+    params:
+        volumes_dir=f"{RESULTS}/volumes",
+        checkpoints=f"{RESULTS}/pretrain/checkpoints",
+        settings=CONFIG.pretrain.as_json(),
+        stage=STAGE["pretrain"],
     shell:
         "python -m braing3n pretrain train --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
         " --checkpoints {params.checkpoints:q} --weights {output.weights:q} --loss-picture {output.loss:q}"

@@ -16,9 +16,6 @@ rule probe_encoder:
         labels=rules.build_label_table.output.labels,
     output:
         predictions=f"{RESULTS}/probe/predictions_{{encoder}}.parquet",
-    params:
-        settings=CONFIG.probe.as_json(),
-        stage=STAGE["probe"],
     log:
         f"{LOGS}/probe/{{encoder}}.log",
     benchmark:
@@ -29,6 +26,9 @@ rule probe_encoder:
     resources:
         mem_mb=4000,
         runtime=240,
+    params:
+        settings=CONFIG.probe.as_json(),
+        stage=STAGE["probe"],
     shell:
         "python -m braing3n probe encoder --name {wildcards.encoder} --features {input.features:q}"
         " --labels {input.labels:q} --predictions {output.predictions:q} --settings {params.settings:q}"
@@ -45,9 +45,6 @@ rule compare_encoders:
         scores=f"{RESULTS}/probe/scores.parquet",
         differences=f"{RESULTS}/probe/differences.parquet",
         controls=f"{RESULTS}/probe/controls.parquet",
-    params:
-        settings=CONFIG.probe.as_json(),
-        stage=STAGE["probe"],
     log:
         f"{LOGS}/probe/compare.log",
     benchmark:
@@ -58,6 +55,9 @@ rule compare_encoders:
     resources:
         mem_mb=4000,
         runtime=240,
+    params:
+        settings=CONFIG.probe.as_json(),
+        stage=STAGE["probe"],
     shell:
         "python -m braing3n probe compare --predictions {input.predictions:q} --features {input.features:q}"
         " --labels {input.labels:q} --scores {output.scores:q} --differences {output.differences:q}"

@@ -23,11 +23,6 @@ rule train_tokenizer:
             caption="../report/reconstructions.rst",
             category="Training",
         ),
-    params:
-        volumes_dir=f"{RESULTS}/volumes",
-        checkpoints=f"{RESULTS}/tokenizer/checkpoints",
-        settings=CONFIG.tokenizer.as_json(),
-        stage=STAGE["tokenizer"],
     log:
         f"{LOGS}/tokenizer/tokenizer.log",
     benchmark:
@@ -38,6 +33,11 @@ rule train_tokenizer:
     resources:
         mem_mb=6000,
         runtime=1440,
+    params:
+        volumes_dir=f"{RESULTS}/volumes",
+        checkpoints=f"{RESULTS}/tokenizer/checkpoints",
+        settings=CONFIG.tokenizer.as_json(),
+        stage=STAGE["tokenizer"],
     shell:
         "python -m braing3n tokenizer train --encoder {input.encoder:q} --volume-list {input.volumes:q}"
         " --volumes-dir {params.volumes_dir:q} --checkpoints {params.checkpoints:q}"

@@ -23,9 +23,6 @@ rule pack_shard:
             category="Quality",
             subcategory="{cohort}",
         ),
-    params:
-        settings=CONFIG.volumes.as_json(),
-        stage=STAGE["volumes"],
     log:
         f"{LOGS}/volumes/{{cohort}}-{{shard}}.log",
     benchmark:
@@ -36,6 +33,9 @@ rule pack_shard:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        settings=CONFIG.volumes.as_json(),
+        stage=STAGE["volumes"],
     shell:
         "python -m braing3n volumes pack --table {input.table:q} --array {output.array:q} --mask {output.mask:q}"
         " --index {output.index:q} --picture {output.picture:q} --settings {params.settings:q}"

@@ -1,0 +1,259 @@
+"""The DiT: conditions, guidance identities, dropout rates, resume, arms and samples."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from braing3n.config import DiffusionSettings, OptimiserSettings
+from braing3n.contracts import read_table
+from braing3n.diffusion import sample as sampling
+from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, nullify, read_conditions
+from braing3n.diffusion.model import DiT, load_dit
+from braing3n.diffusion.train import Latents, train_dit
+from braing3n.errors import ContractError
+from braing3n.runtime import digest_file
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+from invented import InventedVolumes
+
+GRID, D = (2, 2, 2), 3
+SETTINGS = DiffusionSettings(
+    depth=1,
+    width=16,
+    n_heads=2,
+    diseases=("HC", "AD", "GBM"),
+    n_sites=2,
+    n_samples=3,
+    n_sampling_steps=4,
+    optimiser=OptimiserSettings(
+        lr=3e-3, batch_size=4, n_epochs=10, n_warmup_epochs=1, gradient_clip=1.0, checkpoint_every_steps=6
+    ),
+)
+
+
+@pytest.fixture
+def labels():
+    return InventedVolumes().table.assign(idh1="")
+
+
+@pytest.fixture
+def latents(labels):
+    tokens = np.random.default_rng(0).normal(2.0, [1, 5, 0.2], (len(labels), 8, D)).astype(np.float16)
+    return Latents(tokens, GRID, labels)
+
+
+@pytest.fixture
+def model(labels):
+    """A DiT whose zero-initialised layers are made random, so that conditions matter."""
+    torch.manual_seed(0)
+    net = DiT(SETTINGS, build_vocabularies(labels, SETTINGS), D, GRID)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return net.requires_grad_(False)
+
+
+def train(folder, latents, settings=SETTINGS):
+    source = folder / "inputs"
+    source.write_text("")
+    train_dit(latents, settings, folder / "runs", folder / "dit.safetensors", [source])
+    return load_dit(folder / "dit.safetensors")
+
+
+def draw_inputs(model, n=4):
+    generator = torch.Generator().manual_seed(1)
+    codes = torch.tensor([[1, 0, 2, 1, 0]]).repeat(n, 1)
+    x = torch.randn(n, 8, D, generator=generator)
+    return x, torch.rand(n, generator=generator), codes, torch.full((n,), 60.0)
+
+
+def test_vocabularies_and_codes(labels):
+    labels = labels.assign(site=["b"] * 5 + ["a"] * 4 + ["", "c", ""])
+    words = build_vocabularies(labels, SETTINGS)
+    assert words.site == ("b", "a")
+    table = pd.DataFrame(
+        {
+            "disease": ["AD", "", "ADHD"],
+            "sex": ["F", "", "M"],
+            "modality": ["T1", "FLAIR", "T1c"],
+            "site": ["a", "c", ""],
+            "idh1": ["mutant", "", "wildtype"],
+            "age_years": [50.0, np.nan, 7.0],
+        }
+    )
+    codes, age = words.encode(table)
+    assert codes.tolist() == [[1, 0, 0, 1, 1], [3, 2, 3, 2, 2], [3, 1, 1, 2, 0]]
+    assert age[0] == 50
+    assert age.isnan().tolist() == [False, True, False]
+
+
+def test_each_condition_has_its_own_null(model):
+    x, t, codes, age = draw_inputs(model)
+    full = model(x, t, codes, age)
+    seen = [full]
+    for column in range(5):
+        changed = codes.clone()
+        changed[:, column] = model.nulls[column]
+        seen.append(model(x, t, changed, age))
+    seen.append(model(x, t, codes, torch.full_like(age, torch.nan)))
+    assert all(not torch.allclose(a, b) for i, a in enumerate(seen) for b in seen[:i])
+    assert all(torch.isfinite(velocity).all() for velocity in seen)
+
+
+def test_null_age_has_no_gradient_through_the_age(model):
+    """A NaN age must not make the gradients of the age's layers NaN."""
+    model.requires_grad_(True)
+    x, t, codes, _ = draw_inputs(model)
+    model(x, t, codes, torch.tensor([torch.nan, 30.0, torch.nan, 70.0])).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_nullify_keeps_modality_alone(model):
+    _, _, codes, age = draw_inputs(model)
+    null_codes, null_age = nullify(codes, age, model.nulls)
+    assert null_codes[0].tolist() == [3, 2, 2, 2, 2]  # modality (third) stays T2
+    assert null_age.isnan().all()
+
+
+def test_guidance_is_the_joint_form(model):
+    x, t, codes, age = draw_inputs(model)
+    conditional = model(x, t, codes, age)
+    unconditional = model(x, t, *nullify(codes, age, model.nulls))
+    assert torch.allclose(model.guide(x, t, codes, age, 1.0), conditional, atol=1e-5)
+    assert torch.allclose(model.guide(x, t, codes, age, 0.0), unconditional, atol=1e-5)
+    expected = unconditional + 2.5 * (conditional - unconditional)
+    assert torch.allclose(model.guide(x, t, codes, age, 2.5), expected, atol=1e-5)
+    alone = nullify(codes, age, model.nulls)  # with nothing but the modality, guidance does nothing
+    assert torch.allclose(model.guide(x, t, *alone, 3.0), model(x, t, *alone), atol=1e-5)
+
+
+def test_dropout_rates(model):
+    n = 40_000
+    codes, age = torch.zeros(n, 5, dtype=torch.int64), torch.full((n,), 50.0)
+    noise = torch.rand(n, 6, generator=torch.Generator().manual_seed(0))
+    dropped, dropped_age = drop_conditions(codes, age, model.nulls, noise, each=0.1, joint=0.2)
+    is_null = torch.cat([dropped == model.nulls, dropped_age.isnan()[:, None]], dim=1).float()
+    rates = is_null.mean(0)
+    assert rates[2] == 0  # modality is never dropped
+    expected = 1 - 0.9 * 0.8
+    assert rates[[0, 1, 3, 4, 5]].tolist() == pytest.approx([expected] * 5, abs=0.01)
+    all_at_once = (is_null.sum(1) == 5).float().mean().item()
+    assert all_at_once == pytest.approx(0.2 + 0.8 * 0.1**5, abs=0.01)
+
+
+def test_starts_at_zero_velocity(labels):
+    net = DiT(SETTINGS, build_vocabularies(labels, SETTINGS), D, GRID)
+    x, t, codes, age = draw_inputs(net)
+    assert torch.count_nonzero(net(x, t, codes, age)) == 0  # adaLN-Zero
+
+
+def test_paper_size(labels):
+    with torch.device("meta"):
+        net = DiT(DiffusionSettings(), build_vocabularies(labels, DiffusionSettings()), 32, (10, 12, 10))
+    assert (len(net.blocks), net.n_tokens, net.settings.width) == (12, 1200, 1024)
+
+
+def test_training_standardises_and_resumes_to_the_same_bits(tmp_path, latents):
+    for name in ("whole", "resumed"):
+        (tmp_path / name).mkdir()
+    model = train(tmp_path / "whole", latents)
+    rows = np.flatnonzero(latents.labels["split"] == "train")
+    seen = latents.tokens[rows].astype(np.float64)
+    assert model.token_mean.numpy() == pytest.approx(seen.mean((0, 1)), rel=1e-4)
+    assert model.token_deviation.numpy() == pytest.approx(seen.std((0, 1)), rel=1e-4)
+
+    train(tmp_path / "resumed", latents)
+    (run,) = (tmp_path / "resumed" / "runs").iterdir()
+    (run / "weights.safetensors").unlink()
+    sorted(run.glob("step-*"))[-1].unlink()  # as if killed between the last two checkpoints
+    train(tmp_path / "resumed", latents)
+    assert digest_file(tmp_path / "whole/dit.safetensors") == digest_file(
+        tmp_path / "resumed/dit.safetensors"
+    )
+
+
+def test_weights_are_the_average(tmp_path, latents):
+    """The exported weights are the EMA: they differ from the last step's."""
+    from braing3n.training import read_weights
+
+    average = train(tmp_path, latents)
+    (run,) = (tmp_path / "runs").iterdir()
+    state, _ = read_weights(sorted(run.glob("step-*"))[-1], "checkpoint")
+    assert torch.equal(average.leave.weight, state["average.leave.weight"])
+    assert not torch.equal(average.leave.weight, state["model.leave.weight"])
+
+
+def test_rows_must_belong_together(labels):
+    with pytest.raises(ContractError, match="do not belong"):
+        Latents(np.zeros((3, 8, D), np.float16), GRID, labels)
+
+
+def test_arms_without_training_volumes_are_named(model, labels):
+    arms, absent = sampling.choose_arms(model, labels)
+    names = {arm.arm for arm in arms}
+    assert len(sampling.ARMS) == 13
+    assert {"disease-HC", "disease-AD", "sex-F", "modality-T2", "age-70"} <= names
+    assert "no training volume has modality FLAIR" in absent["modality-FLAIR"].replace("  ", " ")
+    assert "GBM" in absent["idh1-mutant"]
+    assert names | set(absent) == {arm.arm for arm in sampling.ARMS}
+    _, absent = sampling.choose_arms(model, labels.assign(age_years=np.nan))
+    assert "known age" in absent["age-30"]
+    only_test = labels.assign(split="test")
+    assert sampling.choose_arms(model, only_test)[0] == []
+
+
+def test_samples_are_a_function_of_seed_arm_and_index(model, labels):
+    arms, _ = sampling.choose_arms(model, labels)
+    options = SETTINGS.optimiser.model_copy(update={"precision": "float32"})
+    settings = SETTINGS.model_copy(update={"optimiser": options})
+    table = sampling.list_samples(arms[:2], 3)
+    tokens = sampling.sample_tokens(model, table, settings, torch.device("cpu"))
+    alone = sampling.sample_tokens(model, table.iloc[[4]], settings, torch.device("cpu"))
+    assert tokens.shape == (6, 8, D)
+    assert np.allclose(tokens[4], alone[0], atol=1e-5)
+    assert not np.allclose(tokens[3], tokens[4], atol=1e-2)
+
+
+def test_written_samples_say_what_is_absent(model, labels, tmp_path):
+    arms, absent = sampling.choose_arms(model, labels)
+    table = sampling.list_samples(arms, 2)
+    tokens = np.zeros((len(table), 8, D), np.float32)
+    out = tmp_path / "samples.npz", tmp_path / "samples.parquet"
+    sampling.write_samples(tokens, table, absent, *out)
+    assert list(np.load(out[0])["sample_id"]) == list(read_table(out[1], "samples")["sample_id"])
+    assert json.loads((tmp_path / "samples_absent.json").read_text()) == absent
+
+
+def test_picture_of_samples(model, labels, tmp_path):
+    from braing3n.config import TokenizerSettings
+    from braing3n.tokenizer.model import Tokenizer
+
+    tokenizer = Tokenizer(TokenizerSettings(d=D, widths=(8, 4), n_blocks=1), 12, 4, GRID)
+    for arms in (sampling.ARMS[:2], []):  # no arm at all is an empty picture
+        table = sampling.list_samples(list(arms), 2)
+        tokens = np.zeros((len(table), 8, D), np.float32)
+        sampling.draw_samples(tokenizer, tokens, table, tmp_path / "p.png", torch.device("cpu"))
+        assert (tmp_path / "p.png").stat().st_size > 500
+
+
+def test_euler_of_a_constant_velocity(model):
+    """With a velocity v everywhere the sample is noise + v, de-standardised."""
+    torch.nn.init.zeros_(model.leave.weight)
+    model.leave.bias.copy_(torch.tensor([1.0, -2.0, 0.5]))
+    model.token_mean.fill_(10.0)
+    model.token_deviation.fill_(2.0)
+    table = sampling.list_samples([sampling.ARMS[0]], 2)
+    tokens = sampling.sample_tokens(model, table, SETTINGS, torch.device("cpu"))
+    noise = sampling.draw_start("disease-HC-0001", SETTINGS.seed, model)
+    expected = (noise + torch.tensor([1.0, -2.0, 0.5])) * 2 + 10
+    assert np.allclose(tokens[1], expected.numpy(), atol=2e-2)
+
+
+def test_conditions_of_labels(labels):
+    table = read_conditions(labels.drop(columns="idh1"))
+    assert list(table["disease"][:2]) == ["HC", "AD"]
+    assert (table["idh1"] == "").all()

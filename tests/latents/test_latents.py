@@ -1,0 +1,138 @@
+"""Cached tokens and features: right rows, same bytes after a kill, baselines by definition."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from braing3n.config import LatentsSettings, PretrainSettings, TokenizerSettings
+from braing3n.errors import ConfigurationError, ContractError
+from braing3n.latents.baselines import average_voxels, compute_features, count_levels
+from braing3n.latents.cache import cache_latents, write_features
+from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.runtime import digest_file
+from braing3n.tokenizer.model import Tokenizer
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+from invented import InventedVolumes
+
+CPU = torch.device("cpu")
+SIZES = PretrainSettings(
+    patch_size=4, depth=1, width=12, n_heads=2, decoder_depth=1, decoder_width=12, decoder_n_heads=2
+)
+SETTINGS = LatentsSettings(batch_size=5)
+
+
+class Killed(BaseException):
+    pass
+
+
+class CountedVolumes(InventedVolumes):
+    """Counts loads, and dies at the load of one row."""
+
+    def __init__(self, dies_at=-1):
+        super().__init__(n=12)
+        self.dies_at, self.loaded = dies_at, []
+
+    def load(self, i):
+        if i == self.dies_at:
+            raise Killed
+        self.loaded.append(i)
+        return super().load(i)
+
+
+@pytest.fixture
+def models():
+    torch.manual_seed(0)
+    encoder = MaskedAutoencoder(SIZES, (8, 8, 8)).eval()
+    tokenizer = Tokenizer(TokenizerSettings(d=3, widths=(8, 4), n_blocks=1), 12, 4, encoder.grid).eval()
+    return encoder.requires_grad_(False), tokenizer.requires_grad_(False)
+
+
+def cache(models, volumes, folder):
+    source = folder / "inputs"
+    source.write_text("x")
+    cache_latents(*models, volumes, SETTINGS, folder / "tokens.npy", folder / "f.npz", [source], CPU)
+    return np.load(folder / "tokens.npy"), np.load(folder / "f.npz")
+
+
+def test_rows_are_the_volume_lists(models, tmp_path):
+    volumes = InventedVolumes(n=12)
+    tokens, features = cache(models, volumes, tmp_path)
+    assert (tokens.shape, tokens.dtype) == ((12, 8, 3), np.float16)
+    assert list(features["volume_id"]) == list(volumes.table["volume_id"])
+    for i in (0, 7, 11):
+        encoded = models[0].encode(torch.from_numpy(volumes.load(i)[0])[None, None])
+        assert np.allclose(tokens[i], models[1].project(encoded)[0].numpy(), atol=1e-2)
+        assert np.allclose(features["features"][i], encoded[0].mean(0).numpy(), atol=1e-5)
+
+
+def test_killed_job_goes_on_and_ends_with_the_same_bytes(models, tmp_path):
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    cache(models, InventedVolumes(n=12), tmp_path / "whole")
+    with pytest.raises(Killed):
+        cache(models, CountedVolumes(dies_at=8), tmp_path / "killed")
+    assert not (tmp_path / "killed" / "tokens.npy").exists()
+    again = CountedVolumes()
+    cache(models, again, tmp_path / "killed")
+    assert again.loaded == list(range(5, 12))  # the first batch of five was kept
+    for name in ("tokens.npy", "f.npz"):
+        assert digest_file(tmp_path / "whole" / name) == digest_file(tmp_path / "killed" / name)
+    assert sorted(p.name for p in (tmp_path / "killed").iterdir()) == ["f.npz", "inputs", "tokens.npy"]
+
+
+def test_other_inputs_start_afresh(models, tmp_path):
+    with pytest.raises(Killed):
+        cache(models, CountedVolumes(dies_at=8), tmp_path)
+    again = CountedVolumes()
+    (tmp_path / "other").write_text("another encoder")
+    out = tmp_path / "tokens.npy", tmp_path / "f.npz"
+    cache_latents(*models, again, SETTINGS, *out, [tmp_path / "other"], CPU)
+    assert again.loaded == list(range(12))
+
+
+def test_tokens_beyond_float16_are_refused(models, tmp_path):
+    models[1].project.bias.fill_(1e6)
+    with pytest.raises(ContractError, match="float16"):
+        cache(models, InventedVolumes(n=12), tmp_path)
+
+
+def test_voxels_are_block_means():
+    image = np.random.default_rng(0).normal(size=(40, 48, 40)).astype(np.float32)
+    voxels = average_voxels(image, image > 9)
+    assert voxels.shape == (20 * 24 * 20,)
+    assert voxels[1] == pytest.approx(image[:2, :2, 2:4].mean(), abs=1e-6)
+    assert average_voxels(np.zeros((160, 192, 160), np.float32), None).shape == (20 * 24 * 20,)
+
+
+def test_histogram_is_the_share_of_brain_voxels():
+    image, mask = np.zeros((4, 4, 4), np.float32), np.zeros((4, 4, 4), bool)
+    mask[0], image[0], image[0, 0] = True, 0.1, -9.0  # 16 brain voxels: 4 far below, 12 just above 0
+    shares = count_levels(image, mask)
+    assert shares.shape == (20,)
+    assert shares[[0, 10]] == pytest.approx([0.25, 0.75])
+
+
+def test_untrained_encoder_is_the_same_class_from_another_seed():
+    volumes = InventedVolumes(n=6)
+    features = compute_features("untrained", volumes, SETTINGS, SIZES, CPU)
+    torch.manual_seed(SIZES.seed + 1)
+    encoder = MaskedAutoencoder(SIZES, (8, 8, 8))
+    expected = encoder.encode(torch.from_numpy(volumes.load(3)[0])[None, None]).mean(1)
+    assert features.shape == (6, 12)
+    assert np.allclose(features[3], expected.numpy(force=True)[0], atol=1e-5)
+    with pytest.raises(ConfigurationError, match="no baseline 'pca'"):
+        compute_features("pca", volumes, SETTINGS, SIZES, CPU)
+
+
+def test_equal_features_are_equal_bytes(tmp_path, monkeypatch):
+    ids, values = np.array(["a", "b"]), np.eye(2)
+    write_features(ids, values, tmp_path / "1.npz")
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    monkeypatch.setattr("time.localtime", lambda *_: json.loads("[2033, 5, 18, 3, 33, 20, 2, 138, 0]"))
+    write_features(ids, values, tmp_path / "2.npz")
+    assert digest_file(tmp_path / "1.npz") == digest_file(tmp_path / "2.npz")

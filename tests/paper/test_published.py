@@ -1,0 +1,80 @@
+"""The published numbers are those of the paper's text, cell by cell."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from braing3n.fidelity.arms import ARMS
+from braing3n.paper.published import LOST, read_published
+from braing3n.probe.tasks import PAPER_TASKS, SLICES
+
+TEXT_PATH = Path(__file__).parents[3] / "shared" / "paper" / "braing3n.txt"
+
+
+@pytest.fixture(scope="module")
+def lines():
+    if not TEXT_PATH.exists():
+        pytest.skip("the paper's text is not beside this checkout (../shared/paper/braing3n.txt)")
+    return TEXT_PATH.read_text().splitlines()
+
+
+def read_rows(lines, header):
+    start = next(k for k, line in enumerate(lines) if line.startswith(header))
+    rows = []
+    for line in lines[start + 1 :]:
+        if not line.startswith("|"):
+            break
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if set(cells[0]) != {"-"}:
+            rows.append(cells)
+    return rows
+
+
+def test_table_3(lines):
+    expected = [
+        (re.sub(r" \[.*\]", "", name), volumes.replace(",", ""), people.replace(",", ""), *rest)
+        for name, volumes, people, *rest in read_rows(lines, "| Cohort | Volumes")
+    ]
+    keys = ("cohort", "volumes", "people", "modalities", "diagnoses")
+    assert [tuple(row[key] for key in keys) for row in read_published()["table_3"]] == expected
+    volumes = [int(row["volumes"]) for row in read_published()["table_3"]]
+    assert sum(volumes[:-1]) == volumes[-1] == 35309
+
+
+def test_table_5(lines):
+    keys = ("dims", "mse", "psnr_db", "ssim", "idh1_auc", "grade_auc")
+    ours = [[row[key] for key in keys] for row in read_published()["table_5"]]
+    assert ours == [row[1:] for row in read_rows(lines, "| Dims | MSE")]
+    assert [row["d"] for row in read_published()["table_5"]] == ["akl", "32", "128", "512", "none"]
+
+
+def test_table_6(lines):
+    rows = read_rows(lines, "| Task | all |")
+    published = read_published()["table_6"]
+    assert list(published) == [task.key for task in PAPER_TASKS]
+    for task, (title, *cells) in zip(PAPER_TASKS, rows, strict=True):
+        assert title.split(" (")[0] == task.title.split(" (")[0]
+        is_whole = len(cells) == len(SLICES) and all(cells)
+        assert published[task.key] == ([cell.replace("—", "-") for cell in cells] if is_whole else LOST)
+    assert [key for key, cells in published.items() if cells == LOST] == [
+        "mmse",
+        "moca",
+        "education",
+        "gds",
+        "updrs3",
+        "scopa",
+    ]
+
+
+def test_each_task_is_probed_on_the_slices_that_the_paper_reports():
+    for task in PAPER_TASKS:
+        cells = read_published()["table_6"][task.key]
+        if cells != LOST:
+            assert task.slices == tuple(name for name, cell in zip(SLICES, cells, strict=True) if cell != "-")
+
+
+def test_table_8(lines):
+    expected = {title: cells for title, *cells in read_rows(lines, "| Arm | gen-vs-real")}
+    assert read_published()["table_8"] == expected
+    assert list(expected) == [arm.title for arm in ARMS]

@@ -1,0 +1,252 @@
+"""Tables hold what the run measured; what it did not is `n/a` with the reason, in every format."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from braing3n.contracts import CONTRACTS
+from braing3n.errors import ConfigurationError
+from braing3n.memorization.audit import summarise_audit
+from braing3n.paper.benchmark import build_controls, build_encoders, build_scores, build_table_6
+from braing3n.paper.command import app
+from braing3n.paper.page import find_figures
+from braing3n.paper.render import number_reasons, render_latex
+from braing3n.paper.results import Results
+from braing3n.paper.tables import (
+    Table,
+    build_flow,
+    build_memorization,
+    build_table_3,
+    build_table_5,
+    build_table_8,
+)
+
+# Eight bytes of signature are enough: pictures are embedded, not decoded.
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def fill(rows, contract):
+    """Rows as a table with every column of the contract."""
+    frame = pd.DataFrame(rows)
+    for name, (kind, _) in CONTRACTS[contract].items():
+        blank = {str: "", int: 0, float: np.nan, bool: False}[kind]
+        frame[name] = frame[name].fillna(blank).astype(kind) if name in frame else blank
+    return frame
+
+
+@pytest.fixture
+def results_dir(tmp_path):
+    """A run with two cohorts, a few scores, one arm, a tokenizer of d = 32 and two pictures."""
+    root = tmp_path / "results" / "demo"
+    people = [("ixi", "p0", "T1"), ("ixi", "p0", "T2"), ("ixi", "p1", "T1"), ("made_up", "p2", "T1")]
+    volumes = [
+        {"cohort": cohort, "person_id": person, "group_id": person, "modality": modality, "split": "train"}
+        | {"volume_id": f"v{k}", "dx": "HC" if k else "AD"}
+        for k, (cohort, person, modality) in enumerate(people)
+    ]
+    flow = [("ixi", 5, 3, 2, ""), ("ixi", 0, 0, 2, "a | b_c is 4-D"), ("made_up", 1, 1, 0, "")]
+    names = ["cohort", "received", "kept", "excluded", "reason"]
+    counts = {"n_people": 3, "n_volumes": 4}
+    score = {"task": "sex", "title": "Sex (AUC)", "source": "paper", "metric": "auc", "slice": "all"} | counts
+    numbers = {"value": 0.75, "low": 0.6, "high": 0.9, "fold_mean": 0.7512, "fold_sd": 0.04}
+    scores = [{**score, **numbers, "encoder": name} for name in ("mae", "untrained")]
+    scores.append({**score, "encoder": "mae", "slice": "FLAIR", "reason": "no FLAIR volumes in this run"})
+    difference = {"encoder": "mae", "other": "untrained", "task": "sex", "slice": "all", "metric": "auc"}
+    arm = {"arm": "Sex F (T1)", "comparison": "gen-vs-real", "value": 12.345, "floor": 6.789, **counts}
+    arm |= {"n_samples": 8, "n_floor_people": 2, "n_floor_volumes": 2}
+    item = {"pool": "all", "modality": "T1", "threshold": 2.0}
+    audit = [
+        {**item, "comparison": "real-real", "item_id": "v0", "distance": 4.0},
+        {**item, "comparison": "synthetic-real", "item_id": "s0", "distance": 5.0},
+        {
+            **item,
+            "comparison": "synthetic-real",
+            "item_id": "s1",
+            "distance": 1.0,
+            "is_below_threshold": True,
+        },
+    ]
+    audit = [{"is_below_threshold": False, **row} for row in audit]
+    control = {"control": "random labels", "measure": "labels of 40 outside their interval", "value": 2.0}
+    decoy = {
+        "control": "control_decoy",
+        "measure": "site-matched AUC",
+        "note": "no site has cases and controls",
+    }
+    tables = {
+        "manifest/volume_list": fill(volumes, "volume_list"),
+        "manifest/labels": fill(volumes, "labels"),
+        "manifest/flow": fill([dict(zip(names, row, strict=True)) for row in flow], "flow"),
+        "probe/scores": fill(scores, "scores"),
+        "probe/differences": fill(
+            [{**difference, "difference": 0.1, "low": 0.05, "high": 0.2}], "differences"
+        ),
+        "probe/controls": fill([{**control, "verdict": "met"}, {**decoy, "verdict": "n/a"}], "controls"),
+        "fidelity/distances": fill([arm], "distances"),
+        "memorization/distances": fill(audit, "memorization"),
+    }
+    for name, frame in tables.items():
+        path = root / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(path)
+    crop = {"mse": 0.1234, "psnr_db": 33.333, "ssim": 0.9}
+    metrics = {"split": "test", "n_volumes": 9, "d": 32, "n_numbers_a_volume": 4800, "psnr_range_z": 14.7}
+    (root / "tokenizer").mkdir()
+    (root / "tokenizer" / "metrics.json").write_text(json.dumps({**metrics, "crop": crop, "brain": crop}))
+    for name in ("tokenizer/reconstructions", "volumes/ixi/shard-000", "volumes/ixi/shard-001"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{name}.png").write_bytes(PNG)
+    return root
+
+
+@pytest.fixture
+def results(results_dir):
+    return Results(results_dir)
+
+
+def get_row(table, name):
+    frame = table.frame
+    return frame[frame.iloc[:, 0] == name].iloc[0]
+
+
+def test_the_dataset_card_counts_people_and_volumes(results):
+    table = build_table_3(results)
+    ixi = get_row(table, "IXI")
+    assert (ixi["Volumes | ours"], ixi["People | ours"], ixi["Volumes | paper"]) == ("3", "2", "1,159")
+    assert ixi["Modalities | ours"] == "T1, T2"
+    assert ixi["Diagnoses | ours"] == "HC 2, AD 1"
+    assert get_row(table, "ADNI")["Volumes | ours"] == "n/a: cohort not in this run"
+    assert get_row(table, "made_up")["Volumes | paper"] == "n/a: not a cohort of the paper"
+    assert tuple(get_row(table, "Total")[["Volumes | ours", "People | ours"]]) == ("4", "3")
+
+
+def test_the_flow_adds_up(results):
+    whole = get_row(build_flow(results), "all")
+    assert tuple(whole[["Received", "Kept", "Excluded"]]) == ("6", "4", "2")
+
+
+def test_table_5_fills_the_d_of_this_run_only(results):
+    table = build_table_5(results)
+    ours = get_row(table, "MAE (d = 32, chosen)")
+    assert (ours["MSE | ours"], ours["PSNR (dB) | ours"], ours["PSNR (dB) | paper"]) == (
+        "0.123",
+        "33.33",
+        "32.54",
+    )
+    assert ours["Dims | ours"] == "4,800"
+    assert ours["IDH1 AUC | ours"] == "n/a: projected tokens are not probed in this run"
+    assert get_row(table, "AKL")["MSE | ours"] == "n/a: not trained in this run"
+
+
+def test_a_d_that_the_paper_has_not_gets_a_row(results_dir):
+    path = results_dir / "tokenizer" / "metrics.json"
+    path.write_text(path.read_text().replace('"d": 32', '"d": 8'))
+    row = get_row(build_table_5(Results(results_dir)), "MAE (d = 8)")
+    assert (row["SSIM | ours"], row["SSIM | paper"]) == ("0.900", "n/a: not in the paper")
+
+
+def test_table_6_has_ours_the_papers_reasons_and_lost_cells(results):
+    table = build_table_6(results)
+    sex = get_row(table, "Sex (AUC)")
+    assert (sex["all | ours"], sex["all | paper"]) == ("0.751 ± 0.040 (n 3/4)", "0.961")
+    assert sex["FLAIR | ours"] == "n/a: no FLAIR volumes in this run"
+    assert get_row(table, "MMSE (R2)")["all | paper"] == "lost"
+    assert get_row(table, "Modality (4-way, AUC)")["T1 | paper"] == "-"
+    assert len(table.frame) == 23
+
+
+def test_encoders_stand_side_by_side_with_their_difference(results):
+    row = get_row(build_encoders(results), "Sex (AUC)")
+    assert row["Score | untrained"] == "0.750 [0.600, 0.900]"
+    assert row["Ours minus | untrained"] == "0.100 [0.050, 0.200]"
+    assert len(build_scores(results).frame) == 2
+
+
+def test_table_8_never_calls_our_distance_a_fid(results):
+    table = build_table_8(results)
+    row = get_row(table, "Sex F (T1)")
+    assert (row["gen-vs-real | ours"], row["gen-vs-real | paper (3D-FID)"]) == ("12.3", "114.8")
+    assert row["Floor, real-vs-real"] == "6.79 (n 2/2)"
+    assert row["gen-vs-recons | ours"] == "n/a: arm not measured"
+    assert not any("FID" in name for name in table.frame.columns if "ours" in name)
+    assert "Fréchet distance on MAE features" in table.notes[0]
+
+
+def test_controls_and_audit(results):
+    controls = build_controls(results)
+    assert get_row(controls, "random labels")["Value [95 %]"] == "2"
+    assert get_row(controls, "decoy")["Value [95 %]"] == "n/a: no site has cases and controls"
+    audit = build_memorization(results).frame.iloc[0]
+    assert audit["Samples below the real-real percentile"] == "1 of 2"
+    assert audit["Ratio of means, synthetic / real"] == "0.750"
+    assert summarise_audit(results.read("memorization"))["n_held_out_real"][0] == 0
+
+
+def test_an_empty_run_gives_every_table_with_reasons(tmp_path):
+    run_dir = tmp_path / "results" / "smoke"
+    run_dir.mkdir(parents=True)
+    run_app(run_dir, tmp_path / "paper")
+    for name in ("table_3", "table_5", "table_6", "table_8"):
+        rows = list(csv.reader(io.StringIO((tmp_path / "paper" / f"{name}.csv").read_text())))
+        assert any(cell.startswith("n/a: this run has no ") for row in rows for cell in row)
+        text = (tmp_path / "paper" / f"{name}.md").read_text()
+        assert "[1] this run has no " in text
+    assert "no flow diagram" in (tmp_path / "paper" / "index.html").read_text().lower()
+
+
+def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_path):
+    run_app(results_dir, tmp_path / "a")
+    run_app(results_dir, tmp_path / "b")
+    names = [
+        "table_3",
+        "table_5",
+        "table_6",
+        "table_8",
+        "encoders",
+        "controls",
+        "memorization",
+        "flow",
+        "scores",
+    ]
+    expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex", "html")} | {"index.html"}
+    assert {path.name for path in (tmp_path / "a").iterdir()} == expected
+    for name in expected:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    page = (tmp_path / "a" / "index.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "Samples of the conditional DiT: n/a, this run has no diffusion/samples.png." in page
+    assert "snakemake --cores 2 --configfile config/demo.yaml results/demo/probe/scores.parquet" in page
+    assert "2: a | b_c is 4-D" in page
+
+
+def test_reasons_are_numbered_once_each():
+    frame = pd.DataFrame({"a": ["n/a: x", "1"], "b": ["n/a: y", "n/a: x"]})
+    shown, notes = number_reasons(Table("t", "T", frame, "", ["first"]))
+    assert shown.to_numpy().tolist() == [["n/a [1]", "n/a [2]"], ["1", "n/a [1]"]]
+    assert notes == ["first", "[1] x", "[2] y"]
+
+
+def test_latex_escapes_what_latex_would_read():
+    text = render_latex(Table("t", "5 % & more", pd.DataFrame({"a_b": ["x_1 ± 2"]}), ""))
+    assert r"5 \% \& more" in text
+    assert r"a\_b" in text
+    assert r"x\_1 $\pm$ 2" in text
+
+
+def test_the_page_shows_one_mosaic_a_cohort(results_dir):
+    found = find_figures(results_dir, "volumes/*/shard-*.png")
+    assert [path.name for path in found] == ["shard-000.png"]
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigurationError, match="no such results folder"):
+        run_app(tmp_path / "nowhere", tmp_path / "paper")
+
+
+def run_app(results_dir, out_dir):
+    arguments = ["tables", "--results-dir", str(results_dir), "--out-dir", str(out_dir)]
+    app(arguments, result_action="return_value")

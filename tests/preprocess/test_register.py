@@ -1,0 +1,60 @@
+"""Registration finds transforms that are known, the same one every time."""
+
+import numpy as np
+
+from braing3n.preprocess.register import measure_mutual_information, register_affine, register_rigid
+from braing3n.preprocess.scan import Scan
+from braing3n.preprocess.space import RAS_TO_LPS, load_atlas
+
+from .brains import ATLAS_SPACING_MM, centred_affine, rotate, sample
+
+
+def make_scan(shape, spacing_mm, **options):
+    affine = centred_affine(shape, spacing_mm)
+    return Scan(sample(affine, shape, **options), affine)
+
+
+def list_points():
+    """LPS points inside the invented brain, around its centre."""
+    points = np.random.default_rng(0).uniform(-40, 40, (50, 3))
+    return np.c_[points, np.ones(50)]
+
+
+def test_affine_brings_a_brain_to_the_atlas_without_a_flip(atlas_path):
+    atlas = load_atlas(atlas_path, ATLAS_SPACING_MM)
+    to_brain = rotate(9, axis=2, shift=(6, -4, 5), scale=1.12)  # a smaller head, turned and moved
+    scan = make_scan((40, 46, 36), 4.5, to_brain=to_brain)
+    matrix = register_affine(scan, atlas.brain, "Affine", 2025)
+    truth = np.linalg.inv(to_brain)  # RAS: the brain's own space -> the scan
+    truth = RAS_TO_LPS @ truth @ RAS_TO_LPS
+    truth[:3, 3] -= truth[:3, :3] @ [119.5, -119.5, 77.0]
+    points = list_points() + np.array([119.5, -119.5, 77.0, 0])
+    errors = np.linalg.norm((points @ matrix.T - points @ truth.T)[:, :3], axis=1)
+    assert errors.mean() < 2.0  # mm, at voxels of 4-4.5
+    assert np.linalg.det(matrix[:3, :3]) > 0
+    again = register_affine(scan, atlas.brain, "Affine", 2025)
+    np.testing.assert_array_equal(matrix, again)
+
+
+def test_rigid_crosses_contrast_thick_slices_and_a_lost_header():
+    fixed = make_scan((48, 54, 42), 4.0)
+    for lost_mm in (0, 150):
+        motion = rotate(6, axis=0, shift=(4, -3, 5))
+        moving = make_scan((54, 60, 26), (4.0, 4.0, 8.0), modality="T2", to_brain=motion)
+        header = np.eye(4)
+        header[:3, 3] = lost_mm
+        moving = Scan(moving.data, header @ moving.affine)
+        motion = motion @ np.linalg.inv(header)
+        truth = RAS_TO_LPS @ np.linalg.inv(motion) @ RAS_TO_LPS
+        matrix = register_rigid(fixed, moving, 2025)
+        points = list_points()
+        errors = np.linalg.norm((points @ matrix.T - points @ truth.T)[:, :3], axis=1)
+        assert errors.mean() < 1.5
+        np.testing.assert_allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-4)
+
+
+def test_mutual_information_is_entropy_with_itself_and_nothing_with_noise():
+    random = np.random.default_rng(0)
+    one, other = random.integers(0, 8, 40_000), random.integers(0, 8, 40_000)
+    assert abs(measure_mutual_information(one, one, 8) - np.log(8)) < 0.01
+    assert measure_mutual_information(one, other, 8) < 0.01

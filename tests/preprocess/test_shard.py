@@ -1,0 +1,210 @@
+"""A shard: its table, its store, and what happens when things go wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from braing3n.config import ResourceSettings
+from braing3n.contracts import read_table
+from braing3n.errors import BrainG3nError
+from braing3n.preprocess import shard
+from braing3n.preprocess.mosaic import draw_mosaic
+from braing3n.preprocess.shard import preprocess_shard, read_visits, run_visit, run_visits
+
+from .brains import centred_affine, make_row, rotate, sample, write_brain
+
+PNG = b"\x89PNG"
+
+
+def write_inventory(path, rows):
+    pd.DataFrame(rows).to_csv(path, sep="\t", index=False)
+    return path
+
+
+def read_tree(folder):
+    """Every file of a store by its relative path, the lock aside."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def make_people(folder, n=3):
+    """A few stripped people of different heads, the second with a T2."""
+    rows = []
+    for index in range(n):
+        turn = rotate(3 * index, shift=(index, 0, 2 * index), scale=1 + 0.03 * index)
+        path = write_brain(folder / f"sub-{index}_T1w.nii.gz", to_brain=turn)
+        rows.append(make_row(path, f"{index:02d}"))
+    path = write_brain(folder / "sub-1_T2w.nii.gz", modality="T2")
+    return [*rows, make_row(path, "01", "T2", is_bias_corrected=0)]
+
+
+def make_bad_files(folder):
+    """One bad file of each kind, and one good one under an awkward name."""
+    folder.mkdir()
+    affine, shape = centred_affine((36, 42, 34), 5.0), (36, 42, 34)
+    data = sample(affine, shape)
+    cut = folder / "cut.nii.gz"
+    noise = np.random.default_rng(0).normal(100, 9, shape).astype(np.float32)
+    nib.save(nib.Nifti1Image(noise, affine), cut)
+    cut.write_bytes(cut.read_bytes()[:50_000])
+    (folder / "none.nii.gz").write_bytes(b"")
+    nib.save(nib.Nifti1Image(np.stack([data, data], axis=-1), affine), folder / "4d.nii.gz")
+    nib.save(nib.Nifti1Image(np.where(data > 150, np.nan, data), affine), folder / "nan.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros_like(data), affine), folder / "zero.nii.gz")
+    nib.save(nib.Nifti1Image(data, affine), folder / 'it\'s a "scan" .nii.gz')
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def run(tmp_path, atlas_path, settings):
+    """Run a shard into a folder of its own; returns its table."""
+
+    def go(inventory, name="out", n_workers=1, **changes):
+        resources = ResourceSettings(paths={"sri24": str(atlas_path)})
+        chosen = settings.model_copy(update=changes)
+        folder = tmp_path / name
+        return preprocess_shard(inventory, folder, folder / "table.parquet", chosen, resources, n_workers)
+
+    return go
+
+
+def test_bad_files_are_rows_with_reasons_while_the_rest_is_kept(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = make_bad_files(tmp_path / "raw data")
+    rows = [make_row(path.relative_to(tmp_path), f"{index}") for index, path in enumerate(paths)]
+    inventory = write_inventory(tmp_path / "shard-000.tsv", rows)
+    run(inventory, max_failure_rate=1.0)
+    table = read_table(tmp_path / "out" / "table.parquet", "preprocess")
+    reasons = {path.name: table.loc[index, "reason"] for index, path in enumerate(paths)}
+    for name, words in {
+        "cut.nii.gz": "truncated",
+        "none.nii.gz": "0 bytes",
+        "4d.nii.gz": "4-D",
+        "nan.nii.gz": "not finite",
+        "zero.nii.gz": "every voxel is 0",
+        'it\'s a "scan" .nii.gz': "",
+    }.items():
+        assert words in reasons[name]
+        assert bool(words) == bool(reasons[name])
+    kept = table[table["status"] == "kept"].iloc[0]
+    assert len(table) == 6
+    assert nib.load(kept["path"]).shape == (60, 60, 39)
+    draw_mosaic(table, tmp_path / "mosaic.png")
+    assert (tmp_path / "mosaic.png").read_bytes()[:4] == PNG
+    with pytest.raises(BrainG3nError, match=r"5 of 6 visits gave no volume.*max_failure_rate"):
+        run(inventory, max_failure_rate=0.5)
+
+
+def test_the_same_bytes_for_any_number_of_workers_and_any_order(tmp_path, run):
+    rows = make_people(tmp_path / "raw")
+    one = run(write_inventory(tmp_path / "shard-000.tsv", rows), "one", 1)
+    two = run(write_inventory(tmp_path / "shard-001.tsv", rows[::-1]), "two", 2)
+    assert (one["status"] == "kept").all()
+    columns = [name for name in one if name not in ("path", "mask_path")]
+    pd.testing.assert_frame_equal(one[columns], two[columns])
+    trees = [read_tree(tmp_path / name / "invented") for name in ("one", "two")]
+    assert trees[0] == trees[1]
+    assert len(trees[0]) == 1 + 3 * 5 + 3  # description; mask, volume, two transforms, sidecar; T2: no mask
+
+
+def test_only_a_changed_visit_is_done_again(tmp_path, job, monkeypatch):
+    from braing3n.preprocess import visit
+
+    rows = make_people(tmp_path / "raw")
+    visits = read_visits(write_inventory(tmp_path / "shard-000.tsv", rows))
+    done = []
+    process = visit.process_visit
+    monkeypatch.setattr(visit, "process_visit", lambda rows, tools: done.append(rows) or process(rows, tools))
+
+    def run_all():
+        done.clear()
+        table = [row for item in visits for row in run_visit(item, job)]
+        return table, [item[0]["subject_id"] for item in done]
+
+    first, who = run_all()
+    assert who == ["00", "01", "02"]
+    assert run_all() == (first, [])
+    write_brain(tmp_path / "raw" / "sub-2_T1w.nii.gz", to_brain=rotate(-4))
+    changed, who = run_all()
+    assert who == ["02"]
+    assert [row["volume_sha256"] for row in changed[:3]] == [row["volume_sha256"] for row in first[:3]]
+    assert changed[3]["volume_sha256"] != first[3]["volume_sha256"]
+    Path(first[0]["path"]).write_bytes(b"spoiled")
+    assert run_all() == (changed, ["00"])
+    # A scan that leaves the inventory takes its files with it.
+    visits[1] = visits[1][:1]
+    run_all()
+    assert not [name for name in read_tree(job.store_dir) if "T2w" in name]
+
+
+def test_paths_in_the_table_follow_the_store_as_it_was_given(tmp_path, job, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = make_row(write_brain(tmp_path / "a.nii.gz"), session_id="base line")
+    from dataclasses import replace
+
+    result = run_visit([row], replace(job, store_dir=Path("results/store")))[0]
+    folder = "results/store/invented/sub-01/ses-baseline/anat/"
+    assert result["path"] == folder + "sub-01_ses-baseline_space-SRI24_desc-preproc_T1w.nii.gz"
+    assert Path(result["mask_path"]).is_file()
+
+
+def test_two_subjects_with_one_label_are_an_error(tmp_path):
+    rows = [make_row("a.nii.gz", "a-1"), make_row("b.nii.gz", "a1")]
+    with pytest.raises(BrainG3nError, match="same BIDS labels"):
+        read_visits(write_inventory(tmp_path / "shard-000.tsv", rows))
+
+
+def test_an_empty_shard_is_an_empty_table(tmp_path, run):
+    inventory = write_inventory(tmp_path / "shard-000.tsv", pd.DataFrame(columns=list(make_row("a"))))
+    run(inventory)
+    assert len(read_table(tmp_path / "out" / "table.parquet", "preprocess")) == 0
+
+
+def test_a_visit_whose_process_dies_is_an_exclusion(tmp_path, job, monkeypatch):
+    (tmp_path / "dying.py").write_text(
+        "import os\n"
+        "def run_visit(visit, job):\n"
+        "    if visit[0]['subject_id'] == '1':\n"
+        "        os._exit(9)\n"
+        "    return [{'subject_id': visit[0]['subject_id'], 'status': 'kept'}]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import dying
+
+    monkeypatch.setattr(shard, "run_visit", dying.run_visit)
+    visits = [[make_row("a", str(index))] for index in range(3)]
+    done = dict(run_visits(visits, job, 1))
+    assert [done[index][0]["status"] for index in range(3)] == ["kept", "excluded", "kept"]
+    assert "died" in done[1][0]["reason"]
+
+
+def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(tmp_path, run, atlas_path, settings):
+    inventory = write_inventory(tmp_path / "shard-000.tsv", make_people(tmp_path / "raw"))
+    whole = run(inventory, "whole")
+    store = tmp_path / "killed"
+    command = [sys.executable, "-m", "braing3n", "preprocess", "shard", "--threads", "1"]
+    command += ["--inventory", str(inventory), "--store", str(store), "--table", str(store / "table.parquet")]
+    command += ["--settings", settings.as_json()]
+    command += ["--resources", ResourceSettings(paths={"sri24": str(atlas_path)}).as_json()]
+    job = subprocess.Popen(command, cwd=Path(shard.__file__).parents[2], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list(store.rglob("*.json"))[1:] and job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(job.pid, signal.SIGKILL)
+    job.wait()
+    assert not (store / "table.parquet").exists()
+    half_written = store / "invented" / "sub-02" / "anat" / ".sub-02_space-SRI24-0123.nii.gz"
+    half_written.parent.mkdir(parents=True, exist_ok=True)
+    half_written.write_bytes(b"half")
+    again = run(inventory, "killed")
+    assert again["volume_sha256"].tolist() == whole["volume_sha256"].tolist()
+    trees = [read_tree(tmp_path / name / "invented") for name in ("whole", "killed")]
+    assert trees[0] == trees[1]

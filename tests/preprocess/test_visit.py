@@ -1,0 +1,152 @@
+"""One visit from files to SRI24: the centre, its companions, and what is never done twice."""
+
+import gzip
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from braing3n.preprocess.visit import process_visit
+
+from .brains import ATLAS_CENTRE, centred_affine, make_row, rotate, sample, write_brain
+
+
+def open_volume(result, modality="T1", run="", kind="preproc"):
+    content = result.files[kind, run, modality]
+    return np.asarray(nib.Nifti1Image.from_bytes(gzip.decompress(content)).dataobj)
+
+
+def cells_by_modality(result):
+    return {cell["modality"]: cell for cell in result.cells}
+
+
+def with_settings(tools, **changes):
+    return replace(tools, settings=tools.settings.model_copy(update=changes))
+
+
+def test_stripped_input_is_not_stripped_again_and_head_size_is_kept(tmp_path, tools):
+    small = write_brain(tmp_path / "small.nii.gz", to_brain=rotate(5, scale=1.1))
+    result = process_visit([make_row(small)], tools)  # the extractor of `tools` refuses
+    cell = result.cells[0]
+    assert cell["steps"] == "mask:nonzero;affine"
+    assert cell["affine_determinant"] == pytest.approx(1.1**3, rel=0.06)
+    atlas_ml = tools.atlas.mask.sum() * 4**3 / 1000
+    assert cell["native_brain_ml"] * cell["affine_determinant"] == pytest.approx(atlas_ml, rel=0.05)
+    assert cell["atlas_dice"] > 0.95
+
+
+def test_outside_the_mask_is_zero_and_nothing_is_negative(tmp_path, tools):
+    affine = centred_affine((36, 42, 34), 5.0)
+    ringing = sample(affine, (36, 42, 34))
+    ringing[ringing > 0] -= np.random.default_rng(0).uniform(0, 60, (ringing > 0).sum()).astype(np.float32)
+    assert ringing.min() < 0
+    nib.save(nib.Nifti1Image(ringing, affine), tmp_path / "a.nii.gz")
+    result = process_visit([make_row(tmp_path / "a.nii.gz")], tools)
+    volume, mask = open_volume(result), open_volume(result, kind="mask")
+    assert volume.dtype == np.float32
+    assert volume.min() == 0
+    assert (volume[mask == 0] == 0).all()
+    assert (volume[mask == 1] > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LAS", "LPS", "PIR"])
+def test_the_left_marker_arrives_on_the_left(tmp_path, tools, codes):
+    affine = centred_affine((36, 42, 34), 5.0)
+    image = nib.Nifti1Image(sample(affine, (36, 42, 34)), affine)
+    wanted = nib.orientations.axcodes2ornt(tuple(codes))
+    image = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(affine), wanted))
+    nib.save(image, tmp_path / "a.nii.gz")
+    volume = open_volume(process_visit([make_row(tmp_path / "a.nii.gz")], tools))
+    left = ndimage.gaussian_filter(volume, 1)[volume.shape[0] // 2 :].max()
+    right = ndimage.gaussian_filter(volume, 1)[: volume.shape[0] // 2].max()
+    assert left > right + 30  # the array's first axis grows to the left
+
+
+def test_input_on_the_grid_keeps_its_voxels(tmp_path, tools):
+    # As BraTS stores it: LPS, and already in SRI24.
+    grid = tools.atlas.grid
+    data = np.ascontiguousarray(tools.atlas.brain.data[::-1, ::-1])
+    nib.save(nib.Nifti1Image(data, grid.affine), tmp_path / "brats.nii.gz")
+    result = process_visit([make_row(tmp_path / "brats.nii.gz", raw_space="sri24")], tools)
+    assert result.cells[0]["steps"] == "mask:nonzero;keep"
+    assert result.cells[0]["affine_determinant"] == 1.0
+    np.testing.assert_array_equal(open_volume(result), data)
+
+
+def test_sri24_input_of_another_spacing_is_resampled_only(tmp_path, tools):
+    affine = centred_affine((72, 72, 47), 10 / 3)
+    data = sample(affine, (72, 72, 47))
+    affine[:3, 3] += ATLAS_CENTRE
+    nib.save(nib.Nifti1Image(data, affine), tmp_path / "a.nii.gz")
+    result = process_visit([make_row(tmp_path / "a.nii.gz", raw_space="sri24")], tools)
+    assert result.cells[0]["steps"] == "mask:nonzero;resample"
+    expected = tools.atlas.brain.data[::-1, ::-1]
+    inside = ndimage.binary_erosion(tools.atlas.mask, iterations=2)
+    assert np.abs(open_volume(result) - expected)[inside].mean() < 1  # intensities span about 100
+
+
+def test_a_companion_takes_mask_and_transform_of_the_centre(tmp_path, tools):
+    motion = rotate(7, axis=1, shift=(6, -5, 4))
+    t1 = write_brain(tmp_path / "t1.nii.gz", (60, 66, 50), 3.0)
+    t2 = write_brain(tmp_path / "t2.nii.gz", (64, 70, 30), (3.0, 3.0, 6.0), motion, "T2")
+    rows = [make_row(t2, modality="T2"), make_row(t1)]
+    result = process_visit(rows, tools)
+    cells = cells_by_modality(result)
+    assert cells["T2"]["steps"] == "rigid:T1;mask:T1;affine"
+    assert cells["T2"]["native_brain_ml"] == cells["T1"]["native_brain_ml"]
+    assert [key for key in result.files if key[0] == "mask"] == [("mask", "", "T1")]
+    inside = ndimage.binary_erosion(open_volume(result, kind="mask") > 0, iterations=3)
+    one, other = open_volume(result)[inside], open_volume(result, "T2")[inside]
+    assert np.corrcoef(one, other)[0, 1] < -0.97  # T2 is painted as the negative of T1
+
+
+def test_coregistered_scans_are_not_registered_to_each_other(tmp_path, tools):
+    rows = [
+        make_row(
+            write_brain(tmp_path / f"{name}.nii.gz", modality=name), modality=name, raw_space="coregistered"
+        )
+        for name in ("T1", "FLAIR")
+    ]
+    result = process_visit(rows, tools)
+    assert cells_by_modality(result)["FLAIR"]["steps"] == "mask:T1;affine"
+    assert result.files["xfm", "", "FLAIR"] == result.files["xfm", "", "T1"]
+
+
+def test_a_bad_companion_never_loses_the_centre_and_a_bad_centre_falls_back(tmp_path, tools):
+    good = write_brain(tmp_path / "good.nii.gz")
+    (tmp_path / "bad.nii.gz").write_bytes(b"")
+    bad = str(tmp_path / "bad.nii.gz")
+    cells = cells_by_modality(process_visit([make_row(good), make_row(bad, modality="T2")], tools))
+    assert (cells["T1"]["status"], cells["T2"]["status"]) == ("kept", "excluded")
+    assert "empty" in cells["T2"]["reason"]
+    result = process_visit([make_row(bad), make_row(good, modality="FLAIR")], tools)
+    cells = cells_by_modality(result)
+    assert (cells["T1"]["status"], cells["FLAIR"]["status"]) == ("excluded", "kept")
+    assert result.mask_key == ("mask", "", "FLAIR")
+
+
+def test_unbelievable_results_are_exclusions(tmp_path, tools):
+    path = write_brain(tmp_path / "a.nii.gz")
+    for changes, reason in (
+        ({"brain_ml": (1.0, 900.0)}, "ml, believable are 1-900 ml"),
+        ({"min_atlas_dice": 1.0}, "does not fit SRI24"),
+    ):
+        cell = process_visit([make_row(path)], with_settings(tools, **changes)).cells[0]
+        assert cell["status"] == "excluded"
+        assert reason in cell["reason"]
+    half = tmp_path / "half.nii.gz"
+    image = nib.load(write_brain(tmp_path / "t2.nii.gz", modality="T2"))
+    nib.save(image.slicer[:, :, 20:], half)
+    rows = [make_row(path, raw_space="coregistered"), make_row(half, modality="T2", raw_space="coregistered")]
+    cells = cells_by_modality(process_visit(rows, tools))
+    assert cells["T1"]["status"] == "kept"
+    assert "of the brain" in cells["T2"]["reason"]
+
+
+def test_a_failing_tool_is_a_reason_that_is_tried_again(tmp_path, tools):
+    path = write_brain(tmp_path / "a.nii.gz")
+    result = process_visit([make_row(path, is_stripped=0)], tools)  # the extractor of `tools` refuses
+    assert result.cells[0]["status"] == "excluded"
+    assert "stripped again" in result.cells[0]["reason"]

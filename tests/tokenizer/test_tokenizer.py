@@ -1,0 +1,196 @@
+"""The tokenizer: shapes, size, the linear start against scikit-learn, early stop, metrics by hand."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+
+from braing3n.config import OptimiserSettings, PretrainSettings, TokenizerSettings
+from braing3n.errors import CheckpointError, ConfigurationError
+from braing3n.pretrain.model import MaskedAutoencoder, patchify
+from braing3n.runtime import digest_file
+from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
+from braing3n.tokenizer.model import Tokenizer, load_tokenizer
+from braing3n.tokenizer.start import start_from_components
+from braing3n.tokenizer.train import has_stalled, train_tokenizer
+from braing3n.training import write_weights
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+from invented import InventedVolumes
+
+CPU = torch.device("cpu")
+SETTINGS = TokenizerSettings(
+    d=3,
+    widths=(8, 4),
+    n_blocks=1,
+    patience=2,
+    optimiser=OptimiserSettings(
+        lr=1e-3, batch_size=4, n_epochs=6, n_warmup_epochs=1, precision="float32", validate_every_epochs=1
+    ),
+)
+
+
+def build_encoder(shape):
+    torch.manual_seed(0)
+    sizes = {"patch_size": 4, "depth": 1, "width": 12, "n_heads": 2}
+    decoder = {"decoder_depth": 1, "decoder_width": 12, "decoder_n_heads": 2}
+    return MaskedAutoencoder(PretrainSettings(**sizes, **decoder), shape).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def encoder():
+    return build_encoder((8, 8, 8))
+
+
+@pytest.fixture
+def tokenizer():
+    torch.manual_seed(0)
+    return Tokenizer(SETTINGS, 12, 4, (2, 2, 2))
+
+
+def train(folder, encoder, volumes, settings=SETTINGS):
+    source = folder / "inputs"
+    source.write_text("")
+    train_tokenizer(volumes, encoder, settings, folder / "runs", folder / "t.safetensors", [source])
+    return load_tokenizer(folder / "t.safetensors")
+
+
+def test_decoder_shapes_and_zero_branch(tokenizer):
+    tokens = torch.randn(2, 8, 3)
+    image = tokenizer.decode(tokens)
+    assert image.shape == (2, 1, 8, 8, 8)
+    assert torch.equal(patchify(image, 4), tokenizer.patch_head(tokens))  # the CNN starts at zero
+
+
+def test_cnn_keeps_places(tokenizer):
+    """A change of one token moves voxels of its neighbourhood most: token order and voxel order agree."""
+    net = Tokenizer(SETTINGS.model_copy(update={"has_attention": False}), 12, 4, (6, 2, 2))
+    torch.nn.init.normal_(net.cnn.leave.convolve.weight)
+    tokens = torch.randn(1, 24, 3)
+    other = tokens.clone()
+    other[0, 0] += 1
+    change = (net.cnn(_grid(tokens)) - net.cnn(_grid(other))).abs()[0, 0]
+    assert change[:4, :4, :4].mean() > 5 * change[-4:].mean()
+
+
+def _grid(tokens):
+    return tokens.transpose(1, 2).reshape(1, 3, 6, 2, 2)
+
+
+def test_paper_size():
+    with torch.device("meta"):
+        net = Tokenizer(TokenizerSettings(), 1152, 16, (10, 12, 10))
+        image = net.decode(torch.empty(1, 1200, 32))
+    counts = net.count_parameters()
+    assert image.shape == (1, 1, 160, 192, 160)
+    assert counts["cnn_decoder"] == pytest.approx(43.7e6, rel=0.02)
+    assert counts["cnn_decoder"] + counts["patch_head"] == pytest.approx(43.7e6, rel=0.02)
+    assert counts["projection"] == 1152 * 32 + 32
+
+
+def test_start_is_pca_and_least_squares(tokenizer, encoder):
+    volumes = InventedVolumes(n=30)
+    start_from_components(tokenizer, encoder, volumes, 4, CPU)
+    rows = np.flatnonzero(volumes.table["split"] == "train")
+    batch = torch.stack([torch.from_numpy(volumes.load(i)[0])[None] for i in rows])
+    features, patches = encoder.encode(batch).flatten(0, 1).numpy(), patchify(batch, 4).flatten(0, 1).numpy()
+
+    scores = PCA(3, svd_solver="full").fit_transform(features.astype(np.float64))
+    ours = tokenizer.project(torch.from_numpy(features)).numpy(force=True)
+    correlation = np.abs(np.corrcoef(ours.T, scores.T)[:3, 3:])
+    assert np.diag(correlation) == pytest.approx(1, abs=1e-3)
+    assert ours.var(axis=0).mean() == pytest.approx(1, rel=1e-3)
+
+    expected = LinearRegression().fit(scores, patches).predict(scores)
+    predicted = tokenizer.patch_head(torch.from_numpy(ours)).numpy(force=True)
+    assert np.abs(predicted - expected).max() < 1e-3
+
+
+def test_training_keeps_the_best_and_resumes_to_the_same_bits(tmp_path, encoder):
+    volumes = InventedVolumes()
+    for name in ("whole", "resumed"):
+        (tmp_path / name).mkdir()
+    settings = SETTINGS.model_copy(update={"patience": 99})
+    options = settings.optimiser.model_copy(update={"checkpoint_every_steps": 4})
+    settings = settings.model_copy(update={"optimiser": options})
+    train(tmp_path / "whole", encoder, volumes, settings)
+    train(tmp_path / "resumed", encoder, volumes, settings)
+    (run,) = (tmp_path / "resumed" / "runs").iterdir()
+    (run / "weights.safetensors").unlink()
+    sorted(run.glob("step-*"))[-1].unlink()  # as if killed between the last two checkpoints
+    train(tmp_path / "resumed", encoder, volumes, settings)
+    assert digest_file(tmp_path / "whole/t.safetensors") == digest_file(tmp_path / "resumed/t.safetensors")
+
+    rows = [line.split(",") for line in (run / "loss.csv").read_text().splitlines()[1:]]
+    assert [int(row[0]) for row in rows if row[2]] == [2, 4, 6, 8, 10, 12]
+
+
+def test_patience_counts_epochs():
+    losses = {0: 9.0, 10: 3.0, 20: 4.0, 30: 5.0}
+    assert not has_stalled(losses, steps_an_epoch=10, patience=3)
+    assert has_stalled(losses, steps_an_epoch=10, patience=2)
+    assert not has_stalled({0: 9.0}, 10, 1)
+
+
+def test_early_stop_ends_training(tmp_path, encoder):
+    """A learning rate that only does harm stops after `patience` epochs, and the start is kept."""
+    options = SETTINGS.optimiser.model_copy(update={"lr": 10.0, "n_epochs": 30, "n_warmup_epochs": 0})
+    settings = SETTINGS.model_copy(update={"optimiser": options})
+    volumes = InventedVolumes()
+    trained = train(tmp_path, encoder, volumes, settings)
+    (run,) = (tmp_path / "runs").iterdir()
+    assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * settings.patience
+    expected = Tokenizer(settings, 12, 4, (2, 2, 2))
+    start_from_components(expected, encoder, volumes, 4, CPU)
+    assert torch.equal(trained.project.weight, expected.project.weight)
+
+
+def test_metrics_by_hand(tmp_path):
+    shape = (12, 12, 12)  # no smaller than the window of SSIM
+    encoder, tokenizer = build_encoder(shape), Tokenizer(SETTINGS, 12, 4, (3, 3, 3)).requires_grad_(False)
+    volumes = InventedVolumes(n=12, shape=shape)
+    scores = measure_reconstruction(encoder, tokenizer, volumes, CPU)
+    rows = np.flatnonzero(volumes.table["split"] == "test")
+    crop, brain = [], []
+    for i in rows:
+        image, mask = volumes.load(i)
+        other = tokenizer(encoder.encode(torch.from_numpy(image)[None, None]))[0, 0].numpy()
+        crop.append(((image - other) ** 2).mean())
+        brain.append(((image - other)[mask] ** 2).mean())
+    assert (scores["split"], scores["n_volumes"]) == ("test", len(rows))
+    assert scores["crop"]["mse"] == pytest.approx(np.mean(crop), rel=1e-4)
+    assert scores["brain"]["mse"] == pytest.approx(np.mean(brain), rel=1e-4)
+    assert scores["brain"]["psnr_db"] == pytest.approx(
+        20 * np.log10(14.7 / np.sqrt(np.mean(brain))), rel=1e-4
+    )
+    assert -1 <= scores["crop"]["ssim"] <= 1
+    draw_reconstructions(encoder, tokenizer, volumes, tmp_path / "p.png", CPU)
+    assert (tmp_path / "p.png").stat().st_size > 1000
+
+
+def test_metrics_without_test_split_say_so():
+    shape = (12, 12, 12)
+    encoder, tokenizer = build_encoder(shape), Tokenizer(SETTINGS, 12, 4, (3, 3, 3))
+    volumes = InventedVolumes(n=12, shape=shape)
+    volumes.table["split"] = ["train"] * 10 + ["validation"] * 2
+    assert measure_reconstruction(encoder, tokenizer, volumes, CPU)["split"] == "validation"
+    volumes.table["split"] = "train"
+    with pytest.raises(ConfigurationError, match="no test or validation volume"):
+        measure_reconstruction(encoder, tokenizer, volumes, CPU)
+
+
+def test_widths_that_do_not_make_the_patch():
+    with pytest.raises(ConfigurationError, match=r"tokenizer\.widths"):
+        Tokenizer(SETTINGS, 12, 8, (2, 2, 2))
+
+
+def test_wrong_weights(tokenizer, tmp_path):
+    state = tokenizer.state_dict()
+    state["patch_head.weight"] = state["patch_head.weight"][:, :2]
+    write_weights(tmp_path / "t.safetensors", state, "Tokenizer", tokenizer.describe())
+    with pytest.raises(CheckpointError, match=r"of another shape: patch_head\.weight"):
+        load_tokenizer(tmp_path / "t.safetensors")
