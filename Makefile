@@ -24,7 +24,7 @@ $(SETUP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(SETUP) ## the toy paper: phantom heads to tables, on 2 cores (CORES=n for more)
-	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml all
+	$(BIN)/snakemake all --cores $(CORES) --configfile config/demo.yaml
 
 test: $(SETUP) ## every test but those that start a Slurm
 	$(BIN)/python -m pytest -m "not slurm"
@@ -49,7 +49,7 @@ bench: $(SETUP) ## every claim about speed and memory, against a peer
 
 # Only the paper's rules may run, so that nothing trains.
 paper: $(SETUP) ## tables and figures again from results that exist (CONFIG=config/...)
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) --allowed-rules paper tabulate_paper -- paper
+	$(BIN)/snakemake paper --cores $(CORES) --allowed-rules paper tabulate_paper --configfile $(CONFIG)
 
 ifdef STAGE
 relock: $(SETUP) ## the lock of packages; with STAGE=word, of a stage whose change is harmless

@@ -64,7 +64,7 @@ rule register:
 
 
 def write_corpus(folder: Path) -> Path:
-    """Empty scans of every cohort as BIDS, and the configuration that names them; the configuration's path."""
+    """Empty scans of every cohort as BIDS; the path of the configuration that names them."""
     cohorts = {}
     for key, (n_volumes, n_subjects) in COHORTS.items():
         visits = [n_volumes // n_subjects + (i < n_volumes % n_subjects) for i in range(n_subjects)]
@@ -123,7 +123,11 @@ def main() -> int:
         snakefile = ["all", "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
         first, _, _ = plan(snakefile, ours_dir)
         runs = [plan(snakefile, ours_dir) for _ in range(repeats)]
-        seconds, mb, n_jobs = statistics.median(run[0] for run in runs), max(run[1] for run in runs), runs[0][2]
+        seconds, mb, n_jobs = (
+            statistics.median(run[0] for run in runs),
+            max(run[1] for run in runs),
+            runs[0][2],
+        )
         print(f"ours: {seconds:.1f} s (first walk {first:.1f} s), {mb:.0f} MB, {n_jobs} jobs", flush=True)
         write_peer(peer_dir)
         peer_seconds, peer_mb, peer_jobs = plan(["all", "--snakefile", str(peer_dir / "Snakefile")], peer_dir)

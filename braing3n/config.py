@@ -127,7 +127,9 @@ class TokenizerSettings(Settings):
 
     d: int = setting(32, "channels a token", "given", ge=1)
     widths: tuple[int, ...] = setting(
-        (512, 288, 160, 64), "decoder channels, one a doubling, from the token grid up: 43.6 M parameters", min_length=1
+        (512, 288, 160, 64),
+        "decoder channels, one a doubling, from the token grid up: 43.6 M parameters",
+        min_length=1,
     )
     n_blocks: int = setting(2, "residual blocks a level", ge=1)
     has_attention: bool = setting(True, "attention at the token grid", "given")
@@ -158,7 +160,9 @@ class DiffusionSettings(Settings):
     n_heads: int = setting(16, "heads", ge=1)
     mlp_ratio: float = setting(4.0, "MLP width over hidden width", gt=0)
     diseases: tuple[str, ...] = setting(
-        ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "GBM", "Glioma"), "classes of the disease condition", "derived"
+        ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "GBM", "Glioma"),
+        "classes of the disease condition",
+        "derived",
     )
     n_sites: int = setting(19, "most frequent sites of the training split", "given", ge=1)
     condition_dropout: float = setting(0.1, "each droppable condition on its own", ge=0, lt=1)
@@ -298,7 +302,11 @@ def _known_keys(model: type[Settings], location: list[str]) -> list[str]:
     """The keys allowed at a location inside a model."""
     for part in location:
         field = model.model_fields.get(part)
-        if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+        if (
+            field is not None
+            and isinstance(field.annotation, type)
+            and issubclass(field.annotation, Settings)
+        ):
             model = field.annotation
         elif part == "cohorts":
             model = CohortSettings

@@ -227,7 +227,8 @@ def check_table(frame: pd.DataFrame, contract: str, where: str) -> pd.DataFrame:
         column = getattr(getattr(error, "schema", None), "name", None) or "columns"
         reason = getattr(error, "reason_code", None)
         raise ContractError(
-            f"{where}: breaks the contract '{contract}' at {column} ({getattr(reason, 'name', error)}{first})."
+            f"{where}: breaks the contract '{contract}' at {column} "
+            f"({getattr(reason, 'name', error)}{first})."
         ) from None
 
 
@@ -259,5 +260,7 @@ def read_table(path: str | Path, contract: str) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
     except Exception as error:
-        raise ContractError(f"{path}: cannot be read as a table ({type(error).__name__}); rerun its stage.") from None
+        raise ContractError(
+            f"{path}: cannot be read as a table ({type(error).__name__}); rerun its stage."
+        ) from None
     return check_table(frame, contract, str(path))

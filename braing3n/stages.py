@@ -35,10 +35,12 @@ def find_unlocked() -> list[str]:
     for word in WORDS:
         entry = locked.get(word, {})
         if entry.get("version") != versions[word]:
-            faults.append(f"{word}: STAGE_VERSION is {versions[word]}, the lock has {entry.get('version')}: relock it.")
+            faults.append(
+                f"{word}: STAGE_VERSION is {versions[word]}, the lock has {entry.get('version')}: relock it."
+            )
         elif entry.get("digest") != digests[word]:
             faults.append(
-                f"{word}: the code changed: raise STAGE_VERSION in braing3n/{word}/__init__.py if results change; "
+                f"{word}: its code changed: raise STAGE_VERSION in its __init__.py if results change; "
                 f"then `make relock STAGE={word}` declares the rest harmless."
             )
     return faults
@@ -94,10 +96,9 @@ def _strip(source: str, is_version_hidden: bool) -> str:
     """The code without comments, docstrings and blank space, and without its own version line."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            if ast.get_docstring(node) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
+        is_documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        if is_documented and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     if is_version_hidden:
         tree.body = [node for node in tree.body if "STAGE_VERSION" not in ast.dump(node)]
     return ast.unparse(tree)
-

@@ -13,7 +13,9 @@ def list_resources() -> None:
     from braing3n.resources import REGISTRY
 
     for item in REGISTRY.values():
-        print(f"{item.name}\t{item.package}=={item.version}\t{item.size_mb} MB\t{item.licence}\t{item.source}")
+        print(
+            f"{item.name}\t{item.package}=={item.version}\t{item.size_mb} MB\t{item.licence}\t{item.source}"
+        )
 
 
 @resources_app.command

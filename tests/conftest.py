@@ -22,7 +22,7 @@ def shared_data():
 
 @pytest.fixture(scope="session")
 def fetch_resource():
-    """Fetch a resource into the checkout's own folder; the test is skipped, with the reason, where it cannot be had."""
+    """Fetch a resource into the checkout; the test is skipped, with the reason, where that fails."""
 
     def get(name):
         try:

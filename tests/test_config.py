@@ -5,7 +5,14 @@ import difflib
 import pytest
 import yaml
 
-from braing3n.config import Config, OptimiserSettings, PreprocessSettings, load_config, parse_config, parse_section
+from braing3n.config import (
+    Config,
+    OptimiserSettings,
+    PreprocessSettings,
+    load_config,
+    parse_config,
+    parse_section,
+)
 from braing3n.config_files import ROOT, SCHEMA_PATH, YAML_PATH, render_schema, render_yaml
 from braing3n.errors import ConfigurationError
 
@@ -34,7 +41,9 @@ def test_a_mistake_is_one_sentence(data, expected):
 
 def test_the_generated_files_match_the_models():
     for path, text in ((YAML_PATH, render_yaml()), (SCHEMA_PATH, render_schema())):
-        diff = "\n".join(difflib.unified_diff(path.read_text().splitlines(), text.splitlines(), lineterm="", n=0))
+        diff = "\n".join(
+            difflib.unified_diff(path.read_text().splitlines(), text.splitlines(), lineterm="", n=0)
+        )
         assert not diff, f"{path} is out of date; mend it by `python -m braing3n config write`:\n{diff}"
 
 

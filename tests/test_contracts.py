@@ -6,7 +6,14 @@ import pytest
 from braing3n.contracts import read_table, write_table
 from braing3n.errors import ContractError
 
-FLOW = {"cohort": ["a"], "stage": ["preprocess"], "received": [1], "kept": [1], "excluded": [0], "reason": [""]}
+FLOW = {
+    "cohort": ["a"],
+    "stage": ["preprocess"],
+    "received": [1],
+    "kept": [1],
+    "excluded": [0],
+    "reason": [""],
+}
 
 
 def test_equal_content_gives_equal_bytes(tmp_path):

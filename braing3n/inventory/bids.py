@@ -35,7 +35,9 @@ def find_bids_scans(raw_dir: Path, cohort: str) -> Walk:
         CohortError: no folder, or a participants.tsv without its id column.
     """
     if not raw_dir.is_dir():
-        raise CohortError(f"{cohort}: the raw folder '{raw_dir}' does not exist; mend cohorts.{cohort}.raw_dir.")
+        raise CohortError(
+            f"{cohort}: the raw folder '{raw_dir}' does not exist; mend cohorts.{cohort}.raw_dir."
+        )
     _check_participants(raw_dir / "participants.tsv", cohort)
     walk = Walk()
     for path, stamp in _list_files(raw_dir, walk):
@@ -135,10 +137,14 @@ def _find_space(space: str) -> str | None:
 def _choose(walk: Walk) -> list[Scan]:
     """One scan a volume: whole heads before stripped ones, native before registered."""
     chosen: dict[tuple, Scan] = {}
-    for scan in sorted(walk.scans, key=lambda item: (item.is_stripped, item.raw_space != "native", item.path)):
+    for scan in sorted(
+        walk.scans, key=lambda item: (item.is_stripped, item.raw_space != "native", item.path)
+    ):
         key = (scan.subject_id, scan.session_id, scan.run, scan.modality)
         if key in chosen:
-            walk.unused[scan.path] = f"a second {scan.modality} of the visit; {Path(chosen[key].path).name} is taken"
+            walk.unused[scan.path] = (
+                f"a second {scan.modality} of the visit; {Path(chosen[key].path).name} is taken"
+            )
         else:
             chosen[key] = scan
     return [chosen[key] for key in sorted(chosen)]

@@ -43,7 +43,9 @@ def build_inventories(config: Config) -> None:
         raw_dir = find_raw_dir(config.run, key, settings)
         if settings.miniature:
             if cohort.write_miniature is None:
-                raise CohortError(f"{key}: cohorts/{find_kind(key, settings)}.py has no miniature; give raw_dir.")
+                raise CohortError(
+                    f"{key}: cohorts/{find_kind(key, settings)}.py has no miniature; give raw_dir."
+                )
             cohort.write_miniature(raw_dir, dict(settings.miniature), config.resources)
         walk = cohort.find_scans(raw_dir, key)
         _check_labels(key, walk.scans)
@@ -110,4 +112,6 @@ def _check_labels(key: str, scans: list[Scan]) -> None:
     for scan in scans:
         other = seen.setdefault(label(scan.subject_id), scan.subject_id)
         if other != scan.subject_id:
-            raise CohortError(f"{key}: the ids {other!r} and {scan.subject_id!r} give one BIDS label; rename one.")
+            raise CohortError(
+                f"{key}: the ids {other!r} and {scan.subject_id!r} give one BIDS label; rename one."
+            )

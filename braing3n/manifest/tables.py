@@ -17,7 +17,12 @@ IDENTITY = ["cohort", "subject_id", "session_id", "run", "modality"]
 
 
 def build_volume_list(
-    inventories: list[Path], tables: list[Path], settings: ManifestSettings, out: Path, flow: Path, excluded: Path
+    inventories: list[Path],
+    tables: list[Path],
+    settings: ManifestSettings,
+    out: Path,
+    flow: Path,
+    excluded: Path,
 ) -> None:
     """The kept volumes of all shards with people and splits; the books and the exclusions beside.
 
@@ -28,7 +33,10 @@ def build_volume_list(
     results = pd.concat([_read_shard(path) for path in tables], ignore_index=True)
     is_kept = results["status"] == "kept"
     check_books(
-        received["volume_id"], results.loc[is_kept, "volume_id"], results.loc[~is_kept, "volume_id"], "manifest"
+        received["volume_id"],
+        results.loc[is_kept, "volume_id"],
+        results.loc[~is_kept, "volume_id"],
+        "manifest",
     )
     if not is_kept.any():
         raise ContractError("manifest: no volume was kept; the reasons stand in the preprocess tables.")
@@ -40,7 +48,9 @@ def build_volume_list(
     volumes = volumes.sort_values("volume_id", ignore_index=True)
     write_table(volumes[list(CONTRACTS["volume_list"])], out, "volume_list")
     write_table(_count_flow(received, results), flow, "flow")
-    lost = results.loc[~is_kept, ["volume_id", "cohort", "reason"]].sort_values("volume_id", ignore_index=True)
+    lost = results.loc[~is_kept, ["volume_id", "cohort", "reason"]].sort_values(
+        "volume_id", ignore_index=True
+    )
     write_table(lost, excluded, "exclusions")
 
 

@@ -28,7 +28,9 @@ class PackedVolumes:
         self.table = volumes.merge(index, on="volume_id", how="left", validate="one_to_one")
         if len(volumes) and self.table["row"].isna().any():
             missing = self.table.loc[self.table["row"].isna(), "volume_id"].iloc[0]
-            raise ContractError(f"{volumes_dir}: {missing} is on the volume list but not packed; rerun `volumes`.")
+            raise ContractError(
+                f"{volumes_dir}: {missing} is on the volume list but not packed; rerun `volumes`."
+            )
         self._open: dict[Path, blosc2.NDArray] = {}
 
     def __len__(self) -> int:
@@ -50,7 +52,9 @@ class PackedVolumes:
         row = int(item["row"])
         levels = self._read(base.with_suffix(".b2nd"), row)
         mask = self._read(base.with_name(f"{base.stem}_mask.b2nd"), row).astype(bool)
-        image = (levels.astype(np.float32) * item["scale"] + item["offset"] - item["mean"]) / item["deviation"]
+        image = (levels.astype(np.float32) * item["scale"] + item["offset"] - item["mean"]) / item[
+            "deviation"
+        ]
         return np.where(mask, image, 0).astype(np.float32), mask
 
     def _read(self, path: Path, row: int) -> np.ndarray:

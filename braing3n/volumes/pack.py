@@ -60,7 +60,9 @@ def _reduction(settings: VolumesSettings, image: np.ndarray) -> int:
     return max(1, round(settings.spacing_mm * image.shape[0] / 240))
 
 
-def pack_shard(table_path: Path, array_path: Path, mask_path: Path, index_path: Path, settings: VolumesSettings):
+def pack_shard(
+    table_path: Path, array_path: Path, mask_path: Path, index_path: Path, settings: VolumesSettings
+):
     """Pack the kept volumes of a preprocess shard; the index tells row, levels and z-score of each."""
     table = read_table(table_path, "preprocess")
     kept = table[table["status"] == "kept"].sort_values("volume_id", ignore_index=True)
@@ -86,7 +88,16 @@ def pack_shard(table_path: Path, array_path: Path, mask_path: Path, index_path: 
                     "cropped_brain_share": lost,
                 }
             )
-    columns = ["volume_id", "row", "offset", "scale", "mean", "deviation", "n_brain_voxels", "cropped_brain_share"]
+    columns = [
+        "volume_id",
+        "row",
+        "offset",
+        "scale",
+        "mean",
+        "deviation",
+        "n_brain_voxels",
+        "cropped_brain_share",
+    ]
     write_table(pd.DataFrame(rows, columns=columns), index_path, "volumes")
 
 
@@ -107,6 +118,8 @@ def _quantise(image: np.ndarray, volume_id: str) -> tuple[np.ndarray, float, flo
     """16-bit levels with their offset and scale: value = level * scale + offset."""
     low, high = float(image.min()), float(image.max())
     if not high > low:
-        raise ContractError(f"{volume_id}: nothing is left of the brain after the crop; exclude it and run again.")
+        raise ContractError(
+            f"{volume_id}: nothing is left of the brain after the crop; exclude it and run again."
+        )
     scale = (high - low) / N_LEVELS
     return np.round((image - low) / scale).astype(np.uint16), low, scale

@@ -18,7 +18,11 @@ def ingest(tmp_path):
 
     def run(tables, sidecars=None):
         raw = tmp_path / "raw"
-        for name in ("sub-01/ses-1/anat/sub-01_ses-1_T1w", "sub-01/ses-2/anat/sub-01_ses-2_T1w", "sub-02/anat/sub-02_T1w"):
+        for name in (
+            "sub-01/ses-1/anat/sub-01_ses-1_T1w",
+            "sub-01/ses-2/anat/sub-01_ses-2_T1w",
+            "sub-02/anat/sub-02_T1w",
+        ):
             (raw / name).parent.mkdir(parents=True, exist_ok=True)
             (raw / f"{name}.nii.gz").write_bytes(b"scan")
         for name, text in tables.items():
@@ -29,7 +33,12 @@ def ingest(tmp_path):
         write_inventory("mine", settings, find_bids_scans(raw, "mine"), tmp_path / "inventory")
         out = tmp_path / "records.parquet"
         command = ["ingest", "cohort", "--key", "mine", "--run", "x", "--records", str(out)]
-        command += ["--scans", str(tmp_path / "inventory/scans.tsv"), "--tables", str(tmp_path / "inventory/tables.tsv")]
+        command += [
+            "--scans",
+            str(tmp_path / "inventory/scans.tsv"),
+            "--tables",
+            str(tmp_path / "inventory/tables.tsv"),
+        ]
         assert main([*command, "--settings", settings.as_json()]) == 0
         return read_table(out, "records").set_index("volume_id")
 
@@ -39,10 +48,17 @@ def ingest(tmp_path):
 def test_people_visits_and_sidecars_become_labels(ingest):
     records = ingest(
         {
-            "participants.tsv": "participant_id\tage\tsex\tgroup\tsite\tmmse\nsub-01\t30\tfemale\tcontrol\tA\t29\nsub-02\t61\tM\tAD\tB\tn/a\n",
+            "participants.tsv": "participant_id\tage\tsex\tgroup\tsite\tmmse\n"
+            "sub-01\t30\tfemale\tcontrol\tA\t29\nsub-02\t61\tM\tAD\tB\tn/a\n",
             "sub-01/sub-01_sessions.tsv": "session_id\tdays_since_baseline\nses-1\t0\nses-2\t730.5\n",
         },
-        {"sub-02/anat/sub-02_T1w.json": {"Manufacturer": "SIEMENS", "MagneticFieldStrength": 3, "PatientName": "X"}},
+        {
+            "sub-02/anat/sub-02_T1w.json": {
+                "Manufacturer": "SIEMENS",
+                "MagneticFieldStrength": 3,
+                "PatientName": "X",
+            }
+        },
     )
     assert list(records["age_years"]) == [30, 32, 61]
     assert list(records["sex"]) == ["F", "F", "M"]
@@ -58,7 +74,9 @@ def test_people_visits_and_sidecars_become_labels(ingest):
 
 def test_no_field_but_the_two_is_read_from_a_sidecar(ingest, tmp_path):
     ingest({}, {"sub-02/anat/sub-02_T1w.json": {"Manufacturer": "GE", "PatientName": "Rumpelstilz"}})
-    written = [path for folder in ("inventory", ".") for path in (tmp_path / folder).glob("*") if path.is_file()]
+    written = [
+        path for folder in ("inventory", ".") for path in (tmp_path / folder).glob("*") if path.is_file()
+    ]
     assert written
     assert not [path for path in written if b"Rumpelstilz" in path.read_bytes()]
 

@@ -26,7 +26,9 @@ def test_entities_tell_modality_state_and_space(tmp_path):
         "sub-02/anat/sub-02_run-2_T1w.nii.gz",
     ]
     walk = find_bids_scans(write_tree(tmp_path, names), "mine")
-    found = {(s.subject_id, s.session_id, s.run, s.modality): (s.is_stripped, s.raw_space) for s in walk.scans}
+    found = {
+        (s.subject_id, s.session_id, s.run, s.modality): (s.is_stripped, s.raw_space) for s in walk.scans
+    }
     assert found == {
         ("01", "a", "", "T1"): (False, "native"),
         ("01", "a", "", "T1c"): (False, "native"),

@@ -25,14 +25,23 @@ def books(tmp_path):
     for shard in (0, 1):
         people = [f"{i:02d}" for i in range(shard, N_PEOPLE, 2)]
         rows = [
-            blank("inventory", cohort="mine", subject_id=name, modality="T1", path=f"raw/{name}", raw_space="native")
+            blank(
+                "inventory",
+                cohort="mine",
+                subject_id=name,
+                modality="T1",
+                path=f"raw/{name}",
+                raw_space="native",
+            )
             | {"person_id": f"mine/{name}", "group_id": f"mine/{name}"}
             for name in people
         ]
         inventories.append(tmp_path / f"shard-{shard:03d}.tsv")
         pd.DataFrame(rows).to_csv(inventories[-1], sep="\t", index=False)
         done = [
-            blank("preprocess", volume_id=f"mine_sub-{name}_T1", cohort="mine", subject_id=name, modality="T1")
+            blank(
+                "preprocess", volume_id=f"mine_sub-{name}_T1", cohort="mine", subject_id=name, modality="T1"
+            )
             | {"status": "kept", "raw_sha256": name, "native_brain_ml": 1400.0}
             for name in people
         ]

@@ -41,7 +41,16 @@ def test_every_name_is_bids_and_every_person_has_a_t1(raw_dir):
     assert len(table) == OPTIONS["n_people"]
     for subject in table.participant_id:
         assert list((raw_dir / subject).rglob("*_T1w.nii.gz"))
-    assert set(table.columns) >= {"age", "sex", "group", "site", "handedness", "idh1", "control_decoy", "control_head_size"}
+    assert set(table.columns) >= {
+        "age",
+        "sex",
+        "group",
+        "site",
+        "handedness",
+        "idh1",
+        "control_decoy",
+        "control_head_size",
+    }
     assert (table.idh1[table.group != "GBM"] == "n/a").all()
 
 

@@ -29,7 +29,10 @@ def packed(tmp_path):
         rows.append(
             dict.fromkeys(CONTRACTS["preprocess"], "")
             | {"volume_id": name, "cohort": "mine", "modality": "T1", "status": "kept"}
-            | {"path": str(tmp_path / f"{name}_image.nii.gz"), "mask_path": str(tmp_path / f"{name}_mask.nii.gz")}
+            | {
+                "path": str(tmp_path / f"{name}_image.nii.gz"),
+                "mask_path": str(tmp_path / f"{name}_mask.nii.gz"),
+            }
             | {"native_brain_ml": 1400.0, "affine_determinant": 1.1, "atlas_dice": 0.95}
             | {"person_id": name, "group_id": name, "split": "train", "shard": 0}
         )
@@ -60,7 +63,9 @@ def test_the_same_volumes_give_the_same_bytes(packed, tmp_path):
     base = packed / "volumes" / "mine" / "shard-000"
     before = base.with_suffix(".b2nd").read_bytes()
     again = packed / "again"
-    pack_shard(packed / "table.parquet", again / "x.b2nd", again / "x_mask.b2nd", again / "x.parquet", SETTINGS)
+    pack_shard(
+        packed / "table.parquet", again / "x.b2nd", again / "x_mask.b2nd", again / "x.parquet", SETTINGS
+    )
     assert (again / "x.b2nd").read_bytes() == before
 
 

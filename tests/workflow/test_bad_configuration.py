@@ -25,7 +25,10 @@ def test_the_configuration_itself_is_fine(tmp_path):
     ("changes", "expected"),
     [
         ({"preprocess": {"brain_extracton": "none"}}, "did you mean 'brain_extraction'?"),
-        ({"cohorts": {"mine": {"kind": "bids", "raw_dir": "no/such/folder"}}}, "'no/such/folder' does not exist"),
+        (
+            {"cohorts": {"mine": {"kind": "bids", "raw_dir": "no/such/folder"}}},
+            "'no/such/folder' does not exist",
+        ),
         ({"cohorts": {"mine": {"kind": "bidz", "raw_dir": "x"}}}, "did you mean 'bids'?"),
     ],
 )
