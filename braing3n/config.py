@@ -256,7 +256,18 @@ def parse_config(data: Any, where: str = "configuration") -> Config:
     Raises:
         ConfigurationError: one sentence that names the key, and the key that was probably meant.
     """
+    if isinstance(data, dict):
+        data = _merge(Config().model_dump(mode="json"), data)
     return _validate(Config, data, where)
+
+
+def _merge(defaults: dict, data: dict) -> dict:
+    """The defaults with what differs, section by section, as Snakemake merges configuration files."""
+    merged = defaults | data
+    for key in defaults.keys() & data.keys():
+        if isinstance(defaults[key], dict) and isinstance(data[key], dict):
+            merged[key] = _merge(defaults[key], data[key])
+    return merged
 
 
 def parse_section(model: type[Settings], text: str) -> Any:

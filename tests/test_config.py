@@ -68,6 +68,12 @@ def test_every_setting_is_described_with_its_provenance():
         assert field.json_schema_extra["provenance"] in ("given", "derived", "chosen"), name
 
 
+def test_a_section_keeps_its_own_defaults_beside_what_differs():
+    config = parse_config({"diffusion": {"optimiser": {"lr": 0.5}}})
+    assert config.diffusion.optimiser.lr == 0.5
+    assert config.diffusion.optimiser.n_epochs == Config().diffusion.optimiser.n_epochs
+
+
 def test_a_section_comes_from_json_or_from_a_file():
     section = load_config(ROOT / "config" / "demo.yaml").preprocess
     assert parse_section(PreprocessSettings, section.as_json()) == section
