@@ -19,18 +19,29 @@ RIGID_LEVELS = {
     "aff_smoothing_sigmas": (2, 1, 0),
 }
 
+# For a coarse grid: the atlas at 2 mm with ANTs' own levels in mm (6, 4, 2), which is three times faster.
+COARSE_SPACING_MM = 2.0
+COARSE_LEVELS = {"aff_shrink_factors": (3, 2, 1, 1), "aff_smoothing_sigmas": (1.5, 1, 0.5, 0)}
 
-def register_affine(brain: Scan, atlas_brain: Scan, kind: str, seed: int) -> np.ndarray:
+
+def register_affine(
+    brain: Scan, atlas_brain: Scan, kind: str, seed: int, spacing_mm: float = 1.0
+) -> np.ndarray:
     """Affine registration, brain to brain, from aligned centres of mass.
 
     Args:
         brain: zero outside the brain.
         kind: `AffineFast` or `Affine` of ANTs.
+        spacing_mm: of the grid to come; from 2 mm on, both brains are first averaged to 2 mm.
 
     Returns:
         4 x 4, LPS mm, points of the atlas -> points of the brain's scan.
     """
-    return _register(crop_to_content(atlas_brain), crop_to_content(brain), kind, seed)
+    fixed, moving = crop_to_content(atlas_brain), crop_to_content(brain)
+    if spacing_mm < COARSE_SPACING_MM:
+        return _register(fixed, moving, kind, seed)
+    fixed, moving = coarsen(fixed, COARSE_SPACING_MM), coarsen(moving, COARSE_SPACING_MM)
+    return _register(fixed, moving, kind, seed, **COARSE_LEVELS)
 
 
 def register_rigid(fixed: Scan, moving: Scan, seed: int, focus: Scan | None = None) -> np.ndarray:

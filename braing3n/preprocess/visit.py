@@ -146,7 +146,7 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
     brain = scan.with_data(scan.data * mask)
     matrix = np.eye(4)
     if route.has_affine:
-        matrix = register_affine(brain, atlas.brain, settings.affine, settings.seed)
+        matrix = register_affine(brain, atlas.brain, settings.affine, settings.seed, settings.spacing_mm)
     if is_on_grid(scan, atlas.grid) and not route.has_affine:
         atlas_mask = store_as_lps(scan.with_data(mask)) > 0.5
     else:
