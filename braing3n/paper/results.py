@@ -58,7 +58,7 @@ class Results:
     def command(self, path: str) -> str:
         """The command that makes one file of this run again."""
         name = "config" if self.run == "full" else self.run
-        return f"snakemake --cores 2 --configfile config/{name}.yaml results/{self.run}/{path}"
+        return f"snakemake results/{self.run}/{path} --cores 2 --configfile config/{name}.yaml"
 
 
 def explain_missing(name: str) -> str:

@@ -72,11 +72,7 @@ def results_dir(tmp_path):
     ]
     audit = [{"is_below_threshold": False, **row} for row in audit]
     control = {"control": "random labels", "measure": "labels of 40 outside their interval", "value": 2.0}
-    decoy = {
-        "control": "control_decoy",
-        "measure": "site-matched AUC",
-        "note": "no site has cases and controls",
-    }
+    decoy = {"control": "control_decoy", "measure": "site-matched AUC", "note": "no site has both"}
     tables = {
         "manifest/volume_list": fill(volumes, "volume_list"),
         "manifest/labels": fill(volumes, "labels"),
@@ -179,7 +175,7 @@ def test_table_8_never_calls_our_distance_a_fid(results):
 def test_controls_and_audit(results):
     controls = build_controls(results)
     assert get_row(controls, "random labels")["Value [95 %]"] == "2"
-    assert get_row(controls, "decoy")["Value [95 %]"] == "n/a: no site has cases and controls"
+    assert get_row(controls, "decoy")["Value [95 %]"] == "n/a: no site has both"
     audit = build_memorization(results).frame.iloc[0]
     assert audit["Samples below the real-real percentile"] == "1 of 2"
     assert audit["Ratio of means, synthetic / real"] == "0.750"
