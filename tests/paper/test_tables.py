@@ -215,7 +215,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
     page = (tmp_path / "a" / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 2
     assert "Samples of the conditional DiT: n/a, this run has no diffusion/samples.png." in page
-    assert "snakemake --cores 2 --configfile config/demo.yaml results/demo/probe/scores.parquet" in page
+    assert "snakemake results/demo/probe/scores.parquet --cores 2 --configfile config/demo.yaml" in page
     assert "2: a | b_c is 4-D" in page
 
 
