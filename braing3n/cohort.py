@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from braing3n.errors import ConfigurationError
 
@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from braing3n.config import CohortSettings, ResourceSettings
 
 COHORTS_DIR = Path(__file__).parents[1] / "cohorts"
+Format = Literal["NIfTI", "NIfTI pair", "Analyze", "DICOM"]
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One raw scan and the four facts of its state; paths are relative to the working directory."""
+    """One raw scan and the four facts of its state; paths are relative to the working directory.
+
+    axes: where the header tells no orientation (Analyze): the directions in which the array's axes grow,
+        such as LAS; its origin is the volume's centre. Empty: the header is believed.
+    facts: what the path and the header tell beside the ids: date, image, site, vendor ...
+    """
 
     subject_id: str
     session_id: str
@@ -30,38 +36,229 @@ class Scan:
     modality: str
     path: str
     stamp: str
+    source_format: Format = "NIfTI"
+    axes: str = ""
     is_bias_corrected: bool = False
     is_defaced: bool = False
     is_stripped: bool = False
     raw_space: str = "native"
     person_id: str = ""
     group_id: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Walk:
-    """What a raw folder holds: scans, files no rule wants (path -> why), and tables that tell labels."""
+    """What a raw folder holds.
+
+    left_out: scans that a rule of the cohort leaves out, each with the reason. unused: files that belong to
+    no rule, path -> why. tables: the files that tell labels. warnings: sentences for the user.
+    """
 
     scans: list[Scan] = field(default_factory=list)
+    left_out: list[tuple[Scan, str]] = field(default_factory=list)
     unused: dict[str, str] = field(default_factory=dict)
     tables: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Files that are scans, known by the end of their path, however deep they lie.
+
+    path: a regular expression for the end of the path below the raw folder, from a folder's or the file's
+        beginning; case does not matter. Its named groups are the scan's facts; `subject`, `session`, `run`,
+        `modality` and `date` (any usual form) have a meaning, the rest is the cohort's own.
+    modality: what all these files are; empty: the group `modality`, or `Cohort.classify`, tells.
+    reason: why such files are left alone; they are then no scans.
+    """
+
+    path: str
+    modality: str = ""
+    source_format: Format = "NIfTI"
+    axes: str = ""
+    is_bias_corrected: bool = False
+    is_defaced: bool = False
+    is_stripped: bool = False
+    raw_space: str = "native"
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Of two scans of one visit and modality the one with the smaller `rank` is taken.
+
+    reason: what is said of the other; rank: (facts, options) -> something that compares.
+    """
+
+    reason: str
+    rank: Callable[[Mapping[str, str], Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of labels, in any usual form: CSV, TSV, .xls, .xlsx, or what `read` reads.
+
+    files: a regular expression for the file's name; case does not matter.
+    key: column -> the fact of the scan that it must equal (`subject`, `session`, `image` ...).
+    needs: further columns without which a file of that name is another table.
+    date: column with the row's date; the row nearest to the scan's `date` comes first.
+    within_days: rows farther away do not count.
+    order: column by whose value rows are ranked, the first in order first; `-column`: the last first.
+    missing: what stands for nothing in this table, beside empty cells, NA, N/A, n/a and nan.
+    normalise: makes a key's cell and the scan's fact comparable (a zero-padded id and a number).
+    is_newest_only: of several such files (exports of several days), only the one whose name has the
+        latest date is read; otherwise all are.
+    read: (path) -> rows, for what is no table (XML).
+    """
+
+    name: str
+    files: str
+    key: Mapping[str, str]
+    needs: tuple[str, ...] = ()
+    date: str = ""
+    within_days: float = float("inf")
+    order: str = ""
+    sheet: str = ""
+    missing: tuple[str, ...] = ()
+    normalise: Callable[[str], str] = str.strip
+    is_newest_only: bool = True
+    read: Callable[[Path], list[dict[str, str]]] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value, where it stood, and how many days after the scan it was taken (before: negative)."""
+
+    value: str
+    source: str
+    lag_days: float = float("nan")
+
+
+class Visit(Protocol):
+    """What a source of a field may ask about one scan; see `braing3n.ingest.records`."""
+
+    facts: Mapping[str, str]
+    options: Mapping[str, Any]
+
+    def rows(self, table: str) -> list[Mapping[str, str]]:
+        """The scan's rows of a table, the best first; columns by their name in lower case."""
+        ...
+
+    def find(self, table: str, column: str, missing: tuple[str, ...] = ()) -> Found | None:
+        """The first cell of those rows that is not missing."""
+        ...
+
+    def decode(self, table: str, found: Found, codes: Mapping[str, str]) -> Found:
+        """A coded value spelled out; a code that is not known stops the cohort's ingest."""
+        ...
+
+    def flag(self, text: str) -> None:
+        """Note something in `qc_flag`."""
+        ...
+
+
+# A source of a field: the value, or None where the next source is asked. An empty value ends the search.
+Source = Callable[[Visit], Found | None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A source: one column of a table, its codes spelled out (`code -> value`; an empty value is unknown)."""
+
+    table: str
+    column: str
+    codes: Mapping[str, str] | None = None
+    missing: tuple[str, ...] = ()
+
+    def __call__(self, visit: Visit) -> Found | None:
+        found = visit.find(self.table, self.column, self.missing)
+        return found if found is None or self.codes is None else visit.decode(self.table, found, self.codes)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A source: a fact of the scan's path or header, through `codes` where given; unknown there: no value."""
+
+    name: str
+    codes: Mapping[str, str] | None = None
+    source: str = ""
+
+    def __call__(self, visit: Visit) -> Found | None:
+        value = visit.facts.get(self.name, "")
+        value = value if self.codes is None else self.codes.get(value, "")
+        return Found(value, self.source or f"path:{self.name}") if value else None
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A source: the same for all scans of the cohort."""
+
+    value: str
+    source: str = "cohort"
+
+    def __call__(self, visit: Visit) -> Found | None:
+        return Found(self.value, self.source)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A switch of the cohort, set under `cohorts.<key>.options`; `choices` of a list are its elements'."""
+
+    default: bool | str | list[str]
+    meaning: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Miniature:
+    """A small raw download of phantoms, in the layout, formats and tables of the real one.
+
+    files: one path a line; `{a,b}` expands; after two spaces a note, of which these words count: `3 mm`
+        (slice spacing), `dual echo`, `one file` (multi-frame), `axial`, `coronal` and `sagittal` (DICOM),
+        `axes RAS` (NIfTI, any six-direction code).
+    tables: file name -> its text; comma-separated text under .xls and .xlsx becomes a workbook.
+    """
+
+    files: str
+    tables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Cohort:
     """One cohort: where it comes from, how its scans are found and how its tables are read.
 
-    find_scans: (raw_dir, cohort key) -> Walk; one stat a file, no file opened unless the choice needs it.
-    read_records: (raw_dir, cohort key, scans) -> one row a scan, columns of the contract `records`.
-    write_miniature: (raw_dir, options, resources) writes a raw tree of phantoms; None where there is none.
+    patterns: tried in order; the first that fits a file decides about it.
+    classify: (facts, options) -> modality, or `-reason` for a series that is no scan of ours.
+    prefer: which of several scans of a visit and modality is taken.
+    keep: (record, options) -> why a scan is left out for what the tables say; empty keeps it.
+    person: subject_id -> person_id, where the same people are in another cohort; default `<key>/<subject>`.
+    family: a source of the family's id, settled in the inventory.
+    has_header_facts: one header a DICOM series is read for the inventory (spacing, vendor, age ...).
+    fields: column of the records -> sources, asked in turn.
+    options: the switches; `all_repeats`, where declared, keeps every candidate with a run number.
+    find_scans, read_records, write_miniature: for a kind of dataset that is no declaration (generic BIDS).
     """
 
     title: str
     source: str
     licence: str
     citation: str
-    find_scans: Callable[[Path, str], Walk]
-    read_records: Callable[[Path, str, pd.DataFrame], pd.DataFrame]
+    n_volumes: int = 0
+    n_people: int = 0
+    patterns: tuple[Pattern, ...] = ()
+    classify: Callable[[Mapping[str, str], Mapping[str, Any]], str] | None = None
+    prefer: tuple[Preference, ...] = ()
+    keep: Callable[[Mapping[str, Any], Mapping[str, Any]], str] | None = None
+    person: Callable[[str], str] | None = None
+    family: Source | None = None
+    has_header_facts: bool = False
+    tables: tuple[Table, ...] = ()
+    fields: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict)
+    miniature: Miniature | None = None
+    find_scans: Callable[[Path, str], Walk] | None = None
+    read_records: Callable[[Path, str, pd.DataFrame], pd.DataFrame] | None = None
     write_miniature: Callable[[Path, dict, ResourceSettings], None] | None = None
 
 
@@ -96,3 +293,27 @@ def find_kind(key: str, settings: CohortSettings) -> str:
 def find_raw_dir(run: str, key: str, settings: CohortSettings) -> Path:
     """Where a cohort's raw files lie: the configured folder, or its miniature below `resources/`."""
     return Path(settings.raw_dir) if settings.raw_dir else Path("resources") / "miniatures" / run / key
+
+
+def settle_options(key: str, cohort: Cohort, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The cohort's switches: what is configured over the defaults.
+
+    Raises:
+        ConfigurationError: an unknown switch, or a value that it does not know.
+    """
+    for name, value in given.items():
+        option = cohort.options.get(name)
+        where = f"cohorts.{key}.options.{name}"
+        if option is None:
+            close = difflib.get_close_matches(name, cohort.options, n=1)
+            known = (
+                f"did you mean '{close[0]}'?" if close else f"known: {', '.join(cohort.options) or 'none'}."
+            )
+            raise ConfigurationError(f"{where}: there is no such option; {known}")
+        if type(value) is not type(option.default):
+            raise ConfigurationError(f"{where}: give a value such as {option.default!r}, not {value!r}.")
+        unknown = [item for item in (value if isinstance(value, list) else [value]) if option.choices]
+        unknown = [item for item in unknown if item not in option.choices]
+        if unknown:
+            raise ConfigurationError(f"{where}: {unknown[0]!r} is not one of {', '.join(option.choices)}.")
+    return {name: option.default for name, option in cohort.options.items()} | dict(given)

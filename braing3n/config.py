@@ -38,6 +38,9 @@ class CohortSettings(Settings):
     kind: str = setting("", "file in cohorts/ that reads it; empty: the file named as the cohort")
     raw_dir: str = setting("", "folder of the download, relative to the working directory")
     n_shards: int = setting(1, "shards of subjects; about 50 subjects each", ge=1)
+    options: dict[str, bool | str | list[str]] = setting(
+        dict, "switches of the cohort's file, where its description leaves a choice"
+    )
     miniature: dict[str, int | float | str] = setting(
         dict, "options of the cohort's miniature; where given, it is written and read instead of raw_dir"
     )

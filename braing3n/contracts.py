@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MODALITIES = ("T1", "T1c", "T2", "FLAIR")
 SPACES = ("native", "coregistered", "acpc", "talairach", "mni", "sri24")
+FORMATS = ("NIfTI", "NIfTI pair", "Analyze", "DICOM")
 SPLITS = ("train", "validation", "test")
 
 # A column is (type, check): type is str, int, float or bool; check is a tuple of allowed values,
@@ -38,6 +39,8 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         **{name: rule for name, rule in _SCAN.items() if name != "volume_id"},
         "path": (str, "unique"),
         "stamp": (str, None),
+        "source_format": (str, FORMATS),
+        "axes": (str, None),
         "is_bias_corrected": (int, (0, 1)),
         "is_defaced": (int, (0, 1)),
         "is_stripped": (int, (0, 1)),
@@ -80,7 +83,11 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         **_SCAN,
         **_PERSON,
         "path": (str, None),
-        "source_format": (str, None),
+        "source_format": (str, FORMATS),
+        "is_bias_corrected": (int, (0, 1)),
+        "is_defaced": (int, (0, 1)),
+        "is_stripped": (int, (0, 1)),
+        "raw_space": (str, SPACES),
         "scan_date": (str, None),
         "age_years": (float, (0, 130)),
         "sex": (str, ("F", "M", "")),
@@ -89,6 +96,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "site": (str, None),
         "vendor": (str, None),
         "field_strength_t": (float, (0.01, 20)),
+        **{name: (kind, None) for name, kind in TASK_COLUMNS.items()},
         "clinical_lag_days": (float, None),
         "qc_flag": (str, None),
     },
@@ -103,6 +111,12 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "vendor": (str, None),
         "field_strength_t": (float, (0.01, 20)),
         **{name: (kind, None) for name, kind in TASK_COLUMNS.items()},
+    },
+    "left_out": {
+        **{name: rule for name, rule in _SCAN.items() if name not in ("volume_id", "modality")},
+        "modality": (str, None),
+        "path": (str, "unique"),
+        "reason": (str, None),
     },
     "exclusions": {"volume_id": (str, "unique"), "cohort": (str, None), "reason": (str, None)},
     "flow": {

@@ -63,7 +63,7 @@ def _read_scan(scan, raw_dir: Path, people: dict, visits: dict) -> dict:
     person = people.get(scan.subject_id, {})
     visit = visits.get(scan.subject_id, {}).get(scan.session_id, {})
     flags = [] if person or not people else ["no row in participants.tsv"]
-    record: dict = {"volume_id": scan.volume_id, "path": scan.path, "source_format": "NIfTI"}
+    record: dict = {"volume_id": scan.volume_id}
     cells = {}
     for field, names in COLUMNS.items():
         cells[field], record[f"{field}_source"] = _find_cell(names, visit, person)

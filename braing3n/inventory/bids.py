@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from braing3n.cohort import Scan, Walk
 from braing3n.errors import CohortError
+from braing3n.inventory.files import list_files
 
 MODALITIES = {"T1w": "T1", "T2w": "T2", "FLAIR": "FLAIR"}
 EXTENSIONS = (".nii.gz", ".nii")
-SKIPPED_DIRS = {"derivatives": "derived data", "sourcedata": "source data", "code": "code"}
+SKIPPED_DIRS = {
+    "derivatives": "folder of derived data",
+    "sourcedata": "folder of source data",
+    "code": "folder of code",
+}
 # The files of a dataset that are neither scans nor left over.
 METADATA = {
     "dataset_description.json",
@@ -40,7 +44,7 @@ def find_bids_scans(raw_dir: Path, cohort: str) -> Walk:
         )
     _check_participants(raw_dir / "participants.tsv", cohort)
     walk = Walk()
-    for path, stamp in _list_files(raw_dir, walk):
+    for path, stamp in list_files(raw_dir, SKIPPED_DIRS, walk.unused):
         _sort_file(path, stamp, cohort, walk)
     walk.scans = _choose(walk)
     return walk
@@ -56,26 +60,6 @@ def _check_participants(path: Path, cohort: str) -> None:
             f"{cohort}: {path} has no column 'participant_id' (its columns: {', '.join(columns)}); "
             "rename the column with the subjects' ids, and keep tabs between columns."
         )
-
-
-def _list_files(folder: Path, walk: Walk):
-    """Files below a folder in a fixed order, each with its size and time."""
-    for entry in sorted(os.scandir(folder), key=lambda item: item.name):
-        path = Path(entry.path)
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            if entry.name in SKIPPED_DIRS:
-                walk.unused[path.as_posix()] = f"folder of {SKIPPED_DIRS[entry.name]}"
-            else:
-                yield from _list_files(path, walk)
-            continue
-        try:
-            stat = entry.stat()
-        except OSError:
-            walk.unused[path.as_posix()] = "a link to nothing"
-            continue
-        yield path, f"{stat.st_size}-{stat.st_mtime_ns}"
 
 
 def _sort_file(path: Path, stamp: str, cohort: str, walk: Walk) -> None:
@@ -142,9 +126,8 @@ def _choose(walk: Walk) -> list[Scan]:
     ):
         key = (scan.subject_id, scan.session_id, scan.run, scan.modality)
         if key in chosen:
-            walk.unused[scan.path] = (
-                f"a second {scan.modality} of the visit; {Path(chosen[key].path).name} is taken"
-            )
+            taken = Path(chosen[key].path).name
+            walk.left_out.append((scan, f"a second {scan.modality} of the visit; {taken} is taken"))
         else:
             chosen[key] = scan
     return [chosen[key] for key in sorted(chosen)]

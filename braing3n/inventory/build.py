@@ -6,19 +6,35 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from braing3n.bids import label
-from braing3n.cohort import Scan, Walk, find_kind, find_raw_dir, load_cohort
+from braing3n.cohort import (
+    Cohort,
+    Scan,
+    Walk,
+    find_kind,
+    find_raw_dir,
+    load_cohort,
+    settle_options,
+)
 from braing3n.config import CohortSettings, Config, parse_config
 from braing3n.errors import BrainG3nError, CohortError
+from braing3n.inventory.scans import SECOND_COPY, find_scans
 from braing3n.ledger import assign_shard
 from braing3n.runtime import digest_file, write_if_changed
 
-IDENTITY = ("cohort", "subject_id", "session_id", "run", "modality", "path", "person_id", "group_id")
+VOLUME = ("cohort", "subject_id", "session_id", "run", "modality", "path")
+PERSON = ("person_id", "group_id")
 STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
-COLUMNS = (*IDENTITY[:6], "stamp", *STATE, *IDENTITY[6:])
+COLUMNS = (*VOLUME, "stamp", "source_format", "axes", *STATE, *PERSON)  # of a shard
+SCAN_COLUMNS = (*VOLUME, "source_format", *STATE, *PERSON, "facts")  # of scans.tsv
+LEFT_OUT_COLUMNS = (*VOLUME, "reason")
+# Facts that the path tells again, and facts that move with a file's bytes.
+UNSTORED_FACTS = ("name", "folder", "n_files", "n_bytes")
 
 
 def start_run(data: dict, is_main_process: bool) -> Config:
@@ -40,23 +56,72 @@ def build_inventories(config: Config) -> None:
     """Walk every cohort's raw folder and write its inventory."""
     for key, settings in config.cohorts.items():
         cohort = load_cohort(find_kind(key, settings))
+        options = settle_options(key, cohort, settings.options)
         raw_dir = find_raw_dir(config.run, key, settings)
         if settings.miniature:
-            if cohort.write_miniature is None:
-                raise CohortError(
-                    f"{key}: cohorts/{find_kind(key, settings)}.py has no miniature; give raw_dir."
-                )
-            cohort.write_miniature(raw_dir, dict(settings.miniature), config.resources)
+            _write_miniature(key, cohort, raw_dir, settings, config)
+        folder = Path("results") / config.run / "inventory" / key
+        walk = walk_cohort(key, cohort, raw_dir, options, folder)
+        write_inventory(key, settings, walk, folder)
+
+
+def walk_cohort(key: str, cohort: Cohort, raw_dir: Path, options: Mapping[str, Any], folder: Path) -> Walk:
+    """What a cohort's raw folder holds; `folder` keeps what need not be read again.
+
+    Raises:
+        CohortError: the folder or a table is not as it must be, or two ids would share a BIDS label.
+    """
+    if cohort.find_scans is not None:
         walk = cohort.find_scans(raw_dir, key)
-        _check_labels(key, walk.scans)
-        write_inventory(key, settings, walk, Path("results") / config.run / "inventory" / key)
+    else:
+        headers = HeaderCache(folder / ".headers.json")
+        walk = find_scans(cohort, raw_dir, key, options, headers.read)
+        headers.save()
+    _check_labels(key, walk.scans)
+    return walk
+
+
+def _write_miniature(
+    key: str, cohort: Cohort, raw_dir: Path, settings: CohortSettings, config: Config
+) -> None:
+    """Phantoms in the cohort's own layout, where they are not there yet."""
+    if cohort.write_miniature is not None:
+        cohort.write_miniature(raw_dir, dict(settings.miniature), config.resources)
+    elif cohort.miniature is not None:
+        from braing3n.phantoms.raw import write_raw_tree
+
+        write_raw_tree(raw_dir, key, cohort, dict(settings.miniature), config.resources)
+    else:
+        raise CohortError(f"{key}: cohorts/{find_kind(key, settings)}.py has no miniature; give raw_dir.")
+
+
+class HeaderCache:
+    """The facts of DICOM headers, read again only where a series' files moved."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.known: dict[str, dict[str, str]] = json.loads(path.read_text()) if path.exists() else {}
+        self.used: dict[str, dict[str, str]] = {}
+
+    def read(self, paths: list[Path], stamp: str) -> Mapping[str, str]:
+        """The facts of one series."""
+        from braing3n.inventory.headers import read_header
+
+        name = f"{paths[0].parent.as_posix()} {stamp}"
+        self.used[name] = self.known[name] if name in self.known else read_header(paths)
+        return self.used[name]
+
+    def save(self) -> None:
+        """Keep what was used, for the next walk."""
+        if self.used:
+            write_if_changed(self.path, json.dumps(self.used))
 
 
 def write_inventory(key: str, settings: CohortSettings, walk: Walk, folder: Path) -> None:
-    """Write shards, the scans without their stamps, the tables' digests and the unused files.
+    """Write shards, the scans without their stamps, the tables' digests, and what is not taken.
 
-    `shard-*.tsv` feed preprocess and change with any raw file; `scans.tsv` and `tables.tsv` feed
-    ingest, and do not change when a raw file is replaced.
+    `shard-*.tsv` feed preprocess and change with any raw file; `scans.tsv`, `left_out.tsv` and
+    `tables.tsv` feed ingest, and do not change when a raw file is replaced.
     """
     rows = [_row(key, scan) for scan in walk.scans]
     shards: list[list[dict]] = [[] for _ in range(settings.n_shards)]
@@ -67,20 +132,50 @@ def write_inventory(key: str, settings: CohortSettings, walk: Walk, folder: Path
     for stale in folder.glob("shard-*.tsv"):
         if int(stale.stem.removeprefix("shard-")) >= settings.n_shards:
             stale.unlink()
-    write_if_changed(folder / "scans.tsv", _to_tsv(IDENTITY, rows))
-    write_if_changed(folder / "tables.tsv", _to_tsv(("path", "sha256"), _digest_tables(walk.tables, folder)))
+    write_if_changed(folder / "scans.tsv", _to_tsv(SCAN_COLUMNS, rows))
+    left_out = [_row(key, scan) | {"reason": reason} for scan, reason in walk.left_out]
+    write_if_changed(folder / "left_out.tsv", _to_tsv(LEFT_OUT_COLUMNS, left_out))
+    tables = _drop_copies(_digest_tables(walk.tables, folder), walk)
+    write_if_changed(folder / "tables.tsv", _to_tsv(("path", "sha256"), tables))
     unused = [{"path": path, "reason": reason} for path, reason in sorted(walk.unused.items())]
-    if write_if_changed(folder / "unused.tsv", _to_tsv(("path", "reason"), unused)) and unused:
-        first = unused[0]
+    is_new = write_if_changed(folder / "unused.tsv", _to_tsv(("path", "reason"), unused))
+    _warn(key, walk, folder, is_new)
+
+
+def _warn(key: str, walk: Walk, folder: Path, is_new: bool) -> None:
+    """Say once what is not read, and each time what is there twice."""
+    copies = [scan.path for scan, reason in walk.left_out if reason.startswith(SECOND_COPY)]
+    if copies:
         print(
-            f"{key}: {len(unused)} files belong to no rule and are not read, such as {first['path']} "
-            f"({first['reason']}); all stand in {folder / 'unused.tsv'}.",
+            f"{key}: {len(copies)} scans are there twice, such as {copies[0]}; the copies are left out "
+            f"(see {folder / 'left_out.tsv'}).",
+            file=sys.stderr,
+        )
+    for warning in walk.warnings:
+        print(f"{key}: {warning}", file=sys.stderr)
+    if is_new and walk.unused:
+        path, reason = sorted(walk.unused.items())[0]
+        print(
+            f"{key}: {len(walk.unused)} files belong to no rule and are not read, such as {path} "
+            f"({reason}); all stand in {folder / 'unused.tsv'}.",
             file=sys.stderr,
         )
 
 
+def _drop_copies(tables: list[dict], walk: Walk) -> list[dict]:
+    """Of tables with one name and one content the one nearest to the top stays."""
+    kept: dict[tuple[str, str], str] = {}
+    for table in sorted(tables, key=lambda item: (item["path"].count("/"), item["path"])):
+        name = Path(table["path"]).name, table["sha256"]
+        if kept.setdefault(name, table["path"]) != table["path"]:
+            walk.warnings.append(f"{table['path']} is a second copy of {kept[name]} and is not read.")
+    return [table for table in tables if table["path"] in set(kept.values())]
+
+
 def _row(key: str, scan: Scan) -> dict:
     row = {"cohort": key, **asdict(scan)}
+    facts = {name: text for name, text in scan.facts.items() if text and name not in UNSTORED_FACTS}
+    row["facts"] = json.dumps(facts, sort_keys=True)
     return {name: int(value) if isinstance(value, bool) else value for name, value in row.items()}
 
 

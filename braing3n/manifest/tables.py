@@ -13,6 +13,7 @@ from braing3n.errors import ContractError
 from braing3n.ledger import check_books, check_groups
 from braing3n.manifest.people import assign_split, check_splits, join_people
 
+RAW = ["path", "source_format", "is_bias_corrected", "is_defaced", "is_stripped", "raw_space"]
 IDENTITY = ["cohort", "subject_id", "session_id", "run", "modality"]
 
 
@@ -88,7 +89,7 @@ def build_label_table(volume_list: Path, records: list[Path], out: Path) -> None
     """
     volumes = read_table(volume_list, "volume_list")
     known = pd.concat([read_table(path, "records") for path in records], ignore_index=True)
-    known = known.drop(columns=[*IDENTITY, "path", "person_id", "group_id"])
+    known = known.drop(columns=[*IDENTITY, *RAW, "person_id", "group_id"])
     labels = volumes.drop(columns=["shard", "path", "mask_path"]).merge(known, on="volume_id", how="left")
     if labels["qc_flag"].isna().any():
         lost = labels.loc[labels["qc_flag"].isna(), "volume_id"].iloc[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shutil
@@ -11,13 +10,13 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from braing3n.errors import ConfigurationError
 from braing3n.phantoms import STAGE_VERSION, effects
 from braing3n.phantoms.anatomy import load_anatomy
+from braing3n.phantoms.formats import write_nifti
 from braing3n.phantoms.people import Person, draw_people, tabulate
 from braing3n.phantoms.scanner import World, scan_brain, scan_head
 from braing3n.runtime import digest_file, digest_text, track
@@ -114,6 +113,7 @@ def _write_json(path: Path, content: dict) -> None:
 def _write_heads(root: Path, people: list[Person], spacing_mm: float, wheels, n_processes: int) -> None:
     """Every person in one of the processes; this one only watches."""
     jobs = [(root, person, spacing_mm, wheels) for person in people]
+    load_world(*wheels)  # before the processes start, so that they share it
     with ProcessPoolExecutor(max(1, n_processes)) as pool:
         for _ in track(pool.map(_write_person, jobs), "phantom heads", total=len(jobs)):
             pass
@@ -131,8 +131,7 @@ def _write_person(job) -> None:
         for modality in person.modalities if visit == 0 else ("T1",):
             image, affine, _ = scan_head(world, person, visit, modality, spacing_mm)
             stem = folder / "_".join([*parts, SUFFIXES[modality]])
-            stored = _store(image, affine, person.site.orientation)
-            stem.with_name(stem.name + ".nii.gz").write_bytes(gzip.compress(stored.to_bytes(), 4, mtime=0))
+            write_nifti(stem.with_name(f"{stem.name}.nii.gz"), image, affine, person.site.orientation)
             sidecar = {
                 "Modality": "MR",
                 "Manufacturer": person.site.vendor,
@@ -140,19 +139,6 @@ def _write_person(job) -> None:
                 "InstitutionName": person.site.name,
             }
             _write_json(stem.with_name(stem.name + ".json"), sidecar)
-
-
-def _store(image: np.ndarray, affine: np.ndarray, orientation: str) -> nib.Nifti1Image:
-    """16-bit integers, axes as the site stores them."""
-    stored = nib.Nifti1Image(np.clip(np.round(image * 600), 0, 32767).astype(np.int16), affine)
-    turn = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(affine), nib.orientations.axcodes2ornt(orientation)
-    )
-    stored = stored.as_reoriented(turn)
-    stored.header.set_xyzt_units("mm")
-    stored.set_qform(stored.affine, code=1)
-    stored.set_sform(stored.affine, code=1)
-    return stored
 
 
 @lru_cache(maxsize=1)

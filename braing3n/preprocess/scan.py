@@ -64,28 +64,20 @@ def find_box(mask: np.ndarray, margin_voxels: Sequence[int] | np.ndarray = (0, 0
     return tuple(box)
 
 
-def read_scan(path: str | Path) -> Scan:
-    """Read a scan in the closest canonical orientation.
+def read_scan(path: str | Path, source_format: str = "NIfTI", axes: str = "", modality: str = "T1") -> Scan:
+    """Read a scan in the closest canonical orientation; arguments as of `load_image`.
 
     Raises:
-        ScanError: missing, empty, truncated, not three-dimensional, not finite, blank, or too few slices.
+        ScanError: missing, empty, truncated, not three-dimensional, not finite, blank, too few slices, or no
+            telling of left and right.
     """
     import nibabel as nib
 
+    from braing3n.preprocess.formats import load_image
+
     path = Path(path)
-    if not path.is_file():
-        raise ScanError(f"{path.name}: the file is missing.")
-    if path.stat().st_size == 0:
-        raise ScanError(f"{path.name}: the file is empty (0 bytes).")
-    try:
-        image = nib.load(path)
-        raw = np.asanyarray(image.dataobj)
-    except EOFError:
-        raise ScanError(f"{path.name}: the compressed data end too early; the file is truncated.") from None
-    except Exception as error:
-        why = (str(error).splitlines() or [""])[0][:120]
-        raise ScanError(f"{path.name}: cannot be read as an image ({type(error).__name__}: {why}).") from None
-    data = _check_voxels(path.name, raw)
+    image = load_image(path, source_format, axes, modality)
+    data = _check_voxels(path.name, np.asanyarray(image.dataobj))
     _check_affine(path.name, image.affine)
     canonical = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
     return Scan(np.ascontiguousarray(canonical.dataobj, dtype=np.float32), np.asarray(canonical.affine))

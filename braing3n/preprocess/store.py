@@ -9,18 +9,20 @@ from pathlib import Path
 from braing3n.bids import derivative_path
 from braing3n.config import PreprocessSettings
 from braing3n.preprocess import STAGE_VERSION
+from braing3n.preprocess.formats import digest_scan
 from braing3n.preprocess.visit import VisitResult
 from braing3n.runtime import digest_file, digest_text, write_atomically, write_if_changed
 
-FACTS = ("modality", "run", "is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
+STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
+FACTS = ("modality", "run", "source_format", "axes", *STATE)
 
 
 def digest_raw(rows: list[Mapping]) -> list[str]:
-    """The sha256 of each row's file; empty where there is none to read."""
+    """The sha256 of each row's scan; empty where there is none to read."""
     digests = []
     for row in rows:
         try:
-            digests.append(digest_file(row["path"]))
+            digests.append(digest_scan(row["path"]))
         except OSError:
             digests.append("")
     return digests
@@ -31,7 +33,8 @@ def compute_key(
 ) -> str:
     """What a visit's result depends on, as one sha256.
 
-    Bytes and raw state of its files, settings, atlas, stage version; file names too, since reasons hold them.
+    Bytes, format and raw state of its scans, settings, atlas, stage version; names too, since reasons hold
+    them.
     """
     scans = [
         [digest, Path(row["path"]).name, *(str(row[name]) for name in FACTS)]

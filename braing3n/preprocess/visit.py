@@ -135,7 +135,7 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
     """N4, brain extraction and affine registration of one scan."""
     settings, atlas, state = tools.settings, tools.atlas, RawState.from_row(row)
     route = plan_centre(state, settings.brain_extraction)
-    scan = read_scan(row["path"])
+    scan = _read(row)
     name = Path(row["path"]).name
     if route.has_n4:
         scan = _correct(scan, find_head(scan) if route.has_extraction else find_nonzero(scan), settings)
@@ -163,7 +163,7 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
     """N4 and rigid registration to the centre; mask and affine are the centre's."""
     settings, state = tools.settings, RawState.from_row(row)
     route = plan_companion(state, centre.state)
-    scan = read_scan(row["path"])
+    scan = _read(row)
     is_brain = state.is_stripped or settings.brain_extraction == "none"
     content = find_nonzero(scan) if is_brain else find_head(scan)
     if route.has_n4:
@@ -181,6 +181,10 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
         moving = scan.crop(find_box(content))
         matrix = register_rigid(target, moving, settings.seed, focus) @ matrix
     return _move(row, centre, scan, matrix, route, tools, centre.modality)
+
+
+def _read(row: Mapping) -> Scan:
+    return read_scan(row["path"], row.get("source_format", "NIfTI"), row.get("axes", ""), row["modality"])
 
 
 def _move(

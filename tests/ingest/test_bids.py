@@ -33,12 +33,9 @@ def ingest(tmp_path):
         write_inventory("mine", settings, find_bids_scans(raw, "mine"), tmp_path / "inventory")
         out = tmp_path / "records.parquet"
         command = ["ingest", "cohort", "--key", "mine", "--run", "x", "--records", str(out)]
-        command += [
-            "--scans",
-            str(tmp_path / "inventory/scans.tsv"),
-            "--tables",
-            str(tmp_path / "inventory/tables.tsv"),
-        ]
+        for name in ("scans", "left_out", "tables"):
+            command += [f"--{name.replace('_', '-')}", str(tmp_path / f"inventory/{name}.tsv")]
+        command += ["--exclusions", str(tmp_path / "exclusions.parquet")]
         assert main([*command, "--settings", settings.as_json()]) == 0
         return read_table(out, "records").set_index("volume_id")
 

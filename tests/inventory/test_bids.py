@@ -62,7 +62,7 @@ def test_of_two_files_of_one_volume_the_rawer_is_taken(tmp_path):
     names = ["sub-01/anat/sub-01_desc-brain_T1w.nii.gz", "sub-01/anat/sub-01_T1w.nii.gz"]
     walk = find_bids_scans(write_tree(tmp_path, names), "mine")
     assert [scan.path.rsplit("/", 1)[-1] for scan in walk.scans] == ["sub-01_T1w.nii.gz"]
-    assert "is taken" in next(iter(walk.unused.values()))
+    assert "is taken" in walk.left_out[0][1]
 
 
 def test_a_missing_folder_and_a_missing_id_column_are_one_sentence(tmp_path):

@@ -32,6 +32,7 @@ def books(tmp_path):
                 modality="T1",
                 path=f"raw/{name}",
                 raw_space="native",
+                source_format="NIfTI",
             )
             | {"person_id": f"mine/{name}", "group_id": f"mine/{name}"}
             for name in people
@@ -81,6 +82,7 @@ def test_labels_follow_the_list_and_a_lost_record_is_named(books, tmp_path):
     volumes = read_table(listed, "volume_list")
     records = pd.DataFrame(
         blank("records", volume_id=name, modality="T1", age_years=50.0, sex="F", field_strength_t=3.0)
+        | {"source_format": "NIfTI", "raw_space": "native"}
         | dict.fromkeys(set(CONTRACTS["labels"]) - set(CONTRACTS["records"]) - set(volumes.columns), "")
         | dict.fromkeys(("cdr", "mmse", "moca", "education_years", "gds", "updrs3", "scopa"), float("nan"))
         | {"control_decoy": "case", "control_size": str(i)}

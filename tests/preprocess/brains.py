@@ -66,6 +66,14 @@ def write_brain(path, shape=(36, 42, 34), spacing_mm=5.0, to_brain=None, modalit
 def make_row(path, subject_id="01", modality="T1", **facts):
     """An inventory row; a stripped, bias-corrected scan in its scanner's space unless told otherwise."""
     row = {"cohort": "invented", "subject_id": subject_id, "session_id": "", "run": "", "modality": modality}
-    row |= {"path": str(path), "stamp": "1", "is_bias_corrected": 1, "is_defaced": 0, "is_stripped": 1}
+    row |= {
+        "path": str(path),
+        "stamp": "1",
+        "source_format": "NIfTI",
+        "axes": "",
+        "is_bias_corrected": 1,
+        "is_defaced": 0,
+        "is_stripped": 1,
+    }
     row |= {"raw_space": "native", "person_id": subject_id, "group_id": subject_id}
     return row | facts

@@ -17,9 +17,11 @@ for key, settings in CONFIG.cohorts.items():
             f"ingest_{key}"
         input:
             scans=f"{RESULTS}/inventory/{key}/scans.tsv",
+            left_out=f"{RESULTS}/inventory/{key}/left_out.tsv",
             tables=f"{RESULTS}/inventory/{key}/tables.tsv",
         output:
             records=f"{RESULTS}/ingest/{key}.parquet",
+            exclusions=f"{RESULTS}/ingest/{key}_exclusions.parquet",
         log:
             f"{LOGS}/ingest/{key}.log",
         benchmark:
@@ -37,5 +39,6 @@ for key, settings in CONFIG.cohorts.items():
             stage=STAGE["ingest"],
         shell:
             "python -m braing3n ingest cohort --key {params.key} --run {params.run} --scans {input.scans:q}"
-            " --tables {input.tables:q} --records {output.records:q} --settings {params.settings:q}"
+            " --left-out {input.left_out:q} --tables {input.tables:q} --records {output.records:q}"
+            " --exclusions {output.exclusions:q} --settings {params.settings:q}"
             " 2>&1 | tee {log:q}"

@@ -1,0 +1,80 @@
+"""One cohort's inventory and tables to its records, whichever way the cohort is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from braing3n.bids import volume_id
+from braing3n.cohort import Cohort
+from braing3n.ingest.records import Book
+from braing3n.ledger import check_books
+
+VOLUME = ["cohort", "subject_id", "session_id", "run", "modality"]
+N_SHOWN = 20
+
+
+def read_tsv(path: Path) -> pd.DataFrame:
+    """A table of an inventory, all text."""
+    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+
+
+def build_records(
+    cohort: Cohort,
+    key: str,
+    scans: pd.DataFrame,
+    tables: list[Path],
+    options: Mapping[str, Any],
+    raw_dir: Path,
+) -> pd.DataFrame:
+    """One record a scan, columns of the contract `records`; what is odd is printed.
+
+    Args:
+        scans: the inventory's `scans.tsv`.
+        tables: the files that tell labels.
+
+    Raises:
+        CohortError: a code that nobody spelled out, or a table that cannot be read.
+    """
+    scans = scans.copy()
+    scans.insert(0, "volume_id", [volume_id(*row) for row in scans[VOLUME].itertuples(index=False)])
+    if cohort.read_records is not None:
+        labels = cohort.read_records(raw_dir, key, scans)
+    else:
+        labels = _read_declared(cohort, key, scans, tables, options)
+    if labels.empty:
+        labels = pd.DataFrame({"volume_id": []})
+    table = scans.drop(columns="facts").merge(labels, on="volume_id", how="left", validate="one_to_one")
+    check_books(scans["volume_id"], table["volume_id"], [], f"ingest of {key}")
+    flagged = table.loc[table["qc_flag"] != "", ["volume_id", "qc_flag"]]
+    for row in flagged.head(N_SHOWN).itertuples():
+        print(f"{row.volume_id}: {row.qc_flag}")
+    if len(flagged) > N_SHOWN:
+        print(f"... and {len(flagged) - N_SHOWN} more flagged volumes; see the column qc_flag.")
+    return table
+
+
+def _read_declared(
+    cohort: Cohort, key: str, scans: pd.DataFrame, tables: list[Path], options: Mapping[str, Any]
+) -> pd.DataFrame:
+    book = Book(cohort, tables, options)
+    rows = [
+        {"volume_id": scan["volume_id"]} | book.read(read_facts(scan)) for scan in scans.to_dict("records")
+    ]
+    book.check_codes(key)
+    for name, keys in book.list_unused_rows().items():
+        shown = ", ".join(keys[:N_SHOWN]) + (" ..." if len(keys) > N_SHOWN else "")
+        print(f"{key}: {len(keys)} ids of the table '{name}' have no scan: {shown}")
+    return pd.DataFrame(rows)
+
+
+def read_facts(scan: Mapping[str, str]) -> dict[str, str]:
+    """What a field's source may ask of a row of `scans.tsv`: its facts, its ids, and its path's parts."""
+    path = Path(scan["path"])
+    ids = {name: scan[f"{name}_id"] for name in ("subject", "session")}
+    ids |= {"run": scan["run"], "modality": scan["modality"]}
+    return {**json.loads(scan["facts"]), **ids, "name": path.name, "folder": path.parent.as_posix()}

@@ -1,0 +1,48 @@
+"""Dates as tables write them, and the years between two."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+DAYS_PER_YEAR = 365.25
+MID_MONTH = 15  # the day where only month and year are known
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+# Month before day, as in tables from the United States.
+FORMS = (
+    r"(?P<y>\d{4})[-_/](?P<m>\d{1,2})[-_/](?P<d>\d{1,2})(?:[T _].*)?",
+    r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})",
+    r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})(?: .*)?",
+    r"(?P<d>\d{1,2})[- ]?(?P<name>[A-Za-z]{3})[a-z]*[- ]?(?P<y>\d{4})",
+    r"(?P<m>\d{1,2})/(?P<y>\d{4})",
+    r"(?P<y>\d{4})-(?P<m>\d{2})",
+)
+
+
+def parse_date(text: str) -> date | None:
+    """The day that a cell tells; day 15 where it tells month and year; None where it is no date.
+
+    Years before 1800 and after 2200 are masks (`9999-09-09`), not dates.
+    """
+    for form in FORMS:
+        match = re.fullmatch(form, str(text).strip())
+        if match is None:
+            continue
+        parts = match.groupdict()
+        month = _count_month(parts["name"]) if parts.get("name") else int(parts["m"])
+        try:
+            day = date(int(parts["y"]), month, int(parts.get("d") or MID_MONTH))
+        except ValueError:
+            return None
+        return day if 1800 <= day.year <= 2200 else None
+    return None
+
+
+def _count_month(name: str) -> int:
+    """1 to 12; 0 where it is no month."""
+    return MONTHS.index(name.lower()) + 1 if name.lower() in MONTHS else 0
+
+
+def years_between(start: date, end: date) -> float:
+    """Years of 365.25 days from `start` to `end`."""
+    return (end - start).days / DAYS_PER_YEAR

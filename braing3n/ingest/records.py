@@ -1,0 +1,221 @@
+"""From a cohort's declared tables and fields to records, one a scan."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from braing3n.cohort import Cohort, Fact, Found, Table
+from braing3n.contracts import CONTRACTS, TASK_COLUMNS
+from braing3n.errors import CohortError
+from braing3n.ingest.dates import parse_date
+from braing3n.ingest.tables import Row, find_files, read_table_file
+
+MISSING = ("", "n/a", "na", "nan", "not available", "not applicable", "unknown")
+NO_PHENOTYPE = "no_phenotype"
+NUMBERS = {name for name, (kind, _) in CONTRACTS["records"].items() if kind is float}
+# What is derived, and so has its source beside it: the labels, and further fields of a cohort.
+DERIVED = (
+    *("scan_date", "age_years", "sex", "dx", "dx_detail", "site", "vendor", "field_strength_t"),
+    *TASK_COLUMNS,
+)
+# Asked where a cohort's file says nothing about a field.
+DEFAULTS = {"scan_date": (Fact("date"),)}
+
+
+class OpenTable:
+    """One table's rows, found by the key of a scan."""
+
+    def __init__(self, table: Table, paths: list[Path]):
+        self.table = table
+        self.paths = find_files(table, paths)
+        self.used: set[tuple[str, ...]] = set()
+
+    @cached_property
+    def rows(self) -> dict[tuple[str, ...], list[Row]]:
+        """Rows by key, in the order in which they are asked; two copies of a file are one."""
+        rows: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+        seen: set[tuple] = set()
+        for path in self.paths:
+            for row in read_table_file(path, self.table) or []:
+                key = tuple(self.table.normalise(row.get(name.lower(), "")) for name in self.table.key)
+                if not all(key) or (content := tuple(sorted(row.items()))) in seen:
+                    continue
+                seen.add(content)
+                rows[key].append(row | {"": path.as_posix()})
+        for key in rows:
+            rows[key] = self._sort(rows[key])
+        return dict(rows)
+
+    def _sort(self, rows: list[Row]) -> list[Row]:
+        column = self.table.order.removeprefix("-").lower()
+        if not column:
+            return rows
+
+        def rank(row: Row) -> tuple:
+            day = parse_date(row.get(column, ""))
+            number = to_number(row.get(column, ""))
+            return (
+                day.isoformat() if day else "",
+                math.inf if number is None else number,
+                row.get(column, ""),
+            )
+
+        return sorted(rows, key=rank, reverse=self.table.order.startswith("-"))
+
+    def find(self, facts: Mapping[str, str]) -> list[tuple[Row, float]]:
+        """A scan's rows, the best first, each with its lag in days (nan where undated)."""
+        key = tuple(self.table.normalise(facts.get(name, "")) for name in self.table.key.values())
+        found = self.rows.get(key, []) if all(key) else []
+        if found:
+            self.used.add(key)
+        if not self.table.date:
+            return [(row, math.nan) for row in found]
+        scan_day = parse_date(facts.get("date", ""))
+        dated = []
+        for row in found:
+            day = parse_date(row.get(self.table.date.lower(), ""))
+            if day and scan_day and abs((day - scan_day).days) <= self.table.within_days:
+                dated.append((row, float((day - scan_day).days)))
+        return sorted(dated, key=lambda item: abs(item[1]))
+
+    def list_unused(self) -> list[str]:
+        """The keys of rows that no scan asked for."""
+        return [" ".join(key) for key in self.rows if key not in self.used]
+
+
+class OpenVisit:
+    """One scan among the tables: what the sources of a field ask (`braing3n.cohort.Visit`)."""
+
+    def __init__(self, book: Book, facts: Mapping[str, str]):
+        self.facts, self.options, self.book = facts, book.options, book
+        self.flags: list[str] = []
+        self._rows: dict[str, list[tuple[Row, float]]] = {}
+        self._paths: dict[str, str] = {}  # source -> the file it was found in
+
+    def _find_rows(self, table: str) -> list[tuple[Row, float]]:
+        if table not in self._rows:
+            self._rows[table] = self.book.tables[table].find(self.facts)
+        return self._rows[table]
+
+    def rows(self, table: str) -> list[Row]:
+        """The scan's rows of a table, the best first."""
+        return [row for row, _ in self._find_rows(table)]
+
+    def find(self, table: str, column: str, missing: tuple[str, ...] = ()) -> Found | None:
+        """The first cell of those rows that is not missing."""
+        nothing = {*self.book.tables[table].table.missing, *missing}
+        for row, lag_days in self._find_rows(table):
+            text = row.get(column.lower(), "")
+            if text.lower() not in MISSING and text not in nothing:
+                self._paths[f"{table}:{column}"] = row[""]
+                return Found(text, f"{table}:{column}", lag_days)
+        return None
+
+    def decode(self, table: str, found: Found, codes: Mapping[str, str]) -> Found:
+        """A coded value spelled out; an unknown one is kept for the sentence that stops the ingest."""
+        number = to_number(found.value)
+        plain = str(int(number)) if number is not None and number.is_integer() else found.value
+        for name in (found.value, plain, found.value.lower()):
+            if name in codes:
+                return Found(codes[name], found.source, found.lag_days)
+        path = self._paths.get(found.source, table)
+        self.book.unknown[path, found.source.split(":", 1)[1]].add(found.value)
+        return Found("", found.source, found.lag_days)
+
+    def flag(self, text: str) -> None:
+        """Note something in `qc_flag`."""
+        if text not in self.flags:
+            self.flags.append(text)
+
+    @property
+    def has_phenotype(self) -> bool:
+        """Whether any table has a row for this scan."""
+        # Each table is asked, so that a row nobody needs is no row without a scan.
+        found = [table.find(self.facts) for table in self.book.tables.values()]
+        return any(found)
+
+
+class Book:
+    """A cohort's tables, opened once, and the records read from them.
+
+    Args:
+        cohort: the declaration.
+        paths: the files that may be tables.
+        options: the cohort's settled switches.
+    """
+
+    def __init__(self, cohort: Cohort, paths: list[Path], options: Mapping[str, Any]):
+        self.cohort, self.options = cohort, options
+        self.tables = {table.name: OpenTable(table, paths) for table in cohort.tables}
+        self.unknown: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def open_visit(self, facts: Mapping[str, str]) -> OpenVisit:
+        """One scan among the tables; `facts` holds its ids, too."""
+        return OpenVisit(self, facts)
+
+    def read(self, facts: Mapping[str, str]) -> dict[str, Any]:
+        """One record: each field from the first source that knows it, and where that was."""
+        visit = self.open_visit(facts)
+        record: dict[str, Any] = {}
+        lags: dict[str, float] = {}
+        for name in [*DERIVED, *(name for name in self.cohort.fields if name not in DERIVED)]:
+            found = self._ask(visit, name)
+            record[name] = self._convert(name, found, visit)
+            record[f"{name}_source"] = found.source if record[name] not in ("", None) else ""
+            lags[name] = found.lag_days
+            if isinstance(record[name], float) and math.isnan(record[name]):
+                record[f"{name}_source"] = ""
+        dated = [lags["dx"], *(lags[name] for name in TASK_COLUMNS)]
+        record["clinical_lag_days"] = next((lag for lag in dated if not math.isnan(lag)), math.nan)
+        if not visit.has_phenotype and self.tables:
+            visit.flag(NO_PHENOTYPE)
+        return record | {"qc_flag": "; ".join(visit.flags)}
+
+    def _ask(self, visit: OpenVisit, name: str) -> Found:
+        answers = (source(visit) for source in self.cohort.fields.get(name, DEFAULTS.get(name, ())))
+        return next((found for found in answers if found is not None), Found("", ""))
+
+    def _convert(self, name: str, found: Found, visit: OpenVisit) -> Any:
+        if name not in NUMBERS:
+            return found.value
+        number = to_number(found.value)
+        if number is None and found.value:
+            visit.flag(f"{name}: {found.value!r} is no number")
+        if name == "age_years" and number is not None and not 0 <= number <= 120:
+            visit.flag(f"age_years: {number:g} is no age")
+            number = None
+        return math.nan if number is None else number
+
+    def check_codes(self, key: str) -> None:
+        """Stop where a code is not spelled out.
+
+        Raises:
+            CohortError: one sentence with every such file, column and value.
+        """
+        if self.unknown:
+            cases = [
+                f"{path}, column '{column}': {', '.join(map(repr, sorted(values)))}"
+                for (path, column), values in sorted(self.unknown.items())
+            ]
+            raise CohortError(
+                f"{key}: codes that the cohort file does not spell out: {'; '.join(cases)}; "
+                "mend the table, or add them to the codes in the cohort's file."
+            )
+
+    def list_unused_rows(self) -> dict[str, list[str]]:
+        """Rows of no scan, by table."""
+        return {name: keys for name, table in self.tables.items() if (keys := table.list_unused())}
+
+
+def to_number(text: str) -> float | None:
+    """A cell as a number; None where it is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

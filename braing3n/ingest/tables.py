@@ -1,0 +1,113 @@
+"""Any table that a cohort ships, as rows of text: its encoding, separator and header are found, not told."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from braing3n.cohort import Table
+from braing3n.errors import CohortError
+from braing3n.ingest.dates import parse_date
+
+SEPARATORS = ("\t", ",", ";", "|")
+N_HEADER_LINES = 8  # the header stands among these; what is above it is a title
+DATE_IN_NAME = re.compile(r"(\d{1,2}[A-Za-z]{3}\d{4}|\d{8})")
+
+Row = dict[str, str]
+
+
+def find_files(table: Table, paths: Iterable[Path]) -> list[Path]:
+    """The files of one table, by their names; of exports of several days the newest alone."""
+    found = [path for path in paths if re.fullmatch(table.files, path.name, re.IGNORECASE)]
+    if not table.is_newest_only or len(found) < 2:
+        return found
+    newest = max(_date_name(path) for path in found)
+    return [path for path in found if _date_name(path) == newest]
+
+
+def _date_name(path: Path) -> str:
+    """The date in a file's name, in a form that sorts; empty where there is none."""
+    days = [parse_date(text) for text in DATE_IN_NAME.findall(path.stem)]
+    return max((day.isoformat() for day in days if day), default="")
+
+
+def read_table_file(path: Path, table: Table) -> list[Row] | None:
+    """The rows of one file, cells stripped, columns in lower case; None where it is another table.
+
+    Raises:
+        CohortError: the file cannot be read, or has the table's name but not its key column.
+    """
+    if table.read is not None:
+        return table.read(path)
+    lines = _read_cells(path, table.sheet)
+    keys = [name.strip().lower() for name in table.key]
+    needs = [*keys, *(name.strip().lower() for name in table.needs)]
+    for number, line in enumerate(lines[:N_HEADER_LINES]):
+        header = [cell.strip().lower() for cell in line]
+        if all(name in header for name in keys):
+            if not all(name in header for name in needs):
+                return None
+            return [_to_row(header, cells) for cells in lines[number + 1 :] if any(map(str.strip, cells))]
+    if table.needs:
+        return None
+    first = ", ".join(cell.strip() for cell in (lines[0] if lines else [])[:12])
+    raise CohortError(
+        f"{path}: has no column '{next(iter(table.key))}' (its first line: {first}); "
+        "give the table as it was downloaded."
+    )
+
+
+def _to_row(header: list[str], cells: list[str]) -> Row:
+    """Cells by column; of two columns of one name the first that is not empty counts."""
+    row: Row = {}
+    for name, cell in zip(header, cells, strict=False):
+        row[name] = row.get(name) or cell.strip()
+    return row
+
+
+def _read_cells(path: Path, sheet: str) -> list[list[str]]:
+    if path.suffix.lower() in (".xls", ".xlsx"):
+        return _read_workbook(path, sheet)
+    text = _decode(path.read_bytes())
+    # The extension lies often enough (tabs under .csv): what separates the first lines counts.
+    sample = "\n".join(text.split("\n", N_HEADER_LINES)[:N_HEADER_LINES])
+    separator = max(SEPARATORS, key=sample.count)
+    return [line for line in csv.reader(io.StringIO(text), delimiter=separator) if line]
+
+
+def _decode(content: bytes) -> str:
+    """Text with plain line ends: UTF-8 with or without a mark, UTF-16 by its mark, else Windows' Latin."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        text = content.decode("utf-16")
+    else:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = content.decode("cp1252", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _read_workbook(path: Path, sheet: str) -> list[list[str]]:
+    import pandas as pd
+
+    try:
+        with pd.ExcelFile(path) as book:
+            names = [name for name in book.sheet_names if name.lower() == sheet.lower()] if sheet else []
+            frame = book.parse(names[0] if names else 0, header=None, dtype=object)
+    except Exception as error:
+        raise CohortError(f"{path}: cannot be read as a workbook ({type(error).__name__}).") from None
+    return [[_to_text(cell) for cell in line] for line in frame.itertuples(index=False)]
+
+
+def _to_text(cell: object) -> str:
+    """A workbook's cell as a table of text would have it."""
+    if cell is None or cell != cell:
+        return ""
+    if hasattr(cell, "isoformat"):
+        return cell.isoformat().removesuffix("T00:00:00")
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell)

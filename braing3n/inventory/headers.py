@@ -1,0 +1,175 @@
+"""What a DICOM series tells of its scan, from a list of harmless tags; nobody's name is ever read."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+# Only these elements are read from a file; the two sequences hold the geometry of multi-frame images.
+TAGS = (
+    "Manufacturer",
+    "ManufacturerModelName",
+    "MagneticFieldStrength",
+    "AcquisitionDate",
+    "SeriesDate",
+    "StudyDate",
+    "PatientAge",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "PixelSpacing",
+    "SpacingBetweenSlices",
+    "SliceThickness",
+    "EchoTime",
+    "ImageType",
+    "SeriesDescription",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)
+VENDORS = {
+    "siemens": "Siemens",
+    "philips": "Philips",
+    "canon": "Canon",
+    "toshiba": "Canon",
+    "uih": "United Imaging",
+    "united imaging": "United Imaging",
+    "general electric": "GE",
+    "ge": "GE",
+}
+FIELD_STRENGTHS_T = (0.2, 0.35, 0.5, 0.7, 1.0, 1.5, 3.0, 4.0, 4.7, 7.0, 9.4)
+YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+
+
+def read_header(paths: list[Path]) -> dict[str, str]:
+    """The facts of one DICOM series, all as text; a fact that is missing is left out.
+
+    The first file's header is read and, of several files, the last one's for the other echo.
+
+    Args:
+        paths: all files of the series, in any order; they count as its slices.
+
+    Returns:
+        vendor, model, field_strength_t, scan_date (ISO), age_years, rows, columns, n_slices (of one echo),
+        spacing_mm (the largest of the three), echo_times_ms (comma-separated, shortest first), image_type,
+        description. Empty where the file cannot be read or is no DICOM.
+    """
+    files = sorted(paths, key=_order_naturally)
+    headers = [_read(path) for path in dict.fromkeys((files[0], files[-1]))] if files else []
+    if not headers or headers[0] is None:
+        return {}
+    first, groups = headers[0], _list_groups(headers[0])
+    echo_times = sorted({time for header in headers if header is not None for time in _list_echoes(header)})
+    n_frames = len(files) * int(_try(lambda: first.NumberOfFrames) or 1)
+    spacing = _find_spacing(groups)
+    facts = {
+        "vendor": _try(lambda: normalise_vendor(first.Manufacturer)),
+        "model": _try(lambda: str(first.ManufacturerModelName).strip()),
+        "field_strength_t": _try(lambda: round_field_strength(float(first.MagneticFieldStrength))),
+        "scan_date": _find_date(first),
+        "age_years": _try(lambda: _read_age(first.PatientAge)),
+        "rows": _try(lambda: str(int(first.Rows))),
+        "columns": _try(lambda: str(int(first.Columns))),
+        "n_slices": str(n_frames // max(1, len(echo_times))),
+        "spacing_mm": f"{max(spacing):g}" if spacing else "",
+        "echo_times_ms": ",".join(f"{time:g}" for time in echo_times),
+        "image_type": _try(lambda: "\\".join(first.ImageType)),
+        "description": _try(lambda: str(first.SeriesDescription).strip()),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def normalise_vendor(text: str) -> str:
+    """Siemens, GE, Philips, Canon or United Imaging, however it is spelled; another as it stands."""
+    words = str(text).strip()
+    for spelling, vendor in VENDORS.items():
+        if re.search(rf"(?<![a-z]){spelling}" + ("(?![a-z])" if spelling == "ge" else ""), words.lower()):
+            return vendor
+    return words
+
+
+def round_field_strength(value: float) -> str:
+    """Text in tesla: the usual strength within a tenth of it (1.494 is 1.5); above 20 the value is gauss."""
+    tesla = value / 10_000 if value > 20 else value
+    if tesla <= 0:
+        return ""
+    usual = min(FIELD_STRENGTHS_T, key=lambda strength: abs(strength - tesla))
+    return f"{usual if abs(usual - tesla) <= 0.1 * usual else round(tesla, 2):g}"
+
+
+def _order_naturally(path: Path) -> list:
+    """Numbers in a name count as numbers, so that the last file is the last image."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def _read(path: Path):
+    """The whitelisted elements of a file; None where it is no DICOM."""
+    from pydicom import dcmread
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote the values that are odd
+            return dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+    except Exception:  # whatever is wrong with it, its message may quote the file
+        return None
+
+
+def _try(read: Callable[[], str]):
+    """A fact, or nothing where its element is missing or unreadable."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return read()
+    except Exception:
+        return ""
+
+
+def _list_groups(header) -> list:
+    """Where geometry and echoes stand: the header, and its functional groups, shared ones first."""
+    groups = [header]
+    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for item in _try(lambda name=name: list(header[name].value)) or []:
+            for inner in ("PixelMeasuresSequence", "MREchoSequence"):
+                groups += _try(lambda item=item, inner=inner: list(item[inner].value)) or []
+    return groups
+
+
+def _list_echoes(header) -> set[float]:
+    """Echo times, ms."""
+    groups = _list_groups(header)
+    names = ("EchoTime", "EffectiveEchoTime")
+    times = {_try(lambda g=group, n=name: round(float(g[n].value), 3)) for group in groups for name in names}
+    return {time for time in times if time}
+
+
+def _find_spacing(groups: list) -> list[float]:
+    """Edges of a voxel in mm; the distance of slices before their thickness."""
+    for group in groups:
+        edges = _try(lambda group=group: [float(edge) for edge in group.PixelSpacing])
+        if edges:
+            break
+    else:
+        return []
+    for name in ("SpacingBetweenSlices", "SliceThickness"):
+        for group in groups:
+            distance = _try(lambda group=group, name=name: abs(float(group[name].value)))
+            if distance:
+                return [*edges, distance]
+    return edges
+
+
+def _find_date(header) -> str:
+    """ISO, of the acquisition if told, else of the series or the study."""
+    for name in ("AcquisitionDate", "SeriesDate", "StudyDate"):
+        date = _try(lambda name=name: datetime.strptime(str(header[name].value), "%Y%m%d").date().isoformat())
+        if date:
+            return date
+    return ""
+
+
+def _read_age(text: str) -> str:
+    """Years from `062Y`, `018M`, `030W` or `100D`; a bare number is years."""
+    number, unit = re.fullmatch(r"\s*(\d+)\s*([YMWD]?)\s*", str(text).upper()).groups()
+    return f"{round(int(number) * YEARS[unit or 'Y'], 2):g}"

@@ -1,0 +1,224 @@
+"""Find a declared cohort's scans: which files fit, which are taken, and why not the others."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from braing3n.cohort import Cohort, Pattern, Scan, Walk
+from braing3n.errors import CohortError
+from braing3n.ingest.dates import parse_date
+from braing3n.ingest.records import Book
+from braing3n.inventory.files import list_files
+
+PAIRED = ("NIfTI pair", "Analyze")
+SECOND_COPY = "a second copy of"
+# (paths of a series' files, their stamp) -> the header's facts
+ReadHeader = Callable[[list[Path], str], Mapping[str, str]]
+
+
+@dataclass
+class Candidate:
+    """The files of one scan before anybody chose."""
+
+    pattern: Pattern
+    groups: dict[str, str]
+    files: list[tuple[Path, str]] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        """The file; of a pair the header; of a DICOM series the folder."""
+        first = self.files[0][0]
+        if self.pattern.source_format == "DICOM":
+            return first.parent
+        return first.with_suffix(".hdr") if self.pattern.source_format in PAIRED else first
+
+    @property
+    def stamp(self) -> str:
+        """Changes with any file's size or time."""
+        if len(self.files) == 1:
+            return self.files[0][1]
+        text = "\n".join(f"{path.name} {stamp}" for path, stamp in self.files)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def find_scans(
+    cohort: Cohort, raw_dir: Path, key: str, options: Mapping[str, Any], read_header: ReadHeader
+) -> Walk:
+    """Walk a raw folder and settle which scans the cohort has.
+
+    Raises:
+        CohortError: no such folder, or a table that choosing needs cannot be read.
+    """
+    if not raw_dir.is_dir():
+        raise CohortError(f"{key}: the raw folder '{raw_dir}' does not exist; mend cohorts.{key}.raw_dir.")
+    walk = Walk()
+    candidates = sort_files(cohort, raw_dir, walk)
+    found = []
+    for candidate in candidates:
+        scan, reason = describe(candidate, cohort, key, options, read_header)
+        if reason:
+            walk.left_out.append((scan, reason))
+        else:
+            found.append((scan, candidate))
+    scans = _choose(found, cohort, options, walk)
+    if cohort.keep or cohort.family:
+        scans = _ask_tables(scans, cohort, key, options, walk)
+    walk.scans = sorted(scans, key=lambda scan: (scan.subject_id, scan.session_id, scan.run, scan.modality))
+    walk.left_out.sort(key=lambda item: item[0].path)
+    return walk
+
+
+@cache
+def _compile(pattern: str) -> re.Pattern:
+    return re.compile(rf"(?:.*/)?(?:{pattern})", re.IGNORECASE | re.DOTALL)
+
+
+def sort_files(cohort: Cohort, raw_dir: Path, walk: Walk) -> list[Candidate]:
+    """Every file is a candidate's, a table, or unused."""
+    candidates: dict[tuple, Candidate] = {}
+    for path, stamp in list_files(raw_dir, {}, walk.unused):
+        relative = path.relative_to(raw_dir).as_posix()
+        for number, pattern in enumerate(cohort.patterns):
+            match = _compile(pattern.path).fullmatch(relative)
+            if match is None:
+                continue
+            if pattern.reason:
+                walk.unused[path.as_posix()] = pattern.reason
+            else:
+                unit = (number, _find_unit(path, pattern))
+                groups = {name: text or "" for name, text in match.groupdict().items()}
+                candidates.setdefault(unit, Candidate(pattern, groups)).files.append((path, stamp))
+            break
+        else:
+            if any(re.fullmatch(table.files, path.name, re.IGNORECASE) for table in cohort.tables):
+                walk.tables.append(path)
+            else:
+                walk.unused[path.as_posix()] = "belongs to no rule of the cohort"
+    return list(candidates.values())
+
+
+def _find_unit(path: Path, pattern: Pattern) -> str:
+    if pattern.source_format == "DICOM":
+        return path.parent.as_posix()
+    return path.with_suffix("").as_posix() if pattern.source_format in PAIRED else path.as_posix()
+
+
+def describe(
+    candidate: Candidate, cohort: Cohort, key: str, options: Mapping[str, Any], read_header: ReadHeader
+) -> tuple[Scan, str]:
+    """A candidate as a scan, and why it is none of ours where that is already clear."""
+    pattern, path = candidate.pattern, candidate.path
+    facts = dict(candidate.groups) | {
+        "name": path.name,
+        "folder": path.parent.as_posix(),
+        "n_files": str(len(candidate.files)),
+        "n_bytes": str(sum(int(stamp.split("-")[0]) for _, stamp in candidate.files)),
+    }
+    if "date" in facts:
+        day = parse_date(facts["date"])
+        facts["date"] = day.isoformat() if day else ""
+    if cohort.has_header_facts and pattern.source_format == "DICOM":
+        header = read_header([file for file, _ in candidate.files], candidate.stamp)
+        facts = dict(header) | facts
+    subject = facts.get("subject", "")
+    person = cohort.person(subject) if cohort.person else f"{key}/{subject}"
+    scan = Scan(
+        subject_id=subject,
+        session_id=facts.get("session", "") or facts.get("date", "").replace("-", ""),
+        run=facts.get("run", "") if "run" in pattern.path else "",
+        modality=pattern.modality or facts.get("modality", ""),
+        path=path.as_posix(),
+        stamp=candidate.stamp,
+        source_format=pattern.source_format,
+        axes=pattern.axes,
+        is_bias_corrected=pattern.is_bias_corrected,
+        is_defaced=pattern.is_defaced,
+        is_stripped=pattern.is_stripped,
+        raw_space=pattern.raw_space,
+        person_id=person,
+        group_id=person,
+        facts=facts,
+    )
+    if pattern.source_format in PAIRED and len(candidate.files) < 2:
+        return scan, "half a pair: the .hdr or the .img is missing"
+    modality = cohort.classify(facts, options) if cohort.classify else scan.modality
+    if modality.startswith("-"):
+        return replace(scan, modality=scan.modality or "T1"), modality[1:]
+    return replace(scan, modality=modality), ""
+
+
+def _choose(
+    found: list[tuple[Scan, Candidate]], cohort: Cohort, options: Mapping[str, Any], walk: Walk
+) -> list[Scan]:
+    """One scan a visit and modality; with the option `all_repeats` every one, with a run number."""
+    visits: dict[tuple, list[tuple[Scan, Candidate]]] = defaultdict(list)
+    for scan, candidate in found:
+        visits[scan.subject_id, scan.session_id, scan.run, scan.modality].append((scan, candidate))
+    chosen: list[Scan] = []
+    for rivals in visits.values():
+        ranked = _drop_copies(sorted(rivals, key=lambda item: _rank(item[0], cohort, options)), walk)
+        if options.get("all_repeats") and len(ranked) > 1:
+            chosen += [replace(scan, run=str(number)) for number, scan in enumerate(ranked, start=1)]
+            continue
+        chosen.append(ranked[0])
+        walk.left_out += [(scan, _explain(scan, ranked[0], cohort, options)) for scan in ranked[1:]]
+    return chosen
+
+
+def _rank(scan: Scan, cohort: Cohort, options: Mapping[str, Any]) -> tuple:
+    """What is preferred comes first; at last the path that is shorter, then earlier."""
+    ranks = [preference.rank(scan.facts, options) for preference in cohort.prefer]
+    return (*ranks, len(PurePosixPath(scan.path).parts), scan.path)
+
+
+def _drop_copies(ranked: list[tuple[Scan, Candidate]], walk: Walk) -> list[Scan]:
+    """A scan whose files have the names and sizes of a better one's is a copy: told, and left out."""
+    kept: dict[tuple, Scan] = {}
+    for scan, candidate in ranked:
+        content = tuple((path.name, stamp.split("-")[0]) for path, stamp in candidate.files)
+        tail = tuple(sorted((name, text) for name, text in candidate.groups.items()))
+        first = kept.setdefault((content, tail), scan)
+        if first is not scan:
+            walk.left_out.append((scan, f"{SECOND_COPY} {first.path}"))
+    return list(kept.values())
+
+
+def _explain(scan: Scan, winner: Scan, cohort: Cohort, options: Mapping[str, Any]) -> str:
+    taken = f"{scan.modality} of the visit is {winner.path}"
+    for preference in cohort.prefer:
+        if preference.rank(scan.facts, options) != preference.rank(winner.facts, options):
+            return f"{preference.reason}; the {taken}"
+    return f"comes later in path order; the {taken}"
+
+
+def _ask_tables(
+    scans: list[Scan], cohort: Cohort, key: str, options: Mapping[str, Any], walk: Walk
+) -> list[Scan]:
+    """Leave out what the tables speak against, and join families."""
+    book = Book(cohort, walk.tables, options)
+    kept = []
+    for scan in scans:
+        facts = list_facts(scan)
+        reason = cohort.keep(book.read(facts), options) if cohort.keep else ""
+        if reason:
+            walk.left_out.append((scan, reason))
+            continue
+        family = cohort.family(book.open_visit(facts)) if cohort.family else None
+        kept.append(
+            replace(scan, group_id=f"{key}/family-{family.value}") if family and family.value else scan
+        )
+    book.check_codes(key)
+    return kept
+
+
+def list_facts(scan: Scan) -> dict[str, str]:
+    """What a field's source may ask of a scan: its facts, and the ids under their short names."""
+    ids = {"subject": scan.subject_id, "session": scan.session_id, "run": scan.run, "modality": scan.modality}
+    return {**scan.facts, **ids}

@@ -1,0 +1,249 @@
+"""A cohort's miniature: its own raw layout, formats and tables, with phantoms drawn from its own labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import shutil
+import uuid
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braing3n.cohort import Cohort, Scan, Walk, settle_options
+from braing3n.config import ResourceSettings
+from braing3n.errors import ConfigurationError
+from braing3n.ingest.records import Book
+from braing3n.inventory.scans import Candidate, describe, list_facts, sort_files
+from braing3n.phantoms import STAGE_VERSION
+from braing3n.phantoms.formats import write_analyze, write_dicom, write_nifti, write_pair
+from braing3n.phantoms.miniature import KEY_FILE, load_world
+from braing3n.phantoms.people import SITES, Person, Site
+from braing3n.phantoms.scanner import MODALITIES, scan_head
+from braing3n.resources import fetch
+from braing3n.runtime import digest_file, digest_text, track
+
+DEFAULTS = {"spacing_mm": 3.0, "n_processes": 2}
+AGE_RANGE_YEARS = (20, 80)  # where no table tells an age
+NOT_READ = b"A file that no rule reads.\n"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan to be written."""
+
+    scan: Scan
+    files: tuple[Path, ...]
+    note: str
+    person: Person
+    visit: int
+    spacing_mm: float
+    wheels: tuple[Path, Path]
+
+
+def read_paths(text: str) -> Iterator[tuple[str, str]]:
+    """The paths of a file list, `{a,b}` expanded, each with its line's note."""
+    for line in filter(None, map(str.strip, text.splitlines())):
+        path, _, note = line.partition("  ")
+        parts = re.split(r"\{([^{}]*)\}", path)
+        expanded = [""]
+        for number, part in enumerate(parts):
+            choices = part.split(",") if number % 2 else [part]
+            expanded = [start + choice for start in expanded for choice in choices]
+        yield from ((item, note.strip()) for item in expanded)
+
+
+def write_raw_tree(
+    raw_dir: Path, key: str, cohort: Cohort, options: Mapping[str, Any], resources: ResourceSettings
+) -> None:
+    """Write a cohort's miniature once: the same declaration and options give the same bytes.
+
+    Args:
+        raw_dir: the folder; replaced where it was written from another declaration.
+        options: any of `DEFAULTS`.
+
+    Raises:
+        ConfigurationError: an unknown option, or a folder there that is not ours.
+    """
+    unknown = sorted(set(options) - set(DEFAULTS))
+    if unknown:
+        raise ConfigurationError(f"miniature: unknown option {unknown[0]!r}; known: {', '.join(DEFAULTS)}.")
+    settings = DEFAULTS | dict(options)
+    wheels = fetch("brain-templates", resources), fetch("head-template", resources)
+    told = [asdict(cohort.miniature), settings["spacing_mm"], STAGE_VERSION, *map(digest_file, wheels)]
+    digest = digest_text(json.dumps(told, sort_keys=True))
+    key_path = raw_dir / KEY_FILE
+    if key_path.exists() and key_path.read_text() == digest:
+        return
+    if raw_dir.exists() and any(raw_dir.iterdir()) and not key_path.exists():
+        raise ConfigurationError(f"{raw_dir}: holds files that are not phantoms; move them away.")
+    raw_dir.parent.mkdir(parents=True, exist_ok=True)
+    beside = raw_dir.with_name(f".{raw_dir.name}-{uuid.uuid4().hex[:12]}")
+    try:
+        notes = write_placeholders(beside, cohort)
+        jobs = _plan(beside, key, cohort, notes, float(settings["spacing_mm"]), wheels)
+        load_world(*wheels)  # before the processes start, so that they share it
+        with ProcessPoolExecutor(max(1, int(settings["n_processes"]))) as pool:
+            for _ in track(pool.map(_write_scan, jobs), f"phantoms of {key}", total=len(jobs)):
+                pass
+        (beside / KEY_FILE).write_text(digest)
+        if raw_dir.exists():
+            shutil.rmtree(raw_dir)
+        os.replace(beside, raw_dir)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_placeholders(root: Path, cohort: Cohort) -> dict[Path, str]:
+    """The tables, and every path of the miniature as a file without an image; returns the paths' notes."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name, text in cohort.miniature.tables.items():
+        write_table_file(root / name, text)
+    notes = {}
+    for name, note in read_paths(cohort.miniature.files):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(NOT_READ)
+        notes[path] = note
+    return notes
+
+
+def write_table_file(path: Path, text: str) -> None:
+    """A table as it is, or comma-separated text as a workbook with one sheet, `Table`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix not in (".xls", ".xlsx"):
+        path.write_text(text)
+        return
+    rows = [[_to_cell(cell) for cell in row] for row in csv.reader(io.StringIO(text))]
+    if path.suffix == ".xls":
+        import xlwt
+
+        book = xlwt.Workbook()
+        sheet = book.add_sheet("Table")
+        for i, row in enumerate(rows):
+            for j, cell in enumerate(row):
+                sheet.write(i, j, cell)
+        book.save(path)
+    else:
+        import openpyxl
+
+        book = openpyxl.Workbook()
+        book.active.title = "Table"
+        for row in rows:
+            book.active.append(row)
+        book.save(path)
+
+
+def _to_cell(text: str) -> str | int | float | None:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or None
+
+
+def _plan(
+    root: Path, key: str, cohort: Cohort, notes: dict[Path, str], spacing_mm: float, wheels
+) -> list[Job]:
+    """Who is seen on each scan: what the cohort's own ingest says of its path."""
+    walk = Walk()
+    options = settle_options(key, cohort, {})
+    scans: list[tuple[Scan, Candidate, str]] = []
+    for candidate in sort_files(cohort, root, walk):
+        note = notes[candidate.files[0][0]]
+        header = _foresee_header(note, spacing_mm)
+        scan, _ = describe(candidate, cohort, key, options, lambda paths, stamp, header=header: header)
+        scans.append((scan, candidate, note))
+    book = Book(cohort, walk.tables, options)
+    records = [book.read(list_facts(scan)) for scan, _, _ in scans]
+    people: dict[str, list[tuple[Scan, dict]]] = defaultdict(list)
+    for (scan, _, _), record in zip(scans, records, strict=True):
+        people[scan.person_id].append((scan, record))
+    jobs = []
+    for scan, candidate, note in scans:
+        person, visit = _draw_person(people[scan.person_id], scan)
+        files = tuple(path for path, _ in candidate.files)
+        jobs.append(Job(scan, files, note, person, visit, _read_spacing(note, spacing_mm), wheels))
+    return jobs
+
+
+def _read_spacing(note: str, spacing_mm: float) -> float:
+    match = re.search(r"(\d+(?:\.\d+)?) mm", note)
+    return float(match[1]) if match else spacing_mm
+
+
+def _foresee_header(note: str, spacing_mm: float) -> dict[str, str]:
+    """What the header will say, for a cohort that chooses by it."""
+    spacing = f"{_read_spacing(note, spacing_mm):g}"
+    return {"spacing_mm": spacing, "rows": "64", "columns": "64", "n_slices": "64"}
+
+
+def _draw_person(visits: list[tuple[Scan, dict]], scan: Scan) -> tuple[Person, int]:
+    """A phantom of the labels' age, sex and diagnosis; where they are silent, drawn from the person's id."""
+    seed = zlib.crc32(scan.person_id.encode())
+    rng = np.random.default_rng(seed)
+    drawn_age, drawn_sex = float(rng.uniform(*AGE_RANGE_YEARS)), rng.choice(["F", "M"])
+    ages = {item.session_id: record["age_years"] for item, record in visits}
+    sessions = sorted(ages)
+    known = [ages[name] for name in sessions if not math.isnan(ages[name])]
+    first = min(known, default=drawn_age)
+    years = tuple(0.0 if math.isnan(ages[name]) else ages[name] - first for name in sessions)
+    record = next(record for item, record in visits if item.path == scan.path)
+    place = record["site"] or scan.person_id.split("/")[0]
+    site = SITES[zlib.crc32(place.encode()) % (len(SITES) - 1)]  # the last is the decoy's
+    site = Site(place, record["vendor"] or site[0], *site[1:])
+    sex = next((item["sex"] for _, item in visits if item["sex"]), str(drawn_sex))
+    size = float(np.clip(1 + 0.045 * rng.standard_normal(), 0.91, 1.09))
+    person = Person(
+        0, seed, scan.subject_id, first, sex, record["dx"], site, size, "R", "", None, MODALITIES, years
+    )
+    return person, sessions.index(scan.session_id)
+
+
+def _write_scan(job: Job) -> None:
+    scan, site = job.scan, job.person.site
+    modality = scan.modality if scan.modality in MODALITIES else "T1"
+    image, affine, brain = scan_head(load_world(*job.wheels), job.person, job.visit, modality, job.spacing_mm)
+    if scan.is_stripped:
+        image = image * brain
+    axes = re.search(r"axes ([LRAPIS]{3})", job.note)
+    axes = axes[1] if axes else scan.axes or site.orientation
+    first = job.files[0]
+    if scan.source_format == "DICOM":
+        plane = next((name for name in ("axial", "coronal") if name in job.note), "sagittal")
+        n_echoes, is_one_file = 2 if "dual echo" in job.note else 1, "one file" in job.note
+        first.unlink()
+        write_dicom(
+            first.parent,
+            first.name
+            if is_one_file
+            else f"{first.stem.replace('{', '').replace('}', '')}-{{:03d}}{first.suffix}",
+            image,
+            affine,
+            plane=plane,
+            is_one_file=is_one_file,
+            n_echoes=n_echoes,
+            description=scan.facts.get("series", "") or modality,
+            date=scan.facts.get("date", "") or "2011-03-14",
+            vendor=site.vendor,
+            field_strength_t=site.field_strength_t,
+            age_years=job.person.age_years + job.person.visit_years[job.visit],
+            sex=job.person.sex,
+        )
+    elif scan.source_format == "Analyze":
+        write_analyze(first.with_suffix(".hdr"), image, affine, axes)
+    elif scan.source_format == "NIfTI pair":
+        write_pair(first.with_suffix(".hdr"), image, affine, axes)
+    else:
+        write_nifti(first, image, affine, axes)

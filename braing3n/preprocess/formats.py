@@ -1,0 +1,221 @@
+"""Opening a raw image of any format: voxels, and where they lie in the head."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from braing3n.errors import ResourceError, ScanError
+from braing3n.runtime import digest_file
+
+
+def load_image(path: str | Path, source_format: str = "NIfTI", axes: str = "", modality: str = "T1"):
+    """Open a raw image.
+
+    Args:
+        path: the file; of a pair or Analyze either half; of DICOM the folder of one series, or one file.
+        source_format: `NIfTI`, `NIfTI pair`, `Analyze` or `DICOM`.
+        axes: where the header tells no orientation, the directions in which the array's axes grow, such as
+            `LAS`; the origin is then the volume's centre. Empty: the header is believed.
+        modality: of a series with several echoes, T2 is the one with the longest echo time, all else the
+            one with the shortest.
+
+    Returns:
+        A nibabel image: `dataobj`, and `affine` voxel -> RAS mm.
+
+    Raises:
+        ScanError: there is no image, or its left and right cannot be known. Names only the file or folder;
+            nothing that a DICOM header says is repeated.
+        ResourceError: dcm2niix is not installed.
+    """
+    path = Path(path)
+    _check_exists(path, source_format)
+    if source_format == "DICOM":
+        return _load_dicom(path, modality)
+    try:
+        image = _open(path, source_format)
+        voxels = np.asanyarray(image.dataobj)
+    except EOFError:
+        raise ScanError(f"{path.name}: the compressed data end too early; the file is truncated.") from None
+    except Exception as error:
+        why = (str(error).splitlines() or [""])[0].replace(str(path.parent) + "/", "")[:120]
+        raise ScanError(f"{path.name}: cannot be read as an image ({type(error).__name__}: {why}).") from None
+    return _place(path.name, image, voxels, axes)
+
+
+def list_raw_files(path: str | Path) -> list[Path]:
+    """The files that make a scan, by name: of a DICOM folder its visible files, of a pair both halves."""
+    path = Path(path)
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    halves = _list_halves(path)
+    return [half for half in halves if half.exists()] if len(halves) > 1 and path.exists() else [path]
+
+
+def digest_scan(path: str | Path) -> str:
+    """The sha256 of a scan's content, whatever its files are called: equal scans of two people are found.
+
+    One file's is its own; several files' is that of their digests in order, so that of a series is the same
+    in whichever order its slices are numbered.
+
+    Raises:
+        OSError: there is nothing to read.
+    """
+    files = list_raw_files(path)
+    if not files:
+        raise FileNotFoundError(path)
+    digests = sorted(digest_file(file) for file in files)
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _list_halves(path: Path) -> list[Path]:
+    """Header and voxels where the name is that of a half, else the file alone."""
+    found = re.fullmatch(r"(.*)\.(hdr|img)(\.gz)?", path.name, re.IGNORECASE)
+    if not found:
+        return [path]
+    stem, half, gz = found[1], found[2], found[3] or ""
+    names = ("HDR", "IMG") if half.isupper() else ("hdr", "img")
+    return [path.with_name(f"{stem}.{name}{gz}") for name in names]
+
+
+def _check_exists(path: Path, source_format: str) -> None:
+    """All parts of the scan are there and hold something."""
+    if source_format == "DICOM" and path.is_dir():
+        return
+    for file in [path] if source_format == "DICOM" else _list_halves(path):
+        if not file.is_file():
+            raise ScanError(
+                f"{file.name}: the {'folder' if source_format == 'DICOM' else 'file'} is missing."
+            )
+        if file.stat().st_size == 0:
+            raise ScanError(f"{file.name}: the file is empty (0 bytes).")
+
+
+def _open(path: Path, source_format: str):
+    """What nibabel makes of the file; of Analyze only voxels and their size, since it tells no more."""
+    import nibabel as nib
+
+    # nibabel would take the scale and the origin that SPM kept in unused bytes of such headers.
+    return nib.AnalyzeImage.from_filename(path) if source_format == "Analyze" else nib.load(path)
+
+
+def _place(name: str, image, voxels: np.ndarray, axes: str):
+    """The voxels with an affine: that of `axes` where given, else that of a header that tells one."""
+    import nibabel as nib
+
+    while voxels.ndim > 3 and voxels.shape[-1] == 1:
+        voxels = voxels[..., 0]
+    affine = image.affine
+    if axes and voxels.ndim == 3:
+        affine = centre_affine(voxels.shape, image.header.get_zooms(), axes)
+    elif isinstance(image, nib.AnalyzeImage) and not isinstance(image, nib.Nifti1Pair) and not axes:
+        raise ScanError(
+            f"{name}: is Analyze, which tells no left and right; name `axes` in its cohort's file."
+        )
+    return nib.spatialimages.SpatialImage(voxels, affine)
+
+
+def centre_affine(shape, zooms_mm, axes: str) -> np.ndarray:
+    """Voxel -> RAS mm of axes that grow as a code such as `LAS` says, the volume's centre being 0."""
+    import nibabel as nib
+
+    turn = nib.orientations.axcodes2ornt(tuple(axes))
+    affine = np.eye(4)
+    affine[:3, :3] = 0
+    for axis, (direction, sign) in enumerate(turn):
+        affine[int(direction), axis] = sign * abs(float(zooms_mm[axis]))
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape[:3]) - 1) / 2)
+    return affine
+
+
+def _load_dicom(path: Path, modality: str):
+    """One volume of a series through dcm2niix; what that prints is dropped, since it can hold names."""
+    import nibabel as nib
+
+    with tempfile.TemporaryDirectory(prefix="braing3n-") as folder:
+        command = [_find_dcm2niix(), "-g", "i", "-b", "y", "-ba", "y", "-z", "n", "-f", "%j"]
+        command += ["-d", "0"] if path.is_dir() else ["-s", "y"]
+        subprocess.run(
+            [*command, "-o", folder, str(path.absolute())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        try:
+            image = nib.load(_choose_volume(path.name, sorted(Path(folder).glob("*.nii")), modality))
+            image = nib.spatialimages.SpatialImage(np.array(image.dataobj), image.affine)
+        except (nib.filebasedimages.ImageFileError, OSError, ValueError, EOFError):  # they quote a UID
+            raise ScanError(
+                f"{path.name}: what dcm2niix makes of it is no image; download it again."
+            ) from None
+    _check_frames(path, image.shape)
+    return image
+
+
+def _find_dcm2niix() -> str:
+    """The program beside this Python, or else on the PATH."""
+    program = shutil.which("dcm2niix", path=str(Path(sys.executable).parent)) or shutil.which("dcm2niix")
+    if program is None:
+        raise ResourceError("dcm2niix: is not installed and DICOM needs it; run `make setup`.")
+    return program
+
+
+def _choose_volume(name: str, outputs: list[Path], modality: str) -> Path:
+    """Of dcm2niix's outputs the one volume, or of several echoes the one that the modality asks for."""
+    import nibabel as nib
+
+    # Names are the series' UID and what dcm2niix adds; _Eq marks a copy resampled to equal slice distances.
+    outputs = [output for output in outputs if "_Eq" not in output.name]
+    if not outputs:
+        raise ScanError(f"{name}: dcm2niix finds no image in it, or a damaged one; download it again.")
+    if len(outputs) == 1:
+        return outputs[0]
+    shapes = [nib.load(output).shape for output in outputs]
+    series = {re.match(r"[0-9.]*", output.stem)[0] for output in outputs}
+    echo_times = [_read_echo_time(output) for output in outputs]
+    has_echoes = None not in echo_times and len(set(echo_times)) == len(outputs)
+    if len(series) > 1 or len(set(shapes)) > 1 or not has_echoes:
+        sizes = " and ".join("x".join(map(str, shape)) for shape in sorted(shapes))
+        raise ScanError(f"{name}: holds {len(outputs)} series (sizes {sizes}); keep one a folder.")
+    wanted = max if modality == "T2" else min
+    return outputs[echo_times.index(wanted(echo_times))]
+
+
+def _read_echo_time(output: Path) -> float | None:
+    """In s, from the sidecar; the only line of it that is looked at."""
+    try:
+        return json.loads(output.with_suffix(".json").read_text()).get("EchoTime")
+    except (OSError, ValueError):
+        return None
+
+
+def _check_frames(path: Path, shape: tuple[int, ...]) -> None:
+    """A volume has one slice for each place that a multi-frame file shows, not one for each frame."""
+    from pydicom import dcmread
+
+    files = list_raw_files(path)
+    if len(files) != 1 or len(shape) != 3:
+        return
+    tags = ["Rows", "Columns", "PerFrameFunctionalGroupsSequence"]
+    try:
+        header = dcmread(files[0], stop_before_pixels=True, specific_tags=tags)
+        groups = header.PerFrameFunctionalGroupsSequence
+        places = {tuple(group.PlanePositionSequence[0].ImagePositionPatient) for group in groups}
+    except Exception:  # a classic image, or one whose places stand elsewhere: nothing can be compared
+        return
+    if np.prod(shape) != header.Rows * header.Columns * len(places):
+        raise ScanError(
+            f"{path.name}: dcm2niix makes one stack of {len(groups)} frames at {len(places)} places; "
+            "export the series as one file a slice."
+        )
