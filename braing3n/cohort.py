@@ -70,6 +70,7 @@ class Pattern:
         beginning; case does not matter. Its named groups are the scan's facts; `subject`, `session`, `run`,
         `modality` and `date` (any usual form) have a meaning, the rest is the cohort's own.
     modality: what all these files are; empty: the group `modality`, or `Cohort.classify`, tells.
+    facts: facts that hold for all these files, beside the groups.
     reason: why such files are left alone; they are then no scans.
     """
 
@@ -81,6 +82,7 @@ class Pattern:
     is_defaced: bool = False
     is_stripped: bool = False
     raw_space: str = "native"
+    facts: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -151,6 +153,10 @@ class Visit(Protocol):
 
     def decode(self, table: str, found: Found, codes: Mapping[str, str]) -> Found:
         """A coded value spelled out; a code that is not known stops the cohort's ingest."""
+        ...
+
+    def ask(self, field: str) -> str:
+        """A field's value from the first of its sources that knows it."""
         ...
 
     def flag(self, text: str) -> None:
@@ -231,7 +237,8 @@ class Cohort:
     patterns: tried in order; the first that fits a file decides about it.
     classify: (facts, options) -> modality, or `-reason` for a series that is no scan of ours.
     prefer: which of several scans of a visit and modality is taken.
-    keep: (record, options) -> why a scan is left out for what the tables say; empty keeps it.
+    keep: (visit) -> why a scan is left out for what the tables say; empty keeps it. Only the tables that it
+        asks for are opened, since that is before the DAG.
     person: subject_id -> person_id, where the same people are in another cohort; default `<key>/<subject>`.
     family: a source of the family's id, settled in the inventory.
     has_header_facts: one header a DICOM series is read for the inventory (spacing, vendor, age ...).
@@ -249,7 +256,7 @@ class Cohort:
     patterns: tuple[Pattern, ...] = ()
     classify: Callable[[Mapping[str, str], Mapping[str, Any]], str] | None = None
     prefer: tuple[Preference, ...] = ()
-    keep: Callable[[Mapping[str, Any], Mapping[str, Any]], str] | None = None
+    keep: Callable[[Visit], str] | None = None
     person: Callable[[str], str] | None = None
     family: Source | None = None
     has_header_facts: bool = False

@@ -19,7 +19,12 @@ def strip_zeros(text):
     return text.strip().removeprefix("sub-").removesuffix(".0").lstrip("0")
 
 
+# Known by its columns: the preprocessed project's table is often renamed to the official name.
+PHENOTYPE, NEEDS = r".*phenotypic.*\.(csv|tsv|xlsx?)", ("SITE_ID", "DX_GROUP")
 READ = {"missing": ("-9999",), "normalise": strip_zeros, "is_newest_only": False}
+ARCHIVES = r"(?P<subject>00\d{5})/session_(?P<session>\d+)/anat_(?P<repeat>\d+)/mprage\.nii(\.gz)?"
+BIDS = r"sub-(?P<subject>00\d{5})/anat/sub-\d{7}(_run-(?P<repeat>\d+))?_T1w\.nii(\.gz)?"
+XNAT = r"[^/]+_(?P<subject>00\d{5})/([^/]+/)*?anat(_(?P<repeat>\d+))?/(NIfTI/)?mprage\.nii(\.gz)?"
 
 COHORT = Cohort(
     title="ABIDE-I",
@@ -29,36 +34,16 @@ COHORT = Cohort(
     n_volumes=984,
     n_people=947,
     patterns=(
-        Pattern(
-            r"(?P<subject>00\d{5})/session_(?P<session>\d+)/anat_(?P<repeat>\d+)/mprage\.nii(\.gz)?",
-            "T1",
-            is_defaced=True,
-        ),
-        # BIDS names no session where there is but one: the 1 of T1w stands for it.
-        Pattern(
-            r"sub-(?P<subject>00\d{5})/anat/sub-\d{7}(_run-(?P<repeat>\d+))?_T(?P<session>1)w\.nii(\.gz)?",
-            "T1",
-            is_defaced=True,
-        ),
-        Pattern(
-            r"[^/]+_(?P<subject>00\d{5})/([^/]+/)*?anat(_(?P<repeat>\d+))?/(NIfTI/)?mprage\.nii(\.gz)?",
-            "T1",
-            is_defaced=True,
-        ),
+        Pattern(ARCHIVES, "T1", is_defaced=True),
+        # These two name no session, since there is but one.
+        *(Pattern(path, "T1", is_defaced=True, facts={"session": "1"}) for path in (BIDS, XNAT)),
         Pattern(r"[^/]+_00\d{5}/anat\.tar\.gz", reason="an archive: unpack it where it lies"),
         Pattern(r"rest_\d+/rest\.nii(\.gz)?", reason="functional"),
     ),
     prefer=(Preference("a repeat", lambda facts, options: int(facts["repeat"] or 1)),),
     person=lambda subject: f"abide/{int(subject)}",  # some are in ABIDE-II under the same number
     tables=(
-        # Known by its columns, since the preprocessed project's table is often renamed to the official name.
-        Table(
-            "phenotype",
-            r".*phenotypic.*\.(csv|tsv|xlsx?)",
-            {"SUB_ID": "subject"},
-            ("SITE_ID", "DX_GROUP"),
-            **READ,
-        ),
+        Table("phenotype", PHENOTYPE, {"SUB_ID": "subject"}, NEEDS, **READ),
         Table("participants", r"participants\.tsv", {"participant_id": "subject"}, **READ),
     ),
     fields={

@@ -23,11 +23,10 @@ BAD_CONVERSIONS = """
 031_S_0830/m48 100_S_0995/m18 031_S_0867/m48 100_S_0892/m18 003_S_6264/m12
 011_S_4105/m72 006_S_4485/m84 029_S_2395/m72 114_S_6039/bl 016_S_4952/m48
 """
-BAD = "a visit with a known bad conversion"
 study = partial(loni.study_table, missing=("-1", "-4", "-1.0", "-4.0"), within_days=180)
 BIRTH_AGE = loni.read_birth_age("ptdemog", "ptdob", "ptdobmm+ptdobyy")
 BASELINE_AGE = loni.read_baseline_age("adnimerge", "age", "examdate_bl")
-VISIT = loni.read_visit("dxsum", "viscode2", ("f", "uns1", "nv"), BAD_CONVERSIONS, BAD)
+NO_VISITS = ("f", "uns1", "nv")  # screen fail, unscheduled, none
 IMAGES = """
 901_S_0001 MPR__GradWarp__B1_Correction__N3__Scaled 2006-03-02_09_12_33 I900001 .nii
 901_S_0001 MPR-R__GradWarp__B1_Correction__N3 2006-03-02_09_20_11 I900002 .nii
@@ -104,12 +103,12 @@ COHORT = Cohort(
     classify=classify,
     prefer=(
         Preference("lower priority (MT1 with GradWarp, MT1, other NIfTI, DICOM)", rank_family),
-        Preference("a repeat scan", loni.rank_name("MPR-R|REPEAT")),
+        Preference("a repeat scan", loni.rank_name("MPR[-_]R(_|$)|REPEAT")),
         Preference("not corrected for distortion (_ND)", loni.rank_name("_ND(_|$)")),
         Preference("not scaled", loni.rank_name("^(?!.*_SCALED)")),
         Preference("a later image id", loni.rank_image),
     ),
-    keep=lambda record, options: "" if options["keep_bad_conversions"] else BAD * (BAD in record["qc_flag"]),
+    keep=loni.leave_out_visits(BAD_CONVERSIONS, "keep_bad_conversions"),
     has_header_facts=True,
     tables=(
         *loni.TABLES,
@@ -126,7 +125,7 @@ COHORT = Cohort(
         "dx": (find_diagnosis, *(Cell(*group, GROUPS) for group in loni.GROUPS)),
         "dx_detail": (Cell("dxsum", "dxothdem", {"1": "dementia other than Alzheimer's", "0": ""}),),
         "enrolment_group": tuple(Cell(*group) for group in loni.GROUPS),
-        "visit": (VISIT, Cell("xml", "visitidentifier")),
+        "visit": (Cell("dxsum", "viscode2", missing=NO_VISITS), loni.COLLECTION_VISIT, loni.XML_VISIT),
         "site": (Fact("site"),),
         "vendor": loni.VENDOR,
         "field_strength_t": (*loni.FIELD_STRENGTH, Cell("mrimeta", "field_strength")),

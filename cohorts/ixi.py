@@ -3,7 +3,6 @@
 from braing3n.cohort import Cell, Cohort, Fact, Fixed, Found, Miniature, Pattern, Table
 from braing3n.ingest.dates import parse_date, years_between
 
-SITES = {"Guys": "Guys", "HH": "HH", "IOP": "IOP"}
 VENDORS = {"Guys": "Philips", "HH": "Philips", "IOP": "GE"}  # Gyroscan Intera, Intera, GE
 FIELD_STRENGTHS_T = {"Guys": "1.5", "HH": "3", "IOP": "1.5"}
 SEX = {"1": "M", "2": "F"}
@@ -21,14 +20,13 @@ def strip_zeros(text):
 
 def read_age(visit):
     """AGE where all rows of the person agree; two ages are none."""
-    found = visit.find("people", "AGE")
-    ages = {row["age"] for row in visit.rows("people") if row.get("age")}
+    found, rows = visit.find("people", "AGE"), [row for row in visit.rows("people") if row.get("age")]
+    ages = sorted({row["age"] for row in rows})
     if len(ages) > 1:
-        visit.flag(f"age_years: rows of one person say {' and '.join(sorted(ages))}")
+        visit.flag(f"age_years: rows of one person say {' and '.join(ages)}")
         return Found("", "people:AGE")
     if found:
-        row = next(row for row in visit.rows("people") if row.get("age"))
-        born, scanned = parse_date(row.get("dob", "")), parse_date(row.get("study_date", ""))
+        born, scanned = (parse_date(rows[0].get(name, "")) for name in ("dob", "study_date"))
         if born and scanned and abs(years_between(born, scanned) - float(found.value)) > AGE_TOLERANCE_YEARS:
             visit.flag("age_years: AGE is not STUDY_DATE - DOB")
     return found
@@ -63,7 +61,7 @@ COHORT = Cohort(
         "race": (Cell("people", "ETHNIC_ID", RACE, missing=("0",)),),
         "education_code": (Cell("people", "QUALIFICATION_ID", EDUCATION, missing=("0",)),),
         "dx": (Fixed("HC"),),
-        "site": (Fact("site", SITES),),
+        "site": (Fact("site"),),
         "vendor": (Fact("site", VENDORS, "site table"),),
         "field_strength_t": (Fact("site", FIELD_STRENGTHS_T, "site table"),),
     },

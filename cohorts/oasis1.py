@@ -56,9 +56,10 @@ def from_option(name):
     return lambda visit: Found(visit.options[name], f"option:{name}")
 
 
-def strip_session(text):
-    """The subject of a session's id."""
-    return text.strip().rsplit("_MR", 1)[0]
+def find_subject(text):
+    """The subject whose first session this is; no other session's row is asked for another."""
+    subject, _, number = text.strip().upper().partition("_MR")
+    return subject if number in ("", "1") else ""
 
 
 def from_tables(column, codes=None):
@@ -93,7 +94,7 @@ COHORT = Cohort(
     tables=(
         Table("sessions", SESSIONS, {"ID": "id"}),
         Table("session_file", FILES, {"SESSION ID": "id"}, read=read_session_file, is_newest_only=False),
-        Table("first_session", SESSIONS, {"ID": "subject"}, order="ID", normalise=strip_session),
+        Table("first_session", SESSIONS, {"ID": "subject"}, normalise=find_subject),
     ),
     fields={
         "age_years": (*from_tables("Age"), from_first_session("Age")),
@@ -140,7 +141,6 @@ AGE:          66
 M/F:          Male
 HAND:         Right
 EDUC:         4
-SES:          2
 CDR:          0
 MMSE:         30
 """,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -19,19 +20,11 @@ from braing3n.inventory.headers import normalise_vendor
 _DATE = r"(?:(?=9999[^/]*/(?:S\d+/[^/]*_)?(?P<session>I\d+))|)(?P<date>\d{4}-\d{2}-\d{2})[^/]*"
 # The image's id: the folder's name, or in old downloads (folder S<series>) the end of the file's name.
 _IMAGE = r"(?:(?=(?:S\d+/[^/]*_)?I(?P<image>\d+))|)[IS]\d+"
-_XML_LEAVES = {
-    "projectidentifier": "project",
-    "sitekey": "site",
-    "subjectidentifier": "ptid",
-    "researchgroup": "researchgroup",
-    "subjectsex": "subjectsex",
-    "visitidentifier": "visitidentifier",
-    "subjectage": "subjectage",
-    "agequalifier": "agequalifier",
-    "dateacquired": "dateacquired",
-    "processeddatalabel": "processeddatalabel",
-}
-_XML_NAMED = {"subjectinfo": "item", "assessmentscore": "attribute", "protocol": "term"}
+_XML_LEAVES = {"subjectIdentifier": "ptid", "siteKey": "site", "processedDataLabel": "description"}
+_XML_LEAVES |= {"researchGroup": "researchgroup", "subjectSex": "subjectsex", "subjectAge": "subjectage"}
+_XML_LEAVES |= {"ageQualifier": "agequalifier", "visitIdentifier": "visitidentifier"}
+_XML_NAMED = {"subjectInfo": "item", "assessmentScore": "attribute", "protocol": "term"}
+MAX_MONTHS = 6  # between a scan and a score of another visit
 SEXES = {"F": "F", "M": "M", "Female": "F", "Male": "M", "X": "", "U": ""}
 
 
@@ -56,9 +49,19 @@ def study_table(name: str, files: str = "", key: str = "ptid", **more: Any) -> T
     return Table(name, rf"{files or name}{day}\.(?:csv|tsv|xlsx?)", {key: "subject"}, **more)
 
 
+def image_table(name: str, files: str, key: str, needs: tuple[str, ...] = ()) -> Table:
+    """A table with a row an image; all exports of its kind are read."""
+    return Table(name, files, {key: "image"}, needs=needs, normalise=normalise_image_id, is_newest_only=False)
+
+
 def normalise_image_id(text: str) -> str:
     """`I900003` and `900003` are one image."""
     return text.strip().upper().removeprefix("I")
+
+
+def list_words(series: str) -> str:
+    """A series' name in upper case, a blank for whatever is no letter or digit."""
+    return " ".join(re.findall("[A-Z0-9]+", series.upper()))
 
 
 def rank_name(names: str) -> Callable[[Mapping[str, str], Mapping[str, Any]], bool]:
@@ -71,11 +74,32 @@ def rank_image(facts: Mapping[str, str], options: Mapping[str, Any]) -> int:
     return int(facts["image"] or 0)
 
 
+def has_short_echo(facts: Mapping[str, str], max_ms: float = 10.0) -> bool:
+    """Whether the header tells echo times, all as short as T1-weighted heads have them."""
+    times_ms = [to_number(text) for text in facts.get("echo_times_ms", "").split(",")]
+    return None not in times_ms and max(times_ms) <= max_ms
+
+
+def classify_size(facts: Mapping[str, str], max_spacing_mm: float, min_voxels: int) -> str:
+    """What `Cohort.classify` says of a series that is too thick or too small by its header; empty: it is not.
+
+    The slices of all echoes count: a dual-echo series may have few of each.
+    """
+    spacing_mm = to_number(facts.get("spacing_mm", ""))
+    if spacing_mm is not None and spacing_mm > max_spacing_mm:
+        return f"-spacing {spacing_mm:g} mm, over {max_spacing_mm:g} mm"
+    n_echoes = len(facts.get("echo_times_ms", "").split(","))
+    sizes = [to_number(facts.get(name, "")) for name in ("rows", "columns", "n_slices")]
+    if None in sizes or min(sizes[0], sizes[1], sizes[2] * n_echoes) >= min_voxels:
+        return ""
+    return f"-{'x'.join(f'{size:g}' for size in sizes)} voxels, a side under {min_voxels}"
+
+
 def read_image_xml(path: Path) -> list[dict[str, str]]:
     """The facts of one image as one row; none where the file is a stub.
 
     Columns: imageuid, ptid, site, researchgroup, subjectsex, subjectage (years), visitidentifier,
-    dateacquired, and by their own names in lower case the subject's infos (`apoe a1`), the scores
+    description, and by their own names in lower case the subject's infos (`apoe a1`), the scores
     (`mmscore`) and the terms of the protocol (`manufacturer`, `field strength`).
 
     Raises:
@@ -92,7 +116,7 @@ def read_image_xml(path: Path) -> list[dict[str, str]]:
     row = {"imageuid": image.text.strip()}
     for element in root.iter():
         # The root has a namespace, what is below it has another or none.
-        tag = str(element.tag).rpartition("}")[2].lower()
+        tag = str(element.tag).rpartition("}")[2]
         name = element.get(_XML_NAMED[tag], "") if tag in _XML_NAMED else _XML_LEAVES.get(tag, "")
         if name:
             row.setdefault(name.lower(), (element.text or "").strip())
@@ -101,32 +125,16 @@ def read_image_xml(path: Path) -> list[dict[str, str]]:
     return [row]
 
 
-XML = Table(
-    "xml",
-    r".*\.xml",
-    {"imageuid": "image"},
-    normalise=normalise_image_id,
-    is_newest_only=False,
-    read=read_image_xml,
-)
+XML = replace(image_table("xml", r".*\.xml", "imageuid"), read=read_image_xml)
 # The archive's list of what was downloaded; its name is the user's.
 _COLLECTION_COLUMNS = ("image data id", "subject", "group", "acq date")
-COLLECTION = Table(
-    "collection",
-    r".*\.csv",
-    {"image data id": "image"},
-    needs=_COLLECTION_COLUMNS,
-    normalise=normalise_image_id,
-    is_newest_only=False,
+COLLECTION = image_table("collection", r".*\.csv", "image data id", _COLLECTION_COLUMNS)
+COLLECTION_SUBJECTS = replace(
+    COLLECTION, name="collection_subjects", key={"subject": "subject"}, normalise=str.strip
 )
-COLLECTION_SUBJECTS = Table(
-    "collection_subjects",
-    COLLECTION.files,
-    {"subject": "subject"},
-    needs=_COLLECTION_COLUMNS,
-    is_newest_only=False,
-)
-TABLES = (XML, COLLECTION, COLLECTION_SUBJECTS)
+SEARCH = image_table("search", r"idaSearch.*\.csv", "image id")
+TABLES = (XML, COLLECTION, COLLECTION_SUBJECTS, SEARCH)
+_VISIT_COLUMNS = {"collection": "visit", "search": "visit", "xml": "visitidentifier"}
 
 
 def _find_cells(visit: Visit, table: str, columns: tuple[str, ...]) -> Iterator[tuple[str, list[Found]]]:
@@ -225,26 +233,140 @@ def read_vendor(visit: Visit) -> Found | None:
     return found and replace(found, value=normalise_vendor(found.value))
 
 
-def read_visit(table: str, column: str, missing: tuple[str, ...], known: str, flag: str) -> Source:
-    """A source of the visit's code, by the table's nearest row, else by the collection.
+def keep_only(field: str, option: str) -> Callable[[Visit], str]:
+    """Leaves out what a field says, unless the option lists it; where the field is empty a scan is kept."""
+
+    def explain(visit: Visit) -> str:
+        value = visit.ask(field)
+        return "" if value in ("", *visit.options[option]) else f"{value} not kept"
+
+    return explain
+
+
+def leave_out_visits(known: str, option: str) -> Callable[[Visit], str]:
+    """Leaves out visits, `<subject>/<code>` with blanks between, unless the option is on."""
+
+    def explain(visit: Visit) -> str:
+        is_known = f"{visit.facts['subject']}/{visit.ask('visit')}" in known.split()
+        return "a visit with a known bad conversion" if is_known and not visit.options[option] else ""
+
+    return explain
+
+
+def read_flags(table: str, flags: Mapping[str, str], several: str) -> Source:
+    """A source told by columns of 0 and 1, column -> value; `several` where more than one is 1."""
+
+    def find_flags(visit: Visit) -> Found | None:
+        cells = {column: visit.find(table, column) for column in flags}
+        told = [column for column, cell in cells.items() if cell and to_number(cell.value) == 1]
+        value = flags[told[0]] if len(told) == 1 else several
+        return Found(value, f"{table}:{'+'.join(told)}") if told else None
+
+    return find_flags
+
+
+def read_number(column: str, low: float, high: float) -> Callable[[Mapping[str, str]], float | None]:
+    """Reads a score from a row; None outside its range, which is where unrateable items end."""
+
+    def read(row: Mapping[str, str]) -> float | None:
+        number = to_number(row.get(column, ""))
+        return number if number is not None and low <= number <= high else None
+
+    return read
+
+
+def sum_items(points: Mapping[str, Mapping[str, int]]) -> Callable[[Mapping[str, str]], float | None]:
+    """Reads a score that is the sum of items, column -> answer -> points; None where one is not answered."""
+
+    def read(row: Mapping[str, str]) -> float | None:
+        answers = {item: to_number(row.get(item, "")) for item in points}
+        texts = {item: "" if number is None else f"{number:g}" for item, number in answers.items()}
+        if any(text not in points[item] for item, text in texts.items()):
+            return None
+        return float(sum(points[item][text] for item, text in texts.items()))
+
+    return read
+
+
+def count_months(first: str, second: str) -> int | None:
+    """Calendar months from one date to another; None where one is no date."""
+    start, end = parse_date(first), parse_date(second)
+    return (end.year - start.year) * 12 + end.month - start.month if start and end else None
+
+
+def read_at_visit(
+    table: str,
+    column: str,
+    score: Callable[[Mapping[str, str]], float | None],
+    find_event: Source,
+) -> Source:
+    """A source of a score: that of the scan's EVENT_ID, else the nearest within six months.
+
+    Of several rows of one visit the first in the table's order counts.
 
     Args:
-        missing: codes that are no visit.
-        known: visits that get the flag, `<subject>/<code>`, with blanks between.
+        column: what its source is called.
+        score: reads it from a row.
+        find_event: the scan's EVENT_ID; at the baseline (BL) what was filed under screening (SC) counts, too.
     """
 
-    def find_visit(visit: Visit) -> Found | None:
-        found = visit.find(table, column, missing) or visit.find(COLLECTION.name, "visit")
-        if found and f"{visit.facts['subject']}/{found.value}" in known.split():
-            visit.flag(flag)
-        return found
+    def find_score(visit: Visit) -> Found | None:
+        event, scan_date = find_event(visit), visit.facts.get("date", "")
+        wanted = {"BL": ("BL", "SC")}.get(event.value, (event.value,)) if event else ()
+        found = []
+        for row in visit.rows(table):
+            value, name, date = score(row), row.get("event_id", ""), row.get("infodt", "")
+            months = count_months(scan_date, date)
+            is_near = months is not None and abs(months) <= MAX_MONTHS
+            if value is not None and (name in wanted or is_near):
+                place = wanted.index(name) if name in wanted else len(wanted) + abs(months)
+                lag_days = (parse_date(date) - parse_date(scan_date)).days if months is not None else math.nan
+                found.append((place, Found(f"{value:g}", f"{table}:{column}", lag_days)))
+        return min(found, key=lambda item: item[0])[1] if found else None
 
-    return find_visit
+    return find_score
+
+
+def read_at_events(cell: Source, find_event: Source, events: tuple[str, ...]) -> Source:
+    """A source that holds for some visits only."""
+
+    def find_at_events(visit: Visit) -> Found | None:
+        event = find_event(visit)
+        return cell(visit) if event and event.value in events else None
+
+    return find_at_events
+
+
+def read_event(events: Mapping[str, str], visits: tuple[str, str], is_done: tuple[str, str]) -> Source:
+    """A source of the visit's short code: by lists of images, else by the month of the scan, else UNK.
+
+    Args:
+        events: long name of a visit -> its code; of what is neither, a flag is set.
+        visits: a table of imaging visits and its column of months; the nearest within three months counts.
+        is_done: its column and value of visits that took place.
+    """
+
+    def find_event(visit: Visit) -> Found:
+        for table, column in _VISIT_COLUMNS.items():
+            found = visit.find(table, column)
+            code = events.get(found.value, found.value) if found else ""
+            if re.fullmatch(r"SC|BL|[VRUT]\d\d|ST|PW|RS1|TRANS|LOG|SCREEN", code):
+                return replace(found, value=code)
+            if found:
+                visit.flag(f"the visit {found.value!r} has no known code")
+        table, month = visits
+        rows = [row for row in visit.rows(table) if row.get(is_done[0]) == is_done[1]]
+        lags = [(count_months(visit.facts.get("date", ""), row.get(month, "")), row) for row in rows]
+        near = [(abs(lag), row["event_id"]) for lag, row in lags if lag is not None and abs(lag) <= 3]
+        return Found(min(near)[1], f"{table}:{month}") if near else Found("UNK", "no table")
+
+    return find_event
 
 
 XML_AGE = Cell(XML.name, "subjectage")
 XML_SEX = Cell(XML.name, "subjectsex", SEXES)
 COLLECTION_AGE = Cell(COLLECTION.name, "age")
+COLLECTION_VISIT, XML_VISIT = Cell(COLLECTION.name, "visit"), Cell(XML.name, "visitidentifier")
 COLLECTION_SEX = Cell(COLLECTION_SUBJECTS.name, "sex", SEXES)
 XML_APOE = read_genotype(XML.name, "apoe a1+apoe a2")
 # Columns of the enrolment group: of the image's own XML, else of any image of the participant.

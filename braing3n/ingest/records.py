@@ -132,6 +132,10 @@ class OpenVisit:
         if text not in self.flags:
             self.flags.append(text)
 
+    def ask(self, field: str) -> str:
+        """A field's value from the first of its sources that knows it."""
+        return self.book.ask(self, field).value
+
     @property
     def has_phenotype(self) -> bool:
         """Whether any table has a row for this scan."""
@@ -164,7 +168,7 @@ class Book:
         record: dict[str, Any] = {}
         lags: dict[str, float] = {}
         for name in [*DERIVED, *(name for name in self.cohort.fields if name not in DERIVED)]:
-            found = self._ask(visit, name)
+            found = self.ask(visit, name)
             record[name] = self._convert(name, found, visit)
             record[f"{name}_source"] = found.source if record[name] not in ("", None) else ""
             lags[name] = found.lag_days
@@ -176,7 +180,8 @@ class Book:
             visit.flag(NO_PHENOTYPE)
         return record | {"qc_flag": "; ".join(visit.flags)}
 
-    def _ask(self, visit: OpenVisit, name: str) -> Found:
+    def ask(self, visit: OpenVisit, name: str) -> Found:
+        """What the first of a field's sources that knows it says; an empty value where none does."""
         answers = (source(visit) for source in self.cohort.fields.get(name, DEFAULTS.get(name, ())))
         return next((found for found in answers if found is not None), Found("", ""))
 

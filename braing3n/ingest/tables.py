@@ -14,6 +14,7 @@ from braing3n.ingest.dates import parse_date
 
 SEPARATORS = ("\t", ",", ";", "|")
 N_HEADER_LINES = 8  # the header stands among these; what is above it is a title
+N_HEADER_BYTES = 2**16
 DATE_IN_NAME = re.compile(r"(\d{1,2}[A-Za-z]{3}\d{4}|\d{8})")
 
 Row = dict[str, str]
@@ -34,6 +35,25 @@ def _date_name(path: Path) -> str:
     return max((day.isoformat() for day in days if day), default="")
 
 
+def is_table(path: Path, table: Table) -> bool:
+    """Whether a file has the table's name and, where text tells it quickly, its columns.
+
+    A file of the right name without its key stays the table, so that reading it says what is missing.
+    """
+    if not re.fullmatch(table.files, path.name, re.IGNORECASE):
+        return False
+    if table.read is not None or not table.needs or path.suffix.lower() in (".xls", ".xlsx"):
+        return True
+    with open(path, "rb") as file:
+        head = file.read(N_HEADER_BYTES)
+    return any(_has_columns(line, (*table.key, *table.needs)) for line in _split_cells(head)[:N_HEADER_LINES])
+
+
+def _has_columns(line: list[str], columns: Iterable[str]) -> bool:
+    header = {cell.strip().lower() for cell in line}
+    return all(name.strip().lower() in header for name in columns)
+
+
 def read_table_file(path: Path, table: Table) -> list[Row] | None:
     """The rows of one file, cells stripped, columns in lower case; None where it is another table.
 
@@ -43,13 +63,11 @@ def read_table_file(path: Path, table: Table) -> list[Row] | None:
     if table.read is not None:
         return table.read(path)
     lines = _read_cells(path, table.sheet)
-    keys = [name.strip().lower() for name in table.key]
-    needs = [*keys, *(name.strip().lower() for name in table.needs)]
     for number, line in enumerate(lines[:N_HEADER_LINES]):
-        header = [cell.strip().lower() for cell in line]
-        if all(name in header for name in keys):
-            if not all(name in header for name in needs):
+        if _has_columns(line, table.key):
+            if not _has_columns(line, table.needs):
                 return None
+            header = [cell.strip().lower() for cell in line]
             return [_to_row(header, cells) for cells in lines[number + 1 :] if any(map(str.strip, cells))]
     if table.needs:
         return None
@@ -71,7 +89,11 @@ def _to_row(header: list[str], cells: list[str]) -> Row:
 def _read_cells(path: Path, sheet: str) -> list[list[str]]:
     if path.suffix.lower() in (".xls", ".xlsx"):
         return _read_workbook(path, sheet)
-    text = _decode(path.read_bytes())
+    return _split_cells(path.read_bytes())
+
+
+def _split_cells(content: bytes) -> list[list[str]]:
+    text = _decode(content)
     # The extension lies often enough (tabs under .csv): what separates the first lines counts.
     sample = "\n".join(text.split("\n", N_HEADER_LINES)[:N_HEADER_LINES])
     separator = max(SEPARATORS, key=sample.count)

@@ -127,7 +127,7 @@ def _choose(walk: Walk) -> list[Scan]:
         key = (scan.subject_id, scan.session_id, scan.run, scan.modality)
         if key in chosen:
             taken = Path(chosen[key].path).name
-            walk.left_out.append((scan, f"a second {scan.modality} of the visit; {taken} is taken"))
+            walk.left_out.append((scan, f"a second scan of the visit and modality; {taken} is taken"))
         else:
             chosen[key] = scan
     return [chosen[key] for key in sorted(chosen)]

@@ -7,7 +7,6 @@ import io
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -173,9 +172,9 @@ def _drop_copies(tables: list[dict], walk: Walk) -> list[dict]:
 
 
 def _row(key: str, scan: Scan) -> dict:
-    row = {"cohort": key, **asdict(scan)}
+    row = {"cohort": key, **vars(scan)}  # asdict copies deeply, and that for every scan
     facts = {name: text for name, text in scan.facts.items() if text and name not in UNSTORED_FACTS}
-    row["facts"] = json.dumps(facts, sort_keys=True)
+    row["facts"] = json.dumps(facts, sort_keys=True) if facts else "{}"
     return {name: int(value) if isinstance(value, bool) else value for name, value in row.items()}
 
 

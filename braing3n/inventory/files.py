@@ -10,7 +10,7 @@ JUNK_DIRS = {"__MACOSX"}
 
 
 def list_files(
-    raw_dir: Path, skipped_dirs: dict[str, str], unused: dict[str, str]
+    raw_dir: str | Path, skipped_dirs: dict[str, str], unused: dict[str, str]
 ) -> Iterator[tuple[Path, str]]:
     """Each file with a stamp of its size and time, sorted by name within a folder.
 
@@ -23,18 +23,17 @@ def list_files(
     with os.scandir(raw_dir) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
-        path = Path(entry.path)
         if entry.name.startswith(".") or entry.name in JUNK_DIRS:
             continue
         if entry.is_dir():
             if entry.name in skipped_dirs:
-                unused[path.as_posix()] = skipped_dirs[entry.name]
+                unused[entry.path] = skipped_dirs[entry.name]
             else:
-                yield from list_files(path, skipped_dirs, unused)
+                yield from list_files(entry.path, skipped_dirs, unused)
             continue
         try:
             stat = entry.stat()
         except OSError:
-            unused[path.as_posix()] = "a link to nothing"
+            unused[entry.path] = "a link to nothing"
             continue
-        yield path, f"{stat.st_size}-{stat.st_mtime_ns}"
+        yield Path(entry.path), f"{stat.st_size}-{stat.st_mtime_ns}"

@@ -15,10 +15,11 @@ from braing3n.cohort import Cohort, Pattern, Scan, Walk
 from braing3n.errors import CohortError
 from braing3n.ingest.dates import parse_date
 from braing3n.ingest.records import Book
+from braing3n.ingest.tables import is_table
 from braing3n.inventory.files import list_files
 
 PAIRED = ("NIfTI pair", "Analyze")
-SECOND_COPY = "a second copy of"
+SECOND_COPY = "a second copy"
 # (paths of a series' files, their stamp) -> the header's facts
 ReadHeader = Callable[[list[Path], str], Mapping[str, str]]
 
@@ -101,6 +102,9 @@ def sort_files(cohort: Cohort, raw_dir: Path, walk: Walk) -> list[Candidate]:
                 walk.tables.append(path)
             else:
                 walk.unused[path.as_posix()] = "belongs to no rule of the cohort"
+    for path in [path for path in walk.tables if not any(is_table(path, table) for table in cohort.tables)]:
+        walk.tables.remove(path)
+        walk.unused[path.as_posix()] = "no table of the cohort: it has none of their columns"
     return list(candidates.values())
 
 
@@ -115,7 +119,9 @@ def describe(
 ) -> tuple[Scan, str]:
     """A candidate as a scan, and why it is none of ours where that is already clear."""
     pattern, path = candidate.pattern, candidate.path
-    facts = dict(candidate.groups) | {
+    facts = {
+        **pattern.facts,
+        **candidate.groups,
         "name": path.name,
         "folder": path.parent.as_posix(),
         "n_files": str(len(candidate.files)),
@@ -186,16 +192,16 @@ def _drop_copies(ranked: list[tuple[Scan, Candidate]], walk: Walk) -> list[Scan]
         tail = tuple(sorted((name, text) for name, text in candidate.groups.items()))
         first = kept.setdefault((content, tail), scan)
         if first is not scan:
-            walk.left_out.append((scan, f"{SECOND_COPY} {first.path}"))
+            walk.left_out.append((scan, f"{SECOND_COPY}; {first.path} is taken"))
     return list(kept.values())
 
 
 def _explain(scan: Scan, winner: Scan, cohort: Cohort, options: Mapping[str, Any]) -> str:
-    taken = f"{scan.modality} of the visit is {winner.path}"
+    taken = f"{winner.path} is taken"
     for preference in cohort.prefer:
         if preference.rank(scan.facts, options) != preference.rank(winner.facts, options):
-            return f"{preference.reason}; the {taken}"
-    return f"comes later in path order; the {taken}"
+            return f"{preference.reason}; {taken}"
+    return f"comes later in path order; {taken}"
 
 
 def _ask_tables(
@@ -205,12 +211,12 @@ def _ask_tables(
     book = Book(cohort, walk.tables, options)
     kept = []
     for scan in scans:
-        facts = list_facts(scan)
-        reason = cohort.keep(book.read(facts), options) if cohort.keep else ""
+        visit = book.open_visit(list_facts(scan))
+        reason = cohort.keep(visit) if cohort.keep else ""
         if reason:
             walk.left_out.append((scan, reason))
             continue
-        family = cohort.family(book.open_visit(facts)) if cohort.family else None
+        family = cohort.family(visit) if cohort.family else None
         kept.append(
             replace(scan, group_id=f"{key}/family-{family.value}") if family and family.value else scan
         )

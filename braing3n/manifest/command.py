@@ -36,18 +36,21 @@ def volume_list(
 
 
 @app.command
-def labels(*, volume_list: Path, records: Paths, out: Path) -> None:
+def labels(*, volume_list: Path, records: Paths, exclusions: Paths, out: Path, flow: Path) -> None:
     """Build the table of what is known about each listed volume.
 
     Parameters
     ----------
     volume_list: the volume list.
     records: the cohorts' records.
+    exclusions: the scans that the cohorts' rules leave out.
     out: the label table to write (.parquet).
+    flow: the books of ingest to write (.parquet).
     """
     from braing3n import manifest
     from braing3n.ledger import write_provenance
-    from braing3n.manifest.tables import build_label_table
+    from braing3n.manifest.tables import build_ingest_flow, build_label_table
 
     build_label_table(volume_list, records, out)
+    build_ingest_flow(records, exclusions, flow)
     write_provenance(out, "manifest", manifest.STAGE_VERSION, [volume_list, *records])

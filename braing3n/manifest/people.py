@@ -24,6 +24,16 @@ def join_people(volumes: pd.DataFrame) -> pd.DataFrame:
     return volumes
 
 
+def describe_copies(volumes: pd.DataFrame) -> list[str]:
+    """One sentence for every raw file that lies there under several people's ids."""
+    known = volumes[volumes["raw_sha256"] != ""]
+    n_people = known.groupby("raw_sha256")["person_id"].transform("nunique")
+    return [
+        f"{', '.join(sorted(copies['volume_id']))}: one raw file under several ids, taken as one person."
+        for _, copies in known[n_people > 1].groupby("raw_sha256", sort=True)
+    ]
+
+
 def _merge(ids: pd.Series, evidence: pd.Series) -> pd.Series:
     """Ids that share a non-empty evidence become the smallest of them, transitively."""
     parent = {name: name for name in ids}

@@ -11,7 +11,7 @@ from braing3n.config import ManifestSettings
 from braing3n.contracts import CONTRACTS, TASK_COLUMNS, check_table, read_table, write_table
 from braing3n.errors import ContractError
 from braing3n.ledger import check_books, check_groups
-from braing3n.manifest.people import assign_split, check_splits, join_people
+from braing3n.manifest.people import assign_split, check_splits, describe_copies, join_people
 
 RAW = ["path", "source_format", "is_bias_corrected", "is_defaced", "is_stripped", "raw_space"]
 IDENTITY = ["cohort", "subject_id", "session_id", "run", "modality"]
@@ -42,6 +42,8 @@ def build_volume_list(
     if not is_kept.any():
         raise ContractError("manifest: no volume was kept; the reasons stand in the preprocess tables.")
     volumes = results[is_kept].merge(received[["volume_id", "person_id", "group_id"]], on="volume_id")
+    for sentence in describe_copies(volumes):
+        print(sentence)
     volumes = join_people(volumes)
     volumes["split"] = [assign_split(group_id, settings) for group_id in volumes["group_id"]]
     check_groups(volumes["group_id"], volumes["split"], "manifest")
@@ -79,6 +81,24 @@ def _count_flow(received: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
             none = {"received": 0, "kept": 0, "excluded": int(n)}
             rows.append({"cohort": cohort, "stage": "preprocess", **none, "reason": reason})
     return pd.DataFrame(rows)
+
+
+def build_ingest_flow(records: list[Path], exclusions: list[Path], out: Path) -> None:
+    """The books of ingest: scans found, taken, and left out by a cohort's rules, with the reasons."""
+    taken = pd.concat([read_table(path, "records") for path in records])["cohort"].value_counts()
+    lost = pd.concat([read_table(path, "left_out") for path in exclusions], ignore_index=True)
+    # What follows the semicolon names the one scan that was taken instead.
+    lost["reason"] = lost["reason"].str.partition(";")[0]
+    rows = []
+    for cohort in sorted({*taken.index, *lost["cohort"]}):
+        reasons = lost.loc[lost["cohort"] == cohort, "reason"].value_counts(sort=False).sort_index()
+        n_kept, n_lost = int(taken.get(cohort, 0)), int(reasons.sum())
+        counts = {"received": n_kept + n_lost, "kept": n_kept, "excluded": n_lost}
+        rows.append({"cohort": cohort, "stage": "ingest", **counts, "reason": ""})
+        for reason, n in reasons.items():
+            none = {"received": 0, "kept": 0, "excluded": int(n)}
+            rows.append({"cohort": cohort, "stage": "ingest", **none, "reason": reason})
+    write_table(pd.DataFrame(rows), out, "flow")
 
 
 def build_label_table(volume_list: Path, records: list[Path], out: Path) -> None:

@@ -74,15 +74,17 @@ def _describe_run(results: Results) -> str:
 
 
 def _draw_flow(results: Results) -> str:
-    """Boxes: received, excluded by reason, kept."""
-    flow = results.read("flow")
+    """Boxes: found, left out, excluded, kept; and each reason with its number."""
+    flow = results.read_flow()
     if flow is None:
         return f"<p>No flow diagram: this run has no {TABLES['flow']}.</p>"
     whole, reasons = flow[flow["reason"] == ""], flow[flow["reason"] != ""]
     lost = reasons.groupby("reason")["excluded"].sum().sort_values(ascending=False, kind="stable")
-    boxes = [f"<div class='box'><b>{whole['received'].sum():,}</b>volumes received</div>&rarr;"]
-    boxes.append(f"<div class='box lost'><b>{whole['excluded'].sum():,}</b>excluded</div>")
-    boxes.append(f"&rarr;<div class='box'><b>{whole['kept'].sum():,}</b>kept</div>")
+    stages = whole.groupby("stage", sort=False)[["received", "kept", "excluded"]].sum()
+    boxes = [f"<div class='box'><b>{stages['received'].iloc[0]:,}</b>scans found</div>"]
+    for stage, row in stages.iterrows():
+        boxes.append(f"&rarr;<div class='box lost'><b>{row['excluded']:,}</b>left out by {stage}</div>")
+        boxes.append(f"&rarr;<div class='box'><b>{row['kept']:,}</b>kept</div>")
     listed = "".join(f"<li>{n:,}: {escape(reason)}</li>" for reason, n in lost.items())
     return f"<div class='flow'>{''.join(boxes)}</div>" + (f"<ul>{listed}</ul>" if listed else "")
 

@@ -15,6 +15,7 @@ TABLES = {
     "volume_list": "manifest/volume_list.parquet",
     "labels": "manifest/labels.parquet",
     "flow": "manifest/flow.parquet",
+    "ingest_flow": "manifest/ingest_flow.parquet",
     "scores": "probe/scores.parquet",
     "differences": "probe/differences.parquet",
     "controls": "probe/controls.parquet",
@@ -47,8 +48,14 @@ class Results:
         """
         if name not in self._tables:
             path = self.results_dir / TABLES[name]
-            self._tables[name] = read_table(path, name) if path.exists() else None
+            contract = name.removeprefix("ingest_")
+            self._tables[name] = read_table(path, contract) if path.exists() else None
         return self._tables[name]
+
+    def read_flow(self) -> pd.DataFrame | None:
+        """The books of ingest and of preprocess, one under the other."""
+        books = [book for book in (self.read("ingest_flow"), self.read("flow")) if book is not None]
+        return pd.concat(books, ignore_index=True) if books else None
 
     def read_metrics(self) -> dict | None:
         """The tokenizer's metrics."""

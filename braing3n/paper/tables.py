@@ -96,7 +96,7 @@ def _list_diagnoses(chosen: pd.DataFrame) -> str:
 
 def build_flow(results: Results) -> Table:
     """Received = kept + excluded, by cohort, with every reason of exclusion."""
-    flow = results.read("flow")
+    flow = results.read_flow()
     columns = ["Cohort", "Stage", "Received", "Kept", "Excluded", "Reason"]
     if flow is None:
         frame = pd.DataFrame([[explain_missing("flow")] * len(columns)], columns=columns)

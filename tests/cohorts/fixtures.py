@@ -1,25 +1,11 @@
-"""A cohort's fixture as its specification prints it: paths, tables and what must come out, and raw trees."""
+"""A cohort's fixture as its specification prints it: paths, tables and what must come out."""
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
-
-from braing3n.cohort import load_cohort, settle_options
-from braing3n.config import CohortSettings
-from braing3n.contracts import read_table
-from braing3n.ingest.cohort import read_tsv
-from braing3n.ingest.command import cohort as ingest_cohort
-from braing3n.inventory.build import walk_cohort, write_inventory
 
 SPECIFICATIONS = Path(__file__).parents[3] / "shared" / "cohorts"
 # Cohort file -> its specification and the number of its chapter.
@@ -46,6 +32,8 @@ COLUMNS = {
     "visit": "event",
 }
 WORDS = "|".join(COLUMNS)
+# Notes beside a path that say that it stays out.
+NOTED = ("not this one", "the option", "ignored")
 STOP_WORDS = {"the", "of", "not", "same", "than", "over", "kept", "date", "lower", "a", "and", "mm"}
 
 
@@ -110,7 +98,7 @@ def read_fixture(kind: str) -> Fixture:
         n_volumes=int(counts.group(1)),
         n_subjects=int(n_subjects.group(1)) if n_subjects else len({item.subject for item in volumes}),
         out=_read_out(prose)
-        | {file.path: file.note for file in files if file.note in ("not this one", "ignored")},
+        | {file.path: file.note for file in files if file.note in NOTED and not file.path.endswith(".img")},
         prose=prose,
     )
 
@@ -275,137 +263,4 @@ READERS = {
 
 def find_key_words(reason: str) -> set[str]:
     """The words of a reason that another wording must share at least one of."""
-    return {word for word in re.findall(r"[a-z_]{2,}", reason.lower())} - STOP_WORDS
-
-
-def write_tree(raw_dir: Path, files: list[RawFile], tables: Mapping[str, str]) -> None:
-    """A raw tree of tiny valid files: 8 voxels an edge, a DICOM slice 64, and tables at the top."""
-    for file in files:
-        path = raw_dir / file.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".dcm":
-            _write_series(path, file)
-        elif path.name.endswith((".nii", ".nii.gz", ".hdr")):
-            _write_image(path)
-        elif not path.exists():
-            path.write_bytes(b"")
-    for name, text in tables.items():
-        write_table(raw_dir / name, text)
-
-
-def _write_image(path: Path) -> None:
-    """NIfTI, or an Analyze pair where `path` is a header; every file has voxels of its own."""
-    import nibabel as nib
-
-    seed = zlib.crc32(path.as_posix().encode())
-    voxels = np.random.default_rng(seed).integers(0, 500, (8, 8, 8)).astype(np.int16)
-    if path.suffix == ".hdr":
-        nib.save(nib.AnalyzeImage(voxels, None), path.with_suffix(".img"))
-    else:
-        nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 2.0, 1.0])), path)
-
-
-def _write_series(path: Path, file: RawFile) -> None:
-    """A DICOM series whose spacing and echoes are those of the note."""
-    from braing3n.phantoms.formats import write_dicom
-
-    spacing_mm = re.search(r"([\d.]+) mm", file.note)
-    date = re.search(r"(\d{4}-\d\d-\d\d)_", file.path)
-    n_echoes, is_one_file = 2 if "dual echo" in file.note else 1, "one file" in file.note
-    n_slices = file.n_more + 1
-    write_dicom(
-        path.parent,
-        path.name if is_one_file else [_number(path, number) for number in range(n_slices * n_echoes)],
-        np.zeros((64, 64, n_slices), np.int16),
-        np.diag([1.0, 1.0, float(spacing_mm.group(1)) if spacing_mm else 1.0, 1.0]),
-        "axial",
-        is_one_file=is_one_file,
-        n_echoes=n_echoes,
-        date=date.group(1).replace("9999", "2013") if date else "2013-01-01",
-        description=path.parents[2].name.replace("_", " "),
-    )
-
-
-def _number(path: Path, number: int) -> str:
-    """The name of another slice: its number stands behind the time of the upload, or at the end."""
-    name, n_found = re.subn(r"(_raw_\d+_)\d+", rf"\g<1>{number + 1}", path.name)
-    return name if n_found else f"{path.stem}-{number + 1:03d}{path.suffix}"
-
-
-@dataclass
-class Outcome:
-    """What a run of inventory and ingest wrote and said; the folders hold the files themselves."""
-
-    inventory_dir: Path
-    records_path: Path
-    records: pd.DataFrame
-    left_out: pd.DataFrame
-    unused: dict[str, str]
-    printed: str
-
-    def read_bytes(self) -> dict[str, bytes]:
-        """The files that other stages read."""
-        names = ("scans.tsv", "tables.tsv", "shard-000.tsv")
-        return {name: (self.inventory_dir / name).read_bytes() for name in names} | {
-            "records": self.records_path.read_bytes()
-        }
-
-
-def run_ingest(kind: str, raw_dir: Path, work_dir: Path, options: Mapping = {}) -> Outcome:  # noqa: B006
-    """Inventory and ingest of one raw folder, as the pipeline runs them."""
-    work_dir.mkdir(parents=True, exist_ok=True)
-    settings = CohortSettings(raw_dir=str(raw_dir), options=dict(options))
-    folder, cohort = work_dir / "inventory", load_cohort(kind)
-    records, exclusions = work_dir / "records.parquet", work_dir / "exclusions.parquet"
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        walk = walk_cohort(kind, cohort, raw_dir, settle_options(kind, cohort, settings.options), folder)
-        write_inventory(kind, settings, walk, folder)
-        ingest_cohort(
-            key=kind,
-            scans=folder / "scans.tsv",
-            left_out=folder / "left_out.tsv",
-            tables=folder / "tables.tsv",
-            records=records,
-            exclusions=exclusions,
-            run="test",
-            settings=settings.model_dump_json(),
-        )
-    unused = read_tsv(folder / "unused.tsv")
-    return Outcome(
-        inventory_dir=folder,
-        records_path=records,
-        records=read_table(records, "records"),
-        left_out=read_table(exclusions, "left_out"),
-        unused=dict(zip(unused["path"], unused["reason"], strict=True)),
-        printed=said.getvalue(),
-    )
-
-
-def write_table(path: Path, text: str) -> None:
-    """Text as it is; under `.xls` and `.xlsx` a workbook of the sheet `Table` with numbers as numbers."""
-    if path.suffix not in (".xls", ".xlsx"):
-        path.write_text(text, encoding="utf-8")
-        return
-    if path.suffix == ".xls":
-        import xlwt
-
-        book = xlwt.Workbook()
-        book.add_sheet("ID")
-        sheet = book.add_sheet("Table")
-        write_cell = sheet.write
-    else:
-        import openpyxl
-
-        book = openpyxl.Workbook()
-        sheet = book.active
-        sheet.title = "Table"
-
-        def write_cell(row, column, value):
-            sheet.cell(row + 1, column + 1, value)
-
-    for number, cells in enumerate(csv.reader(io.StringIO(text))):
-        for column, cell in enumerate(cells):
-            if cell:
-                write_cell(number, column, float(cell) if re.fullmatch(r"-?\d+(\.\d+)?", cell) else cell)
-    book.save(path)
+    return set(re.findall(r"[a-z_]{2,}", reason.lower())) - STOP_WORDS

@@ -43,8 +43,10 @@ rule build_label_table:
     input:
         volumes=rules.build_volume_list.output.volumes,
         records=rules.ingest.input,
+        exclusions=[f"{RESULTS}/ingest/{cohort}_exclusions.parquet" for cohort in CONFIG.cohorts],
     output:
         labels=f"{RESULTS}/manifest/labels.parquet",
+        flow=f"{RESULTS}/manifest/ingest_flow.parquet",
     log:
         f"{LOGS}/manifest/labels.log",
     benchmark:
@@ -59,4 +61,4 @@ rule build_label_table:
         stage=STAGE["manifest"],
     shell:
         "python -m braing3n manifest labels --volume-list {input.volumes:q} --records {input.records:q}"
-        " --out {output.labels:q} 2>&1 | tee {log:q}"
+        " --exclusions {input.exclusions:q} --out {output.labels:q} --flow {output.flow:q} 2>&1 | tee {log:q}"

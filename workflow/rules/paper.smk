@@ -17,6 +17,7 @@ rule tabulate_paper:
     input:
         rules.manifest.input,
         rules.build_volume_list.output.flow,
+        rules.build_label_table.output.flow,
         rules.volumes.input,
         rules.compare_encoders.output,
         rules.measure_fidelity.output.distances,
