@@ -4,7 +4,7 @@ import re
 from functools import partial
 
 from braing3n.cohort import Cell, Cohort, Fact, Miniature, Option, Pattern, Preference
-from braing3n.ingest import loni
+from braing3n.ingest import loni, sources
 
 SUBJECT, NIFTI = r"(?P<subject>(?P<site>\d{3})_S_\d{4,5})", r"[^/]+\.nii(?:\.gz)?"
 WITHDRAWN = r"381_S_10\d{3}"
@@ -24,8 +24,8 @@ BAD_CONVERSIONS = """
 011_S_4105/m72 006_S_4485/m84 029_S_2395/m72 114_S_6039/bl 016_S_4952/m48
 """
 study = partial(loni.study_table, missing=("-1", "-4", "-1.0", "-4.0"), within_days=180)
-BIRTH_AGE = loni.read_birth_age("ptdemog", "ptdob", "ptdobmm+ptdobyy")
-BASELINE_AGE = loni.read_baseline_age("adnimerge", "age", "examdate_bl")
+BIRTH_AGE = sources.read_birth_age("ptdemog", "ptdob", "ptdobmm+ptdobyy")
+BASELINE_AGE = sources.read_baseline_age("adnimerge", "age", "examdate_bl")
 NO_VISITS = ("f", "uns1", "nv")  # screen fail, unscheduled, none
 IMAGES = """
 901_S_0001 MPR__GradWarp__B1_Correction__N3__Scaled 2006-03-02_09_12_33 I900001 .nii
@@ -84,7 +84,7 @@ def rank_family(facts, options):
 def find_diagnosis(visit):
     """DXSUM's row nearest to the scan; dementia that is not Alzheimer's is no diagnosis of ours."""
     is_asked = visit.options["dx_rule"] == "visit"
-    return loni.find_nearest(visit, "dxsum", DIAGNOSES, ("AD", "dxothdem")) if is_asked else None
+    return sources.find_nearest(visit, "dxsum", DIAGNOSES, ("AD", "dxothdem")) if is_asked else None
 
 
 COHORT = Cohort(
@@ -108,7 +108,7 @@ COHORT = Cohort(
         Preference("not scaled", loni.rank_name("^(?!.*_SCALED)")),
         Preference("a later image id", loni.rank_image),
     ),
-    keep=loni.leave_out_visits(BAD_CONVERSIONS, "keep_bad_conversions"),
+    keep=sources.leave_out_visits(BAD_CONVERSIONS, "keep_bad_conversions"),
     has_header_facts=True,
     tables=(
         *loni.TABLES,
@@ -133,11 +133,11 @@ COHORT = Cohort(
         "cdr": (Cell("cdr", "cdglobal"), Cell("xml", "cdglobal")),
         "moca": (Cell("moca", "moca"), Cell("adnimerge_visits", "moca")),
         "gds": (Cell("gdscale", "gdtotal"), Cell("xml", "gdtotal")),
-        "apoe": (loni.read_genotype("apoeres", "genotype", "apgen1+apgen2"), loni.XML_APOE),
+        "apoe": (sources.read_genotype("apoeres", "genotype", "apgen1+apgen2"), loni.XML_APOE),
         "education_years": (Cell("ptdemog", "pteducat"),),
         "handedness": (Cell("ptdemog", "pthand", {"1": "R", "2": "L"}),),
         "ethnicity": (Cell("ptdemog", "ptethcat", {"1": "Hispanic", "2": "Not Hispanic", "3": ""}),),
-        "race": (loni.read_joined("ptdemog", "ptraccat", RACES, "More than one"),),
+        "race": (sources.read_joined("ptdemog", "ptraccat", RACES, "More than one"),),
     },
     options={
         "dx_rule": Option("visit", "diagnosis of the visit, or of enrolment", ("visit", "enrolment")),

@@ -4,7 +4,7 @@ import re
 from functools import partial
 
 from braing3n.cohort import Cell, Cohort, Miniature, Option, Pattern, Preference
-from braing3n.ingest import loni
+from braing3n.ingest import loni, sources
 
 # Some downloads have a further level of digits; a file that names its participant tells which is which.
 SUBJECT, SERIES = r"(?P<subject>\d{4,6})(?:/\d+)?", r"[^/]*[^/\d][^/]*"
@@ -43,8 +43,8 @@ POINTS = {"0": 0, "1": 1, "2": 2, "3": 3}
 SCOPA = {f"scau{item}": POINTS | ({"9": 3} if item < 22 else {"9": 0, "": 0}) for item in range(1, 26)}
 find_event = loni.read_event(EVENTS, ("visits", "infodt"), ("mricmplt", "1"))
 read_score = partial(loni.read_at_visit, find_event=find_event)
-BIRTH_AGE = loni.read_birth_age("demographics", "birthdt")
-VISIT_AGE = read_score("age_at_visit", "age_at_visit", loni.read_number("age_at_visit", 0, 120))
+BIRTH_AGE = sources.read_birth_age("demographics", "birthdt")
+VISIT_AGE = read_score("age_at_visit", "age_at_visit", sources.read_number("age_at_visit", 0, 120))
 FIRST_AGE = loni.read_at_events(Cell("participant_status", "enroll_age"), find_event, ("BL", "SC"))
 SEX = Cell("demographics", "sex", {"0": "F", "1": "M"})
 SCREENING_SEX = Cell("screening", "gender", {"0": "F", "1": "F", "2": "M"})  # 0 and 1: child-bearing or not
@@ -105,7 +105,7 @@ COHORT = Cohort(
         Preference("fewer bytes", lambda facts, options: -int(facts["n_bytes"])),
         Preference("a later image id", loni.rank_image),
     ),
-    keep=loni.keep_only("dx", "keep_dx"),
+    keep=sources.keep_only("dx", "keep_dx"),
     has_header_facts=True,
     tables=(
         *loni.TABLES,
@@ -127,15 +127,15 @@ COHORT = Cohort(
         "site": (Cell("center-subject_list", "cno"),),
         "vendor": loni.VENDOR,
         "field_strength_t": loni.FIELD_STRENGTH,
-        "updrs3": (read_score("updrs3", "np3tot", loni.read_number("np3tot", 0, 132)),),
-        "moca": (read_score("moca", "mcatot", loni.read_number("mcatot", 0, 30)),),
-        "gds": (read_score("gds", "items", loni.sum_items(GDS)),),
-        "scopa": (read_score("scopa-aut", "items", loni.sum_items(SCOPA)),),
-        "apoe": (loni.read_genotype("iu_genetic_consensus", "apoe"), loni.XML_APOE),
+        "updrs3": (read_score("updrs3", "np3tot", sources.read_number("np3tot", 0, 132)),),
+        "moca": (read_score("moca", "mcatot", sources.read_number("mcatot", 0, 30)),),
+        "gds": (read_score("gds", "items", sources.sum_items(GDS)),),
+        "scopa": (read_score("scopa-aut", "items", sources.sum_items(SCOPA)),),
+        "apoe": (sources.read_genotype("iu_genetic_consensus", "apoe"), loni.XML_APOE),
         "education_years": (Cell("education", "educyrs"),),
         "handedness": (Cell("demographics", "handed", {"1": "R", "2": "L", "3": "A"}),),
         "ethnicity": (Cell("demographics", "hisplat", {"1": "Hispanic", "0": "Not Hispanic"}),),
-        "race": (loni.read_flags("demographics", RACES, "More than one"),),
+        "race": (sources.read_flags("demographics", RACES, "More than one"),),
     },
     options={
         "keep_dx": Option(["HC", "PD"], "diagnoses that are kept", ("HC", "PD", "SWEDD", "Prodromal")),

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from braing3n.errors import CohortError
-from braing3n.ingest import loni
+from braing3n.ingest import loni, sources
 from braing3n.ingest.tables import find_files
 
 SUBJECT, FILE = r"(?P<subject>\d{3}_S_\d{4,5})", r"[^/]+\.(?:nii|dcm)"
@@ -101,7 +101,7 @@ def test_months_are_those_of_the_calendar(first, second, months):
 
 
 def test_a_score_out_of_range_is_none():
-    read = loni.read_number("np3tot", 0, 132)
+    read = sources.read_number("np3tot", 0, 132)
     assert [read({"np3tot": text}) for text in ("27", "0", "303", "UR", "")] == [27, 0, None, None, None]
 
 
