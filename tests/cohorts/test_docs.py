@@ -1,0 +1,39 @@
+"""What `docs/adding_a_cohort.md` shows works as it stands."""
+
+import re
+
+import pytest
+
+from braing3n.cohort import COHORTS_DIR, load_cohort
+
+from .trees import list_miniature, run_ingest, write_tree
+
+PAGE = COHORTS_DIR.parent / "docs" / "adding_a_cohort.md"
+
+
+@pytest.fixture
+def lake(tmp_path, monkeypatch):
+    """The page's cohort as the only file of a folder of cohorts."""
+    code = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    assert len(code.splitlines()) < 80
+    (tmp_path / "cohorts").mkdir()
+    (tmp_path / "cohorts" / "lake.py").write_text(code)
+    monkeypatch.setattr("braing3n.cohort.COHORTS_DIR", tmp_path / "cohorts")
+    load_cohort.cache_clear()
+    yield tmp_path
+    load_cohort.cache_clear()
+
+
+def test_the_pages_cohort_is_found_and_read(lake):
+    miniature = load_cohort("lake").miniature
+    write_tree(lake / "raw", list_miniature(miniature), miniature.tables)
+    outcome = run_ingest("lake", lake / "raw", lake / "work")
+    known = outcome.records.set_index("volume_id")
+    assert list(known.index) == [
+        "lake_sub-L01_ses-20190502_T1",
+        "lake_sub-L02_ses-20190611_FLAIR",
+        "lake_sub-L02_ses-20190611_T1",
+    ]
+    assert known["age_years"].tolist() == [71, 66, 66]
+    assert known["dx"].tolist() == ["HC", "AD", "AD"]
+    assert list(outcome.unused.values()) == ["diffusion"]
