@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from braing3n.config import ManifestSettings
 from braing3n.errors import ConfigurationError
-from braing3n.manifest.people import assign_split, check_splits, join_people
+from braing3n.manifest.people import assign_split, check_splits, describe_copies, join_people
 
 
 def test_byte_equal_scans_make_one_person_of_two_ids():
@@ -42,3 +42,10 @@ def test_an_empty_split_stops_with_one_sentence():
     volumes = pd.DataFrame({"group_id": ["a", "b"], "split": ["train", "validation"]})
     with pytest.raises(ConfigurationError, match="split 'test' is empty with 2 groups"):
         check_splits(volumes)
+
+
+def test_one_file_under_two_ids_is_told():
+    digests = {"a": "x", "b": "x", "c": "y"}
+    rows = [{"volume_id": f"{name}_T1", "person_id": name, "raw_sha256": x} for name, x in digests.items()]
+    volumes = pd.DataFrame(rows)
+    assert describe_copies(volumes) == ["a_T1, b_T1: one raw file under several ids, taken as one person."]
