@@ -9,6 +9,7 @@ import pandas as pd
 
 from braing3n.contracts import TASK_COLUMNS
 from braing3n.errors import CohortError
+from braing3n.inventory.headers import normalise_vendor
 
 DIAGNOSES = ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "ADHD", "GBM", "Glioma", "Paediatric")
 # Spellings that datasets use; anything else stays in dx_detail and leaves dx empty.
@@ -129,7 +130,7 @@ def _read_sidecar(path: Path, raw_dir: Path) -> dict:
                 raise CohortError(f"{sidecar}: is not valid JSON; mend or remove it.") from None
     strength = facts.get("MagneticFieldStrength")
     return {
-        "vendor": str(facts.get("Manufacturer", "")).split(" ")[0].capitalize(),
+        "vendor": normalise_vendor(str(facts.get("Manufacturer", ""))),
         "vendor_source": "sidecar:Manufacturer" if "Manufacturer" in facts else "",
         "field_strength_t": float(strength) if isinstance(strength, (int, float)) else float("nan"),
         "field_strength_t_source": "sidecar:MagneticFieldStrength" if strength else "",

@@ -62,6 +62,7 @@ def build_inventories(config: Config) -> None:
         folder = Path("results") / config.run / "inventory" / key
         walk = walk_cohort(key, cohort, raw_dir, options, folder)
         write_inventory(key, settings, walk, folder)
+        write_participants(walk, Path("results") / config.run / "preprocess" / key)
 
 
 def walk_cohort(key: str, cohort: Cohort, raw_dir: Path, options: Mapping[str, Any], folder: Path) -> Walk:
@@ -139,6 +140,16 @@ def write_inventory(key: str, settings: CohortSettings, walk: Walk, folder: Path
     unused = [{"path": path, "reason": reason} for path, reason in sorted(walk.unused.items())]
     is_new = write_if_changed(folder / "unused.tsv", _to_tsv(("path", "reason"), unused))
     _warn(key, walk, folder, is_new)
+
+
+def write_participants(walk: Walk, folder: Path) -> None:
+    """Write the derivative's `participants.tsv`: which id of the download each BIDS label stands for.
+
+    Here and not in a shard, since the shards of a cohort run side by side.
+    """
+    people = sorted({(f"sub-{label(scan.subject_id)}", scan.subject_id) for scan in walk.scans})
+    rows = [{"participant_id": name, "subject_id": subject_id} for name, subject_id in people]
+    write_if_changed(folder / "participants.tsv", _to_tsv(("participant_id", "subject_id"), rows))
 
 
 def _warn(key: str, walk: Walk, folder: Path, is_new: bool) -> None:

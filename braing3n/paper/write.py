@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from braing3n.errors import ConfigurationError
+from braing3n.paper import card
 from braing3n.paper.benchmark import build_controls, build_encoders, build_scores, build_table_6
 from braing3n.paper.page import render_page
 from braing3n.paper.render import write_formats
@@ -14,6 +15,7 @@ from braing3n.runtime import write_atomically
 
 SECTIONS = {
     "Data": (build_table_3, build_flow),
+    "Dataset card": (card.build_cohorts, card.build_coverage, card.build_bias),
     "Benchmark": (build_table_6, build_encoders),
     "Controls": (build_controls,),
     "Tokenizer": (build_table_5,),

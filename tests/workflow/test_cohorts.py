@@ -64,6 +64,11 @@ def test_every_scan_goes_its_own_route(run):
     assert routes == STEPS
 
 
+def test_the_downloads_ids_stand_beside_the_labels(run):
+    people = pd.read_csv(run[0] / "results/miniatures/preprocess/adni/participants.tsv", sep="\t", dtype=str)
+    assert dict(people.to_numpy())["sub-904S10004"] == "904_S_10004"
+
+
 def test_left_stays_left_in_every_format(run):
     volumes = read_cohorts(run[0])
     sides = {}
