@@ -214,7 +214,14 @@ def _draw_person(visits: list[tuple[Scan, dict]], scan: Scan) -> tuple[Person, i
 def _write_scan(job: Job) -> None:
     scan, site = job.scan, job.person.site
     modality = scan.modality if scan.modality in MODALITIES else "T1"
-    image, affine, brain = scan_head(load_world(*job.wheels), job.person, job.visit, modality, job.spacing_mm)
+    image, affine, brain = scan_head(
+        load_world(*job.wheels),
+        job.person,
+        job.visit,
+        modality,
+        job.spacing_mm,
+        has_bias=not scan.is_bias_corrected,
+    )
     if scan.is_stripped:
         image = image * brain
     axes = re.search(r"axes ([LRAPIS]{3})", job.note)

@@ -37,8 +37,10 @@ class World:
     fields: effects.Fields
 
 
-def scan_head(world: World, person: Person, visit: int, modality: str, spacing_mm: float):
-    """A whole head as the scanner stores it.
+def scan_head(
+    world: World, person: Person, visit: int, modality: str, spacing_mm: float, has_bias: bool = True
+):
+    """A whole head as the scanner stores it, or, without its bias, as a corrected download has it.
 
     Returns:
         image: float32 (X, Y, Z) in RAS, in units of T1 white matter.
@@ -53,7 +55,8 @@ def scan_head(world: World, person: Person, visit: int, modality: str, spacing_m
     tissue = place_tissue(world, person, visit, grid_positions(shape, to_mni))
     rng = person.rng(2, visit, MODALITIES.index(modality))
     image = show(tissue, modality, rng)
-    image *= _draw_bias(image.shape, rng)
+    bias = _draw_bias(image.shape, rng)  # drawn in any case, so that the noise stays the same
+    image = image * bias if has_bias else image
     return distort(image, person, spacing_mm, rng), affine, _brain(tissue) > 0.5
 
 
