@@ -11,6 +11,7 @@ import pandas as pd
 
 from braing3n.bids import volume_id
 from braing3n.cohort import Cohort
+from braing3n.contracts import CONTRACTS
 from braing3n.ingest.records import Book
 from braing3n.ledger import check_books
 
@@ -41,13 +42,15 @@ def build_records(
         CohortError: a code that nobody spelled out, or a table that cannot be read.
     """
     scans = scans.copy()
-    scans.insert(0, "volume_id", [volume_id(*row) for row in scans[VOLUME].itertuples(index=False)])
+    names = [volume_id(*row) for row in scans[VOLUME].itertuples(index=False)]
+    scans.insert(0, "volume_id", pd.Series(names, dtype=str))
     if cohort.read_records is not None:
         labels = cohort.read_records(raw_dir, key, scans)
     else:
         labels = _read_declared(cohort, key, scans, tables, options)
-    if labels.empty:
-        labels = pd.DataFrame({"volume_id": []})
+    if labels.empty:  # a download of which nothing is taken still has its books
+        told = [name for name in CONTRACTS["records"] if name not in scans or name == "volume_id"]
+        labels = pd.DataFrame({name: pd.Series(dtype=str) for name in told})
     table = scans.drop(columns="facts").merge(labels, on="volume_id", how="left", validate="one_to_one")
     check_books(scans["volume_id"], table["volume_id"], [], f"ingest of {key}")
     flagged = table.loc[table["qc_flag"] != "", ["volume_id", "qc_flag"]]

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
-from braing3n.cohort import Found, Source, Visit
+from braing3n.cohort import Cell, Found, Source, Table, Visit
+from braing3n.errors import CohortError
 from braing3n.ingest.dates import parse_date, years_between
-from braing3n.ingest.records import to_number
+from braing3n.ingest.records import NO_PHENOTYPE, to_number
+from braing3n.inventory.headers import normalise_vendor, round_field_strength
+
+# The words of the Reproducible Brain Charts, in lower case; the years of a school's end are a convention.
+EDUCATION_YEARS = {
+    **{"pre-kindergarten": "0", "kindergarten": "0", "1st grade": "1", "2nd grade": "2", "3rd grade": "3"},
+    **{f"{number}th grade": str(number) for number in range(4, 13)},
+    **{"high school diploma": "12", "some college": "14", "bachelor's degree": "16", "graduate degree": "18"},
+}
+CHARTS = {
+    "age_years": Cell("charts", "age"),
+    "sex": Cell("charts", "sex", {"male": "M", "female": "F", "other": ""}),
+    "handedness": Cell("charts", "handedness", {"right": "R", "left": "L", "ambidextrous": "A"}),
+    "ethnicity": Cell(
+        "charts",
+        "ethnicity",
+        {"not hispanic or latino": "Not Hispanic", "hispanic or latino": "Hispanic"},
+    ),
+    "race": Cell("charts", "race", {"white": "White", "black": "Black", "asian": "Asian", "other": "Other"}),
+    "education_years": Cell("charts", "participant_education", EDUCATION_YEARS),
+    "education_is_coded": Cell("charts", "participant_education", dict.fromkeys(EDUCATION_YEARS, "true")),
+}
+# What `sidecar_table` tells.
+SCANNER = {
+    "vendor": Cell("sidecar", "Manufacturer"),
+    "field_strength_t": Cell("sidecar", "MagneticFieldStrength"),
+}
 
 
 def _find_cells(visit: Visit, table: str, columns: tuple[str, ...]) -> Iterator[tuple[str, list[Found]]]:
@@ -154,3 +183,84 @@ def sum_items(points: Mapping[str, Mapping[str, int]]) -> Callable[[Mapping[str,
         return float(sum(points[item][text] for item, text in texts.items()))
 
     return read
+
+
+def read_sidecar(path: Path) -> list[dict[str, str]]:
+    """A BIDS sidecar as the one row of a table: `image` (its name), `manufacturer`, `magneticfieldstrength`.
+
+    Raises:
+        CohortError: it is not empty, but no JSON object either.
+    """
+    try:
+        told = dict(json.loads(path.read_text(encoding="utf-8-sig") or "{}"))
+    except (ValueError, TypeError):
+        raise CohortError(f"{path}: is not a valid sidecar (JSON); mend or remove it.") from None
+    strength = to_number(re.sub(r"\s*T(esla)?$", "", str(told.get("MagneticFieldStrength", "")), flags=re.I))
+    return [
+        {
+            "image": path.stem,
+            "manufacturer": normalise_vendor(str(told.get("Manufacturer", ""))),
+            "magneticfieldstrength": round_field_strength(strength) if strength else "",
+        }
+    ]
+
+
+def charts_table(study: str, **key: str) -> Table:
+    """The table `charts`: what the Reproducible Brain Charts tell of a study; further columns of its key."""
+    files = rf"study-{study}_desc-participants\.tsv"
+    return Table("charts", files, {"participant_id": "subject", **key}, normalise=strip_prefix)
+
+
+def strip_prefix(text: str) -> str:
+    """`sub-A00099901` is A00099901, `ses-BAS1` is BAS1, and `clg_2` is CLG2."""
+    return re.sub(r"^(sub|ses)-", "", text.strip()).replace("_", "").upper()
+
+
+def sidecar_table(suffixes: str = "T1w|T2w|FLAIR") -> Table:
+    """The table `sidecar` of a BIDS tree; its key is the scan's fact `image`, the name without `.nii.gz`."""
+    files = rf"sub-.*_({suffixes})\.json"
+    return Table("sidecar", files, {"image": "image"}, read=read_sidecar, is_newest_only=False)
+
+
+def need_row(*tables: str) -> Source:
+    """A source without a value: it flags a scan that none of these tables knows; a sidecar is no label."""
+
+    def check_rows(visit: Visit) -> None:
+        if not any(visit.rows(table) for table in tables):
+            visit.flag(NO_PHENOTYPE)
+
+    return check_rows
+
+
+SESSION_DIR = re.compile(r"(?:session_|ses-)(\d+)", re.IGNORECASE)
+
+
+def list_session_dirs(visit: Visit) -> list[tuple[int, Path]]:
+    """The session folders of the scan's subject, `session_1` or `ses-1`, with their numbers, in order."""
+    folder = Path(visit.facts["folder"])
+    own = next((path for path in (folder, *folder.parents) if SESSION_DIR.fullmatch(path.name)), None)
+    found = [(SESSION_DIR.fullmatch(path.name), path) for path in own.parent.iterdir()] if own else []
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def keep_first_session(images: tuple[str, ...], option: str) -> Callable[[Visit], str]:
+    """Leaves out a subject's later sessions, unless the option is on.
+
+    Args:
+        images: globs below a session's folder; an earlier session without such a file does not count.
+    """
+
+    def explain(visit: Visit) -> str:
+        if visit.options[option]:
+            return ""
+        earlier = [path for number, path in list_session_dirs(visit) if number < int(visit.facts["session"])]
+        taken = (image for path in earlier for glob in images for image in sorted(path.glob(glob)))
+        first = next(taken, None)
+        return f"a later session; {first.as_posix()} is taken" if first else ""
+
+    return explain
+
+
+def from_option(name: str) -> Source:
+    """A source for a fact that no file tells: the option of that name."""
+    return lambda visit: Found(visit.options[name], f"option:{name}")

@@ -156,7 +156,7 @@ def describe(
         return scan, "half a pair: the .hdr or the .img is missing"
     modality = cohort.classify(facts, options) if cohort.classify else scan.modality
     if modality.startswith("-"):
-        return replace(scan, modality=scan.modality or "T1"), modality[1:]
+        return scan, modality[1:]
     return replace(scan, modality=modality), ""
 
 

@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 
 from braing3n.cli import main
+from braing3n.cohort import load_cohort
 from braing3n.config import CohortSettings
-from braing3n.contracts import read_table
+from braing3n.contracts import read_table, write_table
+from braing3n.ingest.cohort import build_records, read_tsv
 from braing3n.inventory.bids import find_bids_scans
-from braing3n.inventory.build import write_inventory
+from braing3n.inventory.build import walk_cohort, write_inventory
 
 
 @pytest.fixture
@@ -92,3 +94,13 @@ def test_without_tables_there_are_records_with_nothing_known(ingest):
     records = ingest({})
     assert len(records) == 3
     assert set(records["qc_flag"]) == {""}
+
+
+def test_a_download_of_which_nothing_is_taken_has_empty_books(tmp_path):
+    (tmp_path / "raw").mkdir()
+    settings = CohortSettings(kind="ixi", raw_dir=str(tmp_path / "raw"))
+    cohort = load_cohort("ixi")
+    write_inventory("ixi", settings, walk_cohort("ixi", cohort, tmp_path / "raw", {}, tmp_path), tmp_path)
+    records = build_records(cohort, "ixi", read_tsv(tmp_path / "scans.tsv"), [], {}, tmp_path / "raw")
+    write_table(records, tmp_path / "records.parquet", "records")
+    assert read_table(tmp_path / "records.parquet", "records").empty
