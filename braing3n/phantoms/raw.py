@@ -26,15 +26,17 @@ from braing3n.errors import ConfigurationError
 from braing3n.ingest.records import Book
 from braing3n.inventory.scans import Candidate, describe, list_facts, sort_files
 from braing3n.phantoms import STAGE_VERSION
+from braing3n.phantoms.anatomy import centred_affine
 from braing3n.phantoms.formats import write_analyze, write_dicom, write_nifti, write_pair
 from braing3n.phantoms.miniature import KEY_FILE, load_world
 from braing3n.phantoms.people import SITES, Person, Site
-from braing3n.phantoms.scanner import MODALITIES, scan_head
+from braing3n.phantoms.scanner import MODALITIES, scan_brain, scan_head
 from braing3n.resources import fetch
 from braing3n.runtime import digest_file, digest_text, track
 
 DEFAULTS = {"spacing_mm": 3.0, "n_processes": 2}
 AGE_RANGE_YEARS = (20, 80)  # where no table tells an age
+SRI24_SHAPE = (240, 240, 155)  # voxels of 1 mm
 NOT_READ = b"A file that no rule reads.\n"
 
 
@@ -211,21 +213,26 @@ def _draw_person(visits: list[tuple[Scan, dict]], scan: Scan) -> tuple[Person, i
     return person, sessions.index(scan.session_id)
 
 
+def _draw(job: Job, modality: str) -> tuple[np.ndarray, np.ndarray]:
+    """The phantom in the scan's raw state, (X, Y, Z) in RAS, and its affine."""
+    scan, world = job.scan, load_world(*job.wheels)
+    if scan.raw_space == "sri24":
+        shape = tuple(int(n) for n in np.ceil(np.array(SRI24_SHAPE) / job.spacing_mm))
+        brain, _ = scan_brain(world, job.person, job.visit, modality, shape, job.spacing_mm)
+        turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+        turn[:2, 3] = np.array(shape[:2]) - 1
+        return brain[::-1, ::-1], centred_affine(shape, job.spacing_mm) @ turn
+    has_bias = not scan.is_bias_corrected
+    image, affine, brain = scan_head(world, job.person, job.visit, modality, job.spacing_mm, has_bias)
+    return image * brain if scan.is_stripped else image, affine
+
+
 def _write_scan(job: Job) -> None:
     scan, site = job.scan, job.person.site
     modality = scan.modality if scan.modality in MODALITIES else "T1"
-    image, affine, brain = scan_head(
-        load_world(*job.wheels),
-        job.person,
-        job.visit,
-        modality,
-        job.spacing_mm,
-        has_bias=not scan.is_bias_corrected,
-    )
-    if scan.is_stripped:
-        image = image * brain
+    image, affine = _draw(job, modality)
     axes = re.search(r"axes ([LRAPIS]{3})", job.note)
-    axes = axes[1] if axes else scan.axes or site.orientation
+    axes = axes[1] if axes else scan.axes or ("LPS" if scan.raw_space == "sri24" else site.orientation)
     first = job.files[0]
     if scan.source_format == "DICOM":
         plane = next((name for name in ("axial", "coronal") if name in job.note), "sagittal")

@@ -1,21 +1,29 @@
-"""A cohort's fixture as its specification prints it: paths, tables and what must come out."""
+"""A cohort's fixture as its specification prints it: paths, tables and what must come out.
+
+Each file of `printed/` is one fixture of a cohort and has
+    CHAPTER: the specification's file and the number of the chapter.
+    read(prose): the expected volumes, read from the text around the fixture's fences.
+    HANDFUL: two or three of them typed by hand, which the cohort's miniature must give, too.
+    CODE: a table's name, a coded column, and a regular expression of one of its cells with the commas.
+and, where needed,
+    KIND: the cohort file, if this one's name is another (the second fixture of a cohort).
+    HANDFUL_TABLES: tables that the miniature lacks for the handful.
+    read_fences(section): its files, tables (path below the raw folder -> text) and prose, where the section
+        has a form of its own.
+    arrange(fixture): the fixture with what the generic reading cannot know mended.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 SPECIFICATIONS = Path(__file__).parents[3] / "shared" / "cohorts"
-# Cohort file -> its specification and the number of its chapter.
-CHAPTERS = {
-    "adni": ("part_a.md", 1),
-    "ppmi": ("part_a.md", 2),
-    "oasis1": ("part_a.md", 5),
-    "ixi": ("part_a.md", 9),
-    "abide1": ("part_b.md", 5),
-}
+PRINTED = sorted(path.stem for path in (Path(__file__).parent / "printed").glob("*.py"))
 TABLE_NAME = re.compile(r"`([^`\s]+?(?:\.(?:csv|tsv|xlsx?|xml)|_…))`")
 # What the specifications call a column of the records.
 COLUMNS = {
@@ -32,8 +40,9 @@ COLUMNS = {
     "visit": "event",
 }
 WORDS = "|".join(COLUMNS)
-# Notes beside a path that say that it stays out.
-NOTED = ("not this one", "the option", "ignored")
+# Notes beside a path that say that it stays out; some tell the reason.
+NOTED = ("not this one", "the option", "ignored", "stray")
+NOTED_REASON = re.compile(r".*, out|a label\b.*")
 STOP_WORDS = {"the", "of", "not", "same", "than", "over", "kept", "date", "lower", "a", "and", "mm"}
 
 
@@ -60,6 +69,7 @@ class Expected:
     values: Mapping[str, str]
     sources: Mapping[str, str] = field(default_factory=dict)
     lag_days: float | None = None
+    run: str = ""
 
 
 @dataclass
@@ -75,32 +85,56 @@ class Fixture:
     prose: str
 
 
-def read_chapter(kind: str) -> str:
+def load_printed(name: str) -> ModuleType:
+    """One file of `printed/`."""
+    return import_module(f"{__package__}.printed.{name}")
+
+
+def find_kind(name: str) -> str:
+    """The cohort file that a file of `printed/` is about."""
+    return getattr(load_printed(name), "KIND", name)
+
+
+def read_chapter(name: str) -> str:
     """The chapter of a cohort's specification."""
-    name, number = CHAPTERS[kind]
-    text = (SPECIFICATIONS / name).read_text(encoding="utf-8")
+    file_name, number = load_printed(name).CHAPTER
+    text = (SPECIFICATIONS / file_name).read_text(encoding="utf-8")
     return re.search(rf"^## {number}\. .*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL).group()
 
 
-def read_fixture(kind: str) -> Fixture:
+def read_fixture(name: str) -> Fixture:
     """Parse the section `Fixture` of a cohort's chapter."""
-    chapter = read_chapter(kind)
-    section = re.split(r"^### \S+ Fixture\n", chapter, flags=re.MULTILINE)[1]
+    chapter, printed = read_chapter(name), load_printed(name)
+    section = re.split(r"^### \S+ Fixture.*\n", chapter, flags=re.MULTILINE)[1]
     section = re.split(r"^(?:---|### .*)$", section, flags=re.MULTILINE)[0]
-    files, tables, prose = _read_fences(section, chapter)
-    counts = re.search(r"Expected.*?(\d+) (?:volumes|rows)", prose)
-    volumes = READERS[kind](prose)
+    if hasattr(printed, "read_fences"):
+        files, tables, prose = printed.read_fences(section)
+    else:
+        files, tables, prose = _read_fences(section, chapter)
+    counts = re.search(r"Expected.*?(\d+) (?:T1 )?(?:volumes|rows)", prose)
+    volumes = printed.read(prose)
     n_subjects = re.search(r"(\d+) subjects", prose)
-    return Fixture(
+    fixture = Fixture(
         files=files,
         tables=tables,
         volumes=volumes,
         n_volumes=int(counts.group(1)),
         n_subjects=int(n_subjects.group(1)) if n_subjects else len({item.subject for item in volumes}),
-        out=_read_out(prose)
-        | {file.path: file.note for file in files if file.note in NOTED and not file.path.endswith(".img")},
+        out=_read_out(prose) | _read_noted(files),
         prose=prose,
     )
+    return printed.arrange(fixture) if hasattr(printed, "arrange") else fixture
+
+
+def _read_noted(files: list[RawFile]) -> dict[str, str]:
+    """What a note beside the path says stays out; of a pair the header stands for both."""
+    paths = {file.path for file in files}
+    noted = [file for file in files if file.note in NOTED or NOTED_REASON.fullmatch(file.note)]
+    return {
+        file.path: file.note
+        for file in noted
+        if not (file.path.endswith(".img") and f"{file.path[:-4]}.hdr" in paths)
+    }
 
 
 def _read_fences(section: str, chapter: str) -> tuple[list[RawFile], dict[str, str], str]:
@@ -108,17 +142,20 @@ def _read_fences(section: str, chapter: str) -> tuple[list[RawFile], dict[str, s
     pieces = re.split(r"^```(?:\w*)\n(.*?)^```\n?", section, flags=re.MULTILINE | re.DOTALL)
     files: list[RawFile] = []
     tables: dict[str, str] = {}
+    prose = pieces[::2]
     for before, content in zip(pieces[::2], pieces[1::2], strict=False):
         head = re.sub(r"\{[^}]*\}", "", content.split("\n", 1)[0])
         if not head.startswith(("#", "<")) and "," not in head:
-            files += read_paths(content)
+            paths, expected, rest = content.partition("Expected")
+            files += read_paths(paths)
+            prose += [expected + rest] if expected else []
             continue
         names = _complete_names(TABLE_NAME.findall(before.rsplit("Expected", 1)[-1]))
         listed = [Path(file.path).name for file in files if re.search(r"\.(csv|tsv|xlsx?)$", file.path)]
-        known = [name for name in TABLE_NAME.findall(chapter) if "…" not in name]
-        names = names or [name for name in listed if name not in tables] or known[:1]
-        tables |= _read_tables(content, names)
-    return [file for file in files if Path(file.path).name not in tables], tables, "\n".join(pieces[::2])
+        known = list(dict.fromkeys(name for name in TABLE_NAME.findall(chapter) if "…" not in name))
+        names = names or [name for name in listed if name not in tables][: len(_split_blocks(content))]
+        tables |= _read_tables(content, names or known[: len(_split_blocks(content))])
+    return [file for file in files if Path(file.path).name not in tables], tables, "\n".join(prose)
 
 
 def _complete_names(names: list[str]) -> list[str]:
@@ -134,9 +171,14 @@ def _read_tables(content: str, names: list[str]) -> dict[str, str]:
     named = re.split(r"^# (\S+).*\n", content, flags=re.MULTILINE)
     if len(named) > 1:
         return dict(zip(named[1::2], named[2::2], strict=True))
-    blocks = [f"{block.strip()}\n" for block in re.split(r"\n\s*\n", content) if block.strip()]
+    blocks = _split_blocks(content)
     assert len(blocks) == len(names), f"{len(blocks)} tables for the names {names}"
     return dict(zip(names, blocks, strict=True))
+
+
+def _split_blocks(content: str) -> list[str]:
+    """What empty lines part."""
+    return [f"{block.strip()}\n" for block in re.split(r"\n\s*\n", content) if block.strip()]
 
 
 def read_paths(text: str) -> list[RawFile]:
@@ -162,11 +204,11 @@ def _expand(path: str) -> list[str]:
 def _read_out(prose: str) -> dict[str, str]:
     """`Out, with reasons: I1 (why), I2 (why).` and `Out: 0059902 anat_2 (repeat)`."""
     match = re.search(r"^.*\bOut(?:, with reasons)?: (.*)$", prose, re.MULTILINE)
-    found = re.findall(r"(I\d+|\d{7} anat_\d) \(([^)]*)\)", match.group(1)) if match else []
+    found = re.findall(r"(I\d+|\d{7} anat_\d|\w+_FU\d+d) \(([^)]*)\)", match.group(1)) if match else []
     return {image.replace(" ", "/session_1/"): reason for image, reason in found}
 
 
-def _read_rows(prose: str) -> list[dict[str, str]]:
+def read_rows(prose: str) -> list[dict[str, str]]:
     """The rows of the expected table, by column."""
     lines = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", prose, re.M)
@@ -174,91 +216,11 @@ def _read_rows(prose: str) -> list[dict[str, str]]:
     return [dict(zip(lines[0], cells, strict=True)) for cells in lines[2:]]
 
 
-def _read_loni(prose: str) -> list[Expected]:
-    """ADNI's and PPMI's expected tables."""
-    volumes: list[Expected] = []
-    other = ""
-    for row in _read_rows(prose):
-        subject, session = row["subject / session"].split(" / ")
-        other = other if row[list(row)[-1]] == "same" else row[list(row)[-1]]
-        age, age_from = re.match(r"(\S+)(?: \((\w+)\))?", row["age"]).groups()
-        dx, dx_from, lag = re.match(r"(\w+)(?: \((\w+)(?:, ([+-]\d+) d)?)?", row["dx"]).groups()
-        values = {"age_years": age, "sex": row["sex"], "dx": dx} | _read_values(other)
-        sources = {"age_years": age_from, "dx": dx_from if dx != "NA" else None}
-        sources |= {COLUMNS[name]: "xml" for name in re.findall(rf"({WORDS}) \S+ \(XML", other)}
-        volumes.append(
-            Expected(
-                subject,
-                session,
-                row.get("modality", "T1"),
-                re.match(r"\w+", row["image"]).group(),
-                {name: "" if text == "NA" else text for name, text in values.items()},
-                {name: text.lower() for name, text in sources.items() if text},
-                float(lag) if lag else None,
-            )
-        )
-    return volumes
-
-
-def _read_values(text: str) -> dict[str, str]:
+def read_values(text: str) -> dict[str, str]:
     """`UPDRS-III 27 (OFF), edu NA` -> columns of the records."""
     values = {COLUMNS[name]: value.strip() for name, value in re.findall(rf"({WORDS}) ([^,;(]+)", text)}
     event = re.match(r"(BL|SC|V\d\d|R\d\d)\b", text)
     return values | ({"event": event.group()} if event else {})
-
-
-def _list_clauses(prose: str) -> list[str]:
-    """What stands between semicolons after `Expected ...:`."""
-    line = re.search(r"^Expected.*$", prose, re.MULTILINE).group().replace("**", "")
-    return [clause.strip(" .") for clause in re.split(r": (?=\S+ )", line, maxsplit=1)[1].split(";")]
-
-
-def _read_oasis1(prose: str) -> list[Expected]:
-    volumes = []
-    form = r"(\d{4})/(MR\d) (\S+) ([FM]) (\w+)(.*)"
-    for subject, session, age, sex, dx, rest in re.findall(form, re.sub(r"; ", "\n", prose)):
-        values = {"age_years": age, "sex": sex, "dx": dx} | _read_values(rest.rstrip("."))
-        image = f"OAS1_{subject}_{session}_mpr"
-        volumes.append(Expected(f"OAS1_{subject}", session, "T1", image, values))
-    return volumes
-
-
-def _read_ixi(prose: str) -> list[Expected]:
-    volumes = []
-    clauses = _list_clauses(prose)
-    dx = next(clause.removeprefix("all ") for clause in clauses if clause.startswith("all "))
-    for clause in clauses:
-        match = re.match(r"(IXI\d{3}) ((?:T\d(?:, )?)+) ?(?:age )?(.*)", clause)
-        if match is None:
-            continue
-        subject, modalities, rest = match.groups()
-        values = {"dx": dx}
-        if rest == "no_phenotype":
-            values |= {"age_years": "", "sex": "", "qc_flag": rest}
-        else:
-            age, sex = rest.split()
-            values |= {"age_years": "" if age == "NA" else age, "sex": sex}
-        volumes += [Expected(subject, "", name, f"-{name}.nii", values) for name in modalities.split(", ")]
-    return volumes
-
-
-def _read_abide1(prose: str) -> list[Expected]:
-    volumes = []
-    form = r"(\d{7}) ([\d.]+) ([FM]) (\w+) hand (\w+) (\w+)"
-    for subject, age, sex, dx, hand, site in re.findall(form, prose.replace("**", "")):
-        hand = "" if hand == "NA" else hand
-        values = {"age_years": age, "sex": sex, "dx": dx, "handedness": hand, "site": site}
-        volumes.append(Expected(subject, "1", "T1", subject, values))
-    return volumes
-
-
-READERS = {
-    "adni": _read_loni,
-    "ppmi": _read_loni,
-    "oasis1": _read_oasis1,
-    "ixi": _read_ixi,
-    "abide1": _read_abide1,
-}
 
 
 def find_key_words(reason: str) -> set[str]:

@@ -2,7 +2,6 @@
 
 import math
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,78 +10,22 @@ from braing3n.cohort import load_cohort
 from braing3n.errors import CohortError
 from braing3n.ledger import check_books
 
-from .fixtures import CHAPTERS, NOTED, SPECIFICATIONS, Expected, find_key_words, read_chapter, read_fixture
+from .fixtures import (
+    NOTED,
+    PRINTED,
+    find_key_words,
+    find_kind,
+    load_printed,
+    read_chapter,
+)
 from .trees import copy_tree, list_miniature, run_ingest, write_table, write_tree
 
 VOLUME = ["subject_id", "session_id", "run", "modality"]
-# A few rows of the specifications, typed by hand: what is tested where the specifications are absent.
-HANDFUL = {
-    "adni": [
-        Expected("901_S_0001", "20060302", "T1", "I900001", {"age_years": "74.38", "sex": "F", "dx": "MCI"}),
-        Expected("902_S_4002", "20120514", "T1", "I900011", {"age_years": "71.00", "sex": "M", "dx": "HC"}),
-        Expected("905_S_0005", "20100105", "T1", "I900030", {"age_years": "", "qc_flag": "no_phenotype"}),
-    ],
-    "ppmi": [
-        Expected("90001", "20120314", "T2", "I900102", {"age_years": "62.41", "dx": "PD", "moca": "28"}),
-        Expected("90001", "20130402", "T1", "I900104", {"age_years": "63.46", "updrs3": "27", "moca": "27"}),
-        Expected("90002", "20140601", "T1", "I900110", {"age_years": "58.13", "handedness": "L"}),
-    ],
-    "oasis1": [
-        Expected("OAS1_9002", "MR1", "T1", "_t88_gfc", {"age_years": "83", "sex": "M", "dx": "AD"}),
-        Expected("OAS1_9003", "MR2", "T1", "_t88_gfc", {"age_years": "26", "sex": "F", "dx": "HC"}),
-        Expected("OAS1_9005", "MR1", "T1", "_t88_gfc", {"age_years": "66", "dx": "HC", "mmse": "30"}),
-    ],
-    "abide1": [
-        Expected("0059903", "1", "T1", "0059903", {"age_years": "10.6", "dx": "ASD", "site": "UCLA_1"}),
-        Expected("0059906", "1", "T1", "sub-0059906", {"age_years": "9.88", "sex": "F", "handedness": "A"}),
-    ],
-    "ixi": [
-        Expected("IXI009", "", "T2", "-T2", {"age_years": "28.06", "sex": "F", "dx": "HC", "site": "HH"}),
-        Expected("IXI904", "", "T1", "-T1", {"age_years": "", "dx": "HC", "qc_flag": "no_phenotype"}),
-    ],
-}
 
 
-HANDFUL_TABLES = {
-    "ppmi": {
-        "Magnetic_Resonance_Imaging__MRI__11Apr2026.csv": """\
-PATNO,EVENT_ID,INFODT,MRICMPLT
-90001,BL,03/2012,1
-90001,V04,04/2013,1
-""",
-        "MDS-UPDRS_Part_III_11Apr2026.csv": """\
-REC_ID,PATNO,EVENT_ID,PAG_NAME,INFODT,PDTRTMNT,PDSTATE,NHY,NP3TOT
-10,90001,BL,NUPDRS3,03/2012,,,2,21
-11,90001,V04,NUPDRS3A,04/2013,1,ON,2,18
-12,90001,V04,NUPDRS3,04/2013,1,OFF,2,27
-""",
-        "Montreal_Cognitive_Assessment__MoCA__11Apr2026.csv": """\
-REC_ID,PATNO,EVENT_ID,INFODT,MCATOT
-20,90001,SC,02/2012,28
-21,90001,V04,04/2013,27
-""",
-    }
-}
-
-
-@pytest.fixture(scope="module")
-def open_case(tmp_path_factory):
-    """kind -> its name, its printed fixture, the raw tree made of it, and what the pipeline makes of that."""
-    if not SPECIFICATIONS.is_dir():
-        pytest.skip("../shared/cohorts is not beside this checkout")
-
-    @cache
-    def get(kind):
-        fixture, root = read_fixture(kind), tmp_path_factory.mktemp(kind)
-        write_tree(root / "raw", fixture.files, fixture.tables)
-        return kind, fixture, root, run_ingest(kind, root / "raw", root / "default")
-
-    return get
-
-
-@pytest.fixture(params=list(CHAPTERS))
+@pytest.fixture(params=PRINTED)
 def case(request, open_case):
-    """Each cohort in turn."""
+    """Each fixture in turn."""
     return open_case(request.param)
 
 
@@ -93,7 +36,7 @@ def write_number(value, like):
 
 def check_volume(records, expected):
     """The one record of an expected volume, compared column by column."""
-    keys = (expected.subject, expected.session, "", expected.modality)
+    keys = (expected.subject, expected.session, expected.run, expected.modality)
     rows = records[(records[VOLUME] == keys).all(axis=1)]
     assert len(rows) == 1, f"{keys} has {len(rows)} records"
     row = rows.iloc[0]
@@ -101,8 +44,8 @@ def check_volume(records, expected):
     assert any(expected.image in name for name in files), keys
     for column, text in expected.values.items():
         value = row[column]
-        found = write_number(value, text) if isinstance(value, float) else value
-        is_right = text in found if column == "qc_flag" else found == text
+        found = write_number(value, text) if isinstance(value, float) else str(value)
+        is_right = text in found if column == "qc_flag" and text else found == text
         assert is_right, f"{keys}: {column} is {found!r}, not {text!r}"
         assert bool(row.get(f"{column}_source", text)) == bool(text), f"{keys} {column}_source"
     for column, word in expected.sources.items():
@@ -152,32 +95,30 @@ def test_each_file_is_read_or_told(case):
     check_books(received, scans, others, "files of the fixture")
 
 
-def test_an_unknown_code_of_the_tables_is_one_sentence(case, tmp_path):
-    kind, fixture, root, _ = case
-    name, column, codes = {
-        "adni": ("PTDEMOG_01May2026.csv", "PTGENDER", r"(?<=-\d\d),[12],"),
-        "ppmi": ("Demographics_11Apr2026.csv", "HANDED", r"(?<=\d{4},[01]),[123],"),
-        "oasis1": ("oasis_cross-sectional-5708aa0a98d82080.xlsx", "M/F", r",[FM],"),
-        "abide1": ("Phenotypic_V1_0b.csv", "DX_GROUP", r"(?<=,59\d{3}),[12],"),
-        "ixi": ("IXI.xls", "SEX_ID (1=m, 2=f)", r"(?<=90\d),[12],"),
-    }[kind]
-    changed, n_changed = re.subn(codes, ",Q8,", fixture.tables[name], count=1)
+@pytest.mark.parametrize("name", PRINTED)
+def test_an_unknown_code_of_the_tables_is_one_sentence(name, open_case, tmp_path):
+    kind, fixture, root, _ = open_case(name)
+    table, column, codes = load_printed(name).CODE
+    changed, n_changed = re.subn(
+        codes, lambda cell: re.sub(r"[^,\t]+", "Q8", cell.group()), fixture.tables[table], count=1
+    )
     assert n_changed
-    copy_tree(root / "raw", tmp_path / "raw", {name: changed})
+    copy_tree(root / "raw", tmp_path / "raw", {table: changed})
     with pytest.raises(CohortError) as error:
         run_ingest(kind, tmp_path / "raw", tmp_path)
     sentence = str(error.value)
-    assert name in sentence and column.lower() in sentence.lower() and "'Q8'" in sentence  # noqa: PT018
+    assert Path(table).name in sentence and column.lower() in sentence.lower() and "'Q8'" in sentence  # noqa: PT018
     assert "\n" not in sentence
 
 
-@pytest.mark.parametrize("kind", HANDFUL)
-def test_the_miniature_gives_a_handful_of_known_rows(kind, tmp_path):
+@pytest.mark.parametrize("name", PRINTED)
+def test_the_miniature_gives_a_handful_of_known_rows(name, tmp_path):
+    kind, printed = find_kind(name), load_printed(name)
     miniature = load_cohort(kind).miniature
-    tables = {**miniature.tables, **HANDFUL_TABLES.get(kind, {})}
+    tables = {**miniature.tables, **getattr(printed, "HANDFUL_TABLES", {})}
     write_tree(tmp_path / "raw", list_miniature(miniature), tables)
     outcome = run_ingest(kind, tmp_path / "raw", tmp_path)
-    for expected in HANDFUL[kind]:
+    for expected in printed.HANDFUL:
         check_volume(outcome.records, expected)
 
 

@@ -1,0 +1,72 @@
+"""UCSF-PDGM's other copies, the diagnosis by name, and every mutation that its chapter lists."""
+
+import re
+
+import pytest
+
+from braing3n.cohort import load_cohort, settle_options
+from braing3n.ingest.records import Book
+
+from .fixtures import SPECIFICATIONS, read_chapter
+from .trees import run_ingest
+
+UCSF = load_cohort("ucsf_pdgm")
+HEADER = "ID,Sex,Age at MRI,WHO CNS Grade,Final pathologic diagnosis (WHO 2021),MGMT status,1p/19q,IDH"
+
+
+def read(folder, cells, **options):
+    """The record of case 0004 with these cells behind its id."""
+    table = folder / "UCSF-PDGM-metadata_v5.csv"
+    table.write_text(f"{HEADER}\nUCSF-PDGM-004,{cells}\n")
+    book = Book(UCSF, [table], settle_options("ucsf_pdgm", UCSF, options))
+    record = book.read({"subject": "UCSF-PDGM-0004"})
+    book.check_codes("ucsf_pdgm")
+    return record
+
+
+def list_mutations():
+    """What the chapter's line about `IDH` has between backticks, `p.R132H/C` taken apart."""
+    line = re.search(r"^- `IDH` (.*?)\*\*anything", read_chapter("ucsf_pdgm"), re.MULTILINE)[1]
+    found = []
+    for name in re.findall(r"`([^`]*)`", line):
+        first, *others = name.split("/")
+        found += [first, *(first[:-1] + letter for letter in others)]
+    return found
+
+
+def test_every_listed_mutation_is_one():
+    if not SPECIFICATIONS.is_dir():
+        pytest.skip("../shared/cohorts is not beside this checkout")
+    names = list_mutations()
+    assert len(names) >= 9
+    (whole,), (first,) = UCSF.fields["idh"], UCSF.fields["idh1"]
+    for name in names:
+        is_second_gene = name.startswith("IDH2") or name == "wildtype"
+        assert whole.codes[name] == ("wildtype" if name == "wildtype" else "mutant"), name
+        assert first.codes[name] == ("wildtype" if is_second_gene else "mutant"), name
+    assert set(whole.codes) == set(first.codes) == set(names)
+
+
+@pytest.mark.parametrize(("rule", "dx"), [("grade", "GBM"), ("diagnosis", "Glioma")])
+def test_the_rule_of_the_diagnosis(tmp_path, rule, dx):
+    record = read(tmp_path, 'F,34,4,"Astrocytoma, IDH-mutant",positive,intact,wildtype', dx_rule=rule)
+    assert (record["dx"], record["dx_by_grade"], record["dx_by_diagnosis"]) == (dx, "GBM", "Glioma")
+    assert record["dx_detail"] == "Astrocytoma, IDH-mutant"
+
+
+def test_what_is_unknown_is_empty(tmp_path):
+    record = read(tmp_path, ',,3,"Astrocytoma, IDH-mutant",indeterminate,unknown,mutated (NOS)')
+    assert (record["mgmt"], record["sex"], record["codeletion_1p19q"]) == ("", "", "")
+    assert (record["idh"], record["idh_detail"], record["grade"]) == ("mutant", "mutated (NOS)", "3")
+
+
+def test_the_plain_copies_are_those_of_the_option(open_case, tmp_path):
+    kind, _, root, outcome = open_case("ucsf_pdgm")
+    plain = run_ingest(kind, root / "raw", tmp_path, {"files": "plain"}).records
+    assert plain["subject_id"].tolist() == ["UCSF-PDGM-9004"] * 4
+    assert sorted(plain["modality"]) == ["FLAIR", "T1", "T1c", "T2"]
+    assert not plain["is_bias_corrected"].any()
+    assert outcome.records["is_bias_corrected"].all()
+    for records in (plain, outcome.records):
+        assert records["is_stripped"].all()
+        assert set(records["raw_space"]) == {"coregistered"}
