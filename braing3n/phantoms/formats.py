@@ -133,19 +133,8 @@ def write_dicom(
     turned = _turn(image, affine, PLANES[plane])
     geometry = _Geometry(turned.affine)
     voxels = np.asarray(turned.dataobj)
-    series = {
-        "SeriesDescription": description,
-        "ProtocolName": description,
-        "Manufacturer": vendor,
-        "ManufacturerModelName": model,
-        "MagneticFieldStrength": field_strength_t,
-        "PatientAge": f"{int(age_years):03d}Y",
-        "PatientSex": sex,
-        "SeriesNumber": series_number,
-    }
-    series |= {
-        f"{event}Date": date.replace("-", "") for event in ("Study", "Series", "Acquisition", "Content")
-    }
+    series = _describe_series(description, date, vendor, model, age_years, sex)
+    series |= {"MagneticFieldStrength": field_strength_t, "SeriesNumber": series_number}
     told = f"{sorted(series.items())} {plane} {n_echoes} {geometry.to_lps.round(4).tolist()}"
     key = hashlib.sha256(told.encode() + voxels.tobytes()).hexdigest()
     frames = list(_list_frames(voxels, n_echoes))
@@ -164,6 +153,21 @@ def write_dicom(
         path.parent.mkdir(parents=True, exist_ok=True)
         dataset.save_as(path, enforce_file_format=True)
     return paths
+
+
+def _describe_series(
+    description: str, date: str, vendor: str, model: str, age_years: float, sex: str
+) -> dict[str, str]:
+    """What a scanner writes into each image of a series."""
+    events = ("Study", "Series", "Acquisition", "Content")
+    return {
+        "SeriesDescription": description,
+        "ProtocolName": description,
+        "Manufacturer": vendor,
+        "ManufacturerModelName": model,
+        "PatientAge": f"{int(age_years):03d}Y",
+        "PatientSex": sex,
+    } | {f"{event}Date": date.replace("-", "") for event in events}
 
 
 class _Geometry:

@@ -207,6 +207,9 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "memorization",
         "flow",
         "scores",
+        "card_cohorts",
+        "card_coverage",
+        "card_bias",
     ]
     expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex", "html")} | {"index.html"}
     assert {path.name for path in (tmp_path / "a").iterdir()} == expected
