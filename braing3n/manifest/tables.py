@@ -88,7 +88,7 @@ def build_ingest_flow(records: list[Path], exclusions: list[Path], out: Path) ->
     taken = pd.concat([read_table(path, "records") for path in records])["cohort"].value_counts()
     lost = pd.concat([read_table(path, "left_out") for path in exclusions], ignore_index=True)
     # What follows the semicolon names the one scan that was taken instead.
-    lost["reason"] = lost["reason"].str.partition(";")[0]
+    lost["reason"] = [reason.partition(";")[0] for reason in lost["reason"]]
     rows = []
     for cohort in sorted({*taken.index, *lost["cohort"]}):
         reasons = lost.loc[lost["cohort"] == cohort, "reason"].value_counts(sort=False).sort_index()

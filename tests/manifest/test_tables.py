@@ -6,7 +6,7 @@ import pytest
 from braing3n.config import ManifestSettings
 from braing3n.contracts import CONTRACTS, read_table, write_table
 from braing3n.errors import ContractError
-from braing3n.manifest.tables import build_label_table, build_volume_list
+from braing3n.manifest.tables import build_ingest_flow, build_label_table, build_volume_list
 
 N_PEOPLE = 40
 SETTINGS = ManifestSettings(train=0.6, validation=0.2)
@@ -97,3 +97,19 @@ def test_labels_follow_the_list_and_a_lost_record_is_named(books, tmp_path):
     write_table(records.iloc[1:], tmp_path / "records.parquet", "records")
     with pytest.raises(ContractError, match="has no record"):
         build_label_table(listed, [tmp_path / "records.parquet"], tmp_path / "labels.parquet")
+
+
+@pytest.mark.parametrize("reasons", [[], ["a repeat; raw/1 is taken", "a repeat; raw/2 is taken"]])
+def test_the_books_of_ingest_count_what_was_left_out(tmp_path, reasons):
+    record = blank("records", volume_id="a", cohort="mine", modality="T1", sex="F", field_strength_t=3.0)
+    record |= {"source_format": "NIfTI", "raw_space": "native"}
+    write_table(pd.DataFrame([record]), tmp_path / "records.parquet", "records")
+    rows = [
+        blank("left_out", cohort="mine", path=f"raw/{i}", reason=reason) for i, reason in enumerate(reasons)
+    ]
+    lost = pd.DataFrame(rows, columns=list(CONTRACTS["left_out"]))
+    write_table(lost, tmp_path / "lost.parquet", "left_out")
+    build_ingest_flow([tmp_path / "records.parquet"], [tmp_path / "lost.parquet"], tmp_path / "flow.parquet")
+    total, *each = read_table(tmp_path / "flow.parquet", "flow").to_dict("records")
+    assert (total["received"], total["kept"], total["excluded"]) == (1 + len(reasons), 1, len(reasons))
+    assert [(row["reason"], row["excluded"]) for row in each] == ([("a repeat", 2)] if reasons else [])
