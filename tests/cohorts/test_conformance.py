@@ -256,11 +256,14 @@ def test_a_second_copy_of_the_download_changes_nothing_but_a_warning(case, tmp_p
     shutil.copytree(raw_dir, raw)
     once = run_ingest(kind, raw, tmp_path / "run")
     content = once.read_bytes()
-    assert "there twice" not in once.printed
     shutil.copytree(raw_dir, raw / "copy of it")
     twice = run_ingest(kind, raw, tmp_path / "run")
     assert twice.read_bytes() == content
-    warning = re.search(r"(\d+) scans are there twice", twice.printed)
-    assert warning
-    assert int(warning.group(1)) >= len(once.records)
+    # A download may hold copies itself, as BGSP's archive of retests does.
+    assert _count_copies(twice.printed) >= _count_copies(once.printed) + len(once.records)
     assert len(twice.records) == len(once.records)
+
+
+def _count_copies(printed):
+    warning = re.search(r"(\d+) scans are there twice", printed)
+    return int(warning.group(1)) if warning else 0

@@ -40,7 +40,7 @@ def write_tree(raw_dir: Path, files: list[RawFile], tables: Mapping[str, str]) -
         if path.suffix == ".dcm":
             _write_series(path, file)
         elif path.name.endswith((".nii", ".nii.gz", ".hdr")):
-            _write_image(path)
+            _write_image(path, seed=zlib.crc32(file.path.encode()))
         elif not path.exists():
             path.write_bytes(b"")
     for name, text in tables.items():
@@ -55,11 +55,10 @@ def copy_tree(raw_dir: Path, copy_dir: Path, tables: Mapping[str, str]) -> None:
         write_table(copy_dir / name, text)
 
 
-def _write_image(path: Path) -> None:
+def _write_image(path: Path, seed: int) -> None:
     """NIfTI, or an Analyze pair where `path` is a header; every file has voxels of its own."""
     import nibabel as nib
 
-    seed = zlib.crc32(path.as_posix().encode())
     voxels = np.random.default_rng(seed).integers(0, 500, (8, 8, 8)).astype(np.int16)
     if path.suffix == ".hdr":
         nib.save(nib.AnalyzeImage(voxels, None), path.with_suffix(".img"))
