@@ -84,6 +84,9 @@ class ManifestSettings(Settings):
     train: float = setting(0.90, "share of groups that models train on", gt=0, lt=1)
     validation: float = setting(0.05, "share of groups for early stopping", gt=0, lt=1)
     seed: int = setting(2025, "salt of the split's hash", "given")
+    near_duplicate_correlation: float = setting(
+        0.6, "at 4 mm, from which two people's volumes count as one brain", gt=0, le=1
+    )
 
 
 class VolumesSettings(Settings):

@@ -70,6 +70,16 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "n_brain_voxels": (int, (0, 10**9)),
         "cropped_brain_share": (float, (0, 1)),
     },
+    "near_duplicates": {
+        "volume_id": (str, None),
+        "other_volume_id": (str, None),
+        "modality": (str, MODALITIES),
+        "correlation": (float, (-1, 1)),
+        "person_id": (str, None),
+        "other_person_id": (str, None),
+        "is_same_file": (bool, None),
+        "is_same_group": (bool, None),
+    },
     "volume_list": {
         **_SCAN,
         "shard": (int, (0, 10**5)),

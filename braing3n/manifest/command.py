@@ -11,8 +11,51 @@ app = App(name="manifest", help="Join all cohorts: the volume list, the splits, 
 
 
 @app.command
+def near_duplicates(
+    *,
+    tables: Paths,
+    inventory_dir: Path,
+    volumes_dir: Path,
+    out: Path,
+    picture: Path,
+    settings: str,
+    volumes: str,
+) -> None:
+    """Search all volumes for one brain under two people's ids.
+
+    Parameters
+    ----------
+    tables: the shards' preprocess tables.
+    inventory_dir: the folder of the cohorts' inventories.
+    volumes_dir: the folder of the cohorts' packed volumes.
+    out: the table of pairs to write (.parquet).
+    picture: the closest pairs side by side to write (.png).
+    settings: the section `manifest` as JSON, or a configuration file.
+    volumes: the section `volumes` as JSON, or a configuration file.
+    """
+    from braing3n.config import ManifestSettings, VolumesSettings, parse_section
+    from braing3n.contracts import write_table
+    from braing3n.manifest.duplicates import describe_pairs, find_near_duplicates, list_indices
+    from braing3n.manifest.picture import draw_pairs
+
+    threshold = parse_section(ManifestSettings, settings).near_duplicate_correlation
+    spacing_mm = parse_section(VolumesSettings, volumes).spacing_mm
+    pairs = find_near_duplicates(tables, inventory_dir, volumes_dir, spacing_mm, threshold)
+    print(describe_pairs(pairs, threshold))
+    draw_pairs(pairs, list_indices(tables, volumes_dir), picture)
+    write_table(pairs, out, "near_duplicates")
+
+
+@app.command
 def volume_list(
-    *, inventories: Paths, tables: Paths, out: Path, flow: Path, excluded: Path, settings: str
+    *,
+    inventories: Paths,
+    tables: Paths,
+    near_duplicates: Path,
+    out: Path,
+    flow: Path,
+    excluded: Path,
+    settings: str,
 ) -> None:
     """Build the list of what is trained on, from inventories and preprocess tables alone.
 
@@ -20,6 +63,7 @@ def volume_list(
     ----------
     inventories: the shards' inventories.
     tables: the shards' preprocess tables.
+    near_duplicates: the table of pairs that look like one brain.
     out: the volume list to write (.parquet).
     flow: the books to write (.parquet).
     excluded: the exclusions to write (.parquet).
@@ -31,8 +75,9 @@ def volume_list(
     from braing3n.manifest.tables import build_volume_list
 
     options = parse_section(ManifestSettings, settings)
-    build_volume_list(inventories, tables, options, out, flow, excluded)
-    write_provenance(out, "manifest", manifest.STAGE_VERSION, [*inventories, *tables], options.as_json())
+    build_volume_list(inventories, tables, near_duplicates, options, out, flow, excluded)
+    inputs = [*inventories, *tables, near_duplicates]
+    write_provenance(out, "manifest", manifest.STAGE_VERSION, inputs, options.as_json())
 
 
 @app.command

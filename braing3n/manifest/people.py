@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -11,16 +12,28 @@ from braing3n.contracts import SPLITS
 from braing3n.errors import ConfigurationError
 
 
-def join_people(volumes: pd.DataFrame) -> pd.DataFrame:
-    """person_id and group_id settled: byte-equal raw files under two ids are one person's.
+def join_people(volumes: pd.DataFrame, near_duplicates: pd.DataFrame) -> pd.DataFrame:
+    """person_id and group_id settled; the first id in alphabetical order stays.
 
-    volumes: columns person_id, group_id, raw_sha256. The first id in alphabetical order stays.
+    Byte-equal raw files under two ids are one person's. Near-duplicates are one group's: whoever they are,
+    they must not stand on both sides of a split.
+
+    volumes: columns volume_id, person_id, group_id, raw_sha256. near_duplicates: the table of that name.
     """
     volumes = volumes.copy()
+    copies = list(_chain(volumes["raw_sha256"]))
     for column in ("person_id", "group_id"):
-        volumes[column] = _merge(volumes[column], volumes["raw_sha256"])
+        ids = volumes[column].tolist()
+        volumes[column] = merge_ids(ids, [(ids[i], ids[j]) for i, j in copies])
+    groups = dict(zip(volumes["volume_id"], volumes["group_id"], strict=True))
+    links = [
+        (groups[one], groups[other])
+        for one, other in zip(near_duplicates["volume_id"], near_duplicates["other_volume_id"], strict=True)
+    ]
     # One person is never in two groups.
-    volumes["group_id"] = _merge(volumes["group_id"], volumes["person_id"])
+    ids = volumes["group_id"].tolist()
+    links += [(ids[i], ids[j]) for i, j in _chain(volumes["person_id"])]
+    volumes["group_id"] = merge_ids(ids, links)
     return volumes
 
 
@@ -34,20 +47,29 @@ def describe_copies(volumes: pd.DataFrame) -> list[str]:
     ]
 
 
-def _merge(ids: pd.Series, evidence: pd.Series) -> pd.Series:
-    """Ids that share a non-empty evidence become the smallest of them, transitively."""
+def _chain(evidence: pd.Series) -> Iterator[tuple[int, int]]:
+    """Positions of neighbours that share a non-empty evidence: links enough to join them all."""
+    last: dict[str, int] = {}
+    for position, text in enumerate(evidence):
+        if text and text in last:
+            yield last[text], position
+        last[text] = position
+
+
+def merge_ids(ids: list[str], links: list[tuple[str, str]]) -> list[str]:
+    """Linked ids become the smallest of them, transitively."""
     parent = {name: name for name in ids}
 
     def find(name: str) -> str:
         while parent[name] != name:
+            parent[name] = parent[parent[name]]
             name = parent[name]
         return name
 
-    for names in ids[evidence != ""].groupby(evidence[evidence != ""]):
-        roots = sorted({find(name) for name in names[1]})
-        for root in roots[1:]:
-            parent[root] = roots[0]
-    return ids.map(find)
+    for one, other in links:
+        first, second = sorted((find(one), find(other)))
+        parent[second] = first
+    return [find(name) for name in ids]
 
 
 def assign_split(group_id: str, settings: ManifestSettings) -> str:

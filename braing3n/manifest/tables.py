@@ -20,6 +20,7 @@ IDENTITY = ["cohort", "subject_id", "session_id", "run", "modality"]
 def build_volume_list(
     inventories: list[Path],
     tables: list[Path],
+    near_duplicates: Path,
     settings: ManifestSettings,
     out: Path,
     flow: Path,
@@ -30,7 +31,7 @@ def build_volume_list(
     Raises:
         ContractError: the books do not balance, or nothing was kept.
     """
-    received = _read_inventories(inventories)
+    received = read_inventories(inventories)
     results = pd.concat([_read_shard(path) for path in tables], ignore_index=True)
     is_kept = results["status"] == "kept"
     check_books(
@@ -44,7 +45,7 @@ def build_volume_list(
     volumes = results[is_kept].merge(received[["volume_id", "person_id", "group_id"]], on="volume_id")
     for sentence in describe_copies(volumes):
         print(sentence)
-    volumes = join_people(volumes)
+    volumes = join_people(volumes, read_table(near_duplicates, "near_duplicates"))
     volumes["split"] = [assign_split(group_id, settings) for group_id in volumes["group_id"]]
     check_groups(volumes["group_id"], volumes["split"], "manifest")
     check_splits(volumes)
@@ -57,7 +58,8 @@ def build_volume_list(
     write_table(lost, excluded, "exclusions")
 
 
-def _read_inventories(paths: list[Path]) -> pd.DataFrame:
+def read_inventories(paths: list[Path]) -> pd.DataFrame:
+    """The scans of all shards, each with its volume_id."""
     frames = [pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False) for path in paths]
     frame = check_table(pd.concat(frames, ignore_index=True), "inventory", "inventories")
     frame.insert(0, "volume_id", [volume_id(*row) for row in frame[IDENTITY].itertuples(index=False)])

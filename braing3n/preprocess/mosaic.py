@@ -49,14 +49,14 @@ def _draw_volume(panel, row) -> None:
     box = find_box(mask, (2, 2, 2))
     volume, mask = volume[box], mask[box]
     centre = [n // 2 for n in mask.shape]
-    strip = np.concatenate([_lay_out(volume, axis, at) for axis, at in enumerate(centre)], axis=1)
-    outline = np.concatenate([_lay_out(mask, axis, at) for axis, at in enumerate(centre)], axis=1)
+    strip = np.concatenate([lay_out(volume, axis, at) for axis, at in enumerate(centre)], axis=1)
+    outline = np.concatenate([lay_out(mask, axis, at) for axis, at in enumerate(centre)], axis=1)
     panel.imshow(strip, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
     panel.contour(outline, levels=[0.5], colors="#ffb000", linewidths=0.5)
     panel.set_title(f"{row.volume_id}  Dice {row.atlas_dice:.3f}", color="white", fontsize=6, pad=2)
 
 
-def _lay_out(array: np.ndarray, axis: int, at: int) -> np.ndarray:
+def lay_out(array: np.ndarray, axis: int, at: int) -> np.ndarray:
     """An (L, P, S) array's slice as a picture, in a square frame so that the three planes line up."""
     plane = np.take(array, at, axis=axis).astype(np.float32)
     # (P, S) and (L, S) show superior on top; in the axial (L, P) rows run from front to back.

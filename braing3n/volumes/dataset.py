@@ -12,6 +12,27 @@ from braing3n.contracts import read_table
 from braing3n.errors import ContractError
 
 
+class PackedShard:
+    """One shard's packed volumes by row.
+
+    Attributes:
+        table: one row a volume, columns of the packed index.
+    """
+
+    def __init__(self, index_path: Path):
+        self.table = read_table(index_path, "volumes")
+        base = Path(index_path)
+        self._levels = blosc2.open(str(base.with_suffix(".b2nd")), mode="r")
+        self._masks = blosc2.open(str(base.with_name(f"{base.stem}_mask.b2nd")), mode="r")
+
+    def load(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Z-scored float32 (D, H, W) that is 0 outside the brain, and the bool mask (D, H, W)."""
+        item = self.table.iloc[row]
+        levels, mask = self._levels[row].astype(np.float32), self._masks[row].astype(bool)
+        image = (levels * item["scale"] + item["offset"] - item["mean"]) / item["deviation"]
+        return np.where(mask, image, 0).astype(np.float32), mask
+
+
 class PackedVolumes:
     """The volumes of a volume list, in its order.
 
@@ -31,7 +52,7 @@ class PackedVolumes:
             raise ContractError(
                 f"{volumes_dir}: {missing} is on the volume list but not packed; rerun `volumes`."
             )
-        self._open: dict[Path, blosc2.NDArray] = {}
+        self._open: dict[Path, PackedShard] = {}
 
     def __len__(self) -> int:
         return len(self.table)
@@ -48,16 +69,7 @@ class PackedVolumes:
     def load(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Volume i: z-scored float32 (D, H, W) that is 0 outside the brain, and the bool mask (D, H, W)."""
         item = self.table.iloc[i]
-        base = self.index_path(item["cohort"], item["shard"])
-        row = int(item["row"])
-        levels = self._read(base.with_suffix(".b2nd"), row)
-        mask = self._read(base.with_name(f"{base.stem}_mask.b2nd"), row).astype(bool)
-        image = (levels.astype(np.float32) * item["scale"] + item["offset"] - item["mean"]) / item[
-            "deviation"
-        ]
-        return np.where(mask, image, 0).astype(np.float32), mask
-
-    def _read(self, path: Path, row: int) -> np.ndarray:
+        path = self.index_path(item["cohort"], item["shard"])
         if path not in self._open:
-            self._open[path] = blosc2.open(str(path), mode="r")
-        return self._open[path][row]
+            self._open[path] = PackedShard(path)
+        return self._open[path].load(int(item["row"]))

@@ -9,18 +9,36 @@ from braing3n.config import ManifestSettings
 from braing3n.errors import ConfigurationError
 from braing3n.manifest.people import assign_split, check_splits, describe_copies, join_people
 
+NO_PAIRS = pd.DataFrame({"volume_id": [], "other_volume_id": []})
+
 
 def test_byte_equal_scans_make_one_person_of_two_ids():
     volumes = pd.DataFrame(
         {
+            "volume_id": ["1", "2", "3", "4"],
             "person_id": ["a/1", "b/7", "b/7", "c/3"],
             "group_id": ["a/1", "b/7", "b/7", "c/3"],
             "raw_sha256": ["same", "same", "other", ""],
         }
     )
-    joined = join_people(volumes)
+    joined = join_people(volumes, NO_PAIRS)
     assert list(joined["person_id"]) == ["a/1", "a/1", "a/1", "c/3"]
     assert list(joined["group_id"]) == ["a/1", "a/1", "a/1", "c/3"]
+
+
+def test_near_duplicates_join_groups_with_all_who_are_in_them_and_nobodys_person_id():
+    volumes = pd.DataFrame(
+        {
+            "volume_id": ["1", "2", "3", "4", "5"],
+            "person_id": ["a/1", "b/7", "b/8", "c/3", "d/4"],
+            "group_id": ["a/1", "b/family-2", "b/family-2", "c/3", "d/4"],
+            "raw_sha256": ["", "x", "y", "y", "z"],
+        }
+    )
+    pairs = pd.DataFrame({"volume_id": ["1"], "other_volume_id": ["2"]})
+    joined = join_people(volumes, pairs)
+    assert list(joined["person_id"]) == ["a/1", "b/7", "b/8", "b/8", "d/4"]
+    assert list(joined["group_id"]) == ["a/1"] * 4 + ["d/4"]
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, unique=True), st.text(min_size=1))

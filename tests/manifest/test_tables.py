@@ -54,7 +54,9 @@ def books(tmp_path):
 
 def build(books, folder):
     paths = [folder / name for name in ("list.parquet", "flow.parquet", "excluded.parquet")]
-    build_volume_list(*books, SETTINGS, *paths)
+    pairs = folder / "near_duplicates.parquet"
+    write_table(pd.DataFrame(columns=list(CONTRACTS["near_duplicates"])), pairs, "near_duplicates")
+    build_volume_list(*books, pairs, SETTINGS, *paths)
     return paths
 
 

@@ -20,7 +20,14 @@ READS_LABELS = {
     "tabulate_paper",
     "all",
 }
-READS_VOLUMES = {"build_volume_list", "train_mae", "train_tokenizer", "cache_latents", "extract_features"}
+READS_VOLUMES = {
+    "find_near_duplicates",
+    "build_volume_list",
+    "train_mae",
+    "train_tokenizer",
+    "cache_latents",
+    "extract_features",
+}
 
 
 @pytest.fixture

@@ -10,11 +10,49 @@ rule manifest:
         f"{RESULTS}/manifest/labels.parquet",
 
 
+rule find_near_duplicates:
+    """Search all volumes for one brain under two people's ids, before anything is split."""
+    input:
+        inventories=rules.inventory.input,
+        tables=rules.preprocess.input,
+        indices=lambda wildcards: rules.volumes.input,
+    output:
+        pairs=f"{RESULTS}/manifest/near_duplicates.parquet",
+        picture=report(
+            f"{RESULTS}/manifest/near_duplicates.png",
+            caption="../report/near_duplicates.rst",
+            category="Quality",
+            subcategory="people",
+        ),
+    log:
+        f"{LOGS}/manifest/near_duplicates.log",
+    benchmark:
+        f"{BENCHMARKS}/manifest/near_duplicates.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        settings=CONFIG.manifest.as_json(),
+        volumes=CONFIG.volumes.as_json(),
+        inventory_dir=f"{RESULTS}/inventory",
+        volumes_dir=f"{RESULTS}/volumes",
+        stage=STAGE["manifest"],
+    shell:
+        "python -m braing3n manifest near-duplicates --tables {input.tables:q}"
+        " --inventory-dir {params.inventory_dir:q} --volumes-dir {params.volumes_dir:q}"
+        " --out {output.pairs:q} --picture {output.picture:q}"
+        " --settings {params.settings:q} --volumes {params.volumes:q} 2>&1 | tee {log:q}"
+
+
 rule build_volume_list:
     """List what is trained on, with people and splits, from inventories and preprocess tables alone."""
     input:
         inventories=rules.inventory.input,
         tables=rules.preprocess.input,
+        near_duplicates=rules.find_near_duplicates.output.pairs,
     output:
         volumes=f"{RESULTS}/manifest/volume_list.parquet",
         flow=f"{RESULTS}/manifest/flow.parquet",
@@ -34,7 +72,8 @@ rule build_volume_list:
         stage=STAGE["manifest"],
     shell:
         "python -m braing3n manifest volume-list --inventories {input.inventories:q} --tables {input.tables:q}"
-        " --out {output.volumes:q} --flow {output.flow:q} --excluded {output.excluded:q}"
+        " --near-duplicates {input.near_duplicates:q} --out {output.volumes:q} --flow {output.flow:q}"
+        " --excluded {output.excluded:q}"
         " --settings {params.settings:q} 2>&1 | tee {log:q}"
 
 
