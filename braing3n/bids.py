@@ -61,9 +61,12 @@ def derivative_path(
     """The path of one derivative in SRI24.
 
     kind: `preproc` (the volume), `mask` (the brain mask), `xfm` and `inverse_xfm` (the affine of ITK),
-    `sidecar` (the visit's JSON).
+    `sidecar` (the visit's JSON), `dseg-<label>` (a segmentation that came with the visit).
     """
     folder = visit_dir(store_dir, cohort, subject_id, session_id)
+    if kind.startswith("dseg-"):
+        what = label(kind.removeprefix("dseg-"))
+        return folder / f"{entities(subject_id, session_id)}_space-SRI24_desc-{what}_dseg.nii.gz"
     stem = entities(subject_id, session_id, run, modality)
     suffix = SUFFIXES[modality]
     names = {

@@ -28,6 +28,8 @@ class Scan:
     axes: where the header tells no orientation (Analyze): the directions in which the array's axes grow,
         such as LAS; its origin is the volume's centre. Empty: the header is believed.
     facts: what the path and the header tell beside the ids: date, image, site, vendor ...
+    segmentations: label -> path of what was delineated on one of the visit's scans; they stand with the
+        visit's first scan.
     """
 
     subject_id: str
@@ -45,6 +47,7 @@ class Scan:
     person_id: str = ""
     group_id: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    segmentations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -71,6 +74,8 @@ class Pattern:
         `modality` and `date` (any usual form) have a meaning, the rest is the cohort's own.
     modality: what all these files are; empty: the group `modality`, or `Cohort.classify`, tells.
     facts: facts that hold for all these files, beside the groups.
+    label: what such files delineate (tumour, lesion); they are then no scans, and go to SRI24 with their
+        visit. Of several with one label, that of the earlier pattern is taken.
     reason: why such files are left alone; they are then no scans.
     """
 
@@ -83,6 +88,7 @@ class Pattern:
     is_stripped: bool = False
     raw_space: str = "native"
     facts: Mapping[str, str] = field(default_factory=dict)
+    label: str = ""
     reason: str = ""
 
 

@@ -46,6 +46,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "is_stripped": (int, (0, 1)),
         "raw_space": (str, SPACES),
         **_PERSON,
+        "segmentations": (str, None),
     },
     "preprocess": {
         **_SCAN,
@@ -59,6 +60,17 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "affine_determinant": (float, None),
         "atlas_dice": (float, (0, 1)),
         "steps": (str, None),
+        "segmentations": (str, None),
+    },
+    "segmentations": {
+        "volume_id": (str, None),
+        "cohort": (str, None),
+        "label": (str, None),
+        "path": (str, None),
+        "raw_path": (str, None),
+        "native_ml": (float, (0, 20000)),
+        "carried_share": (float, (0, 10)),
+        "reason": (str, None),
     },
     "volumes": {
         "volume_id": (str, "unique"),

@@ -59,7 +59,7 @@ COHORT = Cohort(
             **STATE,
         ),
         Pattern(rf"{CASE}_(?P<series>T1|T1c|T2|FLAIR)\.nii\.gz", facts={"copy": "plain"}, **STATE),
-        Pattern(rf"{CASE}_tumor_segmentation.*\.nii\.gz", reason="a label: the tumour"),
+        Pattern(rf"{CASE}_tumor_segmentation.*\.nii\.gz", label="tumour"),
         Pattern(rf"{CASE}_brain(_parenchyma)?_segmentation\.nii\.gz", reason="a label: the brain"),
         Pattern(rf"{CASE}_(SWI|DWI|ADC|ASL)(_bias)?\.nii\.gz", reason="neither T1, T1c, T2 nor FLAIR"),
         Pattern(rf"{CASE}_DTI_eddy.*", reason="diffusion"),

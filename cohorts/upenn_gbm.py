@@ -32,8 +32,8 @@ COHORT = Cohort(
         ),
         Pattern(rf"images_structural/{SCAN}/old/.+", reason="a stale duplicate"),
         Pattern(r"images_structural_unstripped/.+", reason="the same image with skull"),
-        Pattern(rf"{SCAN}_automated_approx_segm\.nii\.gz", reason="a label: the tumour as a network saw it"),
-        Pattern(rf"{SCAN}_segm\.nii\.gz", reason="a label: the tumour as readers corrected it"),
+        Pattern(rf"{SCAN}_segm\.nii\.gz", label="tumour"),  # as readers corrected it
+        Pattern(rf"{SCAN}_automated_approx_segm\.nii\.gz", label="tumour"),  # as a network saw it
         Pattern(r"images_(DTI|DSC)/.+", reason="diffusion or perfusion"),
         Pattern(r"UPENN-GBM_data_availability\.csv", reason="a list of the files, without labels"),
     ),

@@ -7,8 +7,10 @@ from pathlib import Path
 from braing3n.cohort import Scan, Walk
 from braing3n.errors import CohortError
 from braing3n.inventory.files import list_files
+from braing3n.inventory.scans import Segmentation, attach_segmentations
 
 MODALITIES = {"T1w": "T1", "T2w": "T2", "FLAIR": "FLAIR"}
+SEGMENTATIONS = ("mask", "dseg", "roi")  # with label- or desc-, which says of what
 EXTENSIONS = (".nii.gz", ".nii")
 SKIPPED_DIRS = {
     "derivatives": "folder of derived data",
@@ -32,6 +34,7 @@ OWN_SPACES = ("T1w", "orig", "individual")
 def find_bids_scans(raw_dir: Path, cohort: str) -> Walk:
     """The scans of a BIDS dataset, with or without sessions.
 
+    A mask, dseg or roi with `label-` or `desc-` (lesion, tumour) goes with its visit.
     `ce-*` on a T1w is T1c, `desc-brain` is stripped, `space-*` tells the raw space. Of two files that
     would be the same volume, the rawer is taken and the other reported.
 
@@ -44,9 +47,10 @@ def find_bids_scans(raw_dir: Path, cohort: str) -> Walk:
         )
     _check_participants(raw_dir / "participants.tsv", cohort)
     walk = Walk()
+    segmentations: list[Segmentation] = []
     for path, stamp in list_files(raw_dir, SKIPPED_DIRS, walk.unused):
-        _sort_file(path, stamp, cohort, walk)
-    walk.scans = _choose(walk)
+        _sort_file(path, stamp, cohort, walk, segmentations)
+    walk.scans = attach_segmentations(_choose(walk), segmentations, walk)
     return walk
 
 
@@ -62,7 +66,7 @@ def _check_participants(path: Path, cohort: str) -> None:
         )
 
 
-def _sort_file(path: Path, stamp: str, cohort: str, walk: Walk) -> None:
+def _sort_file(path: Path, stamp: str, cohort: str, walk: Walk, segmentations: list[Segmentation]) -> None:
     """Put one file among the scans, the tables or the unused."""
     if path.name in METADATA:
         return
@@ -75,6 +79,11 @@ def _sort_file(path: Path, stamp: str, cohort: str, walk: Walk) -> None:
         return
     *pairs, suffix = path.name.removesuffix(extension).split("_")
     entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
+    name = entities.get("label") or entities.get("desc", "")
+    if suffix in SEGMENTATIONS and entities.get("sub") and name not in ("", "brain"):
+        visit = entities["sub"], entities.get("ses", "")
+        segmentations.append(Segmentation(*visit, name, path.as_posix(), stamp))
+        return
     reason = _refuse(suffix, entities)
     if reason:
         walk.unused[path.as_posix()] = reason

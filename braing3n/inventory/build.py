@@ -29,7 +29,7 @@ from braing3n.runtime import digest_file, write_if_changed
 VOLUME = ("cohort", "subject_id", "session_id", "run", "modality", "path")
 PERSON = ("person_id", "group_id")
 STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
-COLUMNS = (*VOLUME, "stamp", "source_format", "axes", *STATE, *PERSON)  # of a shard
+COLUMNS = (*VOLUME, "stamp", "source_format", "axes", *STATE, *PERSON, "segmentations")  # of a shard
 SCAN_COLUMNS = (*VOLUME, "source_format", *STATE, *PERSON, "facts")  # of scans.tsv
 LEFT_OUT_COLUMNS = (*VOLUME, "reason")
 # Facts that the path tells again, and facts that move with a file's bytes.
@@ -186,6 +186,7 @@ def _row(key: str, scan: Scan) -> dict:
     row = {"cohort": key, **vars(scan)}  # asdict copies deeply, and that for every scan
     facts = {name: text for name, text in scan.facts.items() if text and name not in UNSTORED_FACTS}
     row["facts"] = json.dumps(facts, sort_keys=True) if facts else "{}"
+    row["segmentations"] = json.dumps(dict(scan.segmentations), sort_keys=True) if scan.segmentations else ""
     return {name: int(value) if isinstance(value, bool) else value for name, value in row.items()}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from braing3n.cohort import Cohort, Pattern, Scan, Walk
+from braing3n.contracts import MODALITIES
 from braing3n.errors import CohortError
 from braing3n.ingest.dates import parse_date
 from braing3n.ingest.records import Book
@@ -61,8 +62,11 @@ def find_scans(
         raise CohortError(f"{key}: the raw folder '{raw_dir}' does not exist; mend cohorts.{key}.raw_dir.")
     walk = Walk()
     candidates = sort_files(cohort, raw_dir, walk)
-    found = []
+    found, delineated = [], []
     for candidate in candidates:
+        if candidate.pattern.label:
+            delineated.append(candidate)
+            continue
         scan, reason = describe(candidate, cohort, key, options, read_header)
         if reason:
             walk.left_out.append((scan, reason))
@@ -71,6 +75,7 @@ def find_scans(
     scans = _choose(found, cohort, options, walk)
     if cohort.keep or cohort.family:
         scans = _ask_tables(scans, cohort, key, options, walk)
+    scans = attach_segmentations(scans, [name_segmentation(item, cohort) for item in delineated], walk)
     walk.scans = sorted(scans, key=lambda scan: (scan.subject_id, scan.session_id, scan.run, scan.modality))
     walk.left_out.sort(key=lambda item: item[0].path)
     return walk
@@ -112,6 +117,16 @@ def _find_unit(path: Path, pattern: Pattern) -> str:
     if pattern.source_format == "DICOM":
         return path.parent.as_posix()
     return path.with_suffix("").as_posix() if pattern.source_format in PAIRED else path.as_posix()
+
+
+def name_segmentation(candidate: Candidate, cohort: Cohort) -> Segmentation:
+    """What a candidate of a pattern with a label is, and whose."""
+    groups, pattern = candidate.groups, candidate.pattern
+    day = parse_date(groups.get("date", ""))
+    session = groups.get("session", "") or (day.isoformat().replace("-", "") if day else "")
+    rank = cohort.patterns.index(pattern)
+    path = candidate.path.as_posix()
+    return Segmentation(groups["subject"], session, pattern.label, path, candidate.stamp, rank)
 
 
 def describe(
@@ -194,6 +209,45 @@ def _drop_copies(ranked: list[tuple[Scan, Candidate]], walk: Walk) -> list[Scan]
         if first is not scan:
             walk.left_out.append((scan, f"{SECOND_COPY}; {first.path} is taken"))
     return list(kept.values())
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A file that delineates something on a scan of a visit; of one label the smallest `rank` is taken."""
+
+    subject_id: str
+    session_id: str
+    label: str
+    path: str
+    stamp: str
+    rank: int = 0
+
+    @property
+    def visit(self) -> tuple[str, str]:
+        """Whose it is, and when."""
+        return self.subject_id, self.session_id
+
+
+def attach_segmentations(scans: list[Scan], segmentations: list[Segmentation], walk: Walk) -> list[Scan]:
+    """Put each visit's segmentations with its first scan; those of nobody are unused."""
+    homes: dict[tuple[str, str], int] = {}
+    order = sorted(range(len(scans)), key=lambda i: (MODALITIES.index(scans[i].modality), scans[i].run))
+    for i in order:
+        homes.setdefault((scans[i].subject_id, scans[i].session_id), i)
+    scans = list(scans)
+    for item in sorted(segmentations, key=lambda item: (item.rank, item.path.count("/"), item.path)):
+        home = homes.get(item.visit)
+        if home is None:
+            walk.unused[item.path] = f"a segmentation ({item.label}) of a visit without a scan of ours"
+            continue
+        scan = scans[home]
+        if item.label in scan.segmentations:
+            taken = scan.segmentations[item.label]
+            walk.unused[item.path] = f"a segmentation ({item.label}); {taken} is taken"
+            continue
+        labels = {**scan.segmentations, item.label: item.path}
+        scans[home] = replace(scan, stamp=f"{scan.stamp} {item.stamp}", segmentations=labels)
+    return scans
 
 
 def _explain(scan: Scan, winner: Scan, cohort: Cohort, options: Mapping[str, Any]) -> str:

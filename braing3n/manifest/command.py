@@ -55,6 +55,7 @@ def volume_list(
     out: Path,
     flow: Path,
     excluded: Path,
+    segmentations: Path,
     settings: str,
 ) -> None:
     """Build the list of what is trained on, from inventories and preprocess tables alone.
@@ -67,6 +68,7 @@ def volume_list(
     out: the volume list to write (.parquet).
     flow: the books to write (.parquet).
     excluded: the exclusions to write (.parquet).
+    segmentations: what was delineated on the volumes, to write (.parquet).
     settings: the section `manifest` as JSON, or a configuration file.
     """
     from braing3n import manifest
@@ -75,7 +77,7 @@ def volume_list(
     from braing3n.manifest.tables import build_volume_list
 
     options = parse_section(ManifestSettings, settings)
-    build_volume_list(inventories, tables, near_duplicates, options, out, flow, excluded)
+    build_volume_list(inventories, tables, near_duplicates, options, out, flow, excluded, segmentations)
     inputs = [*inventories, *tables, near_duplicates]
     write_provenance(out, "manifest", manifest.STAGE_VERSION, inputs, options.as_json())
 

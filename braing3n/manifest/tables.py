@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,7 @@ def build_volume_list(
     out: Path,
     flow: Path,
     excluded: Path,
+    segmentations: Path,
 ) -> None:
     """The kept volumes of all shards with people and splits; the books and the exclusions beside.
 
@@ -56,6 +58,7 @@ def build_volume_list(
         "volume_id", ignore_index=True
     )
     write_table(lost, excluded, "exclusions")
+    write_table(list_segmentations(received, results), segmentations, "segmentations")
 
 
 def read_inventories(paths: list[Path]) -> pd.DataFrame:
@@ -69,6 +72,20 @@ def read_inventories(paths: list[Path]) -> pd.DataFrame:
 def _read_shard(path: Path) -> pd.DataFrame:
     """A preprocess table with its shard's number, which its file name tells."""
     return read_table(path, "preprocess").assign(shard=int(Path(path).stem.removeprefix("shard-")))
+
+
+def list_segmentations(received: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """What was delineated, where it lies in SRI24 and how much of it arrived; or why it did not."""
+    rows = []
+    raw = dict(zip(received["volume_id"], received["segmentations"], strict=True))
+    for scan in results[results["segmentations"] != ""].itertuples():
+        raw_paths = json.loads(raw[scan.volume_id])
+        for name, item in sorted(json.loads(scan.segmentations).items()):
+            row = {"volume_id": scan.volume_id, "cohort": scan.cohort, "label": name, "reason": ""}
+            row |= {"native_ml": float("nan"), "carried_share": float("nan"), "raw_path": raw_paths[name]}
+            rows.append(row | item)
+    table = pd.DataFrame(rows, columns=list(CONTRACTS["segmentations"]))
+    return table.sort_values(["volume_id", "label"], ignore_index=True)
 
 
 def _count_flow(received: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:

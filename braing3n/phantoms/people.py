@@ -191,9 +191,7 @@ def _draw_modalities(frame: pd.DataFrame, n: int, rng) -> list[tuple[str, ...]]:
 def _make_person(index: int, row: pd.Series, seed: int, subject_id: str, sites: list[Site]) -> Person:
     has_tumour = row.dx == "GBM"
     tumour = (
-        _draw_tumour(bool(row.is_idh1_mutant), np.random.default_rng([seed, index, 9]))
-        if has_tumour
-        else None
+        draw_tumour(bool(row.is_idh1_mutant), np.random.default_rng([seed, index, 9])) if has_tumour else None
     )
     return Person(
         index,
@@ -212,7 +210,7 @@ def _make_person(index: int, row: pd.Series, seed: int, subject_id: str, sites: 
     )
 
 
-def _draw_tumour(is_mutant: bool, rng) -> Tumour:
+def draw_tumour(is_mutant: bool, rng) -> Tumour:
     """Somewhere in the white matter of either side, clear of the left marker and its mirror image."""
     places = np.array([[28, 34, 14], [40, -4, -14], [30, -66, 8], [26, 8, 40]], dtype=float)
     while True:

@@ -14,7 +14,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,26 @@ from braing3n.cohort import Cohort, Scan, Walk, settle_options
 from braing3n.config import ResourceSettings
 from braing3n.errors import ConfigurationError
 from braing3n.ingest.records import Book
-from braing3n.inventory.scans import Candidate, describe, list_facts, sort_files
+from braing3n.inventory.scans import Candidate, describe, list_facts, name_segmentation, sort_files
 from braing3n.phantoms import STAGE_VERSION
 from braing3n.phantoms.anatomy import centred_affine
 from braing3n.phantoms.formats import write_analyze, write_dicom, write_nifti, write_pair
 from braing3n.phantoms.miniature import KEY_FILE, load_world
-from braing3n.phantoms.people import SITES, Person, Site
-from braing3n.phantoms.scanner import MODALITIES, scan_brain, scan_head
+from braing3n.phantoms.people import SITES, Person, Site, draw_tumour
+from braing3n.phantoms.scanner import (
+    MODALITIES,
+    label_tumour,
+    place_brain,
+    place_head,
+    scan_brain,
+    scan_head,
+)
 from braing3n.resources import fetch
 from braing3n.runtime import digest_file, digest_text, track
 
 DEFAULTS = {"spacing_mm": 3.0, "n_processes": 2}
 AGE_RANGE_YEARS = (20, 80)  # where no table tells an age
+TUMOURS = ("GBM", "Glioma")
 SRI24_SHAPE = (240, 240, 155)  # voxels of 1 mm
 NOT_READ = b"A file that no rule reads.\n"
 
@@ -51,6 +59,7 @@ class Job:
     visit: int
     spacing_mm: float
     wheels: tuple[Path, Path]
+    is_label: bool = False  # the tumour's outline on that scan, and not the scan
 
 
 def read_paths(text: str) -> Iterator[tuple[str, str]]:
@@ -162,7 +171,11 @@ def _plan(
     walk = Walk()
     options = settle_options(key, cohort, {})
     scans: list[tuple[Scan, Candidate, str]] = []
+    delineated = []
     for candidate in sort_files(cohort, root, walk):
+        if candidate.pattern.label:
+            delineated.append(candidate)
+            continue
         note = notes[candidate.files[0][0]]
         header = _foresee_header(note, spacing_mm)
         scan, _ = describe(candidate, cohort, key, options, lambda paths, stamp, header=header: header)
@@ -177,7 +190,18 @@ def _plan(
         person, visit = _draw_person(people[scan.person_id], scan)
         files = tuple(path for path, _ in candidate.files)
         jobs.append(Job(scan, files, note, person, visit, _read_spacing(note, spacing_mm), wheels))
-    return jobs
+    return jobs + _plan_labels(delineated, jobs, cohort)
+
+
+def _plan_labels(delineated: list[Candidate], jobs: list[Job], cohort: Cohort) -> list[Job]:
+    """A segmentation lies on the grid of the first scan of its visit."""
+    planned = []
+    for candidate in delineated:
+        item = name_segmentation(candidate, cohort)
+        visit = [job for job in jobs if (job.scan.subject_id, job.scan.session_id) == item.visit]
+        path = Path(item.path)
+        planned += [replace(job, files=(path,), is_label=True) for job in visit[:1]]
+    return planned
 
 
 def _read_spacing(note: str, spacing_mm: float) -> float:
@@ -207,23 +231,32 @@ def _draw_person(visits: list[tuple[Scan, dict]], scan: Scan) -> tuple[Person, i
     site = Site(place, record["vendor"] or site[0], *site[1:])
     sex = next((item["sex"] for _, item in visits if item["sex"]), str(drawn_sex))
     size = float(np.clip(1 + 0.045 * rng.standard_normal(), 0.91, 1.09))
-    person = Person(
-        0, seed, scan.subject_id, first, sex, record["dx"], site, size, "R", "", None, MODALITIES, years
-    )
+    has_tumour = record["dx"] in TUMOURS
+    tumour = draw_tumour(record.get("idh1") == "mutant", rng) if has_tumour else None
+    name = scan.subject_id
+    person = Person(0, seed, name, first, sex, record["dx"], site, size, "R", "", tumour, MODALITIES, years)
     return person, sessions.index(scan.session_id)
 
 
 def _draw(job: Job, modality: str) -> tuple[np.ndarray, np.ndarray]:
     """The phantom in the scan's raw state, (X, Y, Z) in RAS, and its affine."""
     scan, world = job.scan, load_world(*job.wheels)
+    who = world, job.person, job.visit
     if scan.raw_space == "sri24":
         shape = tuple(int(n) for n in np.ceil(np.array(SRI24_SHAPE) / job.spacing_mm))
-        brain, _ = scan_brain(world, job.person, job.visit, modality, shape, job.spacing_mm)
+        if job.is_label:
+            rng = job.person.rng(2, job.visit, MODALITIES.index(modality))
+            brain = label_tumour(place_brain(*who, shape, job.spacing_mm, rng))
+        else:
+            brain, _ = scan_brain(*who, modality, shape, job.spacing_mm)
         turn = np.diag([-1.0, -1.0, 1.0, 1.0])
         turn[:2, 3] = np.array(shape[:2]) - 1
         return brain[::-1, ::-1], centred_affine(shape, job.spacing_mm) @ turn
+    if job.is_label:
+        tissue, affine = place_head(*who, modality, job.spacing_mm)
+        return label_tumour(tissue), affine
     has_bias = not scan.is_bias_corrected
-    image, affine, brain = scan_head(world, job.person, job.visit, modality, job.spacing_mm, has_bias)
+    image, affine, brain = scan_head(*who, modality, job.spacing_mm, has_bias)
     return image * brain if scan.is_stripped else image, affine
 
 

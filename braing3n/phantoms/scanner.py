@@ -25,6 +25,7 @@ CONTRASTS = {
 BRAIN_CENTRE_MM = np.linalg.inv(HEAD_TO_MNI)[:3] @ np.array([0, -18, 8, 1.0])
 # Edges of the field of view from the brain's centre, right-left, back-front and below-above.
 FIELD_OF_VIEW_MM = np.array([[-93, 93], [-112, 122], [-120, 95]])
+TUMOUR_CODES = {"oedema": 2, "necrosis": 1, "ring": 4}
 BIAS_AMPLITUDE = 0.18
 CONTRAST_JITTER = 0.025
 
@@ -47,17 +48,22 @@ def scan_head(
         affine: voxel to mm of the RAS image.
         brain: bool (X, Y, Z), the planted brain.
     """
-    edges = FIELD_OF_VIEW_MM + BRAIN_CENTRE_MM[:, None]
-    shape = np.round(np.diff(edges)[:, 0] / spacing_mm).astype(int)
-    affine = np.diag([spacing_mm] * 3 + [1.0])
-    affine[:3, 3] = edges[:, 0] + spacing_mm / 2
-    to_mni = HEAD_TO_MNI @ np.linalg.inv(_draw_pose(person, visit, modality)) @ affine
-    tissue = place_tissue(world, person, visit, grid_positions(shape, to_mni))
+    tissue, affine = place_head(world, person, visit, modality, spacing_mm)
     rng = person.rng(2, visit, MODALITIES.index(modality))
     image = show(tissue, modality, rng)
     bias = _draw_bias(image.shape, rng)  # drawn in any case, so that the noise stays the same
     image = image * bias if has_bias else image
     return distort(image, person, spacing_mm, rng), affine, _brain(tissue) > 0.5
+
+
+def place_head(world: World, person: Person, visit: int, modality: str, spacing_mm: float):
+    """The tissue maps of a head in the scanner, (X, Y, Z) in RAS, and the affine of their grid."""
+    edges = FIELD_OF_VIEW_MM + BRAIN_CENTRE_MM[:, None]
+    shape = np.round(np.diff(edges)[:, 0] / spacing_mm).astype(int)
+    affine = np.diag([spacing_mm] * 3 + [1.0])
+    affine[:3, 3] = edges[:, 0] + spacing_mm / 2
+    to_mni = HEAD_TO_MNI @ np.linalg.inv(_draw_pose(person, visit, modality)) @ affine
+    return place_tissue(world, person, visit, grid_positions(shape, to_mni)), affine
 
 
 def scan_brain(world: World, person: Person, visit: int, modality: str, shape, spacing_mm: float):
@@ -66,12 +72,28 @@ def scan_brain(world: World, person: Person, visit: int, modality: str, shape, s
     A small remaining misalignment stands for the registration's error.
     """
     rng = person.rng(2, visit, MODALITIES.index(modality))
-    wobble = _rigid(rng.normal(0, 0.8, 3), rng.normal(0, 0.7, 3), 1 + rng.normal(0, 0.008))
-    to_mni = _about(SRI24_CENTRE_MM, wobble, SRI24_TO_MNI) @ centred_affine(shape, spacing_mm)
-    tissue = place_tissue(world, person, visit, grid_positions(shape, to_mni))
+    tissue = place_brain(world, person, visit, shape, spacing_mm, rng)
     image = distort(show(tissue, modality, rng), person, spacing_mm, rng)
     mask = _brain(tissue) > 0.5
     return np.where(mask, image, 0).astype(np.float32), mask
+
+
+def place_brain(
+    world: World, person: Person, visit: int, shape, spacing_mm: float, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """The tissue maps of a registered brain, (L, P, S) on the SRI24 grid."""
+    wobble = _rigid(rng.normal(0, 0.8, 3), rng.normal(0, 0.7, 3), 1 + rng.normal(0, 0.008))
+    to_mni = _about(SRI24_CENTRE_MM, wobble, SRI24_TO_MNI) @ centred_affine(shape, spacing_mm)
+    return place_tissue(world, person, visit, grid_positions(shape, to_mni))
+
+
+def label_tumour(tissue: dict[str, np.ndarray]) -> np.ndarray:
+    """The planted tumour as readers would delineate it, uint8, in BraTS's codes; 0 where there is none."""
+    labels = np.zeros(tissue["gm"].shape, np.uint8)
+    for name, code in TUMOUR_CODES.items():
+        if name in tissue:
+            labels[tissue[name] > 0.5] = code
+    return labels
 
 
 def grid_positions(shape, to_mni: np.ndarray) -> np.ndarray:

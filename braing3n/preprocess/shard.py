@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -169,6 +170,11 @@ def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256
     cohort, subject_id, session_id = who
     folder = visit_dir(store_dir, *who)
     paths = {name: (folder / cell[name]).as_posix() if cell[name] else "" for name in ("path", "mask_path")}
+    if cell["segmentations"]:
+        told = json.loads(cell["segmentations"])
+        for item in told.values():
+            item["path"] = (folder / item["path"]).as_posix() if item["path"] else ""
+        paths["segmentations"] = json.dumps(told, sort_keys=True)
     ids = {"cohort": cohort, "subject_id": subject_id, "session_id": session_id, "raw_sha256": raw_sha256}
     return {"volume_id": volume_id(*who, cell["run"], cell["modality"]), **ids, **cell, **paths}
 
@@ -178,7 +184,7 @@ def _list_lost(visit: Visit) -> list[dict]:
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
     reason = "the process that worked on this visit died (a tool crashed, or memory ran out)."
     lost = {"status": "excluded", "reason": reason, "steps": ""}
-    lost |= {"path": "", "mask_path": "", "volume_sha256": ""}
+    lost |= {"path": "", "mask_path": "", "volume_sha256": "", "segmentations": ""}
     cells = [{"modality": row["modality"], "run": row["run"], **lost} for row in visit]
     return [_complete(cell, who, Path(), "") for cell in cells]
 
@@ -207,6 +213,10 @@ def _report(table: pd.DataFrame, inventory_path: Path, n_visits: int, max_failur
     excluded = table[table["status"] == "excluded"]
     for row in excluded.itertuples():
         print(f"excluded {row.volume_id}: {row.reason}", file=sys.stderr)
+    for row in table[table["segmentations"] != ""].itertuples():
+        for name, item in json.loads(row.segmentations).items():
+            if "reason" in item:
+                print(f"left out '{name}' of {row.volume_id}: {item['reason']}", file=sys.stderr)
     print(f"{inventory_path}: {len(table) - len(excluded)} of {len(table)} volumes kept.", file=sys.stderr)
     kept = table[table["status"] == "kept"]
     n_failed = n_visits - len(kept[["subject_id", "session_id"]].drop_duplicates())

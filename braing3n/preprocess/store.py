@@ -19,13 +19,14 @@ FACTS = ("modality", "run", "source_format", "axes", *STATE)
 
 def digest_raw(rows: list[Mapping]) -> list[str]:
     """The sha256 of each row's scan; empty where there is none to read."""
-    digests = []
-    for row in rows:
-        try:
-            digests.append(digest_scan(row["path"]))
-        except OSError:
-            digests.append("")
-    return digests
+    return [_digest(row["path"]) for row in rows]
+
+
+def _digest(path: str) -> str:
+    try:
+        return digest_scan(path)
+    except OSError:
+        return ""
 
 
 def compute_key(
@@ -36,12 +37,18 @@ def compute_key(
     Bytes, format and raw state of its scans, settings, atlas, stage version; names too, since reasons hold
     them.
     """
+    segmentations = [
+        [name, Path(path).name, _digest(path)]
+        for row in rows
+        for name, path in json.loads(row.get("segmentations") or "{}").items()
+    ]
     scans = [
         [digest, Path(row["path"]).name, *(str(row[name]) for name in FACTS)]
         for row, digest in zip(rows, digests, strict=True)
     ]
     chosen = settings.model_dump(mode="json", exclude={"max_failure_rate"})
-    return digest_text(json.dumps([sorted(scans), chosen, atlas_sha256, STAGE_VERSION], sort_keys=True))
+    told = [sorted(scans), sorted(segmentations), chosen, atlas_sha256, STAGE_VERSION]
+    return digest_text(json.dumps(told, sort_keys=True))
 
 
 def load_visit(store_dir: Path, cohort: str, subject_id: str, session_id: str, key: str) -> list[dict] | None:
@@ -84,6 +91,7 @@ def save_visit(
         cell["path"] = path.name if is_kept else ""
         cell["mask_path"] = find_path(*result.mask_key).name if is_kept else ""
         cell["volume_sha256"] = digests[path.name] if is_kept else ""
+        cell["segmentations"] = _name_segmentations(cell["segmentations"], find_path)
     sidecar = {
         "Key": key if result.is_final else "",
         "SkullStripped": True,
@@ -95,6 +103,14 @@ def save_visit(
     for name in old_names - set(digests):
         (sidecar_path.parent / name).unlink(missing_ok=True)
     return result.cells
+
+
+def _name_segmentations(text: str, find_path) -> str:
+    """What is told of a visit's segmentations, with the names of their files."""
+    told = json.loads(text or "{}")
+    for name, item in told.items():
+        item["path"] = "" if "reason" in item else find_path(f"dseg-{name}").name
+    return json.dumps(told, sort_keys=True) if told else ""
 
 
 def describe_dataset(store_dir: Path, cohort: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from braing3n.preprocess.extract import FindBrain, find_brain, find_nonzero
 from braing3n.preprocess.register import crop_to_content, measure_dice, register_affine, register_rigid
 from braing3n.preprocess.route import CENTRE_ORDER, RawState, Route, plan_centre, plan_companion
 from braing3n.preprocess.scan import Scan, find_box, read_scan
+from braing3n.preprocess.segmentation import carry_segmentation
 from braing3n.preprocess.space import (
     Atlas,
     encode_affine,
@@ -68,6 +70,8 @@ class Moved:
     volume: np.ndarray  # float32 (L, P, S)
     matrix: np.ndarray  # 4 x 4, LPS mm, points of SRI24 -> points of the scan
     steps: str
+    shape: tuple[int, int, int]  # of the scan in its canonical orientation
+    affine: np.ndarray  # of the same
 
 
 @dataclass
@@ -90,10 +94,10 @@ def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
         rows: inventory rows of one subject and session.
     """
     result = VisitResult()
-    centre = None
+    centre, moved_scans = None, []
     for row in sorted(rows, key=lambda row: (CENTRE_ORDER.index(row["modality"]), row["run"])):
         cell = {"modality": row["modality"], "run": row["run"]}
-        cell |= {"status": "excluded", "reason": "", "steps": ""}
+        cell |= {"status": "excluded", "reason": "", "steps": "", "segmentations": ""}
         result.cells.append(cell)
         try:
             if centre is None:
@@ -109,12 +113,40 @@ def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
             cell["reason"] = str(error)
             continue
         except Exception as error:
-            first = (str(error).splitlines() or ["no message"])[0][:200]
-            cell["reason"] = f"{Path(row['path']).name}: a tool failed ({type(error).__name__}: {first})."
+            cell["reason"] = _tell_fault(row["path"], error)
             result.is_final = False
             continue
         _keep(result, cell, moved, centre, tools.atlas)
+        moved_scans.append(moved)
+    for row in rows:
+        if row.get("segmentations"):
+            _carry_segmentations(row, moved_scans, result, tools.atlas)
     return result
+
+
+def _carry_segmentations(row: Mapping, scans: list[Moved], result: VisitResult, atlas: Atlas) -> None:
+    """Bring what was delineated to SRI24 with the scan that it was delineated on; a fault is told."""
+    told = {}
+    for name, path in json.loads(row["segmentations"]).items():
+        try:
+            labels, told[name] = carry_segmentation(path, scans, atlas)
+            result.files[f"dseg-{name}", "", "T1"] = encode_nifti(labels, atlas.grid)
+        except ScanError as error:
+            told[name] = {"reason": str(error)}
+        except Exception as error:
+            told[name] = {"reason": _tell_fault(path, error)}
+            result.is_final = False
+    cell = next(item for item in result.cells if (item["modality"], item["run"]) == _name(row))
+    cell["segmentations"] = json.dumps(told, sort_keys=True)
+
+
+def _tell_fault(path: str, error: Exception) -> str:
+    first = (str(error).splitlines() or ["no message"])[0][:200]
+    return f"{Path(path).name}: a tool failed ({type(error).__name__}: {first})."
+
+
+def _name(row: Mapping) -> tuple[str, str]:
+    return row["modality"], row["run"]
 
 
 def _keep(result: VisitResult, cell: dict, moved: Moved, centre: Centre, atlas: Atlas) -> None:
@@ -204,7 +236,8 @@ def _move(
     inside = volume[centre.atlas_mask]
     if inside.min() == inside.max():
         raise ScanError(f"{name}: is blank inside the brain.")
-    return Moved(volume, matrix, route.describe(settings.brain_extraction, via, is_exact))
+    steps = route.describe(settings.brain_extraction, via, is_exact)
+    return Moved(volume, matrix, steps, scan.data.shape, scan.affine)
 
 
 def _correct(scan: Scan, mask: np.ndarray, settings: PreprocessSettings) -> Scan:

@@ -116,7 +116,8 @@ def test_the_books_balance(case):
         or (path.parent.as_posix() in homes and path.as_posix() not in {*outcome.unused, *tables})
     ]
     names = [path.as_posix() for path in received]
-    check_books(names, scans, [*outcome.unused, *tables], "files of the miniature")
+    beside = [*outcome.unused, *outcome.segmentations, *tables]
+    check_books(names, scans, beside, "files of the miniature")
     assert (outcome.left_out["reason"] != "").all()
 
 

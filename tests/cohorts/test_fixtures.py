@@ -75,6 +75,7 @@ def test_what_stays_out_is_told_with_the_printed_reason(case):
     _, fixture, _, outcome = case
     assert all(any(image in path for image in fixture.out) for path in outcome.left_out["path"])
     told = dict(zip(outcome.left_out["path"], outcome.left_out["reason"], strict=True)) | outcome.unused
+    told |= {path: f"a label: {name}" for path, name in outcome.segmentations.items()}
     for image, reason in fixture.out.items():
         reasons = [text for path, text in told.items() if image in path]
         assert reasons, f"{image} is not told"
@@ -91,7 +92,8 @@ def test_each_file_is_read_or_told(case):
     received = [path.as_posix() for path in sorted((root / "raw").rglob("*")) if path.is_file()]
     homes = {name: {name, Path(name).parent.as_posix(), re.sub(r"\.img$", ".hdr", name)} for name in received}
     scans = [name for name in received if homes[name] & taken]
-    others = [name for name in received if name in outcome.unused or name in tables]
+    beside = {*outcome.unused, *outcome.segmentations}
+    others = [name for name in received if name in beside or name in tables]
     check_books(received, scans, others, "files of the fixture")
 
 

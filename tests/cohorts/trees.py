@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import os
 import re
 import shutil
@@ -103,6 +104,12 @@ class Outcome:
     left_out: pd.DataFrame
     unused: dict[str, str]
     printed: str
+
+    @property
+    def segmentations(self) -> dict[str, str]:
+        """The files that go to SRI24 with a scan of theirs: path -> what they delineate."""
+        cells = read_tsv(self.inventory_dir / "shard-000.tsv")["segmentations"]
+        return {path: name for cell in cells if cell for name, path in json.loads(cell).items()}
 
     def read_bytes(self) -> dict[str, bytes]:
         """The files that other stages read."""

@@ -106,3 +106,28 @@ def test_an_unchanged_folder_leaves_the_inventory_untouched(tmp_path):
     times = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     write_inventory("mine", settings, find_bids_scans(raw, "mine"), out)
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == times
+
+
+def test_what_was_delineated_goes_with_the_visits_first_scan(tmp_path):
+    anat = "sub-01/ses-a/anat/sub-01_ses-a"
+    names = [
+        f"{anat}_FLAIR.nii.gz",
+        f"{anat}_T2w.nii.gz",
+        f"{anat}_label-lesion_mask.nii.gz",
+        f"{anat}_desc-tumour_dseg.nii.gz",
+        f"{anat}_desc-brain_mask.nii.gz",
+        "sub-02/anat/sub-02_label-lesion_roi.nii.gz",
+    ]
+    walk = find_bids_scans(write_tree(tmp_path, names), "mine")
+    found = {scan.modality: dict(scan.segmentations) for scan in walk.scans}
+    root = tmp_path.as_posix()
+    carried = {"lesion": f"{root}/{names[2]}", "tumour": f"{root}/{names[3]}"}
+    assert found == {"T2": carried, "FLAIR": {}}
+    assert walk.unused == {
+        f"{root}/{names[4]}": "suffix 'mask' is not one of T1w, T2w, FLAIR",
+        f"{root}/{names[5]}": "a segmentation (lesion) of a visit without a scan of ours",
+    }
+    stamp = walk.scans[0].stamp if walk.scans[0].modality == "T2" else walk.scans[1].stamp
+    (tmp_path / names[2]).write_bytes(b"delineated anew")
+    again = find_bids_scans(tmp_path, "mine")
+    assert stamp not in {scan.stamp for scan in again.scans}, "a replaced mask is seen"

@@ -53,7 +53,7 @@ def books(tmp_path):
 
 
 def build(books, folder):
-    paths = [folder / name for name in ("list.parquet", "flow.parquet", "excluded.parquet")]
+    paths = [folder / name for name in ("list.parquet", "flow.parquet", "excluded.parquet", "dseg.parquet")]
     pairs = folder / "near_duplicates.parquet"
     write_table(pd.DataFrame(columns=list(CONTRACTS["near_duplicates"])), pairs, "near_duplicates")
     build_volume_list(*books, pairs, SETTINGS, *paths)
@@ -61,7 +61,7 @@ def build(books, folder):
 
 
 def test_received_is_kept_plus_excluded_with_reasons(books, tmp_path):
-    listed, flow, excluded = build(books, tmp_path / "out")
+    listed, flow, excluded, _ = build(books, tmp_path / "out")
     volumes = read_table(listed, "volume_list")
     assert len(volumes) == N_PEOPLE - 2
     assert volumes["volume_id"].is_monotonic_increasing

@@ -1,7 +1,9 @@
 """One visit from files to SRI24: the centre, its companions, and what is never done twice."""
 
 import gzip
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +12,7 @@ from scipy import ndimage
 
 from braing3n.preprocess.visit import process_visit
 
-from .brains import ATLAS_CENTRE, centred_affine, make_row, rotate, sample, write_brain
+from .brains import ATLAS_CENTRE, MARKER_RAS_MM, centred_affine, make_row, rotate, sample, write_brain
 
 
 def open_volume(result, modality="T1", run="", kind="preproc"):
@@ -150,3 +152,72 @@ def test_a_failing_tool_is_a_reason_that_is_tried_again(tmp_path, tools):
     result = process_visit([make_row(path, is_stripped=0)], tools)  # the extractor of `tools` refuses
     assert result.cells[0]["status"] == "excluded"
     assert "stripped again" in result.cells[0]["reason"]
+
+
+def delineate(path, like, centre_mm=MARKER_RAS_MM, to_brain=None, shift_mm=0.0):
+    """A ball of label 1 with a core of label 4 around a point of the invented brain, on a scan's grid."""
+    scan = nib.load(like)
+    affine = scan.affine.copy()
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in scan.shape], indexing="ij"), axis=-1)
+    matrix = (np.eye(4) if to_brain is None else to_brain) @ affine
+    distance = np.linalg.norm(index @ matrix[:3, :3].T + matrix[:3, 3] - centre_mm, axis=-1)
+    labels = (distance < 22).astype(np.uint8)
+    labels[distance < 11] = 4
+    affine[:3, 3] += shift_mm
+    nib.save(nib.Nifti1Image(labels, affine), path)
+    return str(path), float((labels > 0).sum()) * abs(np.linalg.det(affine[:3, :3])) / 1000
+
+
+def test_a_segmentation_goes_with_its_scan_label_by_label(tmp_path, tools):
+    turn = rotate(12, scale=1.1)
+    scan = write_brain(tmp_path / "scan.nii.gz", shape=(60, 70, 56), spacing_mm=3.0, to_brain=turn)
+    path, native_ml = delineate(tmp_path / "tumour.nii.gz", scan, to_brain=turn)
+    result = process_visit([make_row(scan, segmentations=json.dumps({"tumour": path}))], tools)
+    content = result.files["dseg-tumour", "", "T1"]
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(content))
+    labels = np.asarray(image.dataobj)
+    assert labels.dtype == np.uint8
+    assert set(np.unique(labels)) == {0, 1, 4}
+    for label in (1, 4):
+        where = image.affine @ [*np.argwhere(labels >= label).mean(axis=0), 1]
+        assert np.linalg.norm(where[:3] - ATLAS_CENTRE - MARKER_RAS_MM) < 2.5
+    told = json.loads(result.cells[0]["segmentations"])["tumour"]
+    assert told["native_ml"] == pytest.approx(native_ml, rel=1e-3)
+    assert told["carried_share"] == pytest.approx(1, abs=0.1)
+
+
+def test_a_segmentation_of_a_companion_takes_the_companions_way(tmp_path, tools):
+    """The T2 lies 20 mm aside in its header: only its own transform brings its lesion to the place."""
+    aside = rotate(0, shift=(20, 0, 0))
+    t1 = write_brain(tmp_path / "t1.nii.gz", shape=(60, 70, 56), spacing_mm=3.0)
+    t2 = write_brain(
+        tmp_path / "t2.nii.gz", shape=(64, 70, 56), spacing_mm=3.0, to_brain=aside, modality="T2"
+    )
+    path, _ = delineate(tmp_path / "lesion.nii.gz", t2, to_brain=aside)
+    rows = [make_row(t1, segmentations=json.dumps({"lesion": path})), make_row(t2, modality="T2")]
+    result = process_visit(rows, tools)
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(result.files["dseg-lesion", "", "T1"]))
+    where = image.affine @ [*np.argwhere(np.asarray(image.dataobj)).mean(axis=0), 1]
+    assert np.linalg.norm(where[:3] - ATLAS_CENTRE - MARKER_RAS_MM) < 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("moved", "on no grid"), ("fractions", "whole numbers"), ("truncated", "lesion"), ("empty", "no image")],
+)
+def test_a_segmentation_of_no_use_is_told_and_costs_no_scan(tmp_path, tools, fault, reason):
+    scan = write_brain(tmp_path / "scan.nii.gz")
+    path, _ = delineate(tmp_path / "lesion.nii.gz", scan, shift_mm=4.0 if fault == "moved" else 0.0)
+    if fault == "fractions":
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image(image.get_fdata().astype(np.float32) / 3, image.affine), path)
+    elif fault == "truncated":
+        content = Path(path).read_bytes()
+        Path(path).write_bytes(content[: len(content) // 2])
+    elif fault == "empty":
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), path)
+    result = process_visit([make_row(scan, segmentations=json.dumps({"lesion": path}))], tools)
+    assert result.cells[0]["status"] == "kept"
+    assert reason in json.loads(result.cells[0]["segmentations"])["lesion"]["reason"]
+    assert ("dseg-lesion", "", "T1") not in result.files

@@ -57,6 +57,7 @@ rule build_volume_list:
         volumes=f"{RESULTS}/manifest/volume_list.parquet",
         flow=f"{RESULTS}/manifest/flow.parquet",
         excluded=f"{RESULTS}/manifest/exclusions.parquet",
+        segmentations=f"{RESULTS}/manifest/segmentations.parquet",
     log:
         f"{LOGS}/manifest/volume_list.log",
     benchmark:
@@ -73,7 +74,7 @@ rule build_volume_list:
     shell:
         "python -m braing3n manifest volume-list --inventories {input.inventories:q} --tables {input.tables:q}"
         " --near-duplicates {input.near_duplicates:q} --out {output.volumes:q} --flow {output.flow:q}"
-        " --excluded {output.excluded:q}"
+        " --excluded {output.excluded:q} --segmentations {output.segmentations:q}"
         " --settings {params.settings:q} 2>&1 | tee {log:q}"
 
 

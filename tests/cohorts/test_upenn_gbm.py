@@ -1,0 +1,21 @@
+"""UPENN-GBM's two masks of one tumour."""
+
+from braing3n.cohort import load_cohort
+
+from .trees import list_miniature, run_ingest, write_tree
+
+NIFTI = "NIfTI-files"
+CORRECTED = f"{NIFTI}/images_segm/UPENN-GBM-90001_11_segm.nii.gz"
+APPROXIMATE = f"{NIFTI}/automated_segm/UPENN-GBM-90001_11_automated_approx_segm.nii.gz"
+
+
+def test_the_readers_mask_comes_before_the_networks(tmp_path):
+    miniature = load_cohort("upenn_gbm").miniature
+    write_tree(tmp_path / "raw", list_miniature(miniature), miniature.tables)
+    outcome = run_ingest("upenn_gbm", tmp_path / "raw", tmp_path / "both")
+    corrected, approximate = (str(tmp_path / "raw" / name) for name in (CORRECTED, APPROXIMATE))
+    assert outcome.segmentations == {corrected: "tumour"}
+    assert outcome.unused[approximate] == f"a segmentation (tumour); {corrected} is taken"
+    (tmp_path / "raw" / CORRECTED).unlink()
+    outcome = run_ingest("upenn_gbm", tmp_path / "raw", tmp_path / "one")
+    assert outcome.segmentations == {approximate: "tumour"}
