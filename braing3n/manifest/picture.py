@@ -12,6 +12,7 @@ from braing3n.runtime import write_atomically
 from braing3n.volumes.dataset import PackedShard
 
 MAX_PAIRS = 12
+RANGE = 3.0  # deviations of a brain's intensity that the greys span
 
 
 def draw_pairs(pairs: pd.DataFrame, indices: list[Path], picture_path: Path) -> None:
@@ -29,7 +30,8 @@ def draw_pairs(pairs: pd.DataFrame, indices: list[Path], picture_path: Path) -> 
         one, other = volumes[pair.volume_id], volumes[pair.other_volume_id]
         titles = pair.volume_id, pair.other_volume_id, f"difference; correlation {pair.correlation:.2f}"
         for panel, volume, title in zip(line, (one, other, one - other), titles, strict=True):
-            panel.imshow(_show_planes(volume), cmap="gray", vmin=-3, vmax=3, interpolation="nearest")
+            low = -RANGE if volume.min() < 0 else 0
+            panel.imshow(_show_planes(volume), cmap="gray", vmin=low, vmax=low + 2 * RANGE)
             panel.set_title(title, color="white", fontsize=6, pad=2)
     if not len(shown):
         panels[0, 1].text(0.5, 0.5, "no pair looks like one brain", color="white", ha="center")
@@ -38,14 +40,14 @@ def draw_pairs(pairs: pd.DataFrame, indices: list[Path], picture_path: Path) -> 
 
 
 def _load(wanted: set[str], indices: list[Path]) -> dict[str, np.ndarray]:
-    """The volumes of some ids, black outside the brain."""
+    """The volumes of some ids from 0 to twice the range, 0 outside the brain."""
     volumes = {}
     for path in indices if wanted else []:
         shard = PackedShard(path)
         for row, volume_id in enumerate(shard.table["volume_id"]):
             if volume_id in wanted:
                 image, mask = shard.load(row)
-                volumes[volume_id] = np.where(mask, np.clip(image, -3, 3), -3)
+                volumes[volume_id] = np.where(mask, np.clip(image, -RANGE, RANGE) + RANGE, 0)
     return volumes
 
 

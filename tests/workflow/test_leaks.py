@@ -1,4 +1,4 @@
-"""Three cohorts of eighteen, with people hidden under second ids: each found, and on one side of the split."""
+"""Three cohorts of eighteen, with people under second ids: each found, and on one side of the split."""
 
 import json
 import shutil
