@@ -65,6 +65,9 @@ class PreprocessSettings(Settings):
     brain_extraction: Literal["hd-bet-v1", "deepbet", "none"] = setting(
         "hd-bet-v1", "how brains are found; input that is stripped already keeps its own", "given"
     )
+    fallback_extraction: Literal["hd-bet-v1", "deepbet", "none"] = setting(
+        "deepbet", "tried once where a mask fails its checks (volume, pieces, border); none: nothing else is"
+    )
     n_hd_bet_folds: int = setting(1, "HD-BET v1 networks averaged", ge=1, le=5)
     use_hd_bet_mirroring: bool = setting(False, "HD-BET v1 test-time mirroring over eight flips")
     n4_shrink_factor: int = setting(4, "N4 fits the field on an image shrunk so often", ge=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,10 @@ from braing3n.errors import ScanError
 from braing3n.preprocess.bias import fill_largest
 from braing3n.preprocess.scan import Scan
 
+MAX_ASTRAY_SHARE = 0.05  # of a mask's voxels outside its largest piece
+MAX_BORDER_SHARE = (
+    0.25  # of the largest cross-section on an outermost slice: a cut head, not a neck
+)
 FindBrain = Callable[[Scan], np.ndarray]
 
 
@@ -33,19 +38,65 @@ def load_extractor(settings: PreprocessSettings, hd_bet_wheel: Path | None = Non
     return load_hd_bet(hd_bet_wheel, settings.n_hd_bet_folds, settings.use_hd_bet_mirroring)
 
 
+def load_fall_back(settings: PreprocessSettings, hd_bet_wheel: Path | None = None) -> FindBrain | None:
+    """The second extractor, loaded at its first use; None where there is no other."""
+    name = settings.fallback_extraction
+    if name == "none" or settings.brain_extraction in (name, "none"):
+        return None
+    chosen = settings.model_copy(update={"brain_extraction": name})
+    load = cache(lambda: load_extractor(chosen, hd_bet_wheel))
+    return lambda scan: load()(scan)
+
+
 def find_nonzero(scan: Scan) -> np.ndarray:
     """The mask of a scan that holds a brain only: its nonzero voxels, largest piece, holes filled."""
     return fill_largest(scan.data != 0)
 
 
-def find_brain(scan: Scan, find: FindBrain, brain_ml: tuple[float, float]) -> np.ndarray:
-    """A brain mask (bool, X x Y x Z) of believable size.
+def extract_brain(
+    scan: Scan, backends: Sequence[tuple[str, FindBrain]], brain_ml: tuple[float, float]
+) -> tuple[np.ndarray, str]:
+    """The brain mask of the first backend whose mask passes all checks, and what was tried.
+
+    A mask of unbelievable volume is never taken. One in several pieces, or that touches the scan's border, is
+    taken where no other backend does better: the head may be cut there.
+
+    Args:
+        backends: (name, finder), the preferred first.
+
+    Raises:
+        ScanError: no backend found a brain of believable size; the sentence is the first one's.
+    """
+    masks, told = [], []
+    for name, find in backends:
+        try:
+            mask, faults = find_brain(scan, find, brain_ml)
+        except ScanError as error:
+            told.append((name, str(error)))
+            masks.append(None)
+            continue
+        if not faults:
+            tried = "".join(f"extract:{other} failed ({reason});" for other, reason in told)
+            return mask, f"{tried}extract:{name}"
+        told.append((name, ", ".join(faults)))
+        masks.append(mask)
+    taken = next((number for number, mask in enumerate(masks) if mask is not None), None)
+    if taken is None:
+        raise ScanError(told[0][1])
+    others = "".join(f", no better: {name}" for name, _ in told[taken + 1 :])
+    tried = "".join(f"extract:{name} failed ({reason});" for name, reason in told[:taken])
+    return masks[taken], f"{tried}extract:{told[taken][0]} ({told[taken][1]}{others})"
+
+
+def find_brain(scan: Scan, find: FindBrain, brain_ml: tuple[float, float]) -> tuple[np.ndarray, list[str]]:
+    """A brain mask (bool, X x Y x Z) of believable size, and what is suspicious about it.
 
     Raises:
         ScanError: no brain was found, or one smaller or larger than `brain_ml`.
     """
     try:
-        mask = fill_largest(find(scan))
+        found = find(scan)
+        mask = fill_largest(found)
     except (AssertionError, IndexError, ValueError) as error:
         why = (str(error).splitlines() or ["nothing in the foreground"])[0]
         raise ScanError(f"no brain was found ({why}).") from None
@@ -53,7 +104,22 @@ def find_brain(scan: Scan, find: FindBrain, brain_ml: tuple[float, float]) -> np
     if not brain_ml[0] <= found_ml <= brain_ml[1]:
         low, high = brain_ml
         raise ScanError(f"the brain found has {found_ml:.0f} ml, believable are {low:g}-{high:g} ml.")
-    return mask
+    return mask, _list_faults(found, mask)
+
+
+def _list_faults(found: np.ndarray, mask: np.ndarray) -> list[str]:
+    """In several pieces; reaching the border of the scan with a good part of its cross-section."""
+    faults = []
+    n_found = int((found > 0).sum())
+    astray = float((found.astype(bool) & ~mask).sum()) / n_found
+    if astray > MAX_ASTRAY_SHARE:
+        faults.append(f"{astray:.0%} of the mask lies apart")
+    for axis, names in enumerate((("left", "right"), ("back", "front"), ("bottom", "top"))):
+        areas = mask.sum(axis=tuple(other for other in range(3) if other != axis))
+        for name, area in zip(names, (areas[0], areas[-1]), strict=True):
+            if area > MAX_BORDER_SHARE * areas.max():
+                faults.append(f"reaches the {name} border")
+    return faults
 
 
 def _load_deepbet() -> FindBrain:

@@ -35,13 +35,16 @@ class Route:
     has_affine: bool
 
     def describe(self, extraction: str, centre: str = "", is_voxel_exact: bool = False) -> str:
-        """The `steps` column: `n4;extract:deepbet;affine`; of a companion `n4;rigid:T1;mask:T1;affine`."""
+        """What was done, `extraction` being what finding the brain took.
+
+        The `steps` column: `n4;extract:deepbet;affine`; of a companion `n4;rigid:T1;mask:T1;affine`.
+        """
         steps = ["n4"] if self.has_n4 else []
         if centre:
             steps += [f"rigid:{centre}"] if self.has_rigid else []
             steps.append(f"mask:{centre}")
         else:
-            steps.append(f"extract:{extraction}" if self.has_extraction else "mask:nonzero")
+            steps.append(extraction if self.has_extraction else "mask:nonzero")
         steps.append("affine" if self.has_affine else "keep" if is_voxel_exact else "resample")
         return ";".join(steps)
 

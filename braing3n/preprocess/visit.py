@@ -12,7 +12,7 @@ import numpy as np
 from braing3n.config import PreprocessSettings
 from braing3n.errors import ScanError
 from braing3n.preprocess.bias import correct_bias, find_head
-from braing3n.preprocess.extract import FindBrain, find_brain, find_nonzero
+from braing3n.preprocess.extract import FindBrain, extract_brain, find_brain, find_nonzero
 from braing3n.preprocess.register import crop_to_content, measure_dice, register_affine, register_rigid
 from braing3n.preprocess.route import CENTRE_ORDER, RawState, Route, plan_centre, plan_companion
 from braing3n.preprocess.scan import Scan, find_box, read_scan
@@ -36,6 +36,14 @@ class Tools:
     settings: PreprocessSettings
     atlas: Atlas
     find_brain: FindBrain
+    fall_back: FindBrain | None = None
+
+    @property
+    def backends(self) -> list[tuple[str, FindBrain]]:
+        """The configured way to find a brain, and the one tried where its mask fails a check."""
+        names = self.settings.brain_extraction, self.settings.fallback_extraction
+        finders = self.find_brain, self.fall_back
+        return [(name, find) for name, find in zip(names, finders, strict=True) if find is not None]
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Centre:
     route: Route
     scan: Scan  # N4-corrected, whole as it came
     mask: np.ndarray  # bool, on the scan's grid
+    extraction: str  # which backend found it, and what failed before; empty: the nonzero voxels
     matrix: np.ndarray  # 4 x 4, LPS mm, points of SRI24 -> points of the scan
     atlas_mask: np.ndarray  # bool (L, P, S) on the SRI24 grid
     atlas_dice: float
@@ -168,11 +177,14 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
     settings, atlas, state = tools.settings, tools.atlas, RawState.from_row(row)
     route = plan_centre(state, settings.brain_extraction)
     scan = _read(row)
-    name = Path(row["path"]).name
+    name, extraction = Path(row["path"]).name, ""
     if route.has_n4:
         scan = _correct(scan, find_head(scan) if route.has_extraction else find_nonzero(scan), settings)
     try:
-        mask = find_brain(scan, tools.find_brain if route.has_extraction else find_nonzero, settings.brain_ml)
+        if route.has_extraction:
+            mask, extraction = extract_brain(scan, tools.backends, settings.brain_ml)
+        else:
+            mask, _ = find_brain(scan, find_nonzero, settings.brain_ml)
     except ScanError as error:
         raise ScanError(f"{name}: {error}") from None
     brain = scan.with_data(scan.data * mask)
@@ -188,7 +200,7 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
         raise ScanError(
             f"{name}: does not fit SRI24 (Dice {dice:.2f}, {settings.min_atlas_dice:g} is needed)."
         )
-    return Centre(row["modality"], row["run"], state, route, scan, mask, matrix, atlas_mask, dice)
+    return Centre(row["modality"], row["run"], state, route, scan, mask, extraction, matrix, atlas_mask, dice)
 
 
 def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
@@ -236,7 +248,7 @@ def _move(
     inside = volume[centre.atlas_mask]
     if inside.min() == inside.max():
         raise ScanError(f"{name}: is blank inside the brain.")
-    steps = route.describe(settings.brain_extraction, via, is_exact)
+    steps = route.describe(centre.extraction, via, is_exact)
     return Moved(volume, matrix, steps, scan.data.shape, scan.affine)
 
 

@@ -24,7 +24,7 @@ def state(bias=0, stripped=0, space="native"):
     ],
 )
 def test_centre_route(facts, extraction, steps):
-    assert plan_centre(state(**facts), extraction).describe(extraction) == steps
+    assert plan_centre(state(**facts), extraction).describe(f"extract:{extraction}") == steps
 
 
 @pytest.mark.parametrize(
