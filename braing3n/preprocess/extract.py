@@ -17,9 +17,7 @@ from braing3n.preprocess.bias import fill_largest
 from braing3n.preprocess.scan import Scan
 
 MAX_ASTRAY_SHARE = 0.05  # of a mask's voxels outside its largest piece
-MAX_BORDER_SHARE = (
-    0.25  # of the largest cross-section on an outermost slice: a cut head, not a neck
-)
+MAX_BORDER_SHARE = 0.25  # of the largest cross-section on an outermost slice: a cut head, not a neck
 FindBrain = Callable[[Scan], np.ndarray]
 
 

@@ -122,7 +122,23 @@ def _place(name: str, image, voxels: np.ndarray, axes: str):
         raise ScanError(
             f"{name}: is Analyze, which tells no left and right; name `axes` in its cohort's file."
         )
+    elif isinstance(image, nib.Nifti1Pair):
+        _check_sides(name, image.header)
     return nib.spatialimages.SpatialImage(voxels, affine)
+
+
+def _check_sides(name: str, header) -> None:
+    """A header may place an image twice; where the two are mirror images, nobody knows its left.
+
+    Other differences are let pass: registration finds the place, but never the side.
+    """
+    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    if sform is None or qform is None:
+        return
+    if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
+        raise ScanError(
+            f"{name}: its header's sform and qform disagree about left and right; remove the wrong one."
+        )
 
 
 def centre_affine(shape, zooms_mm, axes: str) -> np.ndarray:

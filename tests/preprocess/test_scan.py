@@ -50,6 +50,14 @@ def shear(folder):
     return save(folder / "sheared.nii.gz", sample(AFFINE, SHAPE), affine)
 
 
+def mirror(folder):
+    image = nib.Nifti1Image(sample(AFFINE, SHAPE), AFFINE)
+    image.set_sform(AFFINE, code=1)
+    image.set_qform(np.diag([-1.0, 1, 1, 1]) @ AFFINE, code=1)
+    nib.save(image, folder / "mirrored.nii.gz")
+    return folder / "mirrored.nii.gz"
+
+
 def write_text(folder):
     path = folder / "text.nii.gz"
     path.write_bytes(gzip.compress(b"not an image"))
@@ -69,6 +77,7 @@ def write_text(folder):
         (lambda folder: fill(folder, 7), "every voxel is 7"),
         (lambda folder: fill(folder, 1, (30, 36, 3)), "only 3 slices"),
         (shear, "shears"),
+        (mirror, "sform and qform disagree about left and right"),
         (write_text, "cannot be read as an image"),
     ],
 )
@@ -96,6 +105,16 @@ def test_every_orientation_reads_the_same(tmp_path, codes):
     np.testing.assert_allclose(scan.affine, AFFINE, atol=1e-4)
     brightest = np.unravel_index(scan.data.argmax(), scan.data.shape)
     assert (scan.affine @ [*brightest, 1])[0] < -25, "the marker is on the left"
+
+
+def test_forms_that_differ_in_place_alone_are_read(tmp_path):
+    image = nib.Nifti1Image(sample(AFFINE, SHAPE), AFFINE)
+    moved = AFFINE.copy()
+    moved[:3, 3] += 40
+    image.set_sform(AFFINE, code=1)
+    image.set_qform(moved, code=1)
+    nib.save(image, tmp_path / "moved.nii.gz")
+    np.testing.assert_allclose(read_scan(tmp_path / "moved.nii.gz").affine, AFFINE, atol=1e-4)
 
 
 def test_trailing_axis_of_one_is_dropped_and_scaling_is_applied(tmp_path):
