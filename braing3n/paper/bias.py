@@ -14,6 +14,8 @@ BAND_NAMES = ("under 18", "18-39", "40-59", "60-74", "75 and over")
 TRAITS = ("sex", "age band", "race", "ethnicity", "scanner")
 # Where a diagnosis may come from, the widest first.
 PLACES = ("cohort", "site", "vendor", "scanner")
+# A diagnosis with this share of its people in one place is said to sit there.
+NEARLY_ALL = 0.9
 
 
 def spread_people(labels: pd.DataFrame, trait: str) -> pd.DataFrame:
@@ -115,7 +117,7 @@ def _describe_largest(place: str, spread: pd.DataFrame, reason: str) -> dict[str
 
 
 def describe_places(labels: pd.DataFrame) -> list[str]:
-    """A sentence for each place that tells nothing, and for each diagnosis that sits in one place alone."""
+    """A sentence for each place that tells nothing, and for each diagnosis that sits in one."""
     sentences, spreads = [], {}
     for place in PLACES:
         spread = spread_people(labels, place)
@@ -136,25 +138,27 @@ def describe_places(labels: pd.DataFrame) -> list[str]:
 
 def _describe_class(dx: str, spreads: dict[str, pd.DataFrame]) -> list[str]:
     """The sentence of one diagnosis that sits in one place of some kind, with who else comes from there."""
-    alone, told = {}, {}
+    shares, values, told = {}, {}, {}
     for place, spread in spreads.items():
-        own = spread[spread["dx"] == dx]
-        known = own.loc[own["value"] != UNKNOWN, "value"]
-        if known.nunique() == 1:
-            n_unknown = len(own) - len(known)
-            rest = f"; of {n_unknown:,} people not known" if n_unknown else ""
-            alone[place] = known.iloc[0]
-            told[place] = f"one {place} ({known.iloc[0]}{rest})"
-    if not alone:
+        own = spread.loc[spread["dx"] == dx, "value"]
+        counts = own[own != UNKNOWN].value_counts().sort_index()
+        if len(counts) and counts.max() >= NEARLY_ALL * counts.sum():
+            shares[place], values[place] = counts.max() / counts.sum(), counts.idxmax()
+            parts = [values[place]] + ([f"{shares[place]:.0%}"] if len(counts) > 1 else [])
+            n_unknown = int((own == UNKNOWN).sum())
+            parts += [f"not known of {n_unknown:,}"] if n_unknown else []
+            told[place] = f"one {place} ({', '.join(parts)})"
+    if not told:
         return []
-    if "scanner" in alone:
+    if shares.get("scanner") == shares.get("vendor"):
         told.pop("vendor", "")  # the scanner names it
-    narrowest = next(place for place in ("site", "cohort", "scanner", "vendor") if place in alone)
+    narrowest = next(place for place in ("site", "cohort", "scanner", "vendor") if place in told)
     spread = spreads[narrowest]
     n_people = spread.loc[spread["dx"] == dx, "person_id"].nunique()
-    others = spread.loc[(spread["value"] == alone[narrowest]) & ~spread["dx"].isin([dx, UNKNOWN]), "dx"]
+    others = spread.loc[(spread["value"] == values[narrowest]) & ~spread["dx"].isin([dx, UNKNOWN]), "dx"]
     listed = ", ".join(f"{name} {n:,}" for name, n in others.value_counts().items())
     tail = "nobody of another diagnosis comes from there, so that it cannot be told apart from it"
     if listed:
         tail = f"only others of that {narrowest} ({listed}) can tell the diagnosis from the place"
-    return [f"{dx} (N = {n_people:,}) comes from {', '.join(told.values())} alone: {tail}."]
+    alone = "alone" if min(shares.values()) == 1 else "alone, or nearly so"
+    return [f"{dx} (N = {n_people:,}) comes from {', '.join(told.values())} {alone}: {tail}."]

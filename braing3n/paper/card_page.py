@@ -7,7 +7,7 @@ from pathlib import Path
 
 from braing3n.manifest.counts import list_warnings
 from braing3n.paper import bias, card, coverage
-from braing3n.paper.page import CLOSE, describe_run, open_page, show_picture, show_table
+from braing3n.paper.page import CLOSE, describe_run, open_page, show_picture, show_table, show_warnings
 from braing3n.paper.results import Results
 from braing3n.paper.tables import Table, build_flow, build_table_3
 
@@ -67,7 +67,7 @@ def render_card(results: Results, tables: dict[str, Table], pictures: dict[str, 
         open_page(f"Dataset card and bias card: run {results.run}"),
         f"<p>{describe_run(results)} Back to <a href='index.html'>the run</a>. "
         "N counts people by <code>person_id</code>, who is one human in all cohorts.</p>",
-        *(f"<div class='warning'>{escape(sentence)}</div>" for sentence in list_cautions(results)),
+        *show_warnings(list_cautions(results)),
     ]
     shown = iter(tables.values())
     for heading, items in SECTIONS.items():

@@ -11,7 +11,7 @@ from braing3n.paper.results import Results
 from braing3n.paper.tables import LEVELS, Table
 
 UNKNOWN = "unknown"
-NOBODY = "n/a: nobody of this run has the diagnosis (N = 0); disease coverage tells who would"
+NOBODY = "n/a: nobody of this run has the diagnosis (N = 0); where it is from stands in disease coverage"
 # What belongs to a person, not to a visit.
 PERSONAL = ("sex", "race", "ethnicity")
 # Fields whose coverage is told, beside the tasks' own columns.

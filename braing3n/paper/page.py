@@ -6,6 +6,7 @@ import base64
 from html import escape
 from pathlib import Path
 
+from braing3n.manifest.counts import list_warnings
 from braing3n.paper.render import render_html
 from braing3n.paper.results import TABLES, Results
 from braing3n.paper.tables import Table
@@ -18,7 +19,9 @@ FIGURES = (
     ("Samples of the conditional DiT", "diffusion/samples.png"),
 )
 
+# Longer ones are folded.
 MAX_OPEN_ROWS = 60
+MAX_OPEN_REASONS = 10
 CLOSE = "</body></html>\n"
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; }
@@ -41,10 +44,12 @@ def render_page(results: Results, sections: dict[str, list[Table]]) -> str:
         results: the run.
         sections: heading to tables, in order.
     """
+    counts = results.read("counts")
     parts = [
         open_page(f"BrainG3N: run {results.run}"),
         f"<p>{describe_run(results)} Who and what the run holds, in full, with the bias card: "
         "<a href='card.html'>dataset card</a>.</p>",
+        *show_warnings([] if counts is None else list_warnings(counts)),
         _draw_flow(results),
     ]
     for heading, tables in sections.items():
@@ -70,6 +75,11 @@ def show_table(results: Results, table: Table) -> str:
         return shown
     title = f"{escape(table.title)} ({len(table.frame):,} rows)"
     return f"<details><summary>{title}</summary>{shown}</details>"
+
+
+def show_warnings(sentences: list[str]) -> list[str]:
+    """What a reader must not overlook, a box a sentence."""
+    return [f"<div class='warning'>{escape(sentence)}</div>" for sentence in sentences]
 
 
 def show_picture(path: Path, caption: str) -> str:
@@ -108,7 +118,10 @@ def _draw_flow(results: Results) -> str:
         boxes.append(f"&rarr;<div class='box lost'><b>{row['excluded']:,}</b>left out by {stage}</div>")
         boxes.append(f"&rarr;<div class='box'><b>{row['kept']:,}</b>kept</div>")
     listed = "".join(f"<li>{n:,}: {escape(reason)}</li>" for reason, n in lost.items())
-    return f"<div class='flow'>{''.join(boxes)}</div>" + (f"<ul>{listed}</ul>" if listed else "")
+    listed = f"<ul>{listed}</ul>" if listed else ""
+    if len(lost) > MAX_OPEN_REASONS:
+        listed = f"<details><summary>{len(lost)} reasons</summary>{listed}</details>"
+    return f"<div class='flow'>{''.join(boxes)}</div>{listed}"
 
 
 def _show_figures(results: Results) -> list[str]:

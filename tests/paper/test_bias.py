@@ -58,7 +58,7 @@ def test_a_diagnosis_whose_site_nobody_shares_cannot_be_told_apart(make_results)
     ]
     results = make_results(people)
     assert (
-        "Paediatric (N = 2) comes from one cohort (hbn), one site (RU; of 1 people not known) alone: "
+        "Paediatric (N = 2) comes from one cohort (hbn), one site (RU, not known of 1) alone: "
         "nobody of another diagnosis comes from there, so that it cannot be told apart from it."
     ) in describe_places(results.read("labels"))
     places = build_places(results).frame.set_index("Diagnosis")
@@ -77,7 +77,23 @@ def test_a_diagnosis_at_several_sites_is_not_named(make_results):
         person("ixi", f"p{n}", dx, site=site)
         for n, (dx, site) in enumerate([("HC", "A"), ("HC", "B"), ("AD", "A"), ("AD", "B")])
     ]
-    assert not [text for text in describe_places(make_results(people).read("labels")) if "alone" in text]
+    assert not [
+        text
+        for text in describe_places(make_results(people).read("labels"))
+        if text.startswith(("HC ", "AD "))
+    ]
+
+
+def test_a_diagnosis_nearly_of_one_site_is_named_with_its_share(make_results):
+    people = [person("ixi", f"p{n}", "SCZ", site="A" if n else "B") for n in range(10)]
+    people += [person("ixi", f"q{n}", "HC", site=site) for n, site in enumerate("AABB")]
+    (sentence,) = [text for text in describe_places(make_results(people).read("labels")) if "SCZ" in text]
+    assert sentence == (
+        "SCZ (N = 10) comes from one site (A, 90%) alone, or nearly so: "
+        "only others of that site (HC 2) can tell the diagnosis from the place."
+    )
+    people[1]["site"] = "B"
+    assert not [text for text in describe_places(make_results(people).read("labels")) if "SCZ" in text]
 
 
 def test_a_run_of_one_cohort_says_that_nothing_is_told_apart_from_it(make_results):

@@ -2,6 +2,7 @@
 
 from braing3n.paper.card_page import SECTIONS, build_tables, list_cautions, render_card
 from braing3n.paper.figures import FIGURES, draw_figures
+from braing3n.paper.page import render_page
 
 
 def render(results, out_dir):
@@ -34,6 +35,8 @@ def test_warnings_come_first_each_in_its_own_sentence(make_results, tmp_path):
     assert [text for text in cautions if text.startswith("AD (N = 1) comes from one cohort (adni) alone")]
     page = render(results, tmp_path)
     assert page.index(cautions[0]) < page.index("<h2>")
+    assert cautions[0] in render_page(results, {})
+    assert cautions[-1] not in render_page(results, {}), "the page of the run has the counts alone"
 
 
 def test_a_long_table_is_folded_and_a_short_one_is_not(make_results, tmp_path):
