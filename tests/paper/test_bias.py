@@ -15,7 +15,7 @@ def test_people_are_counted_once_within_their_diagnosis(results):
     assert counts.loc[("age band", "60-74"), "AD"] == "1 (100%)"
     assert counts.loc[("age band", "unknown"), "HC"] == "1 (33%)"
     assert counts.loc[("age band", "under 18"), "unknown"] == "1 (100%)"
-    assert counts.loc[("scanner", "GE"), "HC"] == "1 (33%)"
+    assert counts.loc[("scanner", ["GE", "Philips"]), "HC"].tolist() == ["1 (33%)", "2 (67%)"]
     assert counts.loc[("sex", "F"), "MCI"].startswith("n/a: nobody of this run has the diagnosis (N = 0)")
 
 
@@ -24,6 +24,17 @@ def test_a_sex_known_at_one_visit_is_known_of_the_person(make_results):
     counts = build_bias(make_results(people)).frame.set_index(["Trait", "Value"])
     assert counts.loc[("sex", "F"), "AD"] == "1 (100%)"
     assert ("sex", "unknown") not in counts.index
+
+
+def test_what_one_visit_tells_is_not_unknown_for_what_another_does_not(make_results):
+    people = [
+        person("adni", "p", "AD", session_id="1", site="901"),
+        person("adni", "p", "AD", session_id="2"),
+        person("adni", "p", "", session_id="3"),
+    ]
+    counts = build_bias_sites(make_results(people)).frame.set_index("Site")
+    assert counts["AD"].to_dict() == {"901": "1 (100%)"}
+    assert "unknown" not in counts.columns, "the diagnosis is known at two visits"
 
 
 def test_what_is_known_of_nobody_is_said_with_n(results):
