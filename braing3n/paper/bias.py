@@ -129,7 +129,7 @@ def describe_places(labels: pd.DataFrame) -> list[str]:
             whose = "Everybody" if n_known == n_people else f"Everybody whose {place} is known"
             sentences.append(
                 f"{whose} (N = {n_known:,} of {n_people:,} people) comes from one {place} "
-                f"({known['value'].iloc[0]}): no diagnosis can be told apart from it."
+                f"({known['value'].iloc[0]}): whether anything holds elsewhere, this run cannot tell."
             )
         else:
             spreads[place] = spread

@@ -107,11 +107,12 @@ def test_a_diagnosis_nearly_of_one_site_is_named_with_its_share(make_results):
     assert not [text for text in describe_places(make_results(people).read("labels")) if "SCZ" in text]
 
 
-def test_a_run_of_one_cohort_says_that_nothing_is_told_apart_from_it(make_results):
+def test_a_run_of_one_cohort_says_that_it_speaks_for_that_cohort_alone(make_results):
     people = [person("ixi", "p1", "HC", site="A"), person("ixi", "p2", "HC", site="B")]
     sentences = describe_places(make_results(people).read("labels"))
     assert sentences[0] == (
-        "Everybody (N = 2 of 2 people) comes from one cohort (ixi): no diagnosis can be told apart from it."
+        "Everybody (N = 2 of 2 people) comes from one cohort (ixi): whether anything holds elsewhere, this run "
+        "cannot tell."
     )
     assert "No vendor is known (N = 0 of 2 people)." in sentences
     assert not [text for text in sentences if text.startswith("HC ")]
