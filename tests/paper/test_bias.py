@@ -111,8 +111,8 @@ def test_a_run_of_one_cohort_says_that_it_speaks_for_that_cohort_alone(make_resu
     people = [person("ixi", "p1", "HC", site="A"), person("ixi", "p2", "HC", site="B")]
     sentences = describe_places(make_results(people).read("labels"))
     assert sentences[0] == (
-        "Everybody (N = 2 of 2 people) comes from one cohort (ixi): whether anything holds elsewhere, this run "
-        "cannot tell."
+        "Everybody (N = 2 of 2 people) comes from one cohort (ixi): "
+        "whether anything holds elsewhere, this run cannot tell."
     )
     assert "No vendor is known (N = 0 of 2 people)." in sentences
     assert not [text for text in sentences if text.startswith("HC ")]

@@ -6,6 +6,10 @@ localrules:
     manifest,
 
 
+# The tolerance of the counts changes no volume, so that it must not replan what reads volumes.
+VOLUME_SETTINGS = CONFIG.manifest.as_json(without=("count_tolerance",))
+
+
 rule manifest:
     """The volume list, the label table, and each cohort's numbers against the expected ones."""
     input:
@@ -39,7 +43,7 @@ rule find_near_duplicates:
         mem_mb=8000,
         runtime=240,
     params:
-        settings=CONFIG.manifest.as_json(),
+        settings=VOLUME_SETTINGS,
         volumes=CONFIG.volumes.as_json(),
         inventory_dir=f"{RESULTS}/inventory",
         volumes_dir=f"{RESULTS}/volumes",
@@ -73,8 +77,7 @@ rule build_volume_list:
         mem_mb=4000,
         runtime=30,
     params:
-        # The tolerance changes no volume, so that it must not replan what reads volumes.
-        settings=CONFIG.manifest.as_json(without=("count_tolerance",)),
+        settings=VOLUME_SETTINGS,
         stage=STAGE["manifest"],
     shell:
         "python -m braing3n manifest volume-list --inventories {input.inventories:q} --tables {input.tables:q}"
