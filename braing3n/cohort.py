@@ -240,6 +240,7 @@ class Miniature:
 class Cohort:
     """One cohort: where it comes from, how its scans are found and how its tables are read.
 
+    access: how one gets it (open, an agreement, a restricted table); empty: its specification does not say.
     patterns: tried in order; the first that fits a file decides about it.
     classify: (facts, options) -> modality, or `-reason` for a series that is no scan of ours.
     prefer: which of several scans of a visit and modality is taken.
@@ -257,6 +258,7 @@ class Cohort:
     source: str
     licence: str
     citation: str
+    access: str = ""
     n_volumes: int = 0
     n_people: int = 0
     patterns: tuple[Pattern, ...] = ()

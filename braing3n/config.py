@@ -27,9 +27,12 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    def as_json(self) -> str:
-        """The section as text with sorted keys, so that Snakemake compares it by content."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+    def as_json(self, without: tuple[str, ...] = ()) -> str:
+        """The section as text with sorted keys, so that Snakemake compares it by content.
+
+        without: fields of which the rule's outputs do not depend, so that a change replans nothing there.
+        """
+        return json.dumps(self.model_dump(mode="json", exclude=set(without)), sort_keys=True)
 
 
 class CohortSettings(Settings):
@@ -82,13 +85,19 @@ class PreprocessSettings(Settings):
 
 
 class ManifestSettings(Settings):
-    """Splits by group_id."""
+    """Splits by group_id, and what each cohort is expected to hold."""
 
     train: float = setting(0.90, "share of groups that models train on", gt=0, lt=1)
     validation: float = setting(0.05, "share of groups for early stopping", gt=0, lt=1)
     seed: int = setting(2025, "salt of the split's hash", "given")
     near_duplicate_correlation: float = setting(
         0.6, "at 4 mm, from which two people's volumes count as one brain", gt=0, le=1
+    )
+    count_tolerance: float = setting(
+        0.05,
+        "volumes or people of a cohort off the expected number by more are a warning",
+        unit="share of the expected",
+        ge=0,
     )
 
 
@@ -227,7 +236,7 @@ class Config(Settings):
     )
     resources: ResourceSettings = setting(ResourceSettings, "atlas, templates and weights")
     preprocess: PreprocessSettings = setting(PreprocessSettings, "raw scans to SRI24")
-    manifest: ManifestSettings = setting(ManifestSettings, "splits")
+    manifest: ManifestSettings = setting(ManifestSettings, "splits, and found against expected")
     volumes: VolumesSettings = setting(VolumesSettings, "model-ready arrays")
     pretrain: PretrainSettings = setting(PretrainSettings, "MAE encoder")
     tokenizer: TokenizerSettings = setting(TokenizerSettings, "projection and CNN decoder")

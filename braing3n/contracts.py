@@ -149,6 +149,15 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "excluded": (int, (0, 10**7)),
         "reason": (str, None),
     },
+    "counts": {
+        "cohort": (str, "unique"),
+        "kind": (str, None),
+        **_COUNTS,
+        "expected_volumes": (int, (0, 10**7)),
+        "expected_people": (int, (0, 10**7)),
+        "verdict": (str, ("met", "not met", "n/a")),
+        "note": (str, None),
+    },
     "predictions": {
         "encoder": (str, None),
         "task": (str, None),

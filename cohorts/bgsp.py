@@ -68,6 +68,7 @@ COHORT = Cohort(
     source="https://doi.org/10.7910/DVN/25833: GSP_part{1..10}_140630.tar, GSP_retest_140630.tar and lists",
     licence="GSP data use terms",
     citation="Holmes et al. 2015, Scientific Data 2 (150031)",
+    access="Harvard Dataverse under its data use terms; the extended table is restricted",
     n_volumes=1636,
     n_people=1568,
     patterns=(

@@ -9,6 +9,7 @@ COHORT = Cohort(
     source="a folder of yours",
     licence="as the dataset says",
     citation="as the dataset says",
+    access="as the dataset says",
     find_scans=find_bids_scans,
     read_records=read_bids_records,
 )

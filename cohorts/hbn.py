@@ -80,6 +80,7 @@ COHORT = Cohort(
     source="s3://fcp-indi/data/Projects/HBN/MRI/Site-{SI,RU,CBIC,CUNY}",
     licence="CC BY-NC-SA 4.0; fuller tables under the HBN data use agreement",
     citation="Alexander et al. 2017, Scientific Data 4 (170181)",
+    access="ages, sex and handedness open; race and diagnoses under a data use agreement",
     n_volumes=2135,
     n_people=2135,
     patterns=(

@@ -65,6 +65,7 @@ COHORT = Cohort(
     source="https://balsa.wustl.edu: HCP Young Adult, structural preprocessed (or unprocessed), both tables",
     licence="HCP data use terms, open and restricted",
     citation="Van Essen et al. 2013, NeuroImage 80",
+    access="in two tiers: family, race and age in years stand in a restricted table",
     n_volumes=2226,
     n_people=1113,
     patterns=(

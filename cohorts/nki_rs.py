@@ -88,6 +88,7 @@ COHORT = Cohort(
     source="s3://fcp-indi/data/Projects/RocklandSample/RawDataBIDSLatest",
     licence="open images; fuller tables under the Rockland data use agreement",
     citation="Nooner et al. 2012, Frontiers in Neuroscience 6 (152)",
+    access="images open (anonymous S3); scores and study tables under a data use agreement",
     n_volumes=2455,
     n_people=1326,
     patterns=(

@@ -62,6 +62,7 @@ COHORT = Cohort(
     source="Rockland Sample II, https://rocklandsample.org",
     licence="Rockland data use agreement",
     citation="rocklandsample.org, Rockland Sample II (after Nooner et al. 2012)",
+    access="ages and sex under a data use agreement; where the images lie was not found",
     n_volumes=222,
     n_people=222,
     patterns=(

@@ -21,6 +21,7 @@ COHORT = Cohort(
     source="made by braing3n from the ICBM152 and pydeface templates",
     licence="ICBM 152 licence and MIT (templates)",
     citation="Fonov et al. 2011, NeuroImage 54 (1); pydeface",
+    access="made by the run itself",
     find_scans=find_bids_scans,
     read_records=read_bids_records,
     write_miniature=write_phantoms,

@@ -22,6 +22,7 @@ COHORT = Cohort(
     source="https://www.cancerimagingarchive.net/collection/upenn-gbm: NIfTI package (version 2), CSVs",
     licence="CC BY 4.0",
     citation="Bakas et al. 2022, Scientific Data 9",
+    access="a package of The Cancer Imaging Archive, by Aspera (Faspex)",
     n_volumes=2444,
     n_people=611,
     patterns=(

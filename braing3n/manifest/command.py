@@ -101,3 +101,19 @@ def labels(*, volume_list: Path, records: Paths, exclusions: Paths, out: Path, f
     build_label_table(volume_list, records, out)
     build_ingest_flow(records, exclusions, flow)
     write_provenance(out, "manifest", manifest.STAGE_VERSION, [volume_list, *records])
+
+
+@app.command
+def counts(*, volume_list: Path, expected: str, tolerance: float, out: Path) -> None:
+    """Compare what each cohort holds with what its file expects, and warn where they differ.
+
+    Parameters
+    ----------
+    volume_list: the volume list.
+    expected: the cohorts' kinds and expected numbers as JSON, as `expect_counts` writes them.
+    tolerance: the share of the expected number that a cohort may be off.
+    out: the table of counts to write (.parquet).
+    """
+    from braing3n.manifest.counts import count_cohorts
+
+    count_cohorts(volume_list, expected, tolerance, out)

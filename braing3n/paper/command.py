@@ -1,4 +1,4 @@
-"""The command line of the paper: tables in four formats and one page."""
+"""The command line of the paper: tables in four formats, the dataset card and one page."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ app = App(name="paper", help="The paper's tables and one page of a run.")
 
 @app.command
 def tables(*, results_dir: Path, out_dir: Path):
-    """Write Tables 3, 5, 6 and 8, encoders, controls, memorization and index.html from what a run has.
+    """Write Tables 3, 5, 6 and 8, encoders, controls, memorization, card.html and index.html from a run.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ import base64
 from html import escape
 from pathlib import Path
 
+from braing3n.manifest.counts import list_warnings
 from braing3n.paper.render import render_html
 from braing3n.paper.results import TABLES, Results
 from braing3n.paper.tables import Table
@@ -18,14 +19,21 @@ FIGURES = (
     ("Samples of the conditional DiT", "diffusion/samples.png"),
 )
 
+# Longer ones are folded.
+MAX_OPEN_ROWS = 60
+MAX_OPEN_REASONS = 10
+CLOSE = "</body></html>\n"
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
-.table { overflow-x: auto; margin: 1rem 0 .3rem; } img { max-width: 100%; background: #000; }
+.table { overflow-x: auto; margin: 1rem 0 .3rem; } img { max-width: 100%; }
 code { background: #f4f4f4; padding: .1rem .3rem; font-size: .85em; } .made { color: #666; font-size: .85em; }
 .flow { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; margin: 1rem 0; }
 .box { border: 1px solid #bbb; border-radius: 6px; padding: .5rem .9rem; text-align: center; }
 .box b { display: block; font-size: 1.3rem; } .box.lost { border-color: #c66; }
+.warning { border-left: 4px solid #d55e00; background: #fdf3ec; padding: .4rem .8rem; margin: .4rem 0; }
+summary { cursor: pointer; margin: 1rem 0; }
+.table .gt_table { margin-left: 0 !important; }
 """
 
 
@@ -36,32 +44,56 @@ def render_page(results: Results, sections: dict[str, list[Table]]) -> str:
         results: the run.
         sections: heading to tables, in order.
     """
+    counts = results.read("counts")
     parts = [
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
-        f"<title>BrainG3N: {escape(results.run)}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>BrainG3N: run <code>{escape(results.run)}</code></h1>",
-        f"<p>{_describe_run(results)}</p>",
+        open_page(f"BrainG3N: run {results.run}"),
+        f"<p>{describe_run(results)} Who and what the run holds, in full, with the bias card: "
+        "<a href='card.html'>dataset card</a>.</p>",
+        *show_warnings([] if counts is None else list_warnings(counts)),
         _draw_flow(results),
     ]
     for heading, tables in sections.items():
-        parts.append(f"<h2>{escape(heading)}</h2>")
-        for table in tables:
-            parts.append(
-                f"<div class='table'>{render_html(table)}</div>{_show_command(results, table.source)}"
-            )
-            links = " ".join(
-                f"<a href='{table.name}.{kind}'>{kind}</a>" for kind in ("csv", "md", "tex", "html")
-            )
-            parts.append(f"<p class='made'>{links}</p>")
-    parts += ["<h2>Figures</h2>", *_show_figures(results), "</body></html>\n"]
+        parts += [f"<h2>{escape(heading)}</h2>", *(show_table(results, table) for table in tables)]
+    parts += ["<h2>Figures</h2>", *_show_figures(results), CLOSE]
     return "\n".join(parts)
+
+
+def open_page(title: str) -> str:
+    """The head of a page and its first heading."""
+    return (
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>"
+    )
+
+
+def show_table(results: Results, table: Table) -> str:
+    """A table, where it comes from, and links to its other formats; a long one is folded."""
+    links = " ".join(f"<a href='{table.name}.{kind}'>{kind}</a>" for kind in ("csv", "md", "tex", "html"))
+    made = f"<p class='made'>{links}, from <code>{escape(results.command(table.source))}</code></p>"
+    shown = f"<div class='table'>{render_html(table)}</div>{made}"
+    if len(table.frame) <= MAX_OPEN_ROWS:
+        return shown
+    title = f"{escape(table.title)} ({len(table.frame):,} rows)"
+    return f"<details><summary>{title}</summary>{shown}</details>"
+
+
+def show_warnings(sentences: list[str]) -> list[str]:
+    """What a reader must not overlook, a box a sentence."""
+    return [f"<div class='warning'>{escape(sentence)}</div>" for sentence in sentences]
+
+
+def show_picture(path: Path, caption: str) -> str:
+    """A picture inside the page."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f"<img alt='{escape(caption)}' src='data:image/png;base64,{data}'>"
 
 
 def _show_command(results: Results, path: str) -> str:
     return f"<p class='made'>from <code>{escape(results.command(path))}</code></p>"
 
 
-def _describe_run(results: Results) -> str:
+def describe_run(results: Results) -> str:
+    """One sentence: volumes, people, cohorts and splits."""
     volumes = results.read("volume_list")
     if volumes is None:
         return f"This run has no {TABLES['volume_list']} yet."
@@ -86,7 +118,10 @@ def _draw_flow(results: Results) -> str:
         boxes.append(f"&rarr;<div class='box lost'><b>{row['excluded']:,}</b>left out by {stage}</div>")
         boxes.append(f"&rarr;<div class='box'><b>{row['kept']:,}</b>kept</div>")
     listed = "".join(f"<li>{n:,}: {escape(reason)}</li>" for reason, n in lost.items())
-    return f"<div class='flow'>{''.join(boxes)}</div>" + (f"<ul>{listed}</ul>" if listed else "")
+    listed = f"<ul>{listed}</ul>" if listed else ""
+    if len(lost) > MAX_OPEN_REASONS:
+        listed = f"<details><summary>{len(lost)} reasons</summary>{listed}</details>"
+    return f"<div class='flow'>{''.join(boxes)}</div>{listed}"
 
 
 def _show_figures(results: Results) -> list[str]:
@@ -97,9 +132,8 @@ def _show_figures(results: Results) -> list[str]:
             shown.append(f"<p>{escape(caption)}: n/a, this run has no {escape(pattern)}.</p>")
         for path in paths:
             name = path.relative_to(results.results_dir).as_posix()
-            data = base64.b64encode(path.read_bytes()).decode()
             shown.append(f"<p><b>{escape(caption)}</b> ({escape(name)})</p>")
-            shown.append(f"<img alt='{escape(caption)}' src='data:image/png;base64,{data}'>")
+            shown.append(show_picture(path, caption))
             shown.append(_show_command(results, name))
     return shown
 

@@ -14,6 +14,8 @@ LOST = "lost"
 def read_published() -> dict:
     """`table_3` and `table_5`: lists of rows; `table_6`: task to six cells; `table_8`: arm to three.
 
+    `disease_coverage`: diagnosis to volumes; `metadata_coverage`: field to share; `corpus`: of the whole.
+
     A task whose cells are lost maps to `LOST`.
     """
     # The base loader leaves 1.000 the text that the paper printed.

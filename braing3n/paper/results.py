@@ -16,6 +16,7 @@ TABLES = {
     "labels": "manifest/labels.parquet",
     "flow": "manifest/flow.parquet",
     "ingest_flow": "manifest/ingest_flow.parquet",
+    "counts": "manifest/counts.parquet",
     "scores": "probe/scores.parquet",
     "differences": "probe/differences.parquet",
     "controls": "probe/controls.parquet",

@@ -1,21 +1,22 @@
-"""All tables of a run in all formats, and the page that shows them."""
+"""All tables of a run in all formats, the card's figures, and the two pages that show them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from braing3n.errors import ConfigurationError
-from braing3n.paper import card
 from braing3n.paper.benchmark import build_controls, build_encoders, build_scores, build_table_6
+from braing3n.paper.card import build_cohorts
+from braing3n.paper.card_page import build_tables, render_card
+from braing3n.paper.figures import draw_figures
 from braing3n.paper.page import render_page
 from braing3n.paper.render import write_formats
 from braing3n.paper.results import Results
-from braing3n.paper.tables import build_flow, build_memorization, build_table_3, build_table_5, build_table_8
+from braing3n.paper.tables import build_memorization, build_table_3, build_table_5, build_table_8
 from braing3n.runtime import write_atomically
 
 SECTIONS = {
-    "Data": (build_table_3, build_flow),
-    "Dataset card": (card.build_cohorts, card.build_coverage, card.build_bias),
+    "Data": (build_table_3, build_cohorts),
     "Benchmark": (build_table_6, build_encoders),
     "Controls": (build_controls,),
     "Tokenizer": (build_table_5,),
@@ -25,17 +26,22 @@ SECTIONS = {
 
 
 def write_paper(results_dir: Path, out_dir: Path) -> None:
-    """Write every table as CSV, Markdown, LaTeX and HTML, and index.html last.
+    """Write every table as CSV, Markdown, LaTeX and HTML, the card, and index.html last.
 
     Raises:
         ConfigurationError: there is no such results folder.
     """
     if not Path(results_dir).is_dir():
         raise ConfigurationError(f"{results_dir}: no such results folder; run the workflow first.")
-    results = Results(Path(results_dir))
+    results, out_dir = Results(Path(results_dir)), Path(out_dir)
     sections = {heading: [build(results) for build in builders] for heading, builders in SECTIONS.items()}
-    for tables in sections.values():
-        for table in tables:
-            write_formats(table, out_dir)
-    with write_atomically(Path(out_dir) / "index.html") as beside:
-        beside.write_text(render_page(results, sections))
+    card_tables = build_tables(results)
+    for table in [*card_tables.values(), *(table for tables in sections.values() for table in tables)]:
+        write_formats(table, out_dir)
+    pages = {
+        "card.html": render_card(results, card_tables, draw_figures(results, out_dir)),
+        "index.html": render_page(results, sections),
+    }
+    for name, text in pages.items():
+        with write_atomically(out_dir / name) as beside:
+            beside.write_text(text)

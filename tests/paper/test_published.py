@@ -78,3 +78,33 @@ def test_table_8(lines):
     expected = {title: cells for title, *cells in read_rows(lines, "| Arm | gen-vs-real")}
     assert read_published()["table_8"] == expected
     assert list(expected) == [arm.title for arm in ARMS]
+
+
+def test_disease_coverage(lines):
+    text = lines[next(k for k, line in enumerate(lines) if line == "Disease coverage.") + 1]
+    names = {"HC": "HC", "paediatric-mixed": "Paediatric", "Glioma (non-GBM)": "Glioma"}
+    found = dict(re.findall(r"([A-Za-z][\w() -]*?) (\d[\d,]*)(?:, |\. )", text.split("Healthy")[0]))
+    expected = {names.get(name, name): number.replace(",", "") for name, number in found.items()}
+    assert read_published()["disease_coverage"] == expected
+    assert len(expected) == 10
+
+
+def test_metadata_coverage(lines):
+    text = lines[next(k for k, line in enumerate(lines) if line == "Clinical metadata.") + 1].lower()
+    spelled = {"age_years": "age-at-scan", "grade": "tumor grade"}
+    groups = {"AD, MCI": "ad/mci", "GBM, Glioma": "tumor cohorts"}
+    published = read_published()["metadata_coverage"]
+    for key, share in published.items():
+        field, _, group = key.rstrip(")").partition(" (")
+        pattern = rf"\b{spelled.get(field, field)} (\d+%)"
+        if group:
+            pattern += rf" \((\d+%) within {groups[group]}\)"
+        assert re.search(pattern, text)[2 if group else 1] == share, key
+    assert len(published) == len(re.findall(r"\d+%", text))
+
+
+def test_the_whole_corpus(lines):
+    corpus, text = read_published()["corpus"], "\n".join(lines)
+    assert f"{int(corpus['followed_up']):,} subjects have longitudinal (multi-visit) scans" in text
+    assert f"Ages {corpus['ages_years']}." in text
+    assert f"{corpus['sites']} acquisition sites" in text

@@ -12,7 +12,9 @@ from braing3n.contracts import CONTRACTS
 from braing3n.errors import ConfigurationError
 from braing3n.memorization.audit import summarise_audit
 from braing3n.paper.benchmark import build_controls, build_encoders, build_scores, build_table_6
+from braing3n.paper.card_page import build_tables
 from braing3n.paper.command import app
+from braing3n.paper.figures import FIGURES
 from braing3n.paper.page import find_figures
 from braing3n.paper.render import number_reasons, render_latex
 from braing3n.paper.results import Results
@@ -207,11 +209,10 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "memorization",
         "flow",
         "scores",
-        "card_cohorts",
-        "card_coverage",
-        "card_bias",
+        *build_tables(Results(results_dir)),
     ]
-    expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex", "html")} | {"index.html"}
+    expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex", "html")}
+    expected |= {"index.html", "card.html"} | {f"{name}.png" for name in FIGURES}
     assert {path.name for path in (tmp_path / "a").iterdir()} == expected
     for name in expected:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -220,6 +221,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
     assert "Samples of the conditional DiT: n/a, this run has no diffusion/samples.png." in page
     assert "snakemake results/demo/probe/scores.parquet --cores 2 --configfile config/demo.yaml" in page
     assert "2: a | b_c is 4-D" in page
+    assert "<a href='card.html'>" in page
 
 
 def test_reasons_are_numbered_once_each():

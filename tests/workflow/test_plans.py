@@ -45,6 +45,9 @@ def raw(smoke_run):
 def test_the_run_ends_in_tables(smoke_run):
     paper = smoke_run / "results" / "smoke" / "paper"
     assert (paper / "index.html").read_text().count("<table") >= 4
+    assert (paper / "card.html").read_text().count("data:image/png;base64,") == 5
+    counts = pd.read_parquet(smoke_run / "results" / "smoke" / "manifest" / "counts.parquet")
+    assert counts["verdict"].tolist() == ["n/a", "n/a"], "miniatures are compared with nothing"
     for n in (3, 5, 6, 8):
         for end in ("csv", "md", "tex", "html"):
             assert (paper / f"table_{n}.{end}").stat().st_size > 100
@@ -91,6 +94,11 @@ def test_a_corrected_phenotype_cell_plans_what_reads_labels_and_nothing_else(smo
     frame.to_csv(path, sep="\t", index=False)
     planned = plan(smoke_run)
     assert set(planned) == READS_LABELS | {"ingest_phantom_a"}
+
+
+def test_another_tolerance_counts_again_and_replans_nothing_that_reads_volumes(smoke_run):
+    planned = plan(smoke_run, "--config", "manifest={count_tolerance: 0.5}")
+    assert set(planned) == {"count_cohorts", "tabulate_paper", "all"}
 
 
 def test_one_cohorts_ingest_reruns_alone(smoke_run):

@@ -1,13 +1,21 @@
-# All cohorts' tables -> the volume list (no label enters it) and, apart from it, the label table.
+# All cohorts' tables -> the volume list (no label enters it) and, apart from it, the label table and the counts.
+from braing3n.manifest.counts import expect_counts
+
+
 localrules:
     manifest,
 
 
+# The tolerance of the counts changes no volume, so that it must not replan what reads volumes.
+VOLUME_SETTINGS = CONFIG.manifest.as_json(without=("count_tolerance",))
+
+
 rule manifest:
-    """The volume list and the label table."""
+    """The volume list, the label table, and each cohort's numbers against the expected ones."""
     input:
         f"{RESULTS}/manifest/volume_list.parquet",
         f"{RESULTS}/manifest/labels.parquet",
+        f"{RESULTS}/manifest/counts.parquet",
 
 
 rule find_near_duplicates:
@@ -35,7 +43,7 @@ rule find_near_duplicates:
         mem_mb=8000,
         runtime=240,
     params:
-        settings=CONFIG.manifest.as_json(),
+        settings=VOLUME_SETTINGS,
         volumes=CONFIG.volumes.as_json(),
         inventory_dir=f"{RESULTS}/inventory",
         volumes_dir=f"{RESULTS}/volumes",
@@ -69,7 +77,7 @@ rule build_volume_list:
         mem_mb=4000,
         runtime=30,
     params:
-        settings=CONFIG.manifest.as_json(),
+        settings=VOLUME_SETTINGS,
         stage=STAGE["manifest"],
     shell:
         "python -m braing3n manifest volume-list --inventories {input.inventories:q} --tables {input.tables:q}"
@@ -102,3 +110,28 @@ rule build_label_table:
     shell:
         "python -m braing3n manifest labels --volume-list {input.volumes:q} --records {input.records:q}"
         " --exclusions {input.exclusions:q} --out {output.labels:q} --flow {output.flow:q} 2>&1 | tee {log:q}"
+
+
+rule count_cohorts:
+    """Compare what each cohort holds with what its file expects; a difference is a warning."""
+    input:
+        volumes=rules.build_volume_list.output.volumes,
+    output:
+        counts=f"{RESULTS}/manifest/counts.parquet",
+    log:
+        f"{LOGS}/manifest/counts.log",
+    benchmark:
+        f"{BENCHMARKS}/manifest/counts.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        expected=expect_counts(CONFIG.cohorts),
+        tolerance=CONFIG.manifest.count_tolerance,
+        stage=STAGE["manifest"],
+    shell:
+        "python -m braing3n manifest counts --volume-list {input.volumes:q} --expected {params.expected:q}"
+        " --tolerance {params.tolerance} --out {output.counts:q} 2>&1 | tee {log:q}"

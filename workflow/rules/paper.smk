@@ -7,13 +7,14 @@ TABLES = [f"{RESULTS}/paper/table_{n}.{end}" for n in (3, 5, 6, 8) for end in ("
 
 
 rule paper:
-    """The paper's tables and the index page."""
+    """The paper's tables, the index page and the dataset card."""
     input:
         f"{RESULTS}/paper/index.html",
+        f"{RESULTS}/paper/card.html",
 
 
 rule tabulate_paper:
-    """Write Tables 3, 5, 6 and 8, ours beside the paper's numbers, and the index page."""
+    """Write Tables 3, 5, 6 and 8, ours beside the paper's numbers, the dataset card and the index page."""
     input:
         rules.manifest.input,
         rules.build_volume_list.output.flow,
@@ -27,6 +28,7 @@ rule tabulate_paper:
         rules.train_mae.output.loss,
     output:
         TABLES,
+        card=report(f"{RESULTS}/paper/card.html", caption="../report/card.rst", category="Paper"),
         index=report(f"{RESULTS}/paper/index.html", caption="../report/index.rst", category="Paper"),
     log:
         f"{LOGS}/paper/tables.log",
