@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from braing3n.manifest.counts import list_warnings
-from braing3n.paper import bias, card, coverage
+from braing3n.paper import bias, card, coverage, found
 from braing3n.paper.page import CLOSE, describe_run, open_page, show_picture, show_table, show_warnings
 from braing3n.paper.results import Results
 from braing3n.paper.tables import Table, build_flow, build_table_3
@@ -25,6 +25,8 @@ SECTIONS = {
     "Sites and scanners": (card.build_scanners, card.build_sites),
     "What is known of the volumes": ("card_coverage", coverage.build_coverage),
     "What was left out, and why": ("card_flow", card.build_exclusions, build_flow),
+    "One brain under two ids": (found.build_pairs,),
+    "Segmentations": (found.build_segmentations,),
     "Bias card: who is represented": (
         "card_pyramids",
         bias.build_places,

@@ -17,6 +17,8 @@ TABLES = {
     "flow": "manifest/flow.parquet",
     "ingest_flow": "manifest/ingest_flow.parquet",
     "counts": "manifest/counts.parquet",
+    "near_duplicates": "manifest/near_duplicates.parquet",
+    "segmentations": "manifest/segmentations.parquet",
     "scores": "probe/scores.parquet",
     "differences": "probe/differences.parquet",
     "controls": "probe/controls.parquet",

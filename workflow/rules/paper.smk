@@ -18,6 +18,8 @@ rule tabulate_paper:
     input:
         rules.manifest.input,
         rules.build_volume_list.output.flow,
+        rules.build_volume_list.output.segmentations,
+        rules.find_near_duplicates.output.pairs,
         rules.build_label_table.output.flow,
         rules.volumes.input,
         rules.compare_encoders.output,

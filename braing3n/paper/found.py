@@ -1,0 +1,66 @@
+"""What the search through the volumes found: one brain under two ids, and what came delineated."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from braing3n.paper.card import explain_table
+from braing3n.paper.results import Results
+from braing3n.paper.tables import Table
+
+MAX_PAIRS = 50
+
+
+def build_pairs(results: Results) -> Table:
+    """Volumes under two people's ids that look like one brain, the closest first."""
+    pairs = results.read("near_duplicates")
+    name, title = "card_pairs", "One brain under two ids"
+    if pairs is None:
+        return explain_table(name, title, "Volume", "near_duplicates")
+    path = "manifest/near_duplicates.parquet"
+    if not len(pairs):
+        frame = pd.DataFrame([{"Volume": "none found (N = 0)"}])
+        return Table(name, title, frame, path)
+    shown = pairs.head(MAX_PAIRS)
+    frame = pd.DataFrame(
+        {
+            "Volume": shown["volume_id"],
+            "The other": shown["other_volume_id"],
+            "Correlation": shown["correlation"].map("{:.2f}".format),
+            "Known before": [
+                "the same file" if row.is_same_file else "one family" if row.is_same_group else "no"
+                for row in shown.itertuples()
+            ],
+        }
+    )
+    notes = ["Details at 4 mm, the mean of the modality taken away; every pair is on one side of the split."]
+    if len(pairs) > MAX_PAIRS:
+        notes.append(f"The closest {MAX_PAIRS} of {len(pairs):,}; all stand in {path}.")
+    return Table(name, title, frame, path, notes)
+
+
+def build_segmentations(results: Results) -> Table:
+    """What was delineated on the volumes, and how much of it arrived in SRI24."""
+    found = results.read("segmentations")
+    name, title = "card_segmentations", "Segmentations that came with the scans"
+    if found is None:
+        return explain_table(name, title, "Cohort", "segmentations")
+    path = "manifest/segmentations.parquet"
+    if not len(found):
+        return Table(name, title, pd.DataFrame([{"Cohort": "none came (N = 0)"}]), path)
+    rows = []
+    for (cohort, what), part in found.groupby(["cohort", "label"], sort=True):
+        carried = part[part["reason"] == ""]
+        nothing = "n/a: none was carried (N = 0)"
+        row = {"Cohort": cohort, "Label": what, "Found": f"{len(part):,}", "In SRI24": f"{len(carried):,}"}
+        for title_, column, form in (
+            ("Native volume in ml, median (range)", "native_ml", "{:.1f} ({:.1f}-{:.1f})"),
+            ("Share that arrived, median (range)", "carried_share", "{:.2f} ({:.2f}-{:.2f})"),
+        ):
+            values = carried[column]
+            row[title_] = (
+                form.format(values.median(), values.min(), values.max()) if len(carried) else nothing
+            )
+        row["Left out"] = "; ".join(sorted(set(part.loc[part["reason"] != "", "reason"]))[:3]) or "-"
+        rows.append(row)
+    return Table(name, title, pd.DataFrame(rows), path)

@@ -1,0 +1,59 @@
+"""What the search found stands on the card, and what it did not find, too."""
+
+import pandas as pd
+
+from braing3n.contracts import CONTRACTS, write_table
+from braing3n.paper.found import build_pairs, build_segmentations
+from braing3n.paper.results import Results
+
+
+def write(folder, name, rows):
+    frame = pd.DataFrame(rows, columns=list(CONTRACTS[name]))
+    write_table(frame, folder / "manifest" / f"{name}.parquet", name)
+    return Results(folder)
+
+
+def make_pair(number, is_same_file=False, is_same_group=False):
+    return {
+        "volume_id": f"one_sub-{number:02d}_T1",
+        "other_volume_id": f"two_sub-{number:02d}_T1",
+        "modality": "T1",
+        "correlation": 0.97 - number / 1000,
+        "person_id": f"one/{number}",
+        "other_person_id": f"two/{number}",
+        "is_same_file": is_same_file,
+        "is_same_group": is_same_group,
+    }
+
+
+def test_pairs_say_what_was_known_before(tmp_path):
+    pairs = [make_pair(0), make_pair(1, is_same_file=True), make_pair(2, is_same_group=True)]
+    frame = build_pairs(write(tmp_path, "near_duplicates", pairs)).frame
+    assert frame["Known before"].tolist() == ["no", "the same file", "one family"]
+    assert frame.iloc[0]["Correlation"] == "0.97"
+
+
+def test_of_many_pairs_the_closest_are_shown_and_all_are_counted(tmp_path):
+    table = build_pairs(write(tmp_path, "near_duplicates", [make_pair(i) for i in range(60)]))
+    assert len(table.frame) == 50
+    assert "50 of 60" in table.notes[-1]
+
+
+def test_segmentations_are_counted_with_what_arrived_and_why_not(tmp_path):
+    row = {"cohort": "one", "label": "tumour", "path": "x", "raw_path": "y", "reason": ""}
+    carried = [row | {"native_ml": ml, "carried_share": 1.0, "volume_id": f"v{ml}"} for ml in (10.0, 30.0)]
+    lost = row | {"native_ml": float("nan"), "carried_share": float("nan"), "volume_id": "v", "path": ""}
+    lost["reason"] = "a.nii.gz: lies on no grid"
+    other = lost | {"label": "lesion", "volume_id": "w"}
+    frame = build_segmentations(write(tmp_path, "segmentations", [*carried, lost, other])).frame
+    by_label = frame.set_index("Label")
+    assert (by_label.loc["tumour", "Found"], by_label.loc["tumour", "In SRI24"]) == ("3", "2")
+    assert by_label.loc["tumour", "Native volume in ml, median (range)"] == "20.0 (10.0-30.0)"
+    assert "lies on no grid" in by_label.loc["tumour", "Left out"]
+    assert by_label.loc["lesion", "Share that arrived, median (range)"].startswith("n/a")
+
+
+def test_nothing_found_and_no_table_are_two_things(tmp_path):
+    for name, build in (("near_duplicates", build_pairs), ("segmentations", build_segmentations)):
+        assert build(Results(tmp_path / "none")).frame.iloc[0, 0].startswith("n/a: this run has no")
+        assert "N = 0" in build(write(tmp_path / name, name, [])).frame.iloc[0, 0]
