@@ -34,6 +34,7 @@ def build_pairs(results: Results) -> Table:
         }
     )
     notes = ["Details at 4 mm, the mean of the modality taken away; every pair is on one side of the split."]
+    notes.append("Side by side: manifest/near_duplicates.png.")
     if len(pairs) > MAX_PAIRS:
         notes.append(f"The closest {MAX_PAIRS} of {len(pairs):,}; all stand in {path}.")
     return Table(name, title, frame, path, notes)
@@ -51,16 +52,16 @@ def build_segmentations(results: Results) -> Table:
     rows = []
     for (cohort, what), part in found.groupby(["cohort", "label"], sort=True):
         carried = part[part["reason"] == ""]
-        nothing = "n/a: none was carried (N = 0)"
         row = {"Cohort": cohort, "Label": what, "Found": f"{len(part):,}", "In SRI24": f"{len(carried):,}"}
-        for title_, column, form in (
-            ("Native volume in ml, median (range)", "native_ml", "{:.1f} ({:.1f}-{:.1f})"),
-            ("Share that arrived, median (range)", "carried_share", "{:.2f} ({:.2f}-{:.2f})"),
-        ):
-            values = carried[column]
-            row[title_] = (
-                form.format(values.median(), values.min(), values.max()) if len(carried) else nothing
-            )
+        row["Native volume in ml, median (range)"] = _summarise(carried["native_ml"], 1)
+        row["Share that arrived, median (range)"] = _summarise(carried["carried_share"], 2)
         row["Left out"] = "; ".join(sorted(set(part.loc[part["reason"] != "", "reason"]))[:3]) or "-"
         rows.append(row)
     return Table(name, title, pd.DataFrame(rows), path)
+
+
+def _summarise(values: pd.Series, n_digits: int) -> str:
+    if not len(values):
+        return "n/a: none was carried (N = 0)"
+    low, middle, high = (f"{value:.{n_digits}f}" for value in values.quantile([0, 0.5, 1]))
+    return f"{middle} ({low}-{high})"
