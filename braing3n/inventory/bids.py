@@ -44,8 +44,8 @@ def find_bids_scans(raw_dir: Path, cohort: str) -> Walk:
         )
     _check_participants(raw_dir / "participants.tsv", cohort)
     walk = Walk()
-    for path, stamp in list_files(raw_dir, SKIPPED_DIRS, walk.unused):
-        _sort_file(path, stamp, cohort, walk)
+    for path, stamp in list_files(raw_dir, SKIPPED_DIRS, walk):
+        _sort_file(Path(path), stamp, cohort, walk)
     walk.scans = _choose(walk)
     return walk
 
