@@ -55,7 +55,8 @@ class Walk:
     """What a raw folder holds.
 
     left_out: scans that a rule of the cohort leaves out, each with the reason. unused: files that belong to
-    no rule, path -> why. tables: the files that tell labels. warnings: sentences for the user.
+    no rule, path -> why. tables: the files that tell labels. warnings: sentences for the user. listing: the
+    digest of all files with their sizes and times, without what lies in folders of the names skipped_dirs.
     """
 
     scans: list[Scan] = field(default_factory=list)
@@ -63,6 +64,8 @@ class Walk:
     unused: dict[str, str] = field(default_factory=dict)
     tables: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    listing: str = ""
+    skipped_dirs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ def find_bids_scans(raw_dir: Path, cohort: str) -> Walk:
     _check_participants(raw_dir / "participants.tsv", cohort)
     walk = Walk()
     segmentations: list[Segmentation] = []
-    for path, stamp in list_files(raw_dir, SKIPPED_DIRS, walk.unused):
-        _sort_file(path, stamp, cohort, walk, segmentations)
+    for path, stamp in list_files(raw_dir, SKIPPED_DIRS, walk):
+        _sort_file(Path(path), stamp, cohort, walk, segmentations)
     walk.scans = attach_segmentations(_choose(walk), segmentations, walk)
     return walk
 

@@ -22,6 +22,7 @@ from braing3n.cohort import (
 )
 from braing3n.config import CohortSettings, Config, parse_config
 from braing3n.errors import BrainG3nError, CohortError
+from braing3n.inventory.cache import Record, find_standing
 from braing3n.inventory.scans import SECOND_COPY, find_scans
 from braing3n.ledger import assign_shard
 from braing3n.runtime import digest_file, write_if_changed
@@ -52,17 +53,36 @@ def start_run(data: dict, is_main_process: bool) -> Config:
 
 
 def build_inventories(config: Config) -> None:
-    """Walk every cohort's raw folder and write its inventory."""
-    for key, settings in config.cohorts.items():
+    """Walk every cohort's raw folder and write its inventory; what nothing moved of stands."""
+    results = Path("results") / config.run
+    records = {key: _open_record(key, config, results / "inventory" / key) for key in config.cohorts}
+    for key, settings in config.cohorts.items():  # a wrong option is said before anything is walked
         cohort = load_cohort(find_kind(key, settings))
-        options = settle_options(key, cohort, settings.options)
-        raw_dir = find_raw_dir(config.run, key, settings)
+        settle_options(key, cohort, settings.options)
         if settings.miniature:
-            _write_miniature(key, cohort, raw_dir, settings, config)
-        folder = Path("results") / config.run / "inventory" / key
-        walk = walk_cohort(key, cohort, raw_dir, options, folder)
-        write_inventory(key, settings, walk, folder)
-        write_participants(walk, Path("results") / config.run / "preprocess" / key)
+            _write_miniature(key, cohort, records[key].raw_dir, settings, config)
+    standing = find_standing(records.values())
+    for key, settings in config.cohorts.items():
+        if records[key] in standing:
+            _print_warnings(key, records[key].read_warnings())
+        else:
+            _build_inventory(key, settings, records[key], results)
+
+
+def _open_record(key: str, config: Config, folder: Path) -> Record:
+    settings = config.cohorts[key]
+    raw_dir = find_raw_dir(config.run, key, settings)
+    return Record(folder, raw_dir, [key, settings.as_json()], find_kind(key, settings))
+
+
+def _build_inventory(key: str, settings: CohortSettings, record: Record, results: Path) -> None:
+    folder, derivative = results / "inventory" / key, results / "preprocess" / key
+    cohort = load_cohort(find_kind(key, settings))
+    options = settle_options(key, cohort, settings.options)
+    walk = walk_cohort(key, cohort, record.raw_dir, options, folder)
+    write_inventory(key, settings, walk, folder)
+    write_participants(walk, derivative)
+    record.write(walk, [*folder.glob("*.tsv"), derivative / "participants.tsv"], _list_warnings(walk, folder))
 
 
 def walk_cohort(key: str, cohort: Cohort, raw_dir: Path, options: Mapping[str, Any], folder: Path) -> Walk:
@@ -103,11 +123,11 @@ class HeaderCache:
         self.known: dict[str, dict[str, str]] = json.loads(path.read_text()) if path.exists() else {}
         self.used: dict[str, dict[str, str]] = {}
 
-    def read(self, paths: list[Path], stamp: str) -> Mapping[str, str]:
+    def read(self, paths: list[str], stamp: str) -> Mapping[str, str]:
         """The facts of one series."""
         from braing3n.inventory.headers import read_header
 
-        name = f"{paths[0].parent.as_posix()} {stamp}"
+        name = f"{Path(paths[0]).parent.as_posix()} {stamp}"
         self.used[name] = self.known[name] if name in self.known else read_header(paths)
         return self.used[name]
 
@@ -152,17 +172,26 @@ def write_participants(walk: Walk, folder: Path) -> None:
     write_if_changed(folder / "participants.tsv", _to_tsv(("participant_id", "subject_id"), rows))
 
 
+def _list_warnings(walk: Walk, folder: Path) -> list[str]:
+    """What is said each time: that scans or tables are there twice."""
+    copies = [scan.path for scan, reason in walk.left_out if reason.startswith(SECOND_COPY)]
+    told = (
+        f"{len(copies)} scans are there twice, such as {copies[0]}; the copies are left out "
+        f"(see {folder / 'left_out.tsv'})."
+        if copies
+        else ""
+    )
+    return [*filter(None, [told]), *walk.warnings]
+
+
+def _print_warnings(key: str, warnings: list[str]) -> None:
+    for warning in warnings:
+        print(f"{key}: {warning}", file=sys.stderr)
+
+
 def _warn(key: str, walk: Walk, folder: Path, is_new: bool) -> None:
     """Say once what is not read, and each time what is there twice."""
-    copies = [scan.path for scan, reason in walk.left_out if reason.startswith(SECOND_COPY)]
-    if copies:
-        print(
-            f"{key}: {len(copies)} scans are there twice, such as {copies[0]}; the copies are left out "
-            f"(see {folder / 'left_out.tsv'}).",
-            file=sys.stderr,
-        )
-    for warning in walk.warnings:
-        print(f"{key}: {warning}", file=sys.stderr)
+    _print_warnings(key, _list_warnings(walk, folder))
     if is_new and walk.unused:
         path, reason = sorted(walk.unused.items())[0]
         print(
@@ -179,7 +208,8 @@ def _drop_copies(tables: list[dict], walk: Walk) -> list[dict]:
         name = Path(table["path"]).name, table["sha256"]
         if kept.setdefault(name, table["path"]) != table["path"]:
             walk.warnings.append(f"{table['path']} is a second copy of {kept[name]} and is not read.")
-    return [table for table in tables if table["path"] in set(kept.values())]
+    taken = set(kept.values())
+    return [table for table in tables if table["path"] in taken]
 
 
 def _row(key: str, scan: Scan) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -43,7 +43,7 @@ FIELD_STRENGTHS_T = (0.2, 0.35, 0.5, 0.7, 1.0, 1.5, 3.0, 4.0, 4.7, 7.0, 9.4)
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
-def read_header(paths: list[Path]) -> dict[str, str]:
+def read_header(paths: Sequence[str | Path]) -> dict[str, str]:
     """The facts of one DICOM series, all as text; a fact that is missing is left out.
 
     The first file's header is read and, of several files, the last one's for the other echo.
@@ -56,8 +56,8 @@ def read_header(paths: list[Path]) -> dict[str, str]:
         spacing_mm (the largest of the three), echo_times_ms (comma-separated, shortest first), image_type,
         description. Empty where the file cannot be read or is no DICOM.
     """
-    files = sorted(paths, key=_order_naturally)
-    headers = [_read(path) for path in dict.fromkeys((files[0], files[-1]))] if files else []
+    files = sorted(map(str, paths), key=_order_naturally)
+    headers = [_read(Path(path)) for path in dict.fromkeys((files[0], files[-1]))] if files else []
     if not headers or headers[0] is None:
         return {}
     first, groups = headers[0], _list_groups(headers[0])
@@ -99,9 +99,10 @@ def round_field_strength(value: float) -> str:
     return f"{usual if abs(usual - tesla) <= 0.1 * usual else round(tesla, 2):g}"
 
 
-def _order_naturally(path: Path) -> list:
+def _order_naturally(path: str) -> list:
     """Numbers in a name count as numbers, so that the last file is the last image."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+    name = path.rpartition("/")[2]
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _read(path: Path):

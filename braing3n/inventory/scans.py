@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,12 +17,12 @@ from braing3n.errors import CohortError
 from braing3n.ingest.dates import parse_date
 from braing3n.ingest.records import Book
 from braing3n.ingest.tables import is_table
-from braing3n.inventory.files import list_files
+from braing3n.inventory.files import list_files, to_prefix
 
 PAIRED = ("NIfTI pair", "Analyze")
 SECOND_COPY = "a second copy"
 # (paths of a series' files, their stamp) -> the header's facts
-ReadHeader = Callable[[list[Path], str], Mapping[str, str]]
+ReadHeader = Callable[[list[str], str], Mapping[str, str]]
 
 
 @dataclass
@@ -31,22 +31,22 @@ class Candidate:
 
     pattern: Pattern
     groups: dict[str, str]
-    files: list[tuple[Path, str]] = field(default_factory=list)
+    files: list[tuple[str, str]] = field(default_factory=list)  # path and stamp
 
     @property
     def path(self) -> Path:
         """The file; of a pair the header; of a DICOM series the folder."""
-        first = self.files[0][0]
+        first = Path(self.files[0][0])
         if self.pattern.source_format == "DICOM":
             return first.parent
         return first.with_suffix(".hdr") if self.pattern.source_format in PAIRED else first
 
-    @property
+    @cached_property
     def stamp(self) -> str:
         """Changes with any file's size or time."""
         if len(self.files) == 1:
             return self.files[0][1]
-        text = "\n".join(f"{path.name} {stamp}" for path, stamp in self.files)
+        text = "\n".join(f"{_name(path)} {stamp}" for path, stamp in self.files)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -81,6 +81,10 @@ def find_scans(
     return walk
 
 
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
 @cache
 def _compile(pattern: str) -> re.Pattern:
     return re.compile(rf"(?:.*/)?(?:{pattern})", re.IGNORECASE | re.DOTALL)
@@ -89,34 +93,41 @@ def _compile(pattern: str) -> re.Pattern:
 def sort_files(cohort: Cohort, raw_dir: Path, walk: Walk) -> list[Candidate]:
     """Every file is a candidate's, a table, or unused."""
     candidates: dict[tuple, Candidate] = {}
-    for path, stamp in list_files(raw_dir, {}, walk.unused):
-        relative = path.relative_to(raw_dir).as_posix()
-        for number, pattern in enumerate(cohort.patterns):
-            match = _compile(pattern.path).fullmatch(relative)
+    patterns = [(number, _compile(pattern.path), pattern) for number, pattern in enumerate(cohort.patterns)]
+    tables: list[Path] = []
+    n_above = len(to_prefix(raw_dir))
+    for path, stamp in list_files(raw_dir, {}, walk):
+        for number, expression, pattern in patterns:
+            match = expression.fullmatch(path[n_above:])
             if match is None:
                 continue
             if pattern.reason:
-                walk.unused[path.as_posix()] = pattern.reason
-            else:
-                unit = (number, _find_unit(path, pattern))
+                walk.unused[path] = pattern.reason
+                break
+            unit = (number, _find_unit(path, pattern))
+            if unit not in candidates:
                 groups = {name: text or "" for name, text in match.groupdict().items()}
-                candidates.setdefault(unit, Candidate(pattern, groups)).files.append((path, stamp))
+                candidates[unit] = Candidate(pattern, groups)
+            candidates[unit].files.append((path, stamp))
             break
         else:
-            if any(re.fullmatch(table.files, path.name, re.IGNORECASE) for table in cohort.tables):
-                walk.tables.append(path)
+            if any(re.fullmatch(table.files, _name(path), re.IGNORECASE) for table in cohort.tables):
+                tables.append(Path(path))
             else:
-                walk.unused[path.as_posix()] = "belongs to no rule of the cohort"
-    for path in [path for path in walk.tables if not any(is_table(path, table) for table in cohort.tables)]:
-        walk.tables.remove(path)
-        walk.unused[path.as_posix()] = "no table of the cohort: it has none of their columns"
+                walk.unused[path] = "belongs to no rule of the cohort"
+    for path in sorted(tables):
+        if any(is_table(path, table) for table in cohort.tables):
+            walk.tables.append(path)
+        else:
+            walk.unused[path.as_posix()] = "no table of the cohort: it has none of their columns"
     return list(candidates.values())
 
 
-def _find_unit(path: Path, pattern: Pattern) -> str:
+def _find_unit(path: str, pattern: Pattern) -> str:
+    """What the files of one scan share: their folder, or of a pair the path without its ending."""
     if pattern.source_format == "DICOM":
-        return path.parent.as_posix()
-    return path.with_suffix("").as_posix() if pattern.source_format in PAIRED else path.as_posix()
+        return path.rpartition("/")[0]
+    return path.rpartition(".")[0] if pattern.source_format in PAIRED else path
 
 
 def name_segmentation(candidate: Candidate, cohort: Cohort) -> Segmentation:
@@ -203,7 +214,7 @@ def _drop_copies(ranked: list[tuple[Scan, Candidate]], walk: Walk) -> list[Scan]
     """A scan whose files have the names and sizes of a better one's is a copy: told, and left out."""
     kept: dict[tuple, Scan] = {}
     for scan, candidate in ranked:
-        content = tuple((path.name, stamp.split("-")[0]) for path, stamp in candidate.files)
+        content = tuple((_name(path), stamp.split("-")[0]) for path, stamp in candidate.files)
         tail = tuple(sorted((name, text) for name, text in candidate.groups.items()))
         first = kept.setdefault((content, tail), scan)
         if first is not scan:

@@ -176,7 +176,7 @@ def _plan(
         if candidate.pattern.label:
             delineated.append(candidate)
             continue
-        note = notes[candidate.files[0][0]]
+        note = notes[Path(candidate.files[0][0])]
         header = _foresee_header(note, spacing_mm)
         scan, _ = describe(candidate, cohort, key, options, lambda paths, stamp, header=header: header)
         scans.append((scan, candidate, note))
@@ -188,7 +188,7 @@ def _plan(
     jobs = []
     for scan, candidate, note in scans:
         person, visit = _draw_person(people[scan.person_id], scan)
-        files = tuple(path for path, _ in candidate.files)
+        files = tuple(Path(path) for path, _ in candidate.files)
         jobs.append(Job(scan, files, note, person, visit, _read_spacing(note, spacing_mm), wheels))
     return jobs + _plan_labels(delineated, jobs, cohort)
 
