@@ -68,20 +68,25 @@ def _descend(folder: str, skipped_dirs: Collection[str], digest) -> Iterator[tup
 def _scan(folder: str) -> tuple[list[str], list[str]]:
     """A folder's lines, sorted, and the names of its folders."""
     lines, dirs = [], []
-    with os.scandir(folder or ".") as entries:
-        for entry in entries:
-            name = entry.name
-            if name[0] == "." or name in JUNK_DIRS:
-                continue
-            if entry.is_dir():
-                dirs.append(name)
-                lines.append(f"{name}\0{DIR}")
-                continue
-            try:
-                stat = entry.stat()
-            except OSError:
-                lines.append(f"{name}\0{DEAD_LINK}")
-            else:
-                lines.append(f"{name}\0{stat.st_size}-{stat.st_mtime_ns}")
+    # From an open folder each file's stat is looked up by its name alone, not by its whole path.
+    descriptor = os.open(folder or ".", os.O_RDONLY)
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                name = entry.name
+                if name[0] == "." or name in JUNK_DIRS:
+                    continue
+                if entry.is_dir():
+                    dirs.append(name)
+                    lines.append(f"{name}\0{DIR}")
+                    continue
+                try:
+                    stat = entry.stat()
+                except OSError:
+                    lines.append(f"{name}\0{DEAD_LINK}")
+                else:
+                    lines.append(f"{name}\0{stat.st_size}-{stat.st_mtime_ns}")
+    finally:
+        os.close(descriptor)
     lines.sort()  # as by name, since nothing is before NUL
     return lines, dirs

@@ -67,7 +67,7 @@ def _listen():
 
 def list_opened():
     """The files of the raw folder that were opened since the last call."""
-    found = [path for path in OPENED if "raw" in Path(path).parts]
+    found = [path for path in OPENED if "raw" in Path(path).parts and not Path(path).is_dir()]
     OPENED.clear()
     return found
 
