@@ -16,7 +16,7 @@ from braing3n.cohort import Scan
 from braing3n.config import Config, PreprocessSettings, load_config, parse_section
 from braing3n.contracts import CONTRACTS
 from braing3n.errors import BrainG3nError, ResourceError
-from braing3n.resources import RESOURCES_DIR
+from braing3n.resources import REGISTRY, RESOURCES_DIR
 from braing3n.runtime import write_atomically
 
 if TYPE_CHECKING:
@@ -117,8 +117,13 @@ def _check_writable(out_dir: Path) -> None:
 def _prepare(store_dir: Path, settings: PreprocessSettings, resources, resources_dir: Path | None) -> Job:
     from braing3n.preprocess.shard import prepare_job
 
+    resources_dir = resources_dir or find_resources_dir()
+    for name in ("sri24", settings.brain_extraction):
+        item = REGISTRY.get(name)
+        if item and name not in resources.paths and not (resources_dir / item.file_name).exists():
+            print(f"fetching {name} ({item.size_mb:.0f} MB) into {resources_dir} ...", file=sys.stderr)
     try:
-        return prepare_job(store_dir, settings, resources, resources_dir or find_resources_dir())
+        return prepare_job(store_dir, settings, resources, resources_dir)
     except ResourceError as error:
         raise ResourceError(
             f"{str(error).rstrip('.')} (a YAML file for --config: `resources: {{paths: {{sri24: FILE}}}}`), "

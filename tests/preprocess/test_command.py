@@ -12,12 +12,23 @@ import pytest
 
 from braing3n.cli import main
 from braing3n.phantoms.formats import PLANTED, write_dicom
+from braing3n.preprocess import shard
+from braing3n.runtime import listen_to_steps
 
 from .brains import ATLAS_CENTRE, centred_affine, make_row, rotate, sample, write_brain
 
+RUN_POOL = shard._run_pool
 READY = ("--stripped", "--bias-corrected")
 IN_SRI24 = (*READY, "--space", "sri24")
 SHAPE, SPACING_MM = (36, 42, 34), 5.0
+
+
+def run_here(visits, job, n_workers, tell):
+    """Stand in for the pool of processes, whose start takes longer than the work on an invented brain."""
+    listen_to_steps(tell)
+    for index, visit in list(visits.items()):
+        yield index, shard.run_visit(visit, job)
+    listen_to_steps(None)
 
 
 @pytest.fixture
@@ -28,7 +39,8 @@ def type_in(tmp_path, atlas_path, settings, monkeypatch, capsys):
     config["resources"] = {"paths": {"sri24": str(atlas_path)}}
     (tmp_path / "small.yaml").write_text(json.dumps(config))
 
-    def go(*words, config="small.yaml"):
+    def go(*words, config="small.yaml", has_workers=False):
+        monkeypatch.setattr(shard, "_run_pool", RUN_POOL if has_workers else run_here)
         status = main(["preprocess", *map(str, words), *(["--config", config] if config else [])])
         told = capsys.readouterr()
         return status, told.out + told.err
@@ -73,7 +85,7 @@ def write_series(folder, modality, description, number, **changes):
 
 def test_one_scan_gives_volume_mask_both_transforms_numbers_and_a_picture(tmp_path, type_in):
     write_brain(tmp_path / "scan.nii.gz", to_brain=rotate(5, scale=1.1))
-    status, told = type_in("scan.nii.gz", "-o", "out/", *READY)
+    status, told = type_in("scan.nii.gz", "-o", "out/", *READY, has_workers=True)
     assert status == 0, told
     numbers = read_numbers(tmp_path / "out").loc["T1"]
     assert nib.load(numbers["path"]).shape == nib.load(numbers["mask_path"]).shape == (60, 60, 39)
@@ -98,9 +110,8 @@ def test_the_bytes_are_those_of_the_shard_command(tmp_path, type_in, atlas_path,
     labels = write_brain(tmp_path / "seg.nii.gz")
     image = nib.load(labels)
     nib.save(nib.Nifti1Image((image.get_fdata() > 150).astype(np.uint8), image.affine), labels)
-    status, told = type_in(
-        "p7_t1.nii.gz", "p7_flair.nii.gz", "--labels", "seg.nii.gz", "--stripped", "-o", "mine"
-    )
+    words = ("p7_t1.nii.gz", "p7_flair.nii.gz", "--labels", "seg.nii.gz", "--stripped", "-o", "mine")
+    status, told = type_in(*words, has_workers=True)
     assert status == 0, told
     rows = [make_row(raw[0], "p7", is_bias_corrected=0, segmentations=json.dumps({"seg": labels}))]
     rows.append(make_row(raw[1], "p7", "FLAIR", is_bias_corrected=0))
@@ -108,7 +119,7 @@ def test_the_bytes_are_those_of_the_shard_command(tmp_path, type_in, atlas_path,
     words = ["--inventory", "shard-000.tsv", "--store", "store", "--table", "table.parquet"]
     words += ["--settings", settings.as_json()]
     words += ["--resources", json.dumps({"paths": {"sri24": str(atlas_path)}})]
-    assert type_in("shard", *words, config="")[0] == 0
+    assert type_in("shard", *words, config="", has_workers=True)[0] == 0
     mine, dag = read_bytes(tmp_path / "mine"), read_bytes(tmp_path / "store" / "invented")
     assert mine == dag
     assert len(mine) == 9  # two volumes, a mask, four transforms, a segmentation, the sidecar
@@ -299,6 +310,7 @@ def test_without_atlas_and_network_the_user_is_told_how_to_name_a_file(tmp_path,
     words = ("t1.nii.gz", "-o", "out", "--resources", "here", "--brain-extraction", "none")
     status, told = type_in(*words, config="")
     assert status == 2
+    assert "fetching sri24 (20 MB) into here" in told
     assert "resources.paths.sri24" in told
     assert "--resources" in told
     shutil.rmtree(tmp_path / "out")
