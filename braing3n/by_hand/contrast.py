@@ -48,11 +48,19 @@ def tell_modality(text: str) -> str:
 
 
 def tell_subject(stem: str) -> str:
-    """What is left of a name without its contrast and words such as `scan`; empty where nothing is."""
+    """The `sub-` of a name, else what is left without its contrast and words such as `scan`, if anything."""
+    if found := re.search(r"sub-([0-9A-Za-z]+)", stem):
+        return found[1]
     parts = [part for part in re.split(r"[_\-. ]+", stem) if re.search(r"[0-9A-Za-z]", part)]
     return "-".join(
         part for part in parts if not re.fullmatch(EMPTY_WORDS, part.upper()) and not tell_modality(part)
     )
+
+
+def tell_session(stem: str) -> str:
+    """The `ses-` of a name; empty where it has none."""
+    found = re.search(r"ses-([0-9A-Za-z]+)", stem)
+    return found[1] if found else ""
 
 
 def _list_words(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from braing3n.by_hand.contrast import tell_modality, tell_subject
+from braing3n.by_hand.contrast import tell_modality, tell_session, tell_subject
 from braing3n.by_hand.series import find_series, is_dicom
 from braing3n.cohort import Scan, Walk
 from braing3n.errors import BrainG3nError
@@ -89,6 +89,8 @@ def gather_scans(
         _join_visit(found, told)
     found.scans = [_apply(scan, facts) for scan in found.scans]
     _choose(found, given)
+    taken = {scan.path for scan in found.scans}  # what a folder leaves out, an option may take
+    found.left_out = {name: why for name, why in found.left_out.items() if name not in taken}
     if labels:
         found.scans = _attach(labels, found.scans)
     return found
@@ -110,7 +112,8 @@ def _add_file(path: Path, found: Gathered, links_dir: Path) -> None:
             raise BrainG3nError(f"{path}: {'; '.join(walk.unused.values())}; rename it, or {SAY_WHICH}.")
         found.add(walk.scans[0], is_certain=True)
         return
-    found.add(_make_scan(path, tell_modality(stem), tell_subject(stem) or "01"))
+    scan = _make_scan(path, tell_modality(stem), tell_subject(stem) or "01", tell_session(stem))
+    found.add(scan, is_certain=stem.startswith("sub-"))
 
 
 def _add_folder(path: Path, found: Gathered, links_dir: Path) -> None:
@@ -146,9 +149,9 @@ def _add_loose(file: Path, root: Path, found: Gathered) -> None:
         return
     stem = file.name[: -len(extension)]
     folders = [part for part in file.relative_to(root).parent.parts if tell_subject(part)]
-    subject = folders[0] if folders else tell_subject(stem) or "01"
-    modality = tell_modality(stem)
-    scan = _make_scan(file, modality, subject, folders[1] if len(folders) > 1 else "")
+    subject = tell_subject(folders[0] if folders else stem) or "01"
+    session = folders[1].removeprefix("ses-") if len(folders) > 1 else tell_session(stem)
+    scan = _make_scan(file, tell_modality(stem), subject, session)
     found.add(scan, is_certain=bool(folders))
 
 
@@ -171,7 +174,8 @@ def _add_told(modality: str, path: Path, found: Gathered, links_dir: Path) -> No
     other = Gathered()
     extension = next((end for end in FORMATS if path.name.lower().endswith(end)), None)
     if path.is_file() and extension:
-        other.add(_make_scan(path, modality, tell_subject(path.name[: -len(extension)]) or "01"))
+        stem = path.name[: -len(extension)]
+        other.add(_make_scan(path, modality, tell_subject(stem) or "01", tell_session(stem)))
         if path.name.startswith("sub-"):
             walk = Walk()
             sort_file(path, _stamp(path), "", walk, [])

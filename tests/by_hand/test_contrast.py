@@ -29,7 +29,14 @@ def test_the_contrast(text, modality):
 
 @pytest.mark.parametrize(
     ("stem", "subject"),
-    [("t1", ""), ("scan", ""), ("p7_t1", "p7"), ("p7_T1_post", "p7"), ("BraTS-GLI-00001-000-t1c",) * 2],
+    [
+        ("sub-03_ses-1_inplaneT2", "03"),
+        ("t1", ""),
+        ("scan", ""),
+        ("p7_t1", "p7"),
+        ("p7_T1_post", "p7"),
+        ("BraTS-GLI-00001-000-t1c",) * 2,
+    ],
 )
 def test_whose_scan_it_is(stem, subject):
     assert tell_subject(stem) == subject.removesuffix("-t1c")
