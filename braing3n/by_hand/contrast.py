@@ -1,0 +1,67 @@
+"""Which contrast a file's name or a series' description tells, and whose scan a name says it is."""
+
+from __future__ import annotations
+
+import re
+
+# Words (upper case, blanks between) of what is no structural image of the head, and what it is instead.
+OTHERS = {
+    r"\b(D?SEG|SEGM|SEGMENTATION|MASK|ROI|LESIONS?|LABELS?|APARC|ASEG)\b": "a segmentation or mask",
+    r"LOCALI[SZ]ER|\bLOC\b|SCOUT|SURVEY|\b3 ?PL(ANE)?\b|SMARTBRAIN|SCREEN": "a localiser",
+    r"\bDTI\b|\bDWI\b|DIFFUS|\bDIFF\b|\bE?ADC\b|TRACE|TENSOR|\bFA\b": "diffusion",
+    r"BOLD|FMRI|\bREST(ING)?\b": "functional",
+    r"\bASL\b|PERF|\bDSC\b|\bDCE\b|\bCBF\b|\bCBV\b": "perfusion",
+    r"\bSWI\b|SWAN|T2 ?STAR|\bGRE\b|\bM(IN)?IP\b|\bPHASE\b": "susceptibility or T2*",
+    r"\bMRA\b|\bTOF\b|ANGIO|VENO": "angiography",
+    r"FIELD ?MAP|\bB0\b|\bB1\b|CALIB|SHIM": "a field map or calibration",
+    r"\bMRS\b|SPECTRO|\bSVS\b|\bCSI\b": "spectroscopy",
+    r"REFORMAT|SUBTRACT|\bT[12] ?MAP\b|\bMAP\b": "made from another series",
+    r"SPINE|NECK|ORBIT|\bIAC\b": "not of the head",
+}
+FLAIR = r"FLAIR|DARK ?FLUID|\bFLA\b|\bT2 ?F\b"
+T1_FLAIR = r"\bT1W?I? ?(FLAIR|DARK ?FLUID)"
+T1 = r"(?<![A-Z])(?:[23]D)?T1(?!\d)|MP2?RAGE|\bMPR\b|SPGR|BRAVO|\bTFL\b"
+T2 = r"(?<![A-Z])(?:[23]D)?T2(?!\d)"
+WITHOUT_AGENT = r"\b(WITHOUT|PRE|NON?|W O|WO|OHNE|SANS) ?(CONTRAST|CON|GAD\w*|GD|KM|CE|C)\b"
+AGENT = r"\b(GD|GAD\w*|POST\w*|CE|KM|CONTRAST)\b|\+ ?(C|GD|KM)\b|\bC ?\+|T1W? ?(C|CE|GD|KM|POST)\b"
+# Words of a name that say nothing about whose scan it is.
+EMPTY_WORDS = (
+    r"SCAN|IMAGE|IMG|BRAIN|HEAD|ANAT|VOLUME|VOL|MRI|MR|NIFTI|3D|2D|SAG|AX|TRA|COR|"
+    r"W|WEIGHTED|PRE|POST|CE|GD|GAD|C|CONTRAST|RAW|ORIG|DICOM"
+)
+
+
+def tell_modality(text: str) -> str:
+    """T1, T1c, T2 or FLAIR; `-what` for what is none of them; empty where the words do not tell."""
+    words = _list_words(text)
+    for pattern, what in OTHERS.items():
+        if re.search(pattern, words):
+            return f"-{what}"
+    if re.search(FLAIR, words) and not re.search(T1_FLAIR, words):
+        return "FLAIR"
+    is_t1, is_t2 = bool(re.search(T1, words)), bool(re.search(T2, words))
+    if is_t1 == is_t2:
+        return "-proton density" if re.search(r"\bPDW?\b", words) and not is_t1 else ""
+    if is_t2:
+        return "T2"
+    return "T1c" if re.search(AGENT, re.sub(WITHOUT_AGENT, " ", words)) else "T1"
+
+
+def tell_subject(stem: str) -> str:
+    """The `sub-` of a name, else what is left without its contrast and words such as `scan`, if anything."""
+    if found := re.search(r"sub-([0-9A-Za-z]+)", stem):
+        return found[1]
+    parts = [part for part in re.split(r"[_\-. ]+", stem) if re.search(r"[0-9A-Za-z]", part)]
+    return "-".join(
+        part for part in parts if not re.fullmatch(EMPTY_WORDS, part.upper()) and not tell_modality(part)
+    )
+
+
+def tell_session(stem: str) -> str:
+    """The `ses-` of a name; empty where it has none."""
+    found = re.search(r"ses-([0-9A-Za-z]+)", stem)
+    return found[1] if found else ""
+
+
+def _list_words(text: str) -> str:
+    return re.sub(r"[^A-Z0-9+]+", " ", text.upper().replace("*", " STAR ")).strip()

@@ -1,0 +1,141 @@
+"""What came of a scan, in words and numbers that a user can check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from braing3n.bids import derivative_path, entities
+from braing3n.cohort import Scan
+from braing3n.config import VolumesSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from braing3n.preprocess.shard import Job
+    from braing3n.preprocess.space import Atlas
+
+LOSSES = ("coverage", "atlas_coverage", "cropped_brain_share")
+SIZELESS = ("mni", "talairach", "sri24")
+# A step of the `steps` column, in words.
+DONE = {
+    "n4": "bias correction (N4)",
+    "extract": "brain extraction ({})",
+    "rigid": "rigid registration to the {}",
+    "affine": "affine registration to SRI24",
+    "resample": "resampling to the grid",
+}
+
+
+def find_id(row: Mapping) -> tuple[str, str, str, str]:
+    """What tells a volume apart from the others of a run."""
+    return row["subject_id"], row["session_id"], row["run"], row["modality"]
+
+
+def measure_losses(table: pd.DataFrame, scans: Sequence[Scan], job: Job) -> pd.DataFrame:
+    """Add what of the brain is lost, each empty for a scan that was not kept.
+
+    `coverage`: the share of the visit's brain that lies in the scan's field of view; `atlas_coverage`: that
+    of SRI24's brain, which also tells what the visit's own mask lacks. `cropped_brain_share`: the share of
+    the brain outside the box that the models see.
+    """
+    from braing3n.preprocess.space import load_atlas
+
+    atlas = load_atlas(job.atlas_path, job.settings.spacing_mm)
+    raw = {find_id(vars(scan)): scan for scan in scans}
+    told = [
+        _measure(row, raw[find_id(row)], atlas) if row["status"] == "kept" else (float("nan"),) * len(LOSSES)
+        for row in table.to_dict("records")
+    ]
+    columns = {name: [round(item[place], 4) for item in told] for place, name in enumerate(LOSSES)}
+    return table.assign(**columns)
+
+
+def _measure(row: Mapping, raw: Scan, atlas: Atlas) -> tuple[float, float, float]:
+    import nibabel as nib
+    import numpy as np
+    from scipy.io import loadmat
+
+    from braing3n.preprocess.scan import read_scan
+    from braing3n.preprocess.space import measure_coverage
+    from braing3n.volumes.pack import crop_or_pad
+
+    mask, grid = np.asarray(nib.load(row["mask_path"]).dataobj) > 0, atlas.grid
+    numbers = loadmat(_find_file(row, "xfm"))["AffineTransform_double_3_3"].ravel()
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = numbers[:9].reshape(3, 3), numbers[9:]
+    scan = read_scan(raw.path, raw.source_format, raw.axes, raw.modality)
+    box = tuple(round(edge / grid.spacing_mm) for edge in _list_box_mm())
+    cropped = 1 - crop_or_pad(mask, box).sum() / mask.sum()
+    return *(measure_coverage(scan, matrix, grid, brain) for brain in (mask, atlas.mask)), float(cropped)
+
+
+def _list_box_mm() -> list[float]:
+    settings = VolumesSettings()
+    return [n * settings.spacing_mm for n in settings.shape]
+
+
+def _find_file(row: Mapping, kind: str) -> Path:
+    """The derivative of a kept row beside its volume."""
+    name = derivative_path(Path(), row["cohort"], *find_id(row), kind).name
+    return Path(row["path"]).with_name(name)
+
+
+def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
+    """A block of lines about one scan: kept or why not, steps, numbers, files."""
+    who = f"{entities(row['subject_id'], row['session_id'], row['run'])} {row['modality']} ({raw_name})"
+    if row["status"] != "kept":
+        return f"{who}: NOT kept\n  why          {row['reason']}"
+    done, skipped = tell_steps(row["steps"])
+    # Where head size is taken away already, nobody should read the number as the person's.
+    size = f"ml in the {raw_space.upper()} space that it came in" if raw_space in SIZELESS else "ml native"
+    sri24_ml = row["native_brain_ml"] * row["affine_determinant"]
+    box = " x ".join(f"{edge:g}" for edge in _list_box_mm())
+    lines = {
+        "done": done,
+        "skipped": skipped,
+        "brain": f"{row['native_brain_ml']:.0f} {size}; x {row['affine_determinant']:.3f} "
+        f"(the affine's determinant) = {sri24_ml:.0f} ml in SRI24",
+        "atlas fit": f"Dice {row['atlas_dice']:.2f} with the atlas' brain",
+        "coverage": f"{row['coverage']:.1%} of the brain lies in the scan's field of view, "
+        f"and {row['atlas_coverage']:.1%} of the atlas' brain",
+        "crop loss": f"{row['cropped_brain_share']:.1%} of the brain lies outside the models' {box} mm",
+        "volume": row["path"],
+        "brain mask": row["mask_path"],
+        "to SRI24": _find_file(row, "xfm").as_posix(),
+        "and back": _find_file(row, "inverse_xfm").as_posix(),
+    }
+    told = [f"  {name:<12} {text}" for name, text in lines.items()]
+    told += [f"  {'labels':<12} {_tell_labels(name, item)}" for name, item in _list_labels(row)]
+    return "\n".join([f"{who}: kept", *told])
+
+
+def tell_steps(steps: str) -> tuple[str, str]:
+    """What was done and what was not, and why, from the `steps` column."""
+    pairs = [step.partition(":")[::2] for step in steps.split(";")]
+    known = dict(pairs)
+    done = [DONE[name].format(what) for name, what in pairs if name in DONE]
+    skipped = []
+    if "n4" not in known:
+        skipped.append("bias correction (said to be done)")
+    if known.get("mask") == "nonzero":
+        skipped.append("brain extraction (the nonzero voxels are the brain)")
+    elif "mask" in known:
+        skipped.append(f"brain extraction (takes the mask of the {known['mask']})")
+        if "rigid" not in known:
+            skipped.append(f"rigid registration (lies on the {known['mask']})")
+    if "affine" not in known:
+        skipped.append("affine registration (in SRI24 already)")
+    return ", ".join(done) or "nothing: its voxels are as they were", ", ".join(skipped) or "nothing"
+
+
+def _list_labels(row: Mapping) -> list[tuple[str, Mapping]]:
+    return list(json.loads(row["segmentations"]).items()) if row["segmentations"] else []
+
+
+def _tell_labels(name: str, item: Mapping) -> str:
+    if "reason" in item:
+        return f"{name}: NOT carried: {item['reason']}"
+    return f"{item['path']} ({item['native_ml']:.1f} ml native, {item['carried_share']:.0%} of it carried)"

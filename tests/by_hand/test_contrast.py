@@ -1,0 +1,42 @@
+"""Names and descriptions as they are found in the wild, and the contrast that they tell."""
+
+import pytest
+
+from braing3n.by_hand.contrast import tell_modality, tell_subject
+
+TOLD = {
+    "T1": "t1 T1w p7_t1 3DT1 t1_mprage_sag_p2_iso MPRAGE_GRAPPA2 Sag_IR-FSPGR T1_FLAIR T1_pre_contrast "
+    "AX_T1_WITHOUT_CONTRAST BraTS-GLI-00001-000-t1n t1_mpr_ns_sag BRAVO",
+    "T1c": "t1c t1ce T1Gd T1_post T1w_CE AX_T1_+C t1_mprage_sag_KM BraTS-GLI-00001-000-t1c MPRAGE_post_Gad",
+    "T2": "t2 T2w t2_tse_tra Axial_PD-T2_TSE_FS T2_SPACE t2_tse_restore BraTS-GLI-00001-000-t2w",
+    "FLAIR": "flair t2_flair Sag_3D_T2_FLAIR_CUBE t2_tirm_dark-fluid BraTS-GLI-00001-000-t2f patient_fla",
+    "": "scan image PAT1 brain_1mm T2_MPRAGE",  # the last names both: a second time point, perhaps
+    "-a localiser": "localizer 3-plane_loc AAHead_Scout Survey_SHC",
+    "-a segmentation or mask": "seg p7_t1_seg lesion_mask",
+    "-diffusion": "ep2d_diff_3scan_trace_ADC DTI_30dir DWI",
+    "-susceptibility or T2*": "T2*_GRE t2_star swi",
+    "-functional": "ep2d_bold_rest resting_state",
+    "-proton density": "PD_TSE",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "modality"), [(text, modality) for modality, texts in TOLD.items() for text in texts.split()]
+)
+def test_the_contrast(text, modality):
+    assert tell_modality(text) == modality
+
+
+@pytest.mark.parametrize(
+    ("stem", "subject"),
+    [
+        ("sub-03_ses-1_inplaneT2", "03"),
+        ("t1", ""),
+        ("scan", ""),
+        ("p7_t1", "p7"),
+        ("p7_T1_post", "p7"),
+        ("BraTS-GLI-00001-000-t1c",) * 2,
+    ],
+)
+def test_whose_scan_it_is(stem, subject):
+    assert tell_subject(stem) == subject.removesuffix("-t1c")
