@@ -112,6 +112,6 @@ def _measure_brain(brain: np.ndarray, volume_id: str) -> tuple[float, float]:
     deviation = brain.std() if brain.size else 0.0
     if not deviation > 0:
         raise ContractError(
-            f"{volume_id}: nothing is left of the brain after the crop; exclude it and run again."
+            f"{volume_id}: after the crop its brain is empty, flat or not finite; exclude it and run again."
         )
     return float(brain.mean()), float(deviation)

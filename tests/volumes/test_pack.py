@@ -76,13 +76,16 @@ def test_an_empty_shard_packs_to_nothing(packed):
     assert len(PackedShard(packed.index_path).table) == 0
 
 
-@pytest.mark.parametrize("fault", ["cropped away", "flat"])
+@pytest.mark.parametrize("fault", ["cropped away", "flat", "not finite"])
 def test_a_brain_without_contrast_is_named(tmp_path, fault):
     image, mask = np.zeros((60, 60, 39), np.float32), np.zeros((60, 60, 39), bool)
     image[:3, :3, :3], mask[:3, :3, :3] = np.arange(27).reshape(3, 3, 3), True
     if fault == "flat":
         image[20:30, 20:30, 20:30], mask[20:30, 20:30, 20:30] = 7, True
-    with pytest.raises(ContractError, match="x: nothing is left of the brain"):
+    if fault == "not finite":
+        image, mask = invent_brain(0)
+        image[30, 30, 20] = np.nan
+    with pytest.raises(ContractError, match="x: after the crop its brain is empty, flat or not finite"):
         Shard(tmp_path, {"x": (image, mask)}).pack()
 
 
