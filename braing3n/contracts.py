@@ -75,10 +75,10 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
     "volumes": {
         "volume_id": (str, "unique"),
         "row": (int, (0, 10**6)),
-        "offset": (float, None),
-        "scale": (float, None),
+        "crc32": (int, (0, 2**32 - 1)),
         "mean": (float, None),
         "deviation": (float, None),
+        "far_voxels": (str, None),
         "n_brain_voxels": (int, (0, 10**9)),
         "cropped_brain_share": (float, (0, 1)),
     },

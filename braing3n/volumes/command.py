@@ -8,14 +8,13 @@ app = App(name="volumes", help="Pack preprocessed volumes for the models.")
 
 
 @app.command
-def pack(*, table: Path, array: Path, mask: Path, index: Path, picture: Path, settings: str) -> None:
+def pack(*, table: Path, array: Path, index: Path, picture: Path, settings: str) -> None:
     """Pack one shard's kept volumes and draw its quality mosaic.
 
     Parameters
     ----------
     table: the shard's preprocess table.
     array: packed levels to write (.b2nd).
-    mask: packed masks to write (.b2nd).
     index: the index table to write (.parquet).
     picture: the mosaic to write (.png): three planes a volume with the mask's outline.
     settings: the section `volumes` as JSON, or a configuration file.
@@ -25,5 +24,5 @@ def pack(*, table: Path, array: Path, mask: Path, index: Path, picture: Path, se
     from braing3n.preprocess.mosaic import draw_mosaic
     from braing3n.volumes.pack import pack_shard
 
-    pack_shard(table, array, mask, index, parse_section(VolumesSettings, settings))
+    pack_shard(table, array, index, parse_section(VolumesSettings, settings))
     draw_mosaic(read_table(table, "preprocess"), picture)

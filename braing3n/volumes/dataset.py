@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import blosc2
@@ -10,10 +11,19 @@ import pandas as pd
 
 from braing3n.contracts import read_table
 from braing3n.errors import ContractError
+from braing3n.volumes.levels import dequantise
+
+
+def read_chunk(array: blosc2.NDArray, row: int) -> tuple[bytes, int]:
+    """A volume's compressed levels, and the crc32 of their bytes and of the volume's shape."""
+    chunk = array.schunk.get_chunk(row)
+    return chunk, zlib.crc32(chunk, zlib.crc32(repr(array.shape[1:]).encode()))
 
 
 class PackedShard:
     """One shard's packed volumes by row.
+
+    No file stays open: threads and forked or spawned workers may load from the same one.
 
     Attributes:
         table: one row a volume, columns of the packed index.
@@ -21,16 +31,31 @@ class PackedShard:
 
     def __init__(self, index_path: Path):
         self.table = read_table(index_path, "volumes")
-        base = Path(index_path)
-        self._levels = blosc2.open(str(base.with_suffix(".b2nd")), mode="r")
-        self._masks = blosc2.open(str(base.with_name(f"{base.stem}_mask.b2nd")), mode="r")
+        self._array_path = Path(index_path).with_suffix(".b2nd")
 
     def load(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Z-scored float32 (D, H, W) that is 0 outside the brain, and the bool mask (D, H, W)."""
-        item = self.table.iloc[row]
-        levels, mask = self._levels[row].astype(np.float32), self._masks[row].astype(bool)
-        image = (levels * item["scale"] + item["offset"] - item["mean"]) / item["deviation"]
-        return np.where(mask, image, 0).astype(np.float32), mask
+        """Z-scored float32 (D, H, W) that is 0 outside the brain, and the bool mask (D, H, W).
+
+        Decodes on one thread, and only bytes that agree with the index: the check takes half a millisecond of
+        five at 1 mm.
+
+        Raises:
+            ContractError: the file is missing, of another index, or damaged at this volume.
+        """
+        item, fault = self.table.iloc[row], "its checksum differs"
+        try:
+            array = blosc2.open(str(self._array_path), mode="r")
+            chunk, crc32 = read_chunk(array, row)
+        except Exception as error:  # of a missing file or a damaged header blosc2 raises nearly everything
+            crc32, fault = None, type(error).__name__
+        if crc32 != item["crc32"]:
+            raise ContractError(
+                f"{self._array_path}: {item['volume_id']} is missing or damaged on disk ({fault}); "
+                "delete this file and run `volumes` again."
+            )
+        levels = np.empty(array.shape[1:], np.int16)
+        blosc2.decompress2(chunk, dst=levels, nthreads=1)
+        return dequantise(levels, item["far_voxels"])
 
 
 class PackedVolumes:
@@ -52,7 +77,7 @@ class PackedVolumes:
             raise ContractError(
                 f"{volumes_dir}: {missing} is on the volume list but not packed; rerun `volumes`."
             )
-        self._open: dict[Path, PackedShard] = {}
+        self._shards: dict[Path, PackedShard] = {}
 
     def __len__(self) -> int:
         return len(self.table)
@@ -70,6 +95,6 @@ class PackedVolumes:
         """Volume i: z-scored float32 (D, H, W) that is 0 outside the brain, and the bool mask (D, H, W)."""
         item = self.table.iloc[i]
         path = self.index_path(item["cohort"], item["shard"])
-        if path not in self._open:
-            self._open[path] = PackedShard(path)
-        return self._open[path].load(int(item["row"]))
+        if path not in self._shards:
+            self._shards[path] = PackedShard(path)
+        return self._shards[path].load(int(item["row"]))

@@ -1,7 +1,8 @@
-"""Pack one shard's volumes: crop or pad about the centre, 16-bit levels, the brain mask beside."""
+"""Pack one shard's volumes: crop or pad about the centre, z-score in the brain, 16-bit levels."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import blosc2
@@ -10,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from braing3n.config import VolumesSettings
-from braing3n.contracts import read_table, write_table
+from braing3n.contracts import CONTRACTS, read_table, write_table
 from braing3n.errors import ContractError
 from braing3n.runtime import track, write_atomically
-
-N_LEVELS = 2**16 - 1
+from braing3n.volumes.dataset import read_chunk
+from braing3n.volumes.levels import quantise
 
 
 def crop_or_pad(array: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -60,52 +61,44 @@ def _reduction(settings: VolumesSettings, image: np.ndarray) -> int:
     return max(1, round(settings.spacing_mm * image.shape[0] / 240))
 
 
-def pack_shard(
-    table_path: Path, array_path: Path, mask_path: Path, index_path: Path, settings: VolumesSettings
-):
-    """Pack the kept volumes of a preprocess shard; the index tells row, levels and z-score of each."""
+def pack_shard(table_path: Path, array_path: Path, index_path: Path, settings: VolumesSettings) -> None:
+    """Pack the kept volumes of a preprocess shard; the index tells row, checksum and z-score of each."""
     table = read_table(table_path, "preprocess")
     kept = table[table["status"] == "kept"].sort_values("volume_id", ignore_index=True)
-    shape = (len(kept), *settings.shape)
     rows = []
-    with write_atomically(array_path) as beside, write_atomically(mask_path) as mask_beside:
-        images = _create(beside, shape, np.uint16)
-        masks = _create(mask_beside, shape, np.uint8)
+    with write_atomically(array_path) as beside:
+        array = _create(beside, (len(kept), *settings.shape))
         for row, volume in enumerate(track(kept.itertuples(), "pack volumes", len(kept))):
             image, mask, lost = _read_volume(volume.path, volume.mask_path, settings)
-            levels, offset, scale = _quantise(image, volume.volume_id)
-            images[row], masks[row] = levels, mask.astype(np.uint8)
-            brain = (levels * np.float64(scale) + offset)[mask]
+            brain = image[mask].astype(np.float64)
+            mean, deviation = _measure_brain(brain, volume.volume_id)
+            array[row], far_voxels = quantise((brain - mean) / deviation, mask)
             rows.append(
                 {
                     "volume_id": volume.volume_id,
                     "row": row,
-                    "offset": offset,
-                    "scale": scale,
-                    "mean": brain.mean(),
-                    "deviation": brain.std(),
-                    "n_brain_voxels": int(mask.sum()),
+                    "crc32": read_chunk(array, row)[1],
+                    "mean": mean,
+                    "deviation": deviation,
+                    "far_voxels": far_voxels,
+                    "n_brain_voxels": brain.size,
                     "cropped_brain_share": lost,
                 }
             )
-    columns = [
-        "volume_id",
-        "row",
-        "offset",
-        "scale",
-        "mean",
-        "deviation",
-        "n_brain_voxels",
-        "cropped_brain_share",
-    ]
-    write_table(pd.DataFrame(rows, columns=columns), index_path, "volumes")
+    write_table(pd.DataFrame(rows, columns=list(CONTRACTS["volumes"])), index_path, "volumes")
 
 
-def _create(path: Path, shape: tuple[int, ...], dtype: type):
-    """An empty blosc2 array on disk with one chunk a volume, so that any volume is read alone."""
+def _create(path: Path, shape: tuple[int, ...]) -> blosc2.NDArray:
+    """An empty int16 array on disk, one chunk a volume, so that any volume is read alone.
+
+    A volume's blocks are whole planes that fill its chunk, so a chunk decodes to the volume in C order.
+    Of lz4 and zstd with shuffle, bit shuffle or byte delta, this decodes real brains fastest in under 2.5 MB.
+    """
     path.unlink(missing_ok=True)
-    chunks = (1, *shape[1:]) if shape[0] else None
-    return blosc2.zeros(shape, dtype=dtype, urlpath=str(path), mode="w", chunks=chunks, cparams={"clevel": 5})
+    n_planes = math.gcd(shape[1], 32)
+    layout = {"chunks": (1, *shape[1:]), "blocks": (1, n_planes, *shape[2:])} if shape[0] else {}
+    coding = {"codec": blosc2.Codec.LZ4HC, "clevel": 9, "filters": [blosc2.Filter.SHUFFLE], "nthreads": 1}
+    return blosc2.zeros(shape, dtype=np.int16, urlpath=str(path), mode="w", cparams=coding, **layout)
 
 
 def _read_volume(path: str, mask_path: str, settings: VolumesSettings):
@@ -114,12 +107,11 @@ def _read_volume(path: str, mask_path: str, settings: VolumesSettings):
     return to_model_grid(image, mask, settings)
 
 
-def _quantise(image: np.ndarray, volume_id: str) -> tuple[np.ndarray, float, float]:
-    """16-bit levels with their offset and scale: value = level * scale + offset."""
-    low, high = float(image.min()), float(image.max())
-    if not high > low:
+def _measure_brain(brain: np.ndarray, volume_id: str) -> tuple[float, float]:
+    """Mean and deviation of a brain's voxels (N,)."""
+    deviation = brain.std() if brain.size else 0.0
+    if not deviation > 0:
         raise ContractError(
-            f"{volume_id}: nothing is left of the brain after the crop; exclude it and run again."
+            f"{volume_id}: after the crop its brain is empty, flat or not finite; exclude it and run again."
         )
-    scale = (high - low) / N_LEVELS
-    return np.round((image - low) / scale).astype(np.uint16), low, scale
+    return float(brain.mean()), float(deviation)

@@ -60,8 +60,7 @@ class Corpus:
             write_table(rows.assign(**blank, **numbers), path, "preprocess")
             base = self.folder / "volumes" / cohort / "shard-000"
             base.parent.mkdir(parents=True)
-            mask_path = base.with_name("shard-000_mask.b2nd")
-            pack_shard(path, base.with_suffix(".b2nd"), mask_path, base.with_suffix(".parquet"), SETTINGS)
+            pack_shard(path, base.with_suffix(".b2nd"), base.with_suffix(".parquet"), SETTINGS)
             kinds = {name: kind for name, (kind, _) in CONTRACTS["inventory"].items()}
             blank = {name: 0 if kind is int else "" for name, kind in kinds.items() if name not in rows}
             scans = rows.assign(**blank | {"source_format": "NIfTI"})[list(kinds)]

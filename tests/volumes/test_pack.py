@@ -1,4 +1,4 @@
-"""Packed volumes: the crop, the levels, the z-score, the order of the list."""
+"""Packing: the crop, the z-score against the NIfTI, the size, the bytes."""
 
 import nibabel as nib
 import numpy as np
@@ -6,83 +6,87 @@ import pandas as pd
 import pytest
 
 from braing3n.config import VolumesSettings
-from braing3n.contracts import CONTRACTS, write_table
+from braing3n.contracts import write_table
 from braing3n.errors import ContractError
-from braing3n.volumes.dataset import PackedVolumes
-from braing3n.volumes.pack import average_blocks, crop_or_pad, pack_shard
+from braing3n.volumes.dataset import PackedShard
+from braing3n.volumes.pack import average_blocks, crop_or_pad
 
-SETTINGS = VolumesSettings(spacing_mm=4.0, shape=(40, 48, 40))
+from .conftest import Shard, invent_brain
+
+ONE_MM = VolumesSettings(spacing_mm=1.0, shape=(160, 192, 160))
 
 
-@pytest.fixture
-def packed(tmp_path):
-    """Two volumes at 4 mm, packed, with their list."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for name in ("b", "a"):
-        image = np.zeros((60, 60, 39), np.float32)
-        mask = np.zeros(image.shape, np.uint8)
-        mask[15:45, 10:50, 5:35] = 1
-        image[mask > 0] = rng.gamma(4, 50, int(mask.sum()))
-        for kind, array in (("image", image), ("mask", mask)):
-            nib.save(nib.Nifti1Image(array, np.diag([-4, -4, 4, 1])), tmp_path / f"{name}_{kind}.nii.gz")
-        rows.append(
-            dict.fromkeys(CONTRACTS["preprocess"], "")
-            | {"volume_id": name, "cohort": "mine", "modality": "T1", "status": "kept"}
-            | {
-                "path": str(tmp_path / f"{name}_image.nii.gz"),
-                "mask_path": str(tmp_path / f"{name}_mask.nii.gz"),
-            }
-            | {"native_brain_ml": 1400.0, "affine_determinant": 1.1, "atlas_dice": 0.95}
-            | {"person_id": name, "group_id": name, "split": "train", "shard": 0}
-        )
-    table = pd.DataFrame(rows)
-    write_table(table, tmp_path / "table.parquet", "preprocess")
-    write_table(table, tmp_path / "list.parquet", "volume_list")
-    base = tmp_path / "volumes" / "mine" / "shard-000"
-    paths = base.with_suffix(".b2nd"), base.with_name("shard-000_mask.b2nd"), base.with_suffix(".parquet")
-    pack_shard(tmp_path / "table.parquet", *paths, SETTINGS)
-    return tmp_path
+def measure_error(shard, row, name):
+    """Largest difference between a packed volume and its NIfTI, in deviations of the brain."""
+    image, mask = PackedShard(shard.index_path).load(row)
+    raw, inside = (crop_or_pad(array, shard.settings.shape) for array in shard.read_nifti(name))
+    assert np.array_equal(mask, inside)
+    assert image.shape == shard.settings.shape
+    assert image.dtype == np.float32
+    return np.abs(image - np.where(mask, (raw - raw[mask].mean()) / raw[mask].std(), 0)).max()
 
 
 def test_a_volume_comes_back_z_scored_inside_its_mask(packed):
-    volumes = PackedVolumes(packed / "list.parquet", packed / "volumes")
-    assert list(volumes.table["volume_id"]) == ["b", "a"]
-    for i, name in enumerate(("b", "a")):
-        image, mask = volumes.load(i)
-        raw = np.asarray(nib.load(packed / f"{name}_image.nii.gz").dataobj)
-        brain = crop_or_pad(raw, (40, 48, 40))
-        expected = np.where(mask, (brain - brain[mask].mean()) / brain[mask].std(), 0)
-        assert image.shape == (40, 48, 40)
-        assert mask.any()
-        assert np.abs(image - expected).max() < 1e-3
-        assert not image[~mask].any()
+    for row, name in enumerate(("a", "b")):
+        assert measure_error(packed, row, name) < 1e-3
 
 
-def test_the_same_volumes_give_the_same_bytes(packed, tmp_path):
-    base = packed / "volumes" / "mine" / "shard-000"
-    before = base.with_suffix(".b2nd").read_bytes()
-    again = packed / "again"
-    pack_shard(
-        packed / "table.parquet", again / "x.b2nd", again / "x_mask.b2nd", again / "x.parquet", SETTINGS
-    )
-    assert (again / "x.b2nd").read_bytes() == before
+def test_one_very_bright_voxel_costs_no_precision(tmp_path):
+    image, mask = invent_brain(0)
+    image[30, 30, 20] = 1e6
+    shard = Shard(tmp_path, {"bright": (image, mask)}).pack()
+    assert PackedShard(shard.index_path).load(0)[0].max() > 100
+    assert measure_error(shard, 0, "bright") < 1e-3
 
 
-def test_a_listed_volume_that_is_not_packed_is_named(packed):
-    listed = pd.read_parquet(packed / "list.parquet")
-    listed.loc[0, "volume_id"] = "c"
-    write_table(listed, packed / "other.parquet", "volume_list")
-    with pytest.raises(ContractError, match="c is on the volume list but not packed"):
-        PackedVolumes(packed / "other.parquet", packed / "volumes")
+def test_a_noisy_brain_of_full_size_is_small_and_exact(tmp_path):
+    rng = np.random.default_rng(0)
+    axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in ONE_MM.shape], indexing="ij", sparse=True)
+    mask = sum((axis / radius) ** 2 for axis, radius in zip(axes, (0.84, 0.89, 0.79), strict=True)) < 1
+    assert 1.45e6 < mask.sum() < 1.55e6, "the brain of SRI24"
+    folds = np.sin(20 * axes[0] + 5 * np.sin(15 * axes[1])) * np.cos(18 * axes[2])
+    image = 1000 + 300 * np.tanh(3 * folds) + rng.normal(0, 75, mask.shape)
+    shard = Shard(tmp_path, {"noisy": (np.where(mask, image, 0).astype(np.float32), mask)}, ONE_MM).pack()
+    assert shard.array_path.stat().st_size < 2.5e6
+    assert measure_error(shard, 0, "noisy") < 1e-3
+
+
+def test_real_brains_keep_the_bounds(shared_data, tmp_path):
+    images = {}
+    for path in sorted((shared_data / "stroke").rglob("sub-*_desc-brain_*.nii.gz")):
+        image = nib.load(path).get_fdata(dtype=np.float32)
+        images[path.name.removesuffix(".nii.gz")] = image, image > 0
+    shard = Shard(tmp_path, images, ONE_MM).pack()
+    for row, name in enumerate(sorted(images)):
+        assert measure_error(shard, row, name) < 1e-3
+    assert shard.array_path.stat().st_size < 2.5e6 * len(images)
+
+
+def test_the_same_volumes_give_the_same_bytes(packed):
+    array, index = packed.array_path.read_bytes(), packed.index_path.read_bytes()
+    packed.pack()
+    assert packed.array_path.read_bytes() == array
+    assert packed.index_path.read_bytes() == index
 
 
 def test_an_empty_shard_packs_to_nothing(packed):
-    table = pd.read_parquet(packed / "table.parquet").iloc[:0]
-    write_table(table, packed / "none.parquet", "preprocess")
-    out = packed / "none"
-    pack_shard(packed / "none.parquet", out / "x.b2nd", out / "x_mask.b2nd", out / "x.parquet", SETTINGS)
-    assert len(pd.read_parquet(out / "x.parquet")) == 0
+    table = pd.read_parquet(packed.table_path).iloc[:0]
+    write_table(table, packed.table_path, "preprocess")
+    packed.pack()
+    assert len(PackedShard(packed.index_path).table) == 0
+
+
+@pytest.mark.parametrize("fault", ["cropped away", "flat", "not finite"])
+def test_a_brain_without_contrast_is_named(tmp_path, fault):
+    image, mask = np.zeros((60, 60, 39), np.float32), np.zeros((60, 60, 39), bool)
+    image[:3, :3, :3], mask[:3, :3, :3] = np.arange(27).reshape(3, 3, 3), True
+    if fault == "flat":
+        image[20:30, 20:30, 20:30], mask[20:30, 20:30, 20:30] = 7, True
+    if fault == "not finite":
+        image, mask = invent_brain(0)
+        image[30, 30, 20] = np.nan
+    with pytest.raises(ContractError, match="x: after the crop its brain is empty, flat or not finite"):
+        Shard(tmp_path, {"x": (image, mask)}).pack()
 
 
 def test_crop_and_pad_are_centred_and_blocks_are_means():

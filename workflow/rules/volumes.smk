@@ -10,13 +10,12 @@ rule volumes:
 
 
 rule pack_shard:
-    """Pack one shard's volumes (crop, 16 bits, mask) and draw its quality mosaic."""
+    """Pack one shard's volumes (crop, z-score, 16 bits, checksums) and draw its quality mosaic."""
     input:
         table=rules.preprocess_shard.output.table,
     output:
         index=f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}.parquet",
         array=f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}.b2nd",
-        mask=f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}_mask.b2nd",
         picture=report(
             f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}.png",
             caption="../report/mosaic.rst",
@@ -37,6 +36,6 @@ rule pack_shard:
         settings=CONFIG.volumes.as_json(),
         stage=STAGE["volumes"],
     shell:
-        "python -m braing3n volumes pack --table {input.table:q} --array {output.array:q} --mask {output.mask:q}"
+        "python -m braing3n volumes pack --table {input.table:q} --array {output.array:q}"
         " --index {output.index:q} --picture {output.picture:q} --settings {params.settings:q}"
         " 2>&1 | tee {log:q}"
