@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,48 +51,13 @@ def shard(
     )
 
 
-@app.default
-def preprocess(
-    *scans: Path,
-    out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    t1: Path | None = None,
-    t1c: Path | None = None,
-    t2: Path | None = None,
-    flair: Path | None = None,
-    labels: Annotated[list[Path] | None, Parameter(negative="")] = None,
-    spacing_mm: float | None = None,
-    brain_extraction: Literal["hd-bet-v1", "deepbet", "none"] | None = None,
-    stripped: Annotated[bool, Parameter(negative="")] = False,
-    bias_corrected: Annotated[bool, Parameter(negative="")] = False,
-    space: Literal["native", "coregistered", "acpc", "talairach", "mni", "sri24"] | None = None,
-    subject: str = "",
-    session: str = "",
-    config: Path | None = None,
-    resources: Path | None = None,
-    threads: int = 1,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
-) -> int:
-    """Preprocess scans by hand: `braing3n preprocess scan.nii.gz -o out/`.
-
-    Exit status: 0 where a volume was kept, 1 where none was, 2 for a mistake in the command.
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Said:
+    """What the user says of the scans and of the work.
 
     Parameters
     ----------
-    scans
-        NIfTI files, a folder of them (BIDS or loose), or a folder of DICOM series. Names, or a series'
-        description, tell T1, T1c, T2 and FLAIR.
-    out
-        Folder of the results, a BIDS derivative.
-    t1
-        The T1 scan, whatever its name; with this and the next three all scans are of one visit.
-    t1c
-        The T1 scan after a contrast agent.
-    t2
-        The T2 scan.
-    flair
-        The FLAIR scan.
-    labels
-        A segmentation on one of the scans' grids, to go along (nearest neighbour); may be repeated.
     spacing_mm
         Voxel size of the results; 1 mm unless the configuration says otherwise.
     brain_extraction
@@ -115,21 +81,71 @@ def preprocess(
     overwrite
         Replace results of other scans or settings under the same name.
     """
+
+    spacing_mm: float | None = None
+    brain_extraction: Literal["hd-bet-v1", "deepbet", "none"] | None = None
+    stripped: Annotated[bool, Parameter(negative="")] = False
+    bias_corrected: Annotated[bool, Parameter(negative="")] = False
+    space: Literal["native", "coregistered", "acpc", "talairach", "mni", "sri24"] | None = None
+    subject: str = ""
+    session: str = ""
+    config: Path | None = None
+    resources: Path | None = None
+    threads: int = 1
+    overwrite: Annotated[bool, Parameter(negative="")] = False
+
+
+@app.default
+def preprocess(
+    *scans: Path,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    t1: Path | None = None,
+    t1c: Path | None = None,
+    t2: Path | None = None,
+    flair: Path | None = None,
+    labels: Annotated[list[Path] | None, Parameter(negative="")] = None,
+    said: Said | None = None,
+) -> int:
+    """Preprocess scans by hand: `braing3n preprocess scan.nii.gz -o out/`.
+
+    Exit status: 0 where a volume was kept, 1 where none was, 2 for a mistake in the command.
+
+    Parameters
+    ----------
+    scans
+        NIfTI files, a folder of them (BIDS or loose), or a folder of DICOM series. Names, or a series'
+        description, tell T1, T1c, T2 and FLAIR.
+    out
+        Folder of the results, a BIDS derivative.
+    t1
+        The T1 scan, whatever its name; with this and the next three all scans are of one visit.
+    t1c
+        The T1 scan after a contrast agent.
+    t2
+        The T2 scan.
+    flair
+        The FLAIR scan.
+    labels
+        A segmentation on one of the scans' grids, to go along (nearest neighbour); may be repeated.
+    """
     from braing3n.by_hand.gather import Facts
     from braing3n.by_hand.preprocess import Request, preprocess_by_hand
 
-    told = {"T1": t1, "T1c": t1c, "T2": t2, "FLAIR": flair}
-    changes = {"spacing_mm": spacing_mm, "brain_extraction": brain_extraction}
+    said = said or Said()
     request = Request(
         paths=scans,
         out_dir=out,
-        by_modality={modality: path for modality, path in told.items() if path},
+        by_modality=_drop_empty({"T1": t1, "T1c": t1c, "T2": t2, "FLAIR": flair}),
         labels=labels or (),
-        facts=Facts(subject, session, stripped, bias_corrected, space or ""),
-        changes={name: value for name, value in changes.items() if value is not None},
-        config_path=config,
-        resources_dir=resources,
-        n_workers=threads,
-        may_overwrite=overwrite,
+        facts=Facts(said.subject, said.session, said.stripped, said.bias_corrected, said.space or ""),
+        changes=_drop_empty({"spacing_mm": said.spacing_mm, "brain_extraction": said.brain_extraction}),
+        config_path=said.config,
+        resources_dir=said.resources,
+        n_workers=said.threads,
+        may_overwrite=said.overwrite,
     )
     return 0 if preprocess_by_hand(request) else 1
+
+
+def _drop_empty(given: dict) -> dict:
+    return {name: value for name, value in given.items() if value is not None}
