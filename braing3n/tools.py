@@ -20,7 +20,13 @@ def list_resources() -> None:
 
 @resources_app.command
 def fetch(*names: str) -> None:
-    """Fetch resources by name into ./resources and verify them; all of them where none is named."""
+    """Fetch resources by name into ./resources and verify them; all of them where none is named.
+
+    Parameters
+    ----------
+    names
+        Names as `braing3n resources list` prints them.
+    """
     from braing3n.config import ResourceSettings
     from braing3n.resources import REGISTRY
     from braing3n.resources import fetch as fetch_one
@@ -46,7 +52,8 @@ def relock(*, stage: str = "all") -> None:
 
     Parameters
     ----------
-    stage: a word, or `all`.
+    stage
+        A word, or `all`.
     """
     from braing3n.stages import relock as relock_one
 

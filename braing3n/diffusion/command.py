@@ -23,14 +23,22 @@ def train(
 
     Parameters
     ----------
-    tokens: every volume's tokens (.npy), rows as in the volume list.
-    tokenizer: the tokenizer's weight file, which knows the grid of the tokens.
-    volume_list: the volume list (.parquet).
-    labels: the label table (.parquet), rows as in the volume list.
-    checkpoints: folder of the runs, one folder for each digest of what was trained from.
-    weights: weight file to make (.safetensors), a hard link to the run's.
-    settings: the section `diffusion` as JSON, or a configuration file.
-    threads: CPU threads; results are the same bits for the same number.
+    tokens
+        Every volume's tokens (.npy), rows as in the volume list.
+    tokenizer
+        The tokenizer's weight file, which knows the grid of the tokens.
+    volume_list
+        The volume list (.parquet).
+    labels
+        The label table (.parquet), rows as in the volume list.
+    checkpoints
+        Folder of the runs, one folder for each digest of what was trained from.
+    weights
+        Weight file to make (.safetensors), a hard link to the run's.
+    settings
+        The section `diffusion` as JSON, or a configuration file.
+    threads
+        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 
@@ -67,14 +75,22 @@ def sample(
 
     Parameters
     ----------
-    weights: the DiT's weight file.
-    tokenizer: the tokenizer's weight file.
-    labels: the label table (.parquet), which says what the model has seen.
-    samples: tokens of the samples to write (.npz).
-    table: one row a sample to write (.parquet).
-    picture: two decoded samples an arm (.png).
-    settings: the section `diffusion` as JSON, or a configuration file.
-    threads: CPU threads; results are the same bits for the same number.
+    weights
+        The DiT's weight file.
+    tokenizer
+        The tokenizer's weight file.
+    labels
+        The label table (.parquet), which says what the model has seen.
+    samples
+        Tokens of the samples to write (.npz).
+    table
+        One row a sample to write (.parquet).
+    picture
+        Two decoded samples an arm (.png).
+    settings
+        The section `diffusion` as JSON, or a configuration file.
+    threads
+        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 

@@ -25,25 +25,34 @@ def measure(
 
     Parameters
     ----------
-    samples: samples (npz with tokens).
-    table: the samples' conditions.
-    encoder: weights of the encoder.
-    tokenizer: weights of the tokenizer.
-    features: the encoder's features of the real volumes (npz).
-    labels: the label table.
-    distances: table to write.
-    tokens: cached latents of the real volumes; with them reconstructions are measured, too.
-    settings: JSON of the section `fidelity`, or a configuration file.
-    threads: CPU threads.
+    samples
+        Samples (npz with tokens).
+    table
+        The samples' conditions.
+    encoder
+        Weights of the encoder.
+    tokenizer
+        Weights of the tokenizer.
+    features
+        The encoder's features of the real volumes (npz).
+    labels
+        The label table.
+    distances
+        Table to write.
+    tokens
+        Cached latents of the real volumes; with them reconstructions are measured, too.
+    settings
+        JSON of the section `fidelity`, or a configuration file.
+    threads
+        CPU threads.
     """
-    from braing3n.config import FidelitySettings, parse_section
     from braing3n.runtime import set_threads
 
-    section = parse_section(FidelitySettings, settings)
     set_threads(threads)
     import numpy as np
     import pandas as pd
 
+    from braing3n.config import FidelitySettings, parse_section
     from braing3n.contracts import read_table, write_table
     from braing3n.fidelity.encode import encode_decoded
     from braing3n.fidelity.measure import measure_arms
@@ -51,13 +60,11 @@ def measure(
     from braing3n.probe.plan import load_features
     from braing3n.tokenizer.model import load_tokenizer
 
-    labelled = read_table(labels, "labels")
+    section, labelled = parse_section(FidelitySettings, settings), read_table(labels, "labels")
     models = load_encoder(encoder), load_tokenizer(tokenizer), section.batch_size
-    with np.load(samples) as file:
-        generated = encode_decoded(file["tokens"], *models, "samples")
-    reconstructed = None
-    if tokens is not None:
-        reconstructed = encode_decoded(np.load(tokens, mmap_mode="r"), *models, "reconstructions")
-    real = load_features(features, labelled)
-    measured = measure_arms(generated, pd.read_parquet(table), real, reconstructed, labelled, section)
+    generated = encode_decoded(np.load(samples)["tokens"], *models, "samples")
+    real_tokens = None if tokens is None else np.load(tokens, mmap_mode="r")
+    reconstructed = tokens and encode_decoded(real_tokens, *models, "reconstructions")
+    real, conditions = load_features(features, labelled), pd.read_parquet(table)
+    measured = measure_arms(generated, conditions, real, reconstructed, labelled, section)
     write_table(measured, distances, "distances")

@@ -23,14 +23,22 @@ def cohort(
 
     Parameters
     ----------
-    key: the cohort's key in the configuration.
-    scans: its inventory's scans.tsv.
-    left_out: its inventory's left_out.tsv.
-    tables: its inventory's tables.tsv, which names every table and its digest.
-    records: the records to write (.parquet).
-    exclusions: the scans that the cohort's rules leave out, to write (.parquet).
-    run: the run's name.
-    settings: the cohort's section of the configuration as JSON.
+    key
+        The cohort's key in the configuration.
+    scans
+        Its inventory's scans.tsv.
+    left_out
+        Its inventory's left_out.tsv.
+    tables
+        Its inventory's tables.tsv, which names every table and its digest.
+    records
+        The records to write (.parquet).
+    exclusions
+        The scans that the cohort's rules leave out, to write (.parquet).
+    run
+        The run's name.
+    settings
+        The cohort's section of the configuration as JSON.
     """
     from braing3n import ingest
     from braing3n.cohort import find_kind, find_raw_dir, load_cohort, settle_options

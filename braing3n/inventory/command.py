@@ -13,7 +13,8 @@ def build(*, config: Path) -> None:
 
     Parameters
     ----------
-    config: a configuration file.
+    config
+        A configuration file.
     """
     from braing3n.config import load_config
     from braing3n.inventory.build import build_inventories

@@ -23,14 +23,22 @@ def cache(
 
     Parameters
     ----------
-    encoder: the encoder's weight file.
-    tokenizer: the tokenizer's weight file.
-    volume_list: the volume list (.parquet).
-    volumes_dir: folder of the packed volumes.
-    tokens: tokens to write (.npy), float16 (N, tokens, d), rows as in the volume list.
-    features: mean encoder tokens to write (.npz).
-    settings: the section `latents` as JSON, or a configuration file.
-    threads: CPU threads; results are the same bits for the same number.
+    encoder
+        The encoder's weight file.
+    tokenizer
+        The tokenizer's weight file.
+    volume_list
+        The volume list (.parquet).
+    volumes_dir
+        Folder of the packed volumes.
+    tokens
+        Tokens to write (.npy), float16 (N, tokens, d), rows as in the volume list.
+    features
+        Mean encoder tokens to write (.npz).
+    settings
+        The section `latents` as JSON, or a configuration file.
+    threads
+        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 
@@ -73,13 +81,20 @@ def features(
 
     Parameters
     ----------
-    name: untrained, voxels or histogram.
-    volume_list: the volume list (.parquet).
-    volumes_dir: folder of the packed volumes.
-    features: features to write (.npz).
-    settings: the section `latents` as JSON, or a configuration file.
-    pretrain_settings: the section `pretrain`, which gives the untrained encoder's sizes.
-    threads: CPU threads; results are the same bits for the same number.
+    name
+        Untrained, voxels or histogram.
+    volume_list
+        The volume list (.parquet).
+    volumes_dir
+        Folder of the packed volumes.
+    features
+        Features to write (.npz).
+    settings
+        The section `latents` as JSON, or a configuration file.
+    pretrain_settings
+        The section `pretrain`, which gives the untrained encoder's sizes.
+    threads
+        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 

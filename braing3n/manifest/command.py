@@ -25,13 +25,20 @@ def near_duplicates(
 
     Parameters
     ----------
-    tables: the shards' preprocess tables.
-    inventory_dir: the folder of the cohorts' inventories.
-    volumes_dir: the folder of the cohorts' packed volumes.
-    out: the table of pairs to write (.parquet).
-    picture: the closest pairs side by side to write (.png).
-    settings: the section `manifest` as JSON, or a configuration file.
-    volumes: the section `volumes` as JSON, or a configuration file.
+    tables
+        The shards' preprocess tables.
+    inventory_dir
+        The folder of the cohorts' inventories.
+    volumes_dir
+        The folder of the cohorts' packed volumes.
+    out
+        The table of pairs to write (.parquet).
+    picture
+        The closest pairs side by side to write (.png).
+    settings
+        The section `manifest` as JSON, or a configuration file.
+    volumes
+        The section `volumes` as JSON, or a configuration file.
     """
     from braing3n.config import ManifestSettings, VolumesSettings, parse_section
     from braing3n.contracts import write_table
@@ -62,14 +69,22 @@ def volume_list(
 
     Parameters
     ----------
-    inventories: the shards' inventories.
-    tables: the shards' preprocess tables.
-    near_duplicates: the table of pairs that look like one brain.
-    out: the volume list to write (.parquet).
-    flow: the books to write (.parquet).
-    excluded: the exclusions to write (.parquet).
-    segmentations: what was delineated on the volumes, to write (.parquet).
-    settings: the section `manifest` as JSON, or a configuration file.
+    inventories
+        The shards' inventories.
+    tables
+        The shards' preprocess tables.
+    near_duplicates
+        The table of pairs that look like one brain.
+    out
+        The volume list to write (.parquet).
+    flow
+        The books to write (.parquet).
+    excluded
+        The exclusions to write (.parquet).
+    segmentations
+        What was delineated on the volumes, to write (.parquet).
+    settings
+        The section `manifest` as JSON, or a configuration file.
     """
     from braing3n import manifest
     from braing3n.config import ManifestSettings, parse_section
@@ -88,11 +103,16 @@ def labels(*, volume_list: Path, records: Paths, exclusions: Paths, out: Path, f
 
     Parameters
     ----------
-    volume_list: the volume list.
-    records: the cohorts' records.
-    exclusions: the scans that the cohorts' rules leave out.
-    out: the label table to write (.parquet).
-    flow: the books of ingest to write (.parquet).
+    volume_list
+        The volume list.
+    records
+        The cohorts' records.
+    exclusions
+        The scans that the cohorts' rules leave out.
+    out
+        The label table to write (.parquet).
+    flow
+        The books of ingest to write (.parquet).
     """
     from braing3n import manifest
     from braing3n.ledger import write_provenance
@@ -109,10 +129,14 @@ def counts(*, volume_list: Path, expected: str, tolerance: float, out: Path) -> 
 
     Parameters
     ----------
-    volume_list: the volume list.
-    expected: the cohorts' kinds and expected numbers as JSON, as `expect_counts` writes them.
-    tolerance: the share of the expected number that a cohort may be off.
-    out: the table of counts to write (.parquet).
+    volume_list
+        The volume list.
+    expected
+        The cohorts' kinds and expected numbers as JSON, as `expect_counts` writes them.
+    tolerance
+        The share of the expected number that a cohort may be off.
+    out
+        The table of counts to write (.parquet).
     """
     from braing3n.manifest.counts import count_cohorts
 

@@ -22,13 +22,20 @@ def audit(
 
     Parameters
     ----------
-    tokens: cached latents (npy), rows in the volume list's order.
-    volume_list: the volume list.
-    samples: samples (npz with tokens).
-    table: the samples' conditions.
-    distances: table to write.
-    settings: JSON of the section `memorization`, or a configuration file.
-    threads: CPU threads.
+    tokens
+        Cached latents (npy), rows in the volume list's order.
+    volume_list
+        The volume list.
+    samples
+        Samples (npz with tokens).
+    table
+        The samples' conditions.
+    distances
+        Table to write.
+    settings
+        JSON of the section `memorization`, or a configuration file.
+    threads
+        CPU threads.
     """
     from braing3n.config import MemorizationSettings, parse_section
     from braing3n.runtime import set_threads

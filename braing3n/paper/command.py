@@ -13,8 +13,10 @@ def tables(*, results_dir: Path, out_dir: Path):
 
     Parameters
     ----------
-    results_dir: a run's results, such as results/demo.
-    out_dir: folder to write.
+    results_dir
+        A run's results, such as results/demo.
+    out_dir
+        Folder to write.
     """
     from braing3n.paper.write import write_paper
 

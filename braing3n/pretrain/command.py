@@ -22,13 +22,20 @@ def train(
 
     Parameters
     ----------
-    volume_list: the volume list (.parquet).
-    volumes_dir: folder of the packed volumes.
-    checkpoints: folder of the runs, one folder for each digest of what was trained from.
-    weights: weight file to make (.safetensors), a hard link to the run's.
-    settings: the section `pretrain` as JSON, or a configuration file.
-    loss_picture: the loss curve to make (.png).
-    threads: CPU threads; results are the same bits for the same number.
+    volume_list
+        The volume list (.parquet).
+    volumes_dir
+        Folder of the packed volumes.
+    checkpoints
+        Folder of the runs, one folder for each digest of what was trained from.
+    weights
+        Weight file to make (.safetensors), a hard link to the run's.
+    settings
+        The section `pretrain` as JSON, or a configuration file.
+    loss_picture
+        The loss curve to make (.png).
+    threads
+        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 

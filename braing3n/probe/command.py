@@ -16,12 +16,18 @@ def encoder(
 
     Parameters
     ----------
-    name: the encoder: mae, untrained, voxels or histogram.
-    features: its features (npz with volume_id and features).
-    labels: the label table.
-    predictions: table to write.
-    settings: JSON of the section `probe`, or a configuration file.
-    threads: CPU threads.
+    name
+        The encoder: mae, untrained, voxels or histogram.
+    features
+        Its features (npz with volume_id and features).
+    labels
+        The label table.
+    predictions
+        Table to write.
+    settings
+        JSON of the section `probe`, or a configuration file.
+    threads
+        CPU threads.
     """
     from braing3n.config import ProbeSettings, parse_section
     from braing3n.runtime import set_threads
@@ -54,14 +60,22 @@ def compare(
 
     Parameters
     ----------
-    predictions: one table an encoder, from `probe encoder`.
-    features: features of our encoder, for the controls.
-    labels: the label table.
-    scores: table of scores to write.
-    differences: table of paired differences to write.
-    controls: table of controls to write.
-    settings: JSON of the section `probe`, or a configuration file.
-    threads: CPU threads.
+    predictions
+        One table an encoder, from `probe encoder`.
+    features
+        Features of our encoder, for the controls.
+    labels
+        The label table.
+    scores
+        Table of scores to write.
+    differences
+        Table of paired differences to write.
+    controls
+        Table of controls to write.
+    settings
+        JSON of the section `probe`, or a configuration file.
+    threads
+        CPU threads.
     """
     from braing3n.config import ProbeSettings, parse_section
     from braing3n.runtime import set_threads

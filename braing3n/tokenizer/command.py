@@ -24,15 +24,24 @@ def train(
 
     Parameters
     ----------
-    encoder: the encoder's weight file.
-    volume_list: the volume list (.parquet).
-    volumes_dir: folder of the packed volumes.
-    checkpoints: folder of the runs, one folder for each digest of what was trained from.
-    weights: weight file to make (.safetensors), a hard link to the run's.
-    metrics: MSE, PSNR and SSIM over the crop and inside the brain (.json).
-    picture: real and reconstructed volumes by modality (.png).
-    settings: the section `tokenizer` as JSON, or a configuration file.
-    threads: CPU threads; results are the same bits for the same number.
+    encoder
+        The encoder's weight file.
+    volume_list
+        The volume list (.parquet).
+    volumes_dir
+        Folder of the packed volumes.
+    checkpoints
+        Folder of the runs, one folder for each digest of what was trained from.
+    weights
+        Weight file to make (.safetensors), a hard link to the run's.
+    metrics
+        MSE, PSNR and SSIM over the crop and inside the brain (.json).
+    picture
+        Real and reconstructed volumes by modality (.png).
+    settings
+        The section `tokenizer` as JSON, or a configuration file.
+    threads
+        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads, write_if_changed
 
@@ -53,11 +62,9 @@ def train(
     inputs = [encoder, volume_list, *volumes.index_paths()]
     options = parse_section(TokenizerSettings, settings)
     train_tokenizer(volumes, mae, options, checkpoints, weights, inputs, count_workers(threads))
-
     accelerator = Accelerator()
     if accelerator.is_main_process:
-        device = accelerator.device
-        models = mae.to(device), load_tokenizer(weights).to(device)
+        models = mae.to(device := accelerator.device), load_tokenizer(weights).to(device)
         scores = measure_reconstruction(*models, volumes, device)
         write_if_changed(metrics, json.dumps(scores, indent=1) + "\n")
         draw_reconstructions(*models, volumes, picture, device)

@@ -13,11 +13,16 @@ def pack(*, table: Path, array: Path, index: Path, picture: Path, settings: str)
 
     Parameters
     ----------
-    table: the shard's preprocess table.
-    array: packed levels to write (.b2nd).
-    index: the index table to write (.parquet).
-    picture: the mosaic to write (.png): three planes a volume with the mask's outline.
-    settings: the section `volumes` as JSON, or a configuration file.
+    table
+        The shard's preprocess table.
+    array
+        Packed levels to write (.b2nd).
+    index
+        The index table to write (.parquet).
+    picture
+        The mosaic to write (.png): three planes a volume with the mask's outline.
+    settings
+        The section `volumes` as JSON, or a configuration file.
     """
     from braing3n.config import VolumesSettings, parse_section
     from braing3n.contracts import read_table

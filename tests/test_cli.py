@@ -1,0 +1,51 @@
+"""The command line as its users meet it: each option says what it is, and a slip is one sentence."""
+
+import importlib
+import inspect
+
+import pytest
+from docstring_parser import parse
+
+from braing3n import WORDS
+from braing3n.cli import TOOLS, main
+
+
+def list_commands():
+    """Every command of every word: (what one types, its function)."""
+    for word in (*WORDS, *TOOLS):
+        module = importlib.import_module("braing3n.tools" if word in TOOLS else f"braing3n.{word}.command")
+        app = getattr(module, f"{word}_app" if word in TOOLS else "app")
+        for name in app:
+            if not name.startswith("-"):
+                yield f"{word} {name}", app[name].default_command
+
+
+COMMANDS = dict(list_commands())
+
+
+def test_every_stage_has_commands():
+    words = {typed.split()[0] for typed in COMMANDS}
+    assert words >= {"inventory", "ingest", "preprocess", "manifest", "volumes", "pretrain", "probe", "paper"}
+
+
+@pytest.mark.parametrize("typed", COMMANDS)
+def test_help_describes_every_option(typed):
+    function = COMMANDS[typed]
+    described = {item.arg_name for item in parse(function.__doc__).params if item.description}
+    assert described == set(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["preproces"], "unknown word 'preproces'; did you mean 'preprocess'?"),
+        (["preprocess", "x.nii.gz", "-o", "out", "--striped"], "Did you mean --stripped?"),
+        (["preprocess", "shard"], "--inventory"),
+    ],
+)
+def test_a_slip_is_one_sentence(arguments, sentence, capsys):
+    assert main(arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("braing3n: ")
+    assert sentence in said
+    assert "\n" not in said
