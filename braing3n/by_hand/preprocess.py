@@ -115,10 +115,11 @@ def _check_writable(out_dir: Path) -> None:
 
 
 def _prepare(store_dir: Path, settings: PreprocessSettings, resources, resources_dir: Path | None) -> Job:
+    from braing3n.preprocess.extract import list_backends
     from braing3n.preprocess.shard import prepare_job
 
     resources_dir = resources_dir or find_resources_dir()
-    for name in ("sri24", settings.brain_extraction):
+    for name in ("sri24", *list_backends(settings)):
         item = REGISTRY.get(name)
         if item and name not in resources.paths and not (resources_dir / item.file_name).exists():
             print(f"fetching {name} ({item.size_mb:.0f} MB) into {resources_dir} ...", file=sys.stderr)

@@ -36,12 +36,20 @@ def load_extractor(settings: PreprocessSettings, hd_bet_wheel: Path | None = Non
     return load_hd_bet(hd_bet_wheel, settings.n_hd_bet_folds, settings.use_hd_bet_mirroring)
 
 
+def list_backends(settings: PreprocessSettings) -> list[str]:
+    """The names of the extractors that may be asked, the preferred first."""
+    names = settings.brain_extraction, settings.fallback_extraction
+    if names[0] == "none":
+        return []
+    return [names[0]] if names[1] in ("none", names[0]) else list(names)
+
+
 def load_fall_back(settings: PreprocessSettings, hd_bet_wheel: Path | None = None) -> FindBrain | None:
     """The second extractor, loaded at its first use; None where there is no other."""
-    name = settings.fallback_extraction
-    if name == "none" or settings.brain_extraction in (name, "none"):
+    names = list_backends(settings)
+    if len(names) < 2:
         return None
-    chosen = settings.model_copy(update={"brain_extraction": name})
+    chosen = settings.model_copy(update={"brain_extraction": names[1]})
     load = cache(lambda: load_extractor(chosen, hd_bet_wheel))
     return lambda scan: load()(scan)
 
@@ -70,7 +78,7 @@ def extract_brain(
         try:
             mask, faults = find_brain(scan, find, brain_ml)
         except ScanError as error:
-            told.append((name, str(error)))
+            told.append((name, str(error).rstrip(".").replace(";", ",")))  # a semicolon parts steps
             masks.append(None)
             continue
         if not faults:
@@ -80,7 +88,7 @@ def extract_brain(
         masks.append(mask)
     taken = next((number for number, mask in enumerate(masks) if mask is not None), None)
     if taken is None:
-        raise ScanError(told[0][1])
+        raise ScanError(f"{told[0][1]}.")
     others = "".join(f", no better: {name}" for name, _ in told[taken + 1 :])
     tried = "".join(f"extract:{name} failed ({reason});" for name, reason in told[:taken])
     return masks[taken], f"{tried}extract:{told[taken][0]} ({told[taken][1]}{others})"

