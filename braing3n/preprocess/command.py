@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from braing3n.config import Extractor
+
 app = App(name="preprocess", help="Raw scans to brains in SRI24: yours by hand, or a shard of the DAG.")
 
 
@@ -61,7 +63,8 @@ class Said:
     spacing_mm
         Voxel size of the results; 1 mm unless the configuration says otherwise.
     brain_extraction
-        How brains are found: hd-bet-v1 is the paper's, deepbet the quickest.
+        How brains are found: hd-bet-v1 is the paper's, hd-bet its version 2 (bring the weights), deepbet
+        the quickest.
     stripped
         The scans hold the brain only.
     bias_corrected
@@ -83,7 +86,7 @@ class Said:
     """
 
     spacing_mm: float | None = None
-    brain_extraction: Literal["hd-bet-v1", "deepbet", "none"] | None = None
+    brain_extraction: Extractor | None = None
     stripped: Annotated[bool, Parameter(negative="")] = False
     bias_corrected: Annotated[bool, Parameter(negative="")] = False
     space: Literal["native", "coregistered", "acpc", "talairach", "mni", "sri24"] | None = None

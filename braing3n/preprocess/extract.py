@@ -1,4 +1,4 @@
-"""Brain extraction: one interface, three ways to find the brain in a whole head."""
+"""Brain extraction: one interface, four ways to find the brain in a whole head."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,24 +17,34 @@ from braing3n.errors import ScanError
 from braing3n.preprocess.bias import fill_largest
 from braing3n.preprocess.scan import Scan
 
+if TYPE_CHECKING:
+    from braing3n.preprocess.hd_bet_model import Model
+
 MAX_ASTRAY_SHARE = 0.05  # of a mask's voxels outside its largest piece
 MAX_BORDER_SHARE = 0.25  # of the largest cross-section on an outermost slice: a cut head, not a neck
 FindBrain = Callable[[Scan], np.ndarray]
 
 
-def load_extractor(settings: PreprocessSettings, hd_bet_wheel: Path | None = None) -> FindBrain:
+def load_extractor(
+    settings: PreprocessSettings, hd_bet_wheel: Path | None = None, hd_bet_model: Model | None = None
+) -> FindBrain:
     """Load the networks once; the result maps a head to its brain mask (bool, X x Y x Z).
 
     Args:
         hd_bet_wheel: the `hd-bet-v1` resource, needed by that extractor only.
+        hd_bet_model: the `hd-bet` resource (version 2), needed by that extractor only.
     """
     if settings.brain_extraction == "none":
         return find_nonzero
     if settings.brain_extraction == "deepbet":
         return _load_deepbet()
-    from braing3n.preprocess.hd_bet import load_hd_bet
+    if settings.brain_extraction == "hd-bet":
+        from braing3n.preprocess.hd_bet import load_hd_bet
 
-    return load_hd_bet(hd_bet_wheel, settings.n_hd_bet_folds, settings.use_hd_bet_mirroring)
+        return load_hd_bet(hd_bet_model, settings.use_hd_bet_mirroring)
+    from braing3n.preprocess.hd_bet_v1 import load_hd_bet_v1
+
+    return load_hd_bet_v1(hd_bet_wheel, settings.n_hd_bet_folds, settings.use_hd_bet_mirroring)
 
 
 def list_backends(settings: PreprocessSettings) -> list[str]:
@@ -44,13 +55,15 @@ def list_backends(settings: PreprocessSettings) -> list[str]:
     return [names[0]] if names[1] in ("none", names[0]) else list(names)
 
 
-def load_fall_back(settings: PreprocessSettings, hd_bet_wheel: Path | None = None) -> FindBrain | None:
+def load_fall_back(
+    settings: PreprocessSettings, hd_bet_wheel: Path | None = None, hd_bet_model: Model | None = None
+) -> FindBrain | None:
     """The second extractor, loaded at its first use; None where there is no other."""
     names = list_backends(settings)
     if len(names) < 2:
         return None
     chosen = settings.model_copy(update={"brain_extraction": names[1]})
-    load = cache(lambda: load_extractor(chosen, hd_bet_wheel))
+    load = cache(lambda: load_extractor(chosen, hd_bet_wheel, hd_bet_model))
     return lambda scan: load()(scan)
 
 

