@@ -1,11 +1,12 @@
 """Fetched resources: digests, local paths, and one sentence for each fault."""
 
+import hashlib
 import subprocess
 import zipfile
 
 import pytest
 
-from braing3n import resources
+from braing3n import cli, resources
 from braing3n.config import ResourceSettings
 from braing3n.errors import ResourceError
 
@@ -77,3 +78,25 @@ def test_every_resource_says_licence_source_and_digest():
         assert item.licence
         assert item.source
         assert item.size_mb > 0
+
+
+def test_a_local_path_is_held_against_the_configured_digest(tmp_path):
+    local = tmp_path / "atlas.nii"
+    local.write_bytes(b"x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    paths = {"sri24": str(local)}
+    assert resources.fetch("sri24", ResourceSettings(paths=paths, sha256={"sri24": digest})) == local
+    with pytest.raises(
+        ResourceError, match=rf"atlas\.nii has sha256 {digest}, but resources\.sha256\.sri24 says 12"
+    ):
+        resources.fetch("sri24", ResourceSettings(paths=paths, sha256={"sri24": "12"}))
+
+
+def test_what_the_user_brings_is_listed_and_never_fetched(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["resources", "list"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("hd-bet\t"))
+    assert "zenodo.org/records/14445620" in line
+    assert "CC BY-NC 4.0 as reported, not verified" in line
+    assert cli.main(["resources", "fetch", "hd-bet"]) == 2
+    assert "download release_v1.5.0.zip from https://zenodo.org/records/14445620" in capsys.readouterr().err
