@@ -185,7 +185,7 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
     name, extraction = Path(row["path"]).name, ""
     if route.has_n4:
         _tell(row, "bias correction")
-        scan = _correct(scan, find_head(scan) if route.has_extraction else find_nonzero(scan), settings)
+        scan = correct(scan, find_head(scan) if route.has_extraction else find_nonzero(scan), settings)
     if route.has_extraction:
         _tell(row, "brain extraction")
     try:
@@ -221,7 +221,7 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
     content = find_nonzero(scan) if is_brain else find_head(scan)
     if route.has_n4:
         _tell(row, "bias correction")
-        scan = _correct(scan, content, settings)
+        scan = correct(scan, content, settings)
     matrix = centre.matrix
     if route.has_rigid:
         _tell(row, f"rigid registration to the {centre.modality}")
@@ -263,5 +263,6 @@ def _move(
     return Moved(volume, matrix, steps, scan.data.shape, scan.affine)
 
 
-def _correct(scan: Scan, mask: np.ndarray, settings: PreprocessSettings) -> Scan:
-    return correct_bias(scan, mask, settings.n4_shrink_factor, settings.n4_iterations)
+def correct(scan: Scan, mask: np.ndarray, settings: PreprocessSettings) -> Scan:
+    """N4 inside the mask, as configured."""
+    return correct_bias(scan, mask, settings.n4_spacing_mm, settings.n4_iterations, settings.n4_tolerance)
