@@ -200,7 +200,8 @@ def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256
 
     cohort, subject_id, session_id = who
     folder = visit_dir(store_dir, *who)
-    paths = {name: (folder / cell[name]).as_posix() if cell[name] else "" for name in ("path", "mask_path")}
+    names = ("path", "mask_path", "picture_path")
+    paths = {name: (folder / cell[name]).as_posix() if cell[name] else "" for name in names}
     if cell["segmentations"]:
         told = json.loads(cell["segmentations"])
         for item in told.values():
@@ -215,7 +216,7 @@ def _list_lost(visit: Visit) -> list[dict]:
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
     reason = "the process that worked on this visit died (a tool crashed, or memory ran out)."
     lost = {"status": "excluded", "reason": reason, "steps": ""}
-    lost |= {"path": "", "mask_path": "", "volume_sha256": "", "segmentations": ""}
+    lost |= {"path": "", "mask_path": "", "picture_path": "", "volume_sha256": "", "segmentations": ""}
     cells = [{"modality": row["modality"], "run": row["run"], **lost} for row in visit]
     return [_complete(cell, who, Path(), "") for cell in cells]
 
