@@ -79,7 +79,8 @@ def render_page(
         f"<p>{len(results):,} scans: {len(lost):,} excluded in preprocessing, {len(dropped):,} afterwards, "
         f"{len(quality) - len(dropped):,} kept. {outlying:,} volumes are off the others of their modality by "
         f"more than {OUTLYING:g} robust deviations in a number, which is then <span class='bad'>marked"
-        f"</span>; those of a modality with fewer than {MIN_COMPARED} volumes cannot be judged and come first.</p>"
+        f"</span>; those of a modality with fewer than {MIN_COMPARED} volumes cannot be judged and come "
+        "first.</p>"
     )
     yield _show_excluded("Excluded in preprocessing", lost, is_linked=False)
     yield _show_excluded("Excluded by the review, or as outliers", dropped, is_linked=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MARGIN_MM = 8.0  # of the frame around the atlas's brain
 COLLAR_MM = 12.0  # around the mask that is shown: enough to see what it lacks, too little for a face
 OUTLINE = (255, 176, 0)
-JPEG_QUALITY = 60
+JPEG_QUALITY = 50
 MAX_VOLUMES = 24
 N_COLUMNS = 3
 
@@ -49,7 +49,8 @@ def draw_thumbnail(head: np.ndarray, mask: np.ndarray, atlas: Atlas) -> bytes:
     brain = inside > 0.5
     picture[brain & ~ndimage.binary_erosion(brain)] = OUTLINE
     buffer = io.BytesIO()
-    imsave(buffer, picture, format="jpg", pil_kwargs={"quality": JPEG_QUALITY, "optimize": True})
+    coding = {"quality": JPEG_QUALITY, "subsampling": 0, "optimize": True}  # colour in full: the line is thin
+    imsave(buffer, picture, format="jpg", pil_kwargs=coding)
     return buffer.getvalue()
 
 
