@@ -36,7 +36,7 @@ HOW_TO = (
 def write_page(
     tables: list[Path], volumes_dir: Path, review: Path, settings: ManifestSettings, out: Path
 ) -> None:
-    """Write one HTML file, about 20 kB a volume at 1 mm, that needs nothing beside it up to 2,500 volumes.
+    """Write one HTML file, about 21 kB a volume at 1 mm, that needs nothing beside it up to 2,500 volumes.
 
     Of more, the pictures of the later ones are read from beside the volumes, which lie below the page.
 
@@ -196,7 +196,7 @@ def _show_numbers(row: dict) -> str:
         off = f"; {distance:+.1f} robust deviations towards worse" if distance == distance else ""
         shown.append(f"<span title='{escape(measure.title)}{off}'>{measure.short} <b{mark}>{text}</b></span>")
     shown.append(f"<span title='native brain volume'>brain {row['native_brain_ml']:.0f} ml</span>")
-    return "".join(shown)
+    return " ".join(shown)
 
 
 def _read_picture(row: dict) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MARGIN_MM = 8.0  # of the frame around the atlas's brain
 COLLAR_MM = 12.0  # around the mask that is shown: enough to see what it lacks, too little for a face
 OUTLINE = (255, 176, 0)
-JPEG_QUALITY = 50
+JPEG_QUALITY = 40
 MAX_VOLUMES = 24
 N_COLUMNS = 3
 

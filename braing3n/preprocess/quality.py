@@ -79,4 +79,6 @@ def measure_noise(scan: Scan, voxels: np.ndarray) -> float | None:
         for corner in product((0, 1), repeat=3)
     )
     level = float(np.median(scan.data[tuple(voxels.T)]))
-    return float(np.median(np.abs(detail))) / np.sqrt(8) / MAD_TO_DEVIATION / level if level > 0 else None
+    if not level > 0:
+        return None
+    return float(np.median(np.abs(detail)) / np.sqrt(8) / MAD_TO_DEVIATION / level)
