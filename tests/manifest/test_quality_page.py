@@ -158,6 +158,17 @@ def test_of_a_large_cohort_only_the_worst_carry_their_pictures(write, monkeypatc
         assert (tmp_path / "preprocess" / "lab" / card["src"]).read_bytes().startswith(PICTURE)
 
 
+def test_a_cohort_of_which_nothing_was_kept_has_its_reasons(write, tmp_path):
+    for word in ("preprocess", "volumes"):
+        path = tmp_path / word / "lab" / "shard-000.parquet"
+        table = pd.read_parquet(path)
+        table = table[table["status"] == "excluded"] if word == "preprocess" else table.iloc[:0]
+        write_table(table, path, word)
+    text = write()
+    assert "2 scans: 2 excluded in preprocessing, 0 afterwards, 0 kept" in text
+    assert not Cards(text).cards
+
+
 def test_a_lost_picture_is_one_sentence(write, tmp_path):
     next((tmp_path / "preprocess").rglob("*.jpg")).unlink()
     with pytest.raises(ContractError, match=r"jpg: cannot be read .* rerun its preprocess shard"):
