@@ -75,13 +75,13 @@ def preprocess_visits(
     """
     import pandas as pd
 
-    from braing3n.contracts import CONTRACTS
+    from braing3n.contracts import CONTRACTS, check_table
 
     with _lock_shard(job.store_dir, visits, name):
         done = dict(track(run_visits(visits, job, n_workers, tell), "preprocess", len(visits)))
     rows = [row for index in range(len(visits)) for row in done[index]]
     table = pd.DataFrame(rows, columns=list(CONTRACTS["preprocess"]))
-    return table.sort_values("volume_id", ignore_index=True)
+    return check_table(table.sort_values("volume_id", ignore_index=True), "preprocess", name)
 
 
 def read_visits(inventory_path: Path) -> list[Visit]:
