@@ -23,7 +23,7 @@ MAX_EMBEDDED = 2500  # pictures inside the page: 50 MB, which browsers still ope
 STYLE_PATH, SCRIPT_PATH = (Path(__file__).with_name(f"quality_page.{end}") for end in ("css", "js"))
 # A step that tells of a mask with faults, or of a backend that failed, stands in parentheses.
 FAULT = re.compile(r"\(.*?\)(?=;|$)")
-FOLDERS = re.compile(r"(?:/[^/\s'\"]+)+/(?=[^/\s'\"])")
+FOLDERS = re.compile(r"(?<![^\s'\"(])(?:/[^/\s'\"]+)+/(?=[^/\s'\"])")
 HOW_TO = (
     "Choose drop or keep below a picture and say why. <b>Copy the new rows</b> and paste them at the end of "
     "the file that <code>manifest.review</code> names in the configuration; or <b>download the whole file</b>"
