@@ -70,8 +70,9 @@ def write_volumes(folder: Path, sources: list[tuple[Path, Path]], n_volumes: int
         nib.save(nib.Nifti1Image(image, AFFINE), folder / f"{name}_float32.nii.gz")
         nib.save(nib.Nifti1Image(image, AFFINE, dtype=np.int16), folder / f"{name}_16-bit.nii.gz")
         nib.save(nib.Nifti1Image((mask > 0).astype(np.uint8), AFFINE), folder / f"{name}_mask.nii.gz")
-        row = dict.fromkeys(CONTRACTS["preprocess"], "") | {"volume_id": name, "modality": "T1"}
-        row |= dict.fromkeys(("native_brain_ml", "affine_determinant", "atlas_dice"), 1.0)
+        kinds = {column: kind for column, (kind, _) in CONTRACTS["preprocess"].items()}
+        row = {column: float("nan") if kind is float else "" for column, kind in kinds.items()}
+        row |= {"volume_id": name, "modality": "T1"}
         row |= {"status": "kept", "path": str(folder / f"{name}_float32.nii.gz")}
         rows.append(row | {"mask_path": str(folder / f"{name}_mask.nii.gz")})
     return pd.DataFrame(rows)

@@ -61,7 +61,8 @@ def derivative_path(
     """The path of one derivative in SRI24.
 
     kind: `preproc` (the volume), `mask` (the brain mask), `xfm` and `inverse_xfm` (the affine of ITK),
-    `sidecar` (the visit's JSON), `dseg-<label>` (a segmentation that came with the visit).
+    `picture` (three slices for the eye), `sidecar` (the visit's JSON), `dseg-<label>` (a
+    segmentation that came with the visit).
     """
     folder = visit_dir(store_dir, cohort, subject_id, session_id)
     if kind.startswith("dseg-"):
@@ -74,6 +75,7 @@ def derivative_path(
         "mask": f"{stem}_space-SRI24_desc-brain_mask.nii.gz",
         "xfm": f"{stem}_from-{suffix}_to-SRI24_mode-image_xfm.mat",
         "inverse_xfm": f"{stem}_from-SRI24_to-{suffix}_mode-image_xfm.mat",
+        "picture": f"{stem}_space-SRI24_desc-quality_{suffix}.jpg",
         "sidecar": f"{entities(subject_id, session_id)}_space-SRI24_desc-preproc.json",
     }
     return folder / names[kind]

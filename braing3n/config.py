@@ -98,6 +98,16 @@ class ManifestSettings(Settings):
     near_duplicate_correlation: float = setting(
         0.6, "at 4 mm, from which two people's volumes count as one brain", gt=0, le=1
     )
+    review: str = setting(
+        "", "TSV of what a person decided: volume_id, decision (keep, drop), reason; empty: no review"
+    )
+    max_outlier_score: float = setting(
+        0.0,
+        "volumes further off their cohort's median in a quality number are exclusions unless the review "
+        "keeps them; 0: no volume is",
+        unit="robust deviations",
+        ge=0,
+    )
     count_tolerance: float = setting(
         0.05,
         "volumes or people of a cohort off the expected number by more are a warning",

@@ -34,6 +34,16 @@ TASK_COLUMNS: dict[str, type] = {
 _PERSON = {"person_id": (str, None), "group_id": (str, None)}
 _COUNTS = {"n_people": (int, (0, 10**7)), "n_volumes": (int, (0, 10**7))}
 
+# Quality numbers of a preprocessed volume; shares are of the brain, noise is over the brain's median.
+_QUALITY = {
+    "atlas_dice": (float, (0, 1)),
+    "atlas_mutual_information": (float, (0, 10)),
+    "coverage": (float, (0, 1)),
+    "atlas_coverage": (float, (0, 1)),
+    "bias_field_range": (float, (1, float("inf"))),
+    "noise": (float, (0, float("inf"))),
+}
+
 CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
     "inventory": {
         **{name: rule for name, rule in _SCAN.items() if name != "volume_id"},
@@ -54,11 +64,12 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "reason": (str, None),
         "path": (str, None),
         "mask_path": (str, None),
+        "picture_path": (str, None),
         "raw_sha256": (str, None),
         "volume_sha256": (str, None),
         "native_brain_ml": (float, (0, 20000)),
         "affine_determinant": (float, None),
-        "atlas_dice": (float, (0, 1)),
+        **_QUALITY,
         "steps": (str, None),
         "segmentations": (str, None),
     },
@@ -81,6 +92,20 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "far_voxels": (str, None),
         "n_brain_voxels": (int, (0, 10**9)),
         "cropped_brain_share": (float, (0, 1)),
+    },
+    "quality": {
+        **_SCAN,
+        "status": (str, ("kept", "excluded")),
+        "reason": (str, None),
+        "decision": (str, ("keep", "drop", "")),
+        "outlier_score": (float, None),
+        "outlier_measure": (str, None),
+        "n_compared": (int, (0, 10**7)),
+        "native_brain_ml": (float, (0, 20000)),
+        "affine_determinant": (float, None),
+        **_QUALITY,
+        "cropped_brain_share": (float, (0, 1)),
+        "steps": (str, None),
     },
     "near_duplicates": {
         "volume_id": (str, None),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braing3n.by_hand.gather import Facts, Gathered, gather_scans
-from braing3n.by_hand.report import describe_scan, find_id, measure_losses
+from braing3n.by_hand.report import describe_scan, find_id, measure_crop
 from braing3n.cohort import Scan
 from braing3n.config import Config, PreprocessSettings, load_config, parse_section
 from braing3n.contracts import CONTRACTS
@@ -69,7 +69,7 @@ def preprocess_by_hand(request: Request) -> int:
         reused = _check_earlier(visits, job, request.may_overwrite)
         _announce(found, visits, reused)
         table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
-        table = measure_losses(table, found.scans, job)
+        table = measure_crop(table, settings.spacing_mm)
     draw_mosaic(table, out_dir / PICTURE_NAME)
     _write_numbers(table, out_dir / TABLE_NAME)
     scans = {find_id(vars(scan)): scan for scan in found.scans}

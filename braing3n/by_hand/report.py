@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braing3n.bids import derivative_path, entities
-from braing3n.cohort import Scan
 from braing3n.config import VolumesSettings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from braing3n.preprocess.shard import Job
-    from braing3n.preprocess.space import Atlas
-
-LOSSES = ("coverage", "atlas_coverage", "cropped_brain_share")
 SIZELESS = ("mni", "talairach", "sri24")
 # A step of the `steps` column, in words.
 DONE = {
@@ -34,42 +29,27 @@ def find_id(row: Mapping) -> tuple[str, str, str, str]:
     return row["subject_id"], row["session_id"], row["run"], row["modality"]
 
 
-def measure_losses(table: pd.DataFrame, scans: Sequence[Scan], job: Job) -> pd.DataFrame:
-    """Add what of the brain is lost, each empty for a scan that was not kept.
+def measure_crop(table: pd.DataFrame, spacing_mm: float) -> pd.DataFrame:
+    """Add `cropped_brain_share`, the share of the brain outside the box that the models see.
 
-    `coverage`: the share of the visit's brain that lies in the scan's field of view; `atlas_coverage`: that
-    of SRI24's brain, which also tells what the visit's own mask lacks. `cropped_brain_share`: the share of
-    the brain outside the box that the models see.
+    It is empty for a scan that was not kept. spacing_mm: of the volumes.
     """
-    from braing3n.preprocess.space import load_atlas
-
-    atlas = load_atlas(job.atlas_path, job.settings.spacing_mm)
-    raw = {find_id(vars(scan)): scan for scan in scans}
     told = [
-        _measure(row, raw[find_id(row)], atlas) if row["status"] == "kept" else (float("nan"),) * len(LOSSES)
+        _measure_crop(row, spacing_mm) if row["status"] == "kept" else float("nan")
         for row in table.to_dict("records")
     ]
-    columns = {name: [round(item[place], 4) for item in told] for place, name in enumerate(LOSSES)}
-    return table.assign(**columns)
+    return table.assign(cropped_brain_share=told)
 
 
-def _measure(row: Mapping, raw: Scan, atlas: Atlas) -> tuple[float, float, float]:
+def _measure_crop(row: Mapping, spacing_mm: float) -> float:
     import nibabel as nib
     import numpy as np
-    from scipy.io import loadmat
 
-    from braing3n.preprocess.scan import read_scan
-    from braing3n.preprocess.space import measure_coverage
     from braing3n.volumes.pack import crop_or_pad
 
-    mask, grid = np.asarray(nib.load(row["mask_path"]).dataobj) > 0, atlas.grid
-    numbers = loadmat(_find_file(row, "xfm"))["AffineTransform_double_3_3"].ravel()
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = numbers[:9].reshape(3, 3), numbers[9:]
-    scan = read_scan(raw.path, raw.source_format, raw.axes, raw.modality)
-    box = tuple(round(edge / grid.spacing_mm) for edge in _list_box_mm())
-    cropped = 1 - crop_or_pad(mask, box).sum() / mask.sum()
-    return *(measure_coverage(scan, matrix, grid, brain) for brain in (mask, atlas.mask)), float(cropped)
+    mask = np.asarray(nib.load(row["mask_path"]).dataobj) > 0
+    box = tuple(round(edge / spacing_mm) for edge in _list_box_mm())
+    return round(float(1 - crop_or_pad(mask, box).sum() / mask.sum()), 4)
 
 
 def _list_box_mm() -> list[float]:
@@ -101,6 +81,7 @@ def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
         "atlas fit": f"Dice {row['atlas_dice']:.2f} with the atlas' brain",
         "coverage": f"{row['coverage']:.1%} of the brain lies in the scan's field of view, "
         f"and {row['atlas_coverage']:.1%} of the atlas' brain",
+        "scan": _tell_scan(row),
         "crop loss": f"{row['cropped_brain_share']:.1%} of the brain lies outside the models' {box} mm",
         "volume": row["path"],
         "brain mask": row["mask_path"],
@@ -110,6 +91,16 @@ def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
     told = [f"  {name:<12} {text}" for name, text in lines.items()]
     told += [f"  {'labels':<12} {_tell_labels(name, item)}" for name, item in _list_labels(row)]
     return "\n".join([f"{who}: kept", *told])
+
+
+def _tell_scan(row: Mapping) -> str:
+    """Noise, and the shading that N4 found, where there are such numbers."""
+    told = []
+    if row["noise"] == row["noise"]:
+        told.append(f"noise {row['noise']:.1%} of the brain's median")
+    if row["bias_field_range"] == row["bias_field_range"]:
+        told.append(f"shading by a factor of {row['bias_field_range']:.2f} across the brain, taken away")
+    return "; ".join(told) or "n/a"
 
 
 def tell_steps(steps: str) -> tuple[str, str]:

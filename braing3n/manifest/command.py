@@ -58,14 +58,17 @@ def volume_list(
     *,
     inventories: Paths,
     tables: Paths,
+    volumes_dir: Path,
     near_duplicates: Path,
+    review: Path,
     out: Path,
     flow: Path,
     excluded: Path,
     segmentations: Path,
+    quality: Path,
     settings: str,
 ) -> None:
-    """Build the list of what is trained on, from inventories and preprocess tables alone.
+    """Build the list of what is trained on, from inventories, preprocess tables and the review alone.
 
     Parameters
     ----------
@@ -73,8 +76,12 @@ def volume_list(
         The shards' inventories.
     tables
         The shards' preprocess tables.
+    volumes_dir
+        The folder of the cohorts' packed volumes.
     near_duplicates
         The table of pairs that look like one brain.
+    review
+        What a person decided about volumes (.tsv).
     out
         The volume list to write (.parquet).
     flow
@@ -83,18 +90,44 @@ def volume_list(
         The exclusions to write (.parquet).
     segmentations
         What was delineated on the volumes, to write (.parquet).
+    quality
+        Every volume's quality numbers and what was decided about it, to write (.parquet).
     settings
         The section `manifest` as JSON, or a configuration file.
     """
     from braing3n import manifest
     from braing3n.config import ManifestSettings, parse_section
     from braing3n.ledger import write_provenance
-    from braing3n.manifest.tables import build_volume_list
+    from braing3n.manifest.tables import ListOutputs, build_volume_list
 
     options = parse_section(ManifestSettings, settings)
-    build_volume_list(inventories, tables, near_duplicates, options, out, flow, excluded, segmentations)
-    inputs = [*inventories, *tables, near_duplicates]
+    outputs = ListOutputs(out, flow, excluded, segmentations, quality)
+    build_volume_list(inventories, tables, volumes_dir, near_duplicates, review, options, outputs)
+    inputs = [*inventories, *tables, near_duplicates, review]
     write_provenance(out, "manifest", manifest.STAGE_VERSION, inputs, options.as_json())
+
+
+@app.command
+def quality(*, tables: Paths, volumes_dir: Path, review: Path, out: Path, settings: str) -> None:
+    """Put one cohort's volumes on a page, the worst first, for the eye to scan and to review.
+
+    Parameters
+    ----------
+    tables
+        The preprocess tables of the cohort's shards.
+    volumes_dir
+        The folder of the cohorts' packed volumes.
+    review
+        What a person decided about volumes (.tsv).
+    out
+        The page to write (.html).
+    settings
+        The section `manifest` as JSON, or a configuration file.
+    """
+    from braing3n.config import ManifestSettings, parse_section
+    from braing3n.manifest.quality_page import write_page
+
+    write_page(tables, volumes_dir, review, parse_section(ManifestSettings, settings), out)
 
 
 @app.command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -13,22 +14,38 @@ from braing3n.contracts import CONTRACTS, TASK_COLUMNS, check_table, read_table,
 from braing3n.errors import ContractError
 from braing3n.ledger import check_books, check_groups
 from braing3n.manifest.people import assign_split, check_splits, describe_copies, join_people
+from braing3n.manifest.quality import gather_quality, take_columns
+from braing3n.manifest.review import read_review, settle_decisions
 
 RAW = ["path", "source_format", "is_bias_corrected", "is_defaced", "is_stripped", "raw_space"]
 IDENTITY = ["cohort", "subject_id", "session_id", "run", "modality"]
 
 
+@dataclass(frozen=True)
+class ListOutputs:
+    """The tables that come with the volume list."""
+
+    volumes: Path
+    flow: Path
+    excluded: Path
+    segmentations: Path
+    quality: Path
+
+
 def build_volume_list(
     inventories: list[Path],
     tables: list[Path],
+    volumes_dir: Path,
     near_duplicates: Path,
+    review: Path,
     settings: ManifestSettings,
-    out: Path,
-    flow: Path,
-    excluded: Path,
-    segmentations: Path,
+    outputs: ListOutputs,
 ) -> None:
-    """The kept volumes of all shards with people and splits; the books and the exclusions beside.
+    """The kept volumes of all shards with people and splits; books, exclusions and quality beside.
+
+    Args:
+        volumes_dir: of the packed volumes, whose indices tell what the crop lost.
+        review: what a person decided; see `review.py`.
 
     Raises:
         ContractError: the books do not balance, or nothing was kept.
@@ -47,18 +64,26 @@ def build_volume_list(
     volumes = results[is_kept].merge(received[["volume_id", "person_id", "group_id"]], on="volume_id")
     for sentence in describe_copies(volumes):
         print(sentence)
+    # What is dropped now still tells who is who, so that a review moves nobody to another split.
     volumes = join_people(volumes, read_table(near_duplicates, "near_duplicates"))
+    quality = settle_decisions(
+        gather_quality(tables, volumes_dir), read_review(review), settings.max_outlier_score
+    )
+    dropped = quality.loc[quality["status"] == "excluded", ["volume_id", "cohort", "reason"]]
+    volumes = volumes[~volumes["volume_id"].isin(dropped["volume_id"])]
+    if not len(volumes):
+        raise ContractError("manifest: the review and manifest.max_outlier_score leave no volume.")
     volumes["split"] = [assign_split(group_id, settings) for group_id in volumes["group_id"]]
     check_groups(volumes["group_id"], volumes["split"], "manifest")
     check_splits(volumes)
     volumes = volumes.sort_values("volume_id", ignore_index=True)
-    write_table(volumes[list(CONTRACTS["volume_list"])], out, "volume_list")
-    write_table(_count_flow(received, results), flow, "flow")
-    lost = results.loc[~is_kept, ["volume_id", "cohort", "reason"]].sort_values(
-        "volume_id", ignore_index=True
-    )
-    write_table(lost, excluded, "exclusions")
-    write_table(list_segmentations(received, results), segmentations, "segmentations")
+    write_table(volumes[list(CONTRACTS["volume_list"])], outputs.volumes, "volume_list")
+    books = _count_flow(results, "preprocess"), _count_flow(quality, "manifest")
+    write_table(pd.concat(books, ignore_index=True), outputs.flow, "flow")
+    lost = pd.concat([results.loc[~is_kept, ["volume_id", "cohort", "reason"]], dropped])
+    write_table(lost.sort_values("volume_id", ignore_index=True), outputs.excluded, "exclusions")
+    write_table(list_segmentations(received, results), outputs.segmentations, "segmentations")
+    write_table(take_columns(quality), outputs.quality, "quality")
 
 
 def read_inventories(paths: list[Path]) -> pd.DataFrame:
@@ -88,17 +113,16 @@ def list_segmentations(received: pd.DataFrame, results: pd.DataFrame) -> pd.Data
     return table.sort_values(["volume_id", "label"], ignore_index=True)
 
 
-def _count_flow(received: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+def _count_flow(results: pd.DataFrame, stage: str) -> pd.DataFrame:
     """Received, kept and excluded by cohort; one row more for each reason of exclusion."""
     rows = []
     for cohort, part in results.groupby("cohort", sort=True):
         is_kept = part["status"] == "kept"
-        n_received = int((received["cohort"] == cohort).sum())
-        counts = {"received": n_received, "kept": int(is_kept.sum()), "excluded": int((~is_kept).sum())}
-        rows.append({"cohort": cohort, "stage": "preprocess", **counts, "reason": ""})
+        counts = {"received": len(part), "kept": int(is_kept.sum()), "excluded": int((~is_kept).sum())}
+        rows.append({"cohort": cohort, "stage": stage, **counts, "reason": ""})
         for reason, n in part.loc[~is_kept, "reason"].value_counts(sort=False).sort_index().items():
             none = {"received": 0, "kept": 0, "excluded": int(n)}
-            rows.append({"cohort": cohort, "stage": "preprocess", **none, "reason": reason})
+            rows.append({"cohort": cohort, "stage": stage, **none, "reason": reason})
     return pd.DataFrame(rows)
 
 

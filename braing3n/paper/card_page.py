@@ -24,7 +24,7 @@ SECTIONS = {
     "Modalities and follow-up": (card.build_modalities, card.build_follow_up),
     "Sites and scanners": (card.build_scanners, card.build_sites),
     "What is known of the volumes": ("card_coverage", coverage.build_coverage),
-    "What was left out, and why": ("card_flow", card.build_exclusions, build_flow),
+    "What was left out, and why": ("card_flow", card.build_exclusions, build_flow, found.build_quality),
     "One brain under two ids": (found.build_pairs,),
     "Segmentations": (found.build_segmentations,),
     "Bias card: who is represented": (

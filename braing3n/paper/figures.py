@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 DPI = 110
 # Told apart by the colour-blind (Okabe and Ito).
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#999999")
-FLOW_COLOURS = {"kept": "#009e73", "left out by ingest": "#e69f00", "left out by preprocess": "#d55e00"}
+FLOW_COLOURS = {
+    "kept": "#009e73",
+    "left out by ingest": "#e69f00",
+    "left out by preprocess": "#d55e00",
+    "left out by manifest": "#cc79a7",
+}
 FEMALE, MALE = "#cc79a7", "#0072b2"
 MIN_BOX_PEOPLE = 8
 
@@ -86,7 +91,7 @@ def draw_volumes(results: Results) -> Figure:
 
 
 def draw_flow(results: Results) -> Figure:
-    """What became of each cohort's scans: kept, or left out by ingest or preprocess."""
+    """What became of each cohort's scans: kept, or left out by ingest, preprocess or manifest."""
     flow = results.read_flow()
     if flow is None:
         return _say(explain_missing("flow"))

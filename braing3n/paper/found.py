@@ -1,9 +1,10 @@
-"""What the search through the volumes found: one brain under two ids, and what came delineated."""
+"""What was found in the volumes: one brain under two ids, what came delineated, and what sticks out."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from braing3n.manifest.quality import MEASURES, OUTLYING
 from braing3n.paper.card import explain_table
 from braing3n.paper.results import Results
 from braing3n.paper.tables import Table
@@ -58,6 +59,30 @@ def build_segmentations(results: Results) -> Table:
         row["Left out"] = "; ".join(sorted(set(part.loc[part["reason"] != "", "reason"]))[:3]) or "-"
         rows.append(row)
     return Table(name, title, pd.DataFrame(rows), path)
+
+
+def build_quality(results: Results) -> Table:
+    """How many volumes are off the others of their cohort and modality in a quality number, and the worst."""
+    quality = results.read("quality")
+    name, title = "card_quality", "Quality of the preprocessed volumes"
+    if quality is None:
+        return explain_table(name, title, "Cohort", "quality")
+    rows = []
+    for (cohort, modality), part in quality.groupby(["cohort", "modality"], sort=True):
+        judged = part.dropna(subset="outlier_score").sort_values("outlier_score", ascending=False)
+        few = f"n/a: too few volumes to compare (N = {len(part):,})"
+        row = {"Cohort": cohort, "Modality": modality, "Volumes": f"{len(part):,}", "Outlying": few}
+        row["The worst"] = few
+        if len(judged):
+            worst = judged.iloc[0]
+            measure = MEASURES[worst["outlier_measure"]].title
+            row["Outlying"] = f"{int((judged['outlier_score'] > OUTLYING).sum()):,}"
+            row["The worst"] = f"{worst['volume_id']} ({measure}, {worst['outlier_score']:.1f})"
+        row["Left out"] = f"{int((part['status'] == 'excluded').sum()):,}"
+        rows.append(row)
+    notes = [f"Outlying: over {OUTLYING:g} robust deviations on the worse side of the median in a number."]
+    notes.append("Every volume with its picture: the quality pages, preprocess/<cohort>/quality.html.")
+    return Table(name, title, pd.DataFrame(rows), "manifest/quality.parquet", notes)
 
 
 def _summarise(values: pd.Series, n_digits: int) -> str:

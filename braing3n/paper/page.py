@@ -11,9 +11,8 @@ from braing3n.paper.render import render_html
 from braing3n.paper.results import TABLES, Results
 from braing3n.paper.tables import Table
 
-# Caption and path in the run of the figures; a pattern shows the first of each folder.
+# Caption and path in the run of the figures.
 FIGURES = (
-    ("Preprocessed volumes with their brain masks", "volumes/*/shard-*.png"),
     ("Loss of the masked autoencoder", "pretrain/loss.png"),
     ("Volumes and their reconstructions", "tokenizer/reconstructions.png"),
     ("Samples of the conditional DiT", "diffusion/samples.png"),
@@ -51,6 +50,7 @@ def render_page(results: Results, sections: dict[str, list[Table]]) -> str:
         "<a href='card.html'>dataset card</a>.</p>",
         *show_warnings([] if counts is None else list_warnings(counts)),
         _draw_flow(results),
+        _link_quality(results),
     ]
     for heading, tables in sections.items():
         parts += [f"<h2>{escape(heading)}</h2>", *(show_table(results, table) for table in tables)]
@@ -124,23 +124,24 @@ def _draw_flow(results: Results) -> str:
     return f"<div class='flow'>{''.join(boxes)}</div>{listed}"
 
 
+def _link_quality(results: Results) -> str:
+    """Where every volume can be looked at."""
+    paths = sorted(results.results_dir.glob("preprocess/*/quality.html"))
+    if not paths:
+        return "<p>Quality of the volumes: n/a, this run has no preprocess/*/quality.html.</p>"
+    keys = [escape(path.parent.name) for path in paths]
+    links = [f"<a href='../preprocess/{key}/quality.html'>{key}</a>" for key in keys]
+    return f"<p>Quality of the volumes, a picture each, the worst first: {', '.join(links)}.</p>"
+
+
 def _show_figures(results: Results) -> list[str]:
     shown = []
-    for caption, pattern in FIGURES:
-        paths = find_figures(results.results_dir, pattern)
-        if not paths:
-            shown.append(f"<p>{escape(caption)}: n/a, this run has no {escape(pattern)}.</p>")
-        for path in paths:
-            name = path.relative_to(results.results_dir).as_posix()
-            shown.append(f"<p><b>{escape(caption)}</b> ({escape(name)})</p>")
-            shown.append(show_picture(path, caption))
-            shown.append(_show_command(results, name))
+    for caption, name in FIGURES:
+        path = results.results_dir / name
+        if not path.exists():
+            shown.append(f"<p>{escape(caption)}: n/a, this run has no {escape(name)}.</p>")
+            continue
+        shown.append(f"<p><b>{escape(caption)}</b> ({escape(name)})</p>")
+        shown.append(show_picture(path, caption))
+        shown.append(_show_command(results, name))
     return shown
-
-
-def find_figures(results_dir: Path, pattern: str) -> list[Path]:
-    """The first match in each folder, so that a page of 18 cohorts stays small."""
-    first: dict[Path, Path] = {}
-    for path in sorted(results_dir.glob(pattern)):
-        first.setdefault(path.parent, path)
-    return list(first.values())

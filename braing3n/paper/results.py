@@ -19,6 +19,7 @@ TABLES = {
     "counts": "manifest/counts.parquet",
     "near_duplicates": "manifest/near_duplicates.parquet",
     "segmentations": "manifest/segmentations.parquet",
+    "quality": "manifest/quality.parquet",
     "scores": "probe/scores.parquet",
     "differences": "probe/differences.parquet",
     "controls": "probe/controls.parquet",

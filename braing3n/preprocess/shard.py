@@ -83,13 +83,13 @@ def preprocess_visits(
     """
     import pandas as pd
 
-    from braing3n.contracts import CONTRACTS
+    from braing3n.contracts import CONTRACTS, check_table
 
     with _lock_shard(job.store_dir, visits, name):
         done = dict(track(run_visits(visits, job, n_workers, tell), "preprocess", len(visits)))
     rows = [row for index in range(len(visits)) for row in done[index]]
     table = pd.DataFrame(rows, columns=list(CONTRACTS["preprocess"]))
-    return table.sort_values("volume_id", ignore_index=True)
+    return check_table(table.sort_values("volume_id", ignore_index=True), "preprocess", name)
 
 
 def read_visits(inventory_path: Path) -> list[Visit]:
@@ -210,7 +210,8 @@ def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256
 
     cohort, subject_id, session_id = who
     folder = visit_dir(store_dir, *who)
-    paths = {name: (folder / cell[name]).as_posix() if cell[name] else "" for name in ("path", "mask_path")}
+    names = ("path", "mask_path", "picture_path")
+    paths = {name: (folder / cell[name]).as_posix() if cell[name] else "" for name in names}
     if cell["segmentations"]:
         told = json.loads(cell["segmentations"])
         for item in told.values():
@@ -225,7 +226,7 @@ def _list_lost(visit: Visit) -> list[dict]:
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
     reason = "the process that worked on this visit died (a tool crashed, or memory ran out)."
     lost = {"status": "excluded", "reason": reason, "steps": ""}
-    lost |= {"path": "", "mask_path": "", "volume_sha256": "", "segmentations": ""}
+    lost |= {"path": "", "mask_path": "", "picture_path": "", "volume_sha256": "", "segmentations": ""}
     cells = [{"modality": row["modality"], "run": row["run"], **lost} for row in visit]
     return [_complete(cell, who, Path(), "") for cell in cells]
 

@@ -14,6 +14,7 @@ from braing3n.preprocess.visit import VisitResult
 from braing3n.runtime import digest_file, digest_text, write_atomically, write_if_changed
 
 STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
+NOT_BIDS = ("*.jpg", "/*.html", "/*.parquet", ".*.lock")  # what lies in the derivative beside it
 FACTS = ("modality", "run", "source_format", "axes", *STATE)
 
 
@@ -102,6 +103,8 @@ def save_visit(
         is_kept = cell["status"] == "kept"
         path = find_path("preproc", cell["run"], cell["modality"])
         cell["path"] = path.name if is_kept else ""
+        picture_path = find_path("picture", cell["run"], cell["modality"])
+        cell["picture_path"] = picture_path.name if is_kept else ""
         cell["mask_path"] = find_path(*result.mask_key).name if is_kept else ""
         cell["volume_sha256"] = digests[path.name] if is_kept else ""
         cell["segmentations"] = _name_segmentations(cell["segmentations"], find_path)
@@ -129,7 +132,7 @@ def _name_segmentations(text: str, find_path) -> str:
 
 
 def describe_dataset(store_dir: Path, cohort: str) -> None:
-    """Write the derivative's `dataset_description.json`."""
+    """Write the derivative's `dataset_description.json`, and `.bidsignore` for validators."""
     from braing3n import __version__
 
     description = {
@@ -138,8 +141,9 @@ def describe_dataset(store_dir: Path, cohort: str) -> None:
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "braing3n", "Version": __version__}],
     }
-    path = Path(store_dir) / cohort / "dataset_description.json"
-    write_if_changed(path, json.dumps(description, indent=1) + "\n")
+    folder = Path(store_dir) / cohort
+    write_if_changed(folder / "dataset_description.json", json.dumps(description, indent=1) + "\n")
+    write_if_changed(folder / ".bidsignore", "".join(f"{pattern}\n" for pattern in NOT_BIDS))
 
 
 def _read_sidecar(path: Path) -> dict:

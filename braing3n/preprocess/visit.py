@@ -13,6 +13,8 @@ from braing3n.config import PreprocessSettings
 from braing3n.errors import ScanError
 from braing3n.preprocess.bias import correct_bias, find_head
 from braing3n.preprocess.extract import FindBrain, extract_brain, find_brain, find_nonzero
+from braing3n.preprocess.mosaic import draw_thumbnail
+from braing3n.preprocess.quality import measure_quality
 from braing3n.preprocess.register import crop_to_content, measure_dice, register_affine, register_rigid
 from braing3n.preprocess.route import CENTRE_ORDER, RawState, Route, plan_centre, plan_companion
 from braing3n.preprocess.scan import Scan, find_box, read_scan
@@ -55,7 +57,8 @@ class Centre:
     run: str
     state: RawState
     route: Route
-    scan: Scan  # N4-corrected, whole as it came
+    raw: Scan  # whole as it came
+    scan: Scan  # the same, N4-corrected where the route has it
     mask: np.ndarray  # bool, on the scan's grid
     extraction: str  # which backend found it, and what failed before; empty: the nonzero voxels
     matrix: np.ndarray  # 4 x 4, LPS mm, points of SRI24 -> points of the scan
@@ -82,6 +85,8 @@ class Moved:
     steps: str
     shape: tuple[int, int, int]  # of the scan in its canonical orientation
     affine: np.ndarray  # of the same
+    quality: dict[str, float | None]  # table cells
+    picture: bytes  # JPEG for the eye
 
 
 @dataclass
@@ -112,7 +117,7 @@ def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
         try:
             if centre is None:
                 fitted = _fit_centre(row, tools)
-                moved = _move(row, fitted, fitted.scan, fitted.matrix, fitted.route, tools)
+                moved = _move(row, fitted, (fitted.raw, fitted.scan), fitted.matrix, fitted.route, tools)
                 centre = fitted
                 result.mask_key = ("mask", row["run"], row["modality"])
                 mask = centre.atlas_mask.astype(np.uint8)
@@ -168,12 +173,14 @@ def _keep(result: VisitResult, cell: dict, moved: Moved, centre: Centre, atlas: 
     result.files["preproc", run, modality] = encode_nifti(moved.volume, atlas.grid)
     result.files["xfm", run, modality] = encode_affine(moved.matrix)
     result.files["inverse_xfm", run, modality] = encode_affine(np.linalg.inv(moved.matrix))
+    result.files["picture", run, modality] = moved.picture
     cell.update(
         status="kept",
         steps=moved.steps,
         native_brain_ml=round(centre.native_brain_ml, 3),
         affine_determinant=round(centre.affine_determinant, 6),
         atlas_dice=round(centre.atlas_dice, 6),
+        **moved.quality,
     )
 
 
@@ -181,7 +188,7 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
     """N4, brain extraction and affine registration of one scan."""
     settings, atlas, state = tools.settings, tools.atlas, RawState.from_row(row)
     route = plan_centre(state, settings.brain_extraction)
-    scan = _read(row)
+    raw = scan = _read(row)
     name, extraction = Path(row["path"]).name, ""
     if route.has_n4:
         _tell(row, "bias correction")
@@ -209,14 +216,15 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
         raise ScanError(
             f"{name}: does not fit SRI24 (Dice {dice:.2f}, {settings.min_atlas_dice:g} is needed)."
         )
-    return Centre(row["modality"], row["run"], state, route, scan, mask, extraction, matrix, atlas_mask, dice)
+    told = row["modality"], row["run"], state, route
+    return Centre(*told, raw, scan, mask, extraction, matrix, atlas_mask, dice)
 
 
 def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
     """N4 and rigid registration to the centre; mask and affine are the centre's."""
     settings, state = tools.settings, RawState.from_row(row)
     route = plan_companion(state, centre.state)
-    scan = _read(row)
+    raw = scan = _read(row)
     is_brain = state.is_stripped or settings.brain_extraction == "none"
     content = find_nonzero(scan) if is_brain else find_head(scan)
     if route.has_n4:
@@ -235,7 +243,7 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
         focus = target.with_data(target.data != 0) if is_centre_brain and not is_brain else None
         moving = scan.crop(find_box(content))
         matrix = register_rigid(target, moving, settings.seed, focus) @ matrix
-    return _move(row, centre, scan, matrix, route, tools, centre.modality)
+    return _move(row, centre, (raw, scan), matrix, route, tools, centre.modality)
 
 
 def _read(row: Mapping) -> Scan:
@@ -243,24 +251,40 @@ def _read(row: Mapping) -> Scan:
 
 
 def _move(
-    row: Mapping, centre: Centre, scan: Scan, matrix: np.ndarray, route: Route, tools: Tools, via: str = ""
+    row: Mapping,
+    centre: Centre,
+    scans: tuple[Scan, Scan],
+    matrix: np.ndarray,
+    route: Route,
+    tools: Tools,
+    via: str = "",
 ) -> Moved:
-    """One interpolation to the grid; zero outside the mask, negatives clipped."""
-    settings, grid, name = tools.settings, tools.atlas.grid, Path(row["path"]).name
+    """One interpolation to the grid; zero outside the mask, negatives clipped.
+
+    scans: as it came, and corrected.
+    """
+    settings, atlas, name = tools.settings, tools.atlas, Path(row["path"]).name
+    grid, (raw, scan) = atlas.grid, scans
     coverage = measure_coverage(scan, matrix, grid, centre.atlas_mask)
     if coverage < settings.min_coverage:
         raise ScanError(f"{name}: shows {coverage:.0%} of the brain, {settings.min_coverage:.0%} are needed.")
     is_exact = not route.has_affine and not route.has_rigid and is_on_grid(scan, grid)
     if is_exact:
-        volume = store_as_lps(scan)
+        head = store_as_lps(scan)
     else:
-        volume = resample(soften(scan, grid.spacing_mm), matrix, grid, settings.interpolation)
-    volume = np.where(centre.atlas_mask, np.maximum(volume, 0), 0).astype(np.float32)
+        head = resample(soften(scan, grid.spacing_mm), matrix, grid, settings.interpolation)
+    volume = np.where(centre.atlas_mask, np.maximum(head, 0), 0).astype(np.float32)
     inside = volume[centre.atlas_mask]
     if inside.min() == inside.max():
         raise ScanError(f"{name}: is blank inside the brain.")
     steps = route.describe(centre.extraction, via, is_exact)
-    return Moved(volume, matrix, steps, scan.data.shape, scan.affine)
+    quality = {
+        "coverage": round(coverage, 6),
+        "atlas_coverage": round(measure_coverage(scan, matrix, grid, atlas.mask), 6),
+        **measure_quality(raw, scan, matrix, volume, centre.atlas_mask, atlas),
+    }
+    picture = draw_thumbnail(head, centre.atlas_mask, atlas)
+    return Moved(volume, matrix, steps, scan.data.shape, scan.affine, quality, picture)
 
 
 def correct(scan: Scan, mask: np.ndarray, settings: PreprocessSettings) -> Scan:

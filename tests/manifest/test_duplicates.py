@@ -56,7 +56,9 @@ class Corpus:
         for cohort, rows in table.groupby("cohort"):
             path = self.folder / "preprocess" / cohort / "shard-000.parquet"
             numbers = {"native_brain_ml": 1400.0, "affine_determinant": 1.0, "atlas_dice": 1.0}
-            blank = dict.fromkeys(set(CONTRACTS["preprocess"]) - set(rows) - set(numbers), "")
+            kinds = {name: kind for name, (kind, _) in CONTRACTS["preprocess"].items()}
+            others = set(kinds) - set(rows) - set(numbers)
+            blank = {name: float("nan") if kinds[name] is float else "" for name in others}
             write_table(rows.assign(**blank, **numbers), path, "preprocess")
             base = self.folder / "volumes" / cohort / "shard-000"
             base.parent.mkdir(parents=True)

@@ -6,16 +6,21 @@ import pytest
 from braing3n.config import ManifestSettings
 from braing3n.contracts import CONTRACTS, read_table, write_table
 from braing3n.errors import ContractError
-from braing3n.manifest.tables import build_ingest_flow, build_label_table, build_volume_list
+from braing3n.manifest.tables import (
+    ListOutputs,
+    build_ingest_flow,
+    build_label_table,
+    build_volume_list,
+)
 
 N_PEOPLE = 40
 SETTINGS = ManifestSettings(train=0.6, validation=0.2)
 
 
 def blank(contract, **values):
-    """A row of a contract with every text empty and every number zero."""
-    kinds = {name: kind for name, (kind, _) in CONTRACTS[contract].items()}
-    return {name: "" if kind is str else kind(0) for name, kind in kinds.items()} | values
+    """A row of a contract with every text empty, every count zero and every measure missing."""
+    blanks = {str: "", int: 0, float: float("nan")}
+    return {name: blanks[kind] for name, (kind, _) in CONTRACTS[contract].items()} | values
 
 
 @pytest.fixture
@@ -52,24 +57,70 @@ def books(tmp_path):
     return inventories, tables
 
 
-def build(books, folder):
-    paths = [folder / name for name in ("list.parquet", "flow.parquet", "excluded.parquet", "dseg.parquet")]
-    pairs = folder / "near_duplicates.parquet"
+def build(books, folder, review="", settings=SETTINGS):
+    names = ("list", "flow", "excluded", "dseg", "quality")
+    outputs = ListOutputs(*(folder / f"{name}.parquet" for name in names))
+    pairs, decisions = folder / "near_duplicates.parquet", folder / "review.tsv"
     write_table(pd.DataFrame(columns=list(CONTRACTS["near_duplicates"])), pairs, "near_duplicates")
-    build_volume_list(*books, pairs, SETTINGS, *paths)
-    return paths
+    decisions.write_text("volume_id\tdecision\treason\n" + review)
+    for path in books[1]:
+        kept = read_table(path, "preprocess").query("status == 'kept'")["volume_id"]
+        packed = pd.DataFrame([blank("volumes", volume_id=name) for name in kept])
+        write_table(packed, folder / "volumes" / path.parent.name / path.name, "volumes")
+    build_volume_list(*books, folder / "volumes", pairs, decisions, settings, outputs)
+    return outputs
 
 
 def test_received_is_kept_plus_excluded_with_reasons(books, tmp_path):
-    listed, flow, excluded, _ = build(books, tmp_path / "out")
-    volumes = read_table(listed, "volume_list")
+    built = build(books, tmp_path / "out")
+    volumes = read_table(built.volumes, "volume_list")
     assert len(volumes) == N_PEOPLE - 2
     assert volumes["volume_id"].is_monotonic_increasing
     assert dict(zip(volumes["subject_id"], volumes["shard"], strict=True))["03"] == 1
-    total, reason = read_table(flow, "flow").to_dict("records")
+    total, reason, after = read_table(built.flow, "flow").to_dict("records")
     assert (total["received"], total["kept"], total["excluded"]) == (N_PEOPLE, N_PEOPLE - 2, 2)
     assert (reason["reason"], reason["excluded"]) == ("all voxels are zero", 2)
-    assert len(read_table(excluded, "exclusions")) == 2
+    assert (after["stage"], after["received"], after["kept"]) == ("manifest", N_PEOPLE - 2, N_PEOPLE - 2)
+    assert len(read_table(built.excluded, "exclusions")) == 2
+
+
+def test_what_the_review_drops_is_in_the_books_and_moves_nobody(books, tmp_path):
+    before = read_table(build(books, tmp_path / "before").volumes, "volume_list")
+    names = before["volume_id"].tolist()
+    review = f"{names[4]}\tdrop\tmotion\n{names[5]}\tdrop\tmotion\n{names[6]}\tkeep\tfine\n"
+    built = build(books, tmp_path / "after", review)
+    after = read_table(built.volumes, "volume_list")
+    gone = {names[4], names[5]}
+    pd.testing.assert_frame_equal(after, before[~before["volume_id"].isin(gone)].reset_index(drop=True))
+    flow = read_table(built.flow, "flow")
+    total, reason = flow[flow["stage"] == "manifest"].to_dict("records")
+    assert (total["received"], total["kept"], total["excluded"]) == (38, 36, 2)
+    assert (reason["reason"], reason["excluded"]) == ("dropped in review: motion", 2)
+    excluded = read_table(built.excluded, "exclusions").set_index("volume_id")
+    assert set(excluded.index) >= gone
+    assert len(excluded) == 4
+    quality = read_table(built.quality, "quality").set_index("volume_id")
+    assert len(quality) == 38
+    assert quality.loc[names[4:7], "decision"].tolist() == ["drop", "drop", "keep"]
+    assert set(quality.index[quality["status"] == "excluded"]) == gone
+
+
+def test_outliers_leave_the_list_only_where_asked_and_a_kept_one_stays(books, tmp_path):
+    table = read_table(books[1][0], "preprocess")
+    table["noise"] = [0.03 + 0.001 * (k % 4) for k in range(len(table))]
+    table.loc[[5, 6], "noise"] = 0.2
+    write_table(table, books[1][0], "preprocess")
+    bad = table.loc[[5, 6], "volume_id"].tolist()
+    limited = SETTINGS.model_copy(update={"max_outlier_score": 6.0})
+    for folder, settings, review, lost in (
+        ("off", SETTINGS, "", set()),
+        ("on", limited, "", set(bad)),
+        ("kept", limited, f"{bad[0]}\tkeep\tseen\n", {bad[1]}),
+    ):
+        built = build(books, tmp_path / folder, review, settings)
+        listed = set(read_table(built.volumes, "volume_list")["volume_id"])
+        assert set(bad) - listed == lost, folder
+        assert len(listed) == N_PEOPLE - 2 - len(lost)
 
 
 def test_a_volume_that_a_shard_lost_is_named(books, tmp_path):
@@ -80,7 +131,7 @@ def test_a_volume_that_a_shard_lost_is_named(books, tmp_path):
 
 
 def test_labels_follow_the_list_and_a_lost_record_is_named(books, tmp_path):
-    listed, *_ = build(books, tmp_path / "out")
+    listed = build(books, tmp_path / "out").volumes
     volumes = read_table(listed, "volume_list")
     records = pd.DataFrame(
         blank("records", volume_id=name, modality="T1", age_years=50.0, sex="F", field_strength_t=3.0)

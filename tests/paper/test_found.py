@@ -3,7 +3,7 @@
 import pandas as pd
 
 from braing3n.contracts import CONTRACTS, write_table
-from braing3n.paper.found import build_pairs, build_segmentations
+from braing3n.paper.found import build_pairs, build_quality, build_segmentations
 from braing3n.paper.results import Results
 
 
@@ -57,3 +57,17 @@ def test_nothing_found_and_no_table_are_two_things(tmp_path):
     for name, build in (("near_duplicates", build_pairs), ("segmentations", build_segmentations)):
         assert build(Results(tmp_path / "none")).frame.iloc[0, 0].startswith("n/a: this run has no")
         assert "N = 0" in build(write(tmp_path / name, name, [])).frame.iloc[0, 0]
+
+
+def test_outlying_volumes_are_counted_by_modality_and_a_small_group_says_so(tmp_path):
+    rows = []
+    for n, score in enumerate((5.0, 9.0, 0.5, float("nan"))):
+        modality = "T1" if score == score else "FLAIR"
+        row = dict.fromkeys(CONTRACTS["quality"], float("nan")) | {"volume_id": f"v{n}", "cohort": "one"}
+        row |= dict.fromkeys(("subject_id", "session_id", "run", "reason", "decision", "steps"), "")
+        row |= {"modality": modality, "n_compared": 3, "outlier_score": score, "outlier_measure": "noise"}
+        rows.append(row | {"status": "excluded" if n == 1 else "kept"})
+    frame = build_quality(write(tmp_path, "quality", rows)).frame.set_index("Modality")
+    assert frame.loc["T1", ["Volumes", "Outlying", "Left out"]].tolist() == ["3", "2", "1"]
+    assert frame.loc["T1", "The worst"] == "v1 (noise over median, 9.0)"
+    assert frame.loc["FLAIR", "Outlying"].startswith("n/a: too few")

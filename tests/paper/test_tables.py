@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from braing3n.paper.benchmark import build_controls, build_encoders, build_score
 from braing3n.paper.card_page import build_tables
 from braing3n.paper.command import app
 from braing3n.paper.figures import FIGURES
-from braing3n.paper.page import find_figures
+from braing3n.paper.page import render_page
 from braing3n.paper.render import number_reasons, render_latex
 from braing3n.paper.results import Results
 from braing3n.paper.tables import (
@@ -95,9 +96,7 @@ def results_dir(tmp_path):
     metrics = {"split": "test", "n_volumes": 9, "d": 32, "n_numbers_a_volume": 4800, "psnr_range_z": 14.7}
     (root / "tokenizer").mkdir()
     (root / "tokenizer" / "metrics.json").write_text(json.dumps({**metrics, "crop": crop, "brain": crop}))
-    for name in ("tokenizer/reconstructions", "volumes/ixi/shard-000", "volumes/ixi/shard-001"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / f"{name}.png").write_bytes(PNG)
+    (root / "tokenizer" / "reconstructions.png").write_bytes(PNG)
     return root
 
 
@@ -217,7 +216,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
     for name in expected:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     page = (tmp_path / "a" / "index.html").read_text()
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 1
     assert "Samples of the conditional DiT: n/a, this run has no diffusion/samples.png." in page
     assert "snakemake results/demo/probe/scores.parquet --cores 2 --configfile config/demo.yaml" in page
     assert "2: a | b_c is 4-D" in page
@@ -238,9 +237,15 @@ def test_latex_escapes_what_latex_would_read():
     assert r"x\_1 $\pm$ 2" in text
 
 
-def test_the_page_shows_one_mosaic_a_cohort(results_dir):
-    found = find_figures(results_dir, "volumes/*/shard-*.png")
-    assert [path.name for path in found] == ["shard-000.png"]
+def test_the_page_leads_to_every_cohorts_quality_page(results_dir):
+    assert "Quality of the volumes: n/a" in render_page(Results(results_dir), {})
+    for cohort in ("ixi", "made_up"):
+        (results_dir / "preprocess" / cohort).mkdir(parents=True)
+        (results_dir / "preprocess" / cohort / "quality.html").touch()
+    (results_dir / "paper").mkdir()
+    links = re.findall(r"href='([^']*quality[.]html)'", render_page(Results(results_dir), {}))
+    assert len(links) == 2
+    assert all((results_dir / "paper" / link).resolve().is_file() for link in links)
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):

@@ -96,6 +96,7 @@ def test_one_scan_gives_volume_mask_both_transforms_numbers_and_a_picture(tmp_pa
     assert (tmp_path / "out" / "preprocess.png").read_bytes()[:4] == b"\x89PNG"
     assert float(numbers["affine_determinant"]) == pytest.approx(1.1**3, rel=0.06)
     assert f"{float(numbers['native_brain_ml']):.0f} ml native" in told
+    assert f"noise {float(numbers['noise']):.1%} of the brain's median" in told
     assert "taken as T1" in told  # the name says nothing, and the user is told so
     assert "sub-01 T1: affine registration to SRI24" in told  # the progress
     assert "skipped      bias correction (said to be done), brain extraction (the nonzero" in told
@@ -122,7 +123,7 @@ def test_the_bytes_are_those_of_the_shard_command(tmp_path, type_in, atlas_path,
     assert type_in("shard", *words, config="", has_workers=True)[0] == 0
     mine, dag = read_bytes(tmp_path / "mine"), read_bytes(tmp_path / "store" / "invented")
     assert mine == dag
-    assert len(mine) == 9  # two volumes, a mask, four transforms, a segmentation, the sidecar
+    assert len(mine) == 11  # two volumes and pictures, a mask, four transforms, a segmentation, the sidecar
 
 
 def test_contrasts_are_told_by_names_or_by_options(tmp_path, type_in):

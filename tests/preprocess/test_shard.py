@@ -108,11 +108,12 @@ def test_the_same_bytes_for_any_number_of_workers_and_any_order(tmp_path, run):
     one = run(write_inventory(tmp_path / "shard-000.tsv", rows), "one", 1)
     two = run(write_inventory(tmp_path / "shard-001.tsv", rows[::-1]), "two", 2)
     assert (one["status"] == "kept").all()
-    columns = [name for name in one if name not in ("path", "mask_path")]
+    columns = [name for name in one if name not in ("path", "mask_path", "picture_path")]
     pd.testing.assert_frame_equal(one[columns], two[columns])
     trees = [read_tree(tmp_path / name / "invented") for name in ("one", "two")]
     assert trees[0] == trees[1]
-    assert len(trees[0]) == 1 + 3 * 5 + 3  # description; mask, volume, two transforms, sidecar; T2: no mask
+    # Description and .bidsignore; mask, volume, picture, two transforms, sidecar; T2: no mask, no sidecar.
+    assert len(trees[0]) == 2 + 3 * 6 + 4
 
 
 def test_only_a_changed_visit_is_done_again(tmp_path, job, monkeypatch):

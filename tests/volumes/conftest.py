@@ -30,6 +30,8 @@ class Shard:
                 | {key: str(path) for key, path in paths.items()}
                 | {"volume_id": name, "cohort": "mine", "modality": "T1", "status": "kept"}
                 | {"native_brain_ml": 1400.0, "affine_determinant": 1.1, "atlas_dice": 0.95}
+                | dict.fromkeys(("atlas_mutual_information", "coverage", "atlas_coverage"), 0.9)
+                | dict.fromkeys(("bias_field_range", "noise"), float("nan"))
                 | {"person_id": name, "group_id": name, "split": "train", "shard": 0}
             )
         table = pd.DataFrame(rows)

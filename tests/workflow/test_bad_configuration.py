@@ -41,6 +41,23 @@ def test_a_bad_configuration_is_one_sentence_and_exit_2(tmp_path, changes, expec
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("mine_sub-01_T2\tdrop\tmoved\n", "line 2: 'mine_sub-01_T2' is no volume_id of this run"),
+        ("mine_sub-01_T1\tremove\tmoved\n", "line 2: 'remove' is no decision about mine_sub-01_T1"),
+    ],
+)
+def test_a_mistake_in_the_review_is_one_sentence_before_the_dag(tmp_path, line, expected):
+    review = tmp_path / "review.tsv"
+    config = write_config(tmp_path, manifest={"review": str(review)})
+    review.write_text("volume_id\tdecision\treason\n" + line)
+    done = snakemake(tmp_path, "all", "--dry-run", config=config)
+    assert done.returncode == 2, done.stderr
+    assert f"braing3n: {review}, {expected}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_participants_without_an_id_column_stop_before_the_dag(tmp_path):
     config = write_config(tmp_path)
     (tmp_path / "raw" / "participants.tsv").write_text("subject\tage\nsub-01\t20\n")

@@ -101,6 +101,44 @@ def test_another_tolerance_counts_again_and_replans_nothing_that_reads_volumes(s
     assert set(planned) == {"count_cohorts", "tabulate_paper", "all"}
 
 
+def test_every_cohort_has_a_quality_page_with_all_its_volumes(smoke_run):
+    results = smoke_run / "results" / "smoke"
+    quality = pd.read_parquet(results / "manifest" / "quality.parquet")
+    listed = pd.read_parquet(results / "manifest" / "volume_list.parquet")
+    assert set(quality["volume_id"]) == set(listed["volume_id"])
+    for cohort, part in quality.groupby("cohort"):
+        page = (results / "preprocess" / cohort / "quality.html").read_text()
+        assert all(page.count(f"<article id='{name}'") == 1 for name in part["volume_id"])
+        assert page.count("data:image/jpeg;base64,") == len(part)
+        assert str(smoke_run) not in page
+        assert f"../preprocess/{cohort}/quality.html" in (results / "paper" / "index.html").read_text()
+
+
+def test_a_review_replans_from_the_volume_list_on_and_is_obeyed(smoke_run):
+    manifest = smoke_run / "results" / "smoke" / "manifest"
+    before = pd.read_parquet(manifest / "volume_list.parquet")
+    name = before.loc[before["split"] == "train", "volume_id"].iloc[0]
+    (smoke_run / "review.tsv").write_text(f"volume_id\tdecision\treason\n{name}\tdrop\tmotion\n")
+    review = "--config", "manifest={review: review.tsv}"
+    planned = plan(smoke_run, *review)
+    assert set(planned) >= READS_LABELS | READS_VOLUMES - {"find_near_duplicates"} | {"show_quality"}
+    untouched = {"preprocess_shard", "pack_shard", "find_near_duplicates"}
+    assert not [rule for rule in planned if rule in untouched or rule.startswith("ingest")]
+    cohort = before.set_index("volume_id").loc[name, "cohort"]
+    targets = [
+        f"results/smoke/{item}" for item in ("manifest/labels.parquet", f"preprocess/{cohort}/quality.html")
+    ]
+    assert snakemake(smoke_run, *targets, *review).returncode == 0
+    after = pd.read_parquet(manifest / "volume_list.parquet")
+    assert set(before["volume_id"]) - set(after["volume_id"]) == {name}
+    excluded = pd.read_parquet(manifest / "exclusions.parquet").set_index("volume_id")
+    assert excluded.loc[name, "reason"] == "dropped in review: motion"
+    page = (smoke_run / "results" / "smoke" / "preprocess" / cohort / "quality.html").read_text()
+    assert "dropped in review: motion" in page
+    assert snakemake(smoke_run, *targets).returncode == 0
+    assert plan(smoke_run) == {}, "the run is as it was"
+
+
 def test_one_cohorts_ingest_reruns_alone(smoke_run):
     records = smoke_run / "results" / "smoke" / "ingest"
     before = {path.name: path.stat().st_mtime_ns for path in records.glob("*.parquet")}

@@ -1,21 +1,31 @@
 # All cohorts' tables -> the volume list (no label enters it) and, apart from it, the label table and the counts.
 from braing3n.manifest.counts import expect_counts
+from braing3n.manifest.review import settle_review
 
 
 localrules:
     manifest,
 
 
+# A leaf of the DAG: the main process checks it, and writes it where what it says has changed.
+REVIEW = settle_review(CONFIG, workflow.is_main_process)
 # The tolerance of the counts changes no volume, so that it must not replan what reads volumes.
-VOLUME_SETTINGS = CONFIG.manifest.as_json(without=("count_tolerance",))
+VOLUME_SETTINGS = CONFIG.manifest.as_json(without=("count_tolerance", "review"))
+PAIR_SETTINGS = CONFIG.manifest.as_json(without=("count_tolerance", "review", "max_outlier_score"))
+
+
+def list_shards(word, cohort):
+    """The tables of one cohort's shards."""
+    return [f"{RESULTS}/{word}/{cohort}/shard-{shard}.parquet" for key, shard in SHARDS if key == cohort]
 
 
 rule manifest:
-    """The volume list, the label table, and each cohort's numbers against the expected ones."""
+    """The volume list, the label table, found against expected, and a quality page a cohort."""
     input:
         f"{RESULTS}/manifest/volume_list.parquet",
         f"{RESULTS}/manifest/labels.parquet",
         f"{RESULTS}/manifest/counts.parquet",
+        [f"{RESULTS}/preprocess/{cohort}/quality.html" for cohort in CONFIG.cohorts],
 
 
 rule find_near_duplicates:
@@ -43,7 +53,7 @@ rule find_near_duplicates:
         mem_mb=8000,
         runtime=240,
     params:
-        settings=VOLUME_SETTINGS,
+        settings=PAIR_SETTINGS,
         volumes=CONFIG.volumes.as_json(),
         inventory_dir=f"{RESULTS}/inventory",
         volumes_dir=f"{RESULTS}/volumes",
@@ -56,16 +66,19 @@ rule find_near_duplicates:
 
 
 rule build_volume_list:
-    """List what is trained on, with people and splits, from inventories and preprocess tables alone."""
+    """List what is trained on, with people and splits; no label enters it, but the review does."""
     input:
         inventories=rules.inventory.input,
         tables=rules.preprocess.input,
+        indices=lambda wildcards: rules.volumes.input,
         near_duplicates=rules.find_near_duplicates.output.pairs,
+        review=REVIEW,
     output:
         volumes=f"{RESULTS}/manifest/volume_list.parquet",
         flow=f"{RESULTS}/manifest/flow.parquet",
         excluded=f"{RESULTS}/manifest/exclusions.parquet",
         segmentations=f"{RESULTS}/manifest/segmentations.parquet",
+        quality=f"{RESULTS}/manifest/quality.parquet",
     log:
         f"{LOGS}/manifest/volume_list.log",
     benchmark:
@@ -78,12 +91,41 @@ rule build_volume_list:
         runtime=30,
     params:
         settings=VOLUME_SETTINGS,
+        volumes_dir=f"{RESULTS}/volumes",
         stage=STAGE["manifest"],
     shell:
         "python -m braing3n manifest volume-list --inventories {input.inventories:q} --tables {input.tables:q}"
-        " --near-duplicates {input.near_duplicates:q} --out {output.volumes:q} --flow {output.flow:q}"
+        " --volumes-dir {params.volumes_dir:q} --near-duplicates {input.near_duplicates:q}"
+        " --review {input.review:q} --quality {output.quality:q} --out {output.volumes:q} --flow {output.flow:q}"
         " --excluded {output.excluded:q} --segmentations {output.segmentations:q}"
         " --settings {params.settings:q} 2>&1 | tee {log:q}"
+
+
+rule show_quality:
+    """Put one cohort's volumes on a page, the worst first, for the eye to scan and to review."""
+    input:
+        tables=lambda wildcards: list_shards("preprocess", wildcards.cohort),
+        indices=lambda wildcards: list_shards("volumes", wildcards.cohort),
+        review=REVIEW,
+    output:
+        page=f"{RESULTS}/preprocess/{{cohort}}/quality.html",
+    log:
+        f"{LOGS}/manifest/quality-{{cohort}}.log",
+    benchmark:
+        f"{BENCHMARKS}/manifest/quality-{{cohort}}.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=VOLUME_SETTINGS,
+        volumes_dir=f"{RESULTS}/volumes",
+        stage=STAGE["manifest"],
+    shell:
+        "python -m braing3n manifest quality --tables {input.tables:q} --volumes-dir {params.volumes_dir:q}"
+        " --review {input.review:q} --out {output.page:q} --settings {params.settings:q} 2>&1 | tee {log:q}"
 
 
 rule build_label_table:

@@ -19,6 +19,7 @@ rule tabulate_paper:
         rules.manifest.input,
         rules.build_volume_list.output.flow,
         rules.build_volume_list.output.segmentations,
+        rules.build_volume_list.output.quality,
         rules.find_near_duplicates.output.pairs,
         rules.build_label_table.output.flow,
         rules.volumes.input,

@@ -10,18 +10,12 @@ rule volumes:
 
 
 rule pack_shard:
-    """Pack one shard's volumes (crop, z-score, 16 bits, checksums) and draw its quality mosaic."""
+    """Pack one shard's volumes (crop, z-score, 16 bits, checksums)."""
     input:
         table=rules.preprocess_shard.output.table,
     output:
         index=f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}.parquet",
         array=f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}.b2nd",
-        picture=report(
-            f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}.png",
-            caption="../report/mosaic.rst",
-            category="Quality",
-            subcategory="{cohort}",
-        ),
     log:
         f"{LOGS}/volumes/{{cohort}}-{{shard}}.log",
     benchmark:
@@ -37,5 +31,5 @@ rule pack_shard:
         stage=STAGE["volumes"],
     shell:
         "python -m braing3n volumes pack --table {input.table:q} --array {output.array:q}"
-        " --index {output.index:q} --picture {output.picture:q} --settings {params.settings:q}"
+        " --index {output.index:q} --settings {params.settings:q}"
         " 2>&1 | tee {log:q}"
