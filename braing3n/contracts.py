@@ -59,6 +59,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "native_brain_ml": (float, (0, 20000)),
         "affine_determinant": (float, None),
         "atlas_dice": (float, (0, 1)),
+        "negative_share": (float, (0, 1)),
         "steps": (str, None),
         "segmentations": (str, None),
     },

@@ -51,6 +51,7 @@ def preprocess_shard(
 
     Raises:
         BrainG3nError: two subjects share a BIDS label, or too many visits failed (no table is then written).
+        StorageError: a disk is full or read-only; what is finished is kept.
     """
     import pandas as pd
 
@@ -169,14 +170,14 @@ def _start_worker(steps=None) -> None:
 def run_visit(visit: Visit, job: Job) -> list[dict]:
     """One visit from the store or from its raw files; returns its table rows."""
     from braing3n.preprocess import store
-    from braing3n.preprocess.visit import process_visit
+    from braing3n.preprocess.steady import process_steady
 
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
     digests = store.digest_raw(visit)
     key = store.compute_key(visit, digests, job.settings, job.atlas_sha256)
     cells = store.load_visit(job.store_dir, *who, key)
     if cells is None:
-        result = process_visit(visit, load_tools(job))
+        result, digests = process_steady(visit, digests, load_tools(job))
         cells = store.save_visit(job.store_dir, *who, key, result, job.settings)
     by_scan = {(row["modality"], row["run"]): digest for row, digest in zip(visit, digests, strict=True)}
     return [_complete(cell, who, job.store_dir, by_scan[cell["modality"], cell["run"]]) for cell in cells]

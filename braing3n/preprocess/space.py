@@ -35,10 +35,11 @@ class Grid:
 
 @dataclass(frozen=True)
 class Atlas:
-    """The SRI24 brain: as a scan, the grid that volumes go to, and its mask on that grid."""
+    """The SRI24 brain: as a scan, the grid that volumes go to, and the brain and its mask on that grid."""
 
     brain: Scan
     grid: Grid
+    volume: np.ndarray  # float32 (L, P, S) on the grid
     mask: np.ndarray  # bool (L, P, S) on the grid
 
 
@@ -57,7 +58,8 @@ def load_atlas(path: str | Path, spacing_mm: float) -> Atlas:
     origin = RAS_TO_LPS[:3, :3] @ centre_ras - (shape - 1) / 2 * spacing_mm
     grid = Grid(tuple(shape.tolist()), float(spacing_mm), tuple(origin.round(6).tolist()))
     inside = brain.with_data(ndimage.binary_fill_holes(brain.data > 0))
-    return Atlas(brain, grid, resample(inside, np.eye(4), grid, "linear") > 0.5)
+    volume, mask = (resample(scan, np.eye(4), grid, "linear") for scan in (soften(brain, spacing_mm), inside))
+    return Atlas(brain, grid, volume, mask > 0.5)
 
 
 def is_on_grid(scan: Scan, grid: Grid) -> bool:
