@@ -19,7 +19,7 @@ from braing3n.bids import label, volume_id
 from braing3n.config import PreprocessSettings, ResourceSettings
 from braing3n.errors import BrainG3nError
 from braing3n.resources import RESOURCES_DIR
-from braing3n.runtime import digest_file, listen_to_steps, set_threads, track
+from braing3n.runtime import digest_file, listen_to_steps, set_threads, tell_storage_fault, track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,9 +243,10 @@ def _lock_shard(store_dir: Path, visits: list[Visit], name: str):
 
     from braing3n.preprocess.store import describe_dataset
 
-    for cohort in sorted({visit[0]["cohort"] for visit in visits}):
-        describe_dataset(store_dir, cohort)
-    return FileLock(store_dir / visits[0][0]["cohort"] / f".{name}.lock")
+    with tell_storage_fault(store_dir):
+        for cohort in sorted({visit[0]["cohort"] for visit in visits}):
+            describe_dataset(store_dir, cohort)
+        return FileLock(store_dir / visits[0][0]["cohort"] / f".{name}.lock").acquire()
 
 
 def _report(table: pd.DataFrame, inventory_path: Path, n_visits: int, max_failure_rate: float) -> None:
