@@ -55,7 +55,12 @@ class Corpus:
         table = pd.DataFrame(self.scans)
         for cohort, rows in table.groupby("cohort"):
             path = self.folder / "preprocess" / cohort / "shard-000.parquet"
-            numbers = {"native_brain_ml": 1400.0, "affine_determinant": 1.0, "atlas_dice": 1.0}
+            numbers = {
+                "native_brain_ml": 1400.0,
+                "affine_determinant": 1.0,
+                "atlas_dice": 1.0,
+                "negative_share": 0.0,
+            }
             blank = dict.fromkeys(set(CONTRACTS["preprocess"]) - set(rows) - set(numbers), "")
             write_table(rows.assign(**blank, **numbers), path, "preprocess")
             base = self.folder / "volumes" / cohort / "shard-000"
