@@ -8,6 +8,7 @@ import sys
 
 from braing3n import WORDS, __version__
 from braing3n.errors import BrainG3nError
+from braing3n.runtime import tell_storage_fault
 
 # Words with a command line that are no stage.
 TOOLS = ("resources", "stages", "config")
@@ -23,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(__version__)
         return 0
     try:
-        return _dispatch(arguments[0], arguments[1:])
+        with tell_storage_fault("an output"):
+            return _dispatch(arguments[0], arguments[1:])
     except BrainG3nError as error:
         if os.environ.get("BRAING3N_DEBUG") == "1":
             raise

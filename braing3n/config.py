@@ -84,7 +84,18 @@ class PreprocessSettings(Settings):
     interpolation: Literal["bSpline", "linear"] = setting("bSpline", "resampling; negatives are clipped")
     brain_ml: tuple[float, float] = setting((400.0, 2500.0), "a brain outside is an exclusion", unit="ml")
     min_atlas_dice: float = setting(0.70, "a centre that overlaps SRI24 less is an exclusion", ge=0, le=1)
-    min_coverage: float = setting(0.80, "a scan that shows less of the brain is an exclusion", ge=0, le=1)
+    min_coverage: float = setting(
+        0.80, "a scan that shows less of SRI24's brain, or its visit's, is an exclusion", ge=0, le=1
+    )
+    min_atlas_information: float = setting(
+        0.03, "a volume that shares less mutual information with SRI24 shows no brain", unit="nat", ge=0
+    )
+    max_negative_share: float = setting(
+        0.01, "of a brain's voxels; with more negatives it is taken for z-scored", ge=0, le=1
+    )
+    negative_policy: Literal["shift", "exclude"] = setting(
+        "shift", "what becomes of a brain with more negatives; fewer are clipped to 0"
+    )
     max_failure_rate: float = setting(0.5, "a shard stops above this share of failed visits", ge=0, le=1)
     seed: int = setting(2025, "ANTs' random seed, the same for every subject")
 

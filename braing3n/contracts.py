@@ -42,6 +42,7 @@ _QUALITY = {
     "atlas_coverage": (float, (0, 1)),
     "bias_field_range": (float, (1, float("inf"))),
     "noise": (float, (0, float("inf"))),
+    "negative_share": (float, (0, 1)),
 }
 
 CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {

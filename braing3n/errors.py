@@ -25,5 +25,9 @@ class CheckpointError(BrainG3nError):
     """A weight file does not fit the model that should take it."""
 
 
+class StorageError(BrainG3nError):
+    """A disk is full, a quota used up or a folder read-only: no fault of a scan, so the job stops."""
+
+
 class ScanError(BrainG3nError):
     """One scan cannot be used; it becomes a row in the exclusions and the rest goes on."""

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from braing3n.errors import StorageError
+
 T = TypeVar("T")
+
+# What a write can meet that no other file would escape: errno -> what to do.
+STORAGE_FAULTS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space or ask for more quota",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
+    errno.EROFS: "mount it writable or give another folder",
+    errno.EACCES: "ask for write permission or give another folder",
+    errno.EPERM: "ask for write permission or give another folder",
+}
+MIN_FREE_MB = 1.0  # less is a full disk, for a tool that does not say why it failed
 
 
 _listener: Callable[[str], None] | None = None  # to steps, in this process
@@ -86,14 +101,48 @@ def _track_in_log(iterable: Iterable[T], description: str, total: int | None) ->
 def write_atomically(path: str | Path) -> Iterator[Path]:
     """Yield a path beside `path` with the same suffixes; renamed on success, removed on failure."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(path.suffixes)
     beside = path.with_name(f".{path.name.removesuffix(suffix)}-{uuid.uuid4().hex[:12]}{suffix}")
+    with tell_storage_fault(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def tell_storage_fault(path: str | Path) -> Iterator[None]:
+    """Writing to `path`: a full disk, a quota, a limit or a read-only folder is told in one sentence.
+
+    Raises:
+        StorageError: in place of the `OSError`; not where another file could not be read meanwhile.
+    """
     try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        name = Path(error.filename or "").name
+        where = error.filename if name and not name.startswith(".") else path  # a file beside its final name
+        is_denied_read = isinstance(error, PermissionError) and os.path.isfile(where)
+        if error.errno not in STORAGE_FAULTS or is_denied_read:
+            raise
+        raise StorageError(
+            f"{where}: cannot be written ({os.strerror(error.errno)}); {STORAGE_FAULTS[error.errno]} and run "
+            "again: what is finished is kept."
+        ) from None
+
+
+def check_free_space(folder: str | Path) -> None:
+    """Tell a tool that failed for want of space from one that failed by itself.
+
+    Raises:
+        StorageError: `folder` lies on a disk that is full.
+    """
+    usage = shutil.disk_usage(folder)
+    if usage.free < MIN_FREE_MB * 2**20:
+        with tell_storage_fault(folder):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def write_if_changed(path: str | Path, text: str) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SIZELESS = ("mni", "talairach", "sri24")
 # A step of the `steps` column, in words.
 DONE = {
+    "shift": "shift of intensities, many of which were negative",
     "n4": "bias correction (N4)",
     "extract": "brain extraction ({})",
     "rigid": "rigid registration to the {}",
@@ -111,7 +112,7 @@ def tell_steps(steps: str) -> tuple[str, str]:
     skipped = []
     if "n4" not in known:
         skipped.append("bias correction (said to be done)")
-    if known.get("mask") == "nonzero":
+    if known.get("mask", "").startswith("nonzero"):
         skipped.append("brain extraction (the nonzero voxels are the brain)")
     elif "mask" in known:
         skipped.append(f"brain extraction (takes the mask of the {known['mask']})")

@@ -68,8 +68,14 @@ def load_fall_back(
 
 
 def find_nonzero(scan: Scan) -> np.ndarray:
-    """The mask of a scan that holds a brain only: its nonzero voxels, largest piece, holes filled."""
-    return fill_largest(scan.data != 0)
+    """The mask of a scan that holds a brain only: its nonzero voxels, largest piece, holes filled.
+
+    Where all corners share another value, as after a z-score of the whole array, that is its zero.
+    """
+    corners = np.unique(
+        scan.data[:: scan.data.shape[0] - 1, :: scan.data.shape[1] - 1, :: scan.data.shape[2] - 1]
+    )
+    return fill_largest(scan.data != (corners[0] if len(corners) == 1 else 0))
 
 
 def extract_brain(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -9,12 +10,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from braing3n.errors import ResourceError, ScanError
-from braing3n.runtime import digest_file
+from braing3n.preprocess.slices import check_slices
+from braing3n.runtime import check_free_space, digest_file
+
+MAX_SIZE_DIFFERENCE = 0.01  # of a voxel's edge, between sform and qform: headers round
+MAX_TURN_DEGREES = 45.0  # between sform and qform: no head is tilted that far
 
 
 def load_image(path: str | Path, source_format: str = "NIfTI", axes: str = "", modality: str = "T1"):
@@ -35,20 +41,54 @@ def load_image(path: str | Path, source_format: str = "NIfTI", axes: str = "", m
         ScanError: there is no image, or its left and right cannot be known. Names only the file or folder;
             nothing that a DICOM header says is repeated.
         ResourceError: dcm2niix is not installed.
+        StorageError: dcm2niix has no space to write to.
+        OSError: the disk failed; the file itself may be sound.
     """
     path = Path(path)
-    _check_exists(path, source_format)
-    if source_format == "DICOM":
-        return _load_dicom(path, modality)
+    try:
+        _check_exists(path, source_format)
+        if source_format == "DICOM":
+            return _load_dicom(path, modality)
+        _check_gzip(path)
+        return _place(path.name, *_read(path, source_format), axes)
+    except PermissionError:
+        raise ScanError(f"{path.name}: may not be read; ask for permission to it (chmod).") from None
+
+
+def _read(path: Path, source_format: str):
+    """What nibabel makes of the file, and its voxels in memory."""
     try:
         image = _open(path, source_format)
-        voxels = np.asanyarray(image.dataobj)
+        return image, np.asanyarray(image.dataobj)
     except EOFError:
         raise ScanError(f"{path.name}: the compressed data end too early; the file is truncated.") from None
+    except MemoryError:
+        raise
     except Exception as error:
+        if getattr(error, "errno", None) is not None:  # of the system, where nibabel's own have no number
+            raise
         why = (str(error).splitlines() or [""])[0].replace(str(path.parent) + "/", "")[:120]
         raise ScanError(f"{path.name}: cannot be read as an image ({type(error).__name__}: {why}).") from None
-    return _place(path.name, image, voxels, axes)
+
+
+def _check_gzip(path: Path) -> None:
+    """Compressed files are whole up to their checksum, which nibabel does not look at."""
+    for file in list_raw_files(path):
+        if file.suffix.lower() != ".gz":
+            continue
+        with file.open("rb") as stream:
+            if stream.read(2) != b"\x1f\x8b":
+                raise ScanError(f"{file.name}: its name ends in .gz, but it is not compressed; rename it.")
+        try:
+            with gzip.open(file) as stream:
+                while stream.read(2**20):
+                    pass
+        except EOFError:
+            raise ScanError(
+                f"{file.name}: the compressed data end too early; the file is truncated."
+            ) from None
+        except (gzip.BadGzipFile, zlib.error):
+            raise ScanError(f"{file.name}: the compressed data are damaged; get the file again.") from None
 
 
 def list_raw_files(path: str | Path) -> list[Path]:
@@ -93,6 +133,10 @@ def _check_exists(path: Path, source_format: str) -> None:
     if source_format == "DICOM" and path.is_dir():
         return
     for file in [path] if source_format == "DICOM" else _list_halves(path):
+        if source_format != "DICOM" and file.is_dir():
+            raise ScanError(f"{file.name}: is a folder, where a file is expected.")
+        if file.is_symlink() and not file.exists():
+            raise ScanError(f"{file.name}: is a link that leads to no file.")
         if not file.is_file():
             raise ScanError(
                 f"{file.name}: the {'folder' if source_format == 'DICOM' else 'file'} is missing."
@@ -105,8 +149,11 @@ def _open(path: Path, source_format: str):
     """What nibabel makes of the file; of Analyze only voxels and their size, since it tells no more."""
     import nibabel as nib
 
-    # nibabel would take the scale and the origin that SPM kept in unused bytes of such headers.
-    return nib.AnalyzeImage.from_filename(path) if source_format == "Analyze" else nib.load(path)
+    # nibabel would take the scale and the origin that SPM kept in unused bytes of such headers. Without a
+    # memory map, a file that shrinks while it is read is an error and not the death of the process.
+    if source_format == "Analyze":
+        return nib.AnalyzeImage.from_filename(path, mmap=False)
+    return nib.load(path, mmap=False)
 
 
 def _place(name: str, image, voxels: np.ndarray, axes: str):
@@ -123,22 +170,42 @@ def _place(name: str, image, voxels: np.ndarray, axes: str):
             f"{name}: is Analyze, which tells no left and right; name `axes` in its cohort's file."
         )
     elif isinstance(image, nib.Nifti1Pair):
-        _check_sides(name, image.header)
+        _check_forms(name, image.header)
     return nib.spatialimages.SpatialImage(voxels, affine)
 
 
-def _check_sides(name: str, header) -> None:
-    """A header may place an image twice; where the two are mirror images, nobody knows its left.
+def _check_forms(name: str, header) -> None:
+    """A header may place an image twice, and nobody knows which is right.
 
-    Other differences are let pass: registration finds the place, but never the side.
+    Other places, and turns up to 45 degrees, are let pass as nibabel reads them (the sform): registration
+    finds them. It never finds the side, may end upside down, and takes a wrong voxel size for the head's.
     """
     sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
-    if sform is None or qform is None:
+    if sform is None:
         return
-    if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
-        raise ScanError(
-            f"{name}: its header's sform and qform disagree about left and right; remove the wrong one."
-        )
+    edges_mm, zooms_mm = np.linalg.norm(sform[:3, :3], axis=0), np.abs(header["pixdim"][1:4])
+    if not (np.isfinite(sform).all() and edges_mm.all() and zooms_mm.all()):
+        return  # no voxel size to compare: whoever needs the affine refuses it
+    if qform is not None and np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
+        what = "left and right"
+    elif not np.allclose(edges_mm, zooms_mm, rtol=MAX_SIZE_DIFFERENCE):
+        told = [" x ".join(f"{edge:.4g}" for edge in edges) for edges in (edges_mm, zooms_mm)]
+        what = f"the voxel size ({told[0]} and {told[1]} mm)"
+    elif qform is not None and _measure_turn(sform, qform) > MAX_TURN_DEGREES:
+        what = f"the head's position by {_measure_turn(sform, qform):.0f} degrees"
+    else:
+        return
+    raise ScanError(f"{name}: its header's sform and qform disagree about {what}; remove the wrong one.")
+
+
+def _measure_turn(one: np.ndarray, other: np.ndarray) -> float:
+    """The angle, in degrees, of the rotation between two affines of one handedness."""
+    rotations = []
+    for affine in (one, other):
+        left, _, right = np.linalg.svd(affine[:3, :3])
+        rotations.append(left @ right)
+    cosine = (np.trace(rotations[0].T @ rotations[1]) - 1) / 2
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
 def centre_affine(shape, zooms_mm, axes: str) -> np.ndarray:
@@ -168,6 +235,7 @@ def _load_dicom(path: Path, modality: str):
             stderr=subprocess.DEVNULL,
             check=False,
         )
+        check_free_space(folder)
         try:
             image = nib.load(_choose_volume(path.name, sorted(Path(folder).glob("*.nii")), modality))
             image = nib.spatialimages.SpatialImage(np.array(image.dataobj), image.affine)
@@ -176,6 +244,7 @@ def _load_dicom(path: Path, modality: str):
                 f"{path.name}: what dcm2niix makes of it is no image; download it again."
             ) from None
     _check_frames(path, image.shape)
+    check_slices(path.name, list_raw_files(path))
     return image
 
 

@@ -6,9 +6,8 @@ from itertools import product
 
 import numpy as np
 
-from braing3n.preprocess.register import measure_mutual_information
 from braing3n.preprocess.scan import Scan
-from braing3n.preprocess.space import Atlas, Grid, map_to_scan
+from braing3n.preprocess.space import Grid, map_to_scan
 
 N_POINTS = 100_000  # of the brain's; more change no number by its third digit
 FIELD_PERCENTILES = (5, 95)
@@ -16,18 +15,17 @@ MAD_TO_DEVIATION = 0.6745  # of a normal distribution
 
 
 def measure_quality(
-    raw: Scan, scan: Scan, matrix: np.ndarray, volume: np.ndarray, mask: np.ndarray, atlas: Atlas
+    raw: Scan, scan: Scan, matrix: np.ndarray, mask: np.ndarray, grid: Grid
 ) -> dict[str, float | None]:
-    """How well a volume fits the atlas, how noisy its scan is, and how shaded it was; None: no such number.
+    """How noisy a scan is and how shaded it was; None: no such number.
 
     Args:
         raw: the scan as it came; the same object as `scan` where it was not bias-corrected.
         matrix: 4 x 4, LPS mm, points of SRI24 -> points of the scan.
-        volume, mask: (L, P, S) in SRI24.
+        mask: of the brain (bool, L x P x S) on the SRI24 grid.
     """
-    voxels = list_brain_voxels(scan, matrix, atlas.grid, mask)
+    voxels = list_brain_voxels(scan, matrix, grid, mask)
     numbers = {
-        "atlas_mutual_information": compare_with_atlas(volume, mask, atlas),
         "bias_field_range": None if raw is scan else measure_field_range(raw, scan, voxels),
         "noise": measure_noise(scan, voxels),
     }
@@ -39,16 +37,6 @@ def list_brain_voxels(scan: Scan, matrix: np.ndarray, grid: Grid, mask: np.ndarr
     index = np.argwhere(mask)
     points = np.rint(map_to_scan(scan, matrix, grid, index[:: -(-len(index) // N_POINTS)])).astype(int).T
     return points[((points >= 0) & (points < scan.data.shape)).all(axis=1)]
-
-
-def compare_with_atlas(volume: np.ndarray, mask: np.ndarray, atlas: Atlas) -> float | None:
-    """Mutual information (nats) of a volume's and the atlas's intensities, where both have brain."""
-    inside = mask & atlas.mask
-    if not inside.any():
-        return None
-    pair = (array[inside] for array in (volume, atlas.volume))
-    # Of 32 bins hardly one would be left for the tissue beside a few bright voxels.
-    return measure_mutual_information(*(np.clip(item, *np.percentile(item, (0.5, 99.5))) for item in pair))
 
 
 def measure_field_range(raw: Scan, corrected: Scan, voxels: np.ndarray) -> float | None:

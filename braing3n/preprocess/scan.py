@@ -12,6 +12,8 @@ from braing3n.errors import ScanError
 
 Box = tuple[slice, slice, slice]
 MIN_SLICES = 8  # along every axis; fewer are a localiser or a slab
+MAX_FLOAT32, EPSILON_FLOAT32 = float(np.finfo(np.float32).max), float(np.finfo(np.float32).eps)
+MIN_LEVELS = 256  # that a picture's range must keep in 32-bit floats
 
 
 @dataclass(frozen=True)
@@ -94,15 +96,30 @@ def _check_voxels(name: str, raw: np.ndarray) -> np.ndarray:
         raise ScanError(f"{name}: {raw.ndim}-D ({shape}), expected one 3-D volume.")
     if min(raw.shape) < MIN_SLICES:
         raise ScanError(f"{name}: only {min(raw.shape)} slices along one axis, {MIN_SLICES} are needed.")
-    data = raw.astype(np.float32)
-    n_bad = int(data.size - np.isfinite(data).sum())
+    n_bad = int(raw.size - np.isfinite(raw).sum())
     if n_bad:
-        raise ScanError(f"{name}: {n_bad} of {data.size} voxels are not finite (NaN or infinite).")
+        raise ScanError(f"{name}: {n_bad} of {raw.size} voxels are not finite (NaN or infinite).")
+    if raw.dtype.itemsize > 4:
+        _check_range(name, raw)
+    data = raw.astype(np.float32)
     if data.min() == data.max():
         raise ScanError(f"{name}: every voxel is {data.flat[0]:g}; there is no image.")
     if not (data > 0).any():
         raise ScanError(f"{name}: no voxel is above zero; there is no image.")
     return data
+
+
+def _check_range(name: str, raw: np.ndarray) -> None:
+    """Numbers of 64 bits and more fit into the 32 that they are worked with."""
+    low, high = float(raw.min()), float(raw.max())
+    largest = max(abs(low), abs(high))
+    if largest > MAX_FLOAT32:
+        raise ScanError(f"{name}: has values up to {largest:.2g}, more than 32-bit floats hold; rescale it.")
+    if low < high and largest * EPSILON_FLOAT32 > (high - low) / MIN_LEVELS:
+        raise ScanError(
+            f"{name}: its values ({low:.15g} to {high:.15g}) are too alike for 32-bit floats; subtract the "
+            "lowest."
+        )
 
 
 def _check_affine(name: str, affine: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from braing3n.bids import label, volume_id
 from braing3n.config import PreprocessSettings, ResourceSettings
 from braing3n.errors import BrainG3nError
 from braing3n.resources import RESOURCES_DIR
-from braing3n.runtime import digest_file, listen_to_steps, set_threads, track
+from braing3n.runtime import digest_file, listen_to_steps, set_threads, tell_storage_fault, track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +59,7 @@ def preprocess_shard(
 
     Raises:
         BrainG3nError: two subjects share a BIDS label, or too many visits failed (no table is then written).
+        StorageError: a disk is full or read-only; what is finished is kept.
     """
     import pandas as pd
 
@@ -177,14 +178,14 @@ def _start_worker(steps=None) -> None:
 def run_visit(visit: Visit, job: Job) -> list[dict]:
     """One visit from the store or from its raw files; returns its table rows."""
     from braing3n.preprocess import store
-    from braing3n.preprocess.visit import process_visit
+    from braing3n.preprocess.steady import process_steady
 
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
     digests = store.digest_raw(visit)
     key = store.compute_key(visit, digests, job.settings, job.atlas_sha256, job.weights)
     cells = store.load_visit(job.store_dir, *who, key)
     if cells is None:
-        result = process_visit(visit, load_tools(job))
+        result, digests = process_steady(visit, digests, load_tools(job))
         cells = store.save_visit(job.store_dir, *who, key, result, job.settings, job.weights)
     by_scan = {(row["modality"], row["run"]): digest for row, digest in zip(visit, digests, strict=True)}
     return [_complete(cell, who, job.store_dir, by_scan[cell["modality"], cell["run"]]) for cell in cells]
@@ -258,9 +259,10 @@ def _lock_shard(store_dir: Path, visits: list[Visit], name: str):
 
     from braing3n.preprocess.store import describe_dataset
 
-    for cohort in sorted({visit[0]["cohort"] for visit in visits}):
-        describe_dataset(store_dir, cohort)
-    return FileLock(store_dir / visits[0][0]["cohort"] / f".{name}.lock")
+    with tell_storage_fault(store_dir):
+        for cohort in sorted({visit[0]["cohort"] for visit in visits}):
+            describe_dataset(store_dir, cohort)
+        return FileLock(store_dir / visits[0][0]["cohort"] / f".{name}.lock").acquire()
 
 
 def _report(table: pd.DataFrame, inventory_path: Path, n_visits: int, max_failure_rate: float) -> None:

@@ -23,6 +23,12 @@ def digest_raw(rows: list[Mapping]) -> list[str]:
     return [_digest(row["path"]) for row in rows]
 
 
+def digest_segmentations(row: Mapping) -> list[list[str]]:
+    """Label, file name and sha256 of each segmentation that a row names."""
+    named = json.loads(row.get("segmentations") or "{}")
+    return [[label, Path(path).name, _digest(path)] for label, path in named.items()]
+
+
 def _digest(path: str) -> str:
     try:
         return digest_scan(path)
@@ -42,11 +48,7 @@ def compute_key(
     Bytes, format and raw state of its scans, settings, atlas, stage version; names too, since reasons hold
     them; and the networks that users bring, `weights` (name -> sha256).
     """
-    segmentations = [
-        [name, Path(path).name, _digest(path)]
-        for row in rows
-        for name, path in json.loads(row.get("segmentations") or "{}").items()
-    ]
+    segmentations = [told for row in rows for told in digest_segmentations(row)]
     scans = [
         [digest, Path(row["path"]).name, *(str(row[name]) for name in FACTS)]
         for row, digest in zip(rows, digests, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from braing3n.config import PreprocessSettings
-from braing3n.errors import ScanError
+from braing3n.errors import ScanError, StorageError
 from braing3n.preprocess.bias import correct_bias, find_head
 from braing3n.preprocess.extract import FindBrain, extract_brain, find_brain, find_nonzero
 from braing3n.preprocess.mosaic import draw_thumbnail
+from braing3n.preprocess.negatives import Negatives, lift_brain, measure_negatives
 from braing3n.preprocess.quality import measure_quality
+from braing3n.preprocess.recognise import measure_atlas_information
 from braing3n.preprocess.register import crop_to_content, measure_dice, register_affine, register_rigid
 from braing3n.preprocess.route import CENTRE_ORDER, RawState, Route, plan_centre, plan_companion
 from braing3n.preprocess.scan import Scan, find_box, read_scan
@@ -29,7 +32,7 @@ from braing3n.preprocess.space import (
     soften,
     store_as_lps,
 )
-from braing3n.runtime import tell_step
+from braing3n.runtime import STORAGE_FAULTS, check_free_space, tell_step, tell_storage_fault
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Centre:
     matrix: np.ndarray  # 4 x 4, LPS mm, points of SRI24 -> points of the scan
     atlas_mask: np.ndarray  # bool (L, P, S) on the SRI24 grid
     atlas_dice: float
+    negatives: Negatives
 
     @property
     def native_brain_ml(self) -> float:
@@ -107,6 +111,9 @@ def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
 
     Args:
         rows: inventory rows of one subject and session.
+
+    Raises:
+        StorageError: there is no space for temporary files, which is no scan's fault.
     """
     result = VisitResult()
     centre, moved_scans = None, []
@@ -117,7 +124,8 @@ def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
         try:
             if centre is None:
                 fitted = _fit_centre(row, tools)
-                moved = _move(row, fitted, (fitted.raw, fitted.scan), fitted.matrix, fitted.route, tools)
+                way = (fitted.raw, fitted.scan), fitted.matrix, fitted.route, fitted.negatives
+                moved = _move(row, fitted, *way, tools)
                 centre = fitted
                 result.mask_key = ("mask", row["run"], row["modality"])
                 mask = centre.atlas_mask.astype(np.uint8)
@@ -156,6 +164,23 @@ def _carry_segmentations(row: Mapping, scans: list[Moved], result: VisitResult, 
 
 
 def _tell_fault(path: str, error: Exception) -> str:
+    """The reason where a tool failed.
+
+    Raises:
+        StorageError: it failed for want of space.
+    """
+    if isinstance(error, StorageError):
+        raise error
+    if (
+        isinstance(error, OSError)
+        and error.errno in STORAGE_FAULTS
+        and not isinstance(error, PermissionError)
+    ):
+        with tell_storage_fault(tempfile.gettempdir()):
+            raise error
+    check_free_space(tempfile.gettempdir())
+    if isinstance(error, MemoryError):
+        return f"{Path(path).name}: memory ran out; give the job more, or fewer workers, and run again."
     first = (str(error).splitlines() or ["no message"])[0][:200]
     return f"{Path(path).name}: a tool failed ({type(error).__name__}: {first})."
 
@@ -184,24 +209,45 @@ def _keep(result: VisitResult, cell: dict, moved: Moved, centre: Centre, atlas: 
     )
 
 
-def _fit_centre(row: Mapping, tools: Tools) -> Centre:
-    """N4, brain extraction and affine registration of one scan."""
-    settings, atlas, state = tools.settings, tools.atlas, RawState.from_row(row)
-    route = plan_centre(state, settings.brain_extraction)
-    raw = scan = _read(row)
-    name, extraction = Path(row["path"]).name, ""
+def _find_brain(row: Mapping, scan: Scan, route: Route, tools: Tools) -> tuple[Scan, np.ndarray, str]:
+    """N4 and brain extraction: the corrected scan, the mask and how it was found."""
+    settings = tools.settings
     if route.has_n4:
         _tell(row, "bias correction")
         scan = correct(scan, find_head(scan) if route.has_extraction else find_nonzero(scan), settings)
-    if route.has_extraction:
-        _tell(row, "brain extraction")
     try:
         if route.has_extraction:
-            mask, extraction = extract_brain(scan, tools.backends, settings.brain_ml)
-        else:
-            mask, _ = find_brain(scan, find_nonzero, settings.brain_ml)
+            _tell(row, "brain extraction")
+            return scan, *extract_brain(scan, tools.backends, settings.brain_ml)
+        return scan, find_brain(scan, find_nonzero, settings.brain_ml)[0], ""
     except ScanError as error:
-        raise ScanError(f"{name}: {error}") from None
+        raise ScanError(f"{Path(row['path']).name}: {error}") from None
+
+
+def _find_lifted_brain(
+    row: Mapping, route: Route, tools: Tools
+) -> tuple[Scan, Scan, np.ndarray, str, Negatives]:
+    """The scan, shifted where its brain is too negative, and what `_find_brain` gives of it.
+
+    Where the brain of a whole head lies is known only after that work; the work is then done again.
+    """
+    settings, name, raw = tools.settings, Path(row["path"]).name, _read(row)
+    if not route.has_extraction:
+        content = find_nonzero(raw)
+        raw, negatives = lift_brain(name, raw, measure_negatives(raw.data, content), settings, content)
+        return raw, *_find_brain(row, raw, route, tools), negatives
+    scan, mask, extraction = _find_brain(row, raw, route, tools)
+    lifted, negatives = lift_brain(name, raw, measure_negatives(raw.data, mask), settings)
+    if negatives.is_shifted:
+        scan, mask, extraction = _find_brain(row, lifted, route, tools)
+    return lifted, scan, mask, extraction, negatives
+
+
+def _fit_centre(row: Mapping, tools: Tools) -> Centre:
+    """N4, brain extraction and affine registration of one scan."""
+    settings, atlas, state = tools.settings, tools.atlas, RawState.from_row(row)
+    route, name = plan_centre(state, settings.brain_extraction), Path(row["path"]).name
+    raw, scan, mask, extraction, negatives = _find_lifted_brain(row, route, tools)
     brain = scan.with_data(scan.data * mask)
     matrix = np.eye(4)
     if route.has_affine:
@@ -216,20 +262,25 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
         raise ScanError(
             f"{name}: does not fit SRI24 (Dice {dice:.2f}, {settings.min_atlas_dice:g} is needed)."
         )
+    _check_coverage(name, scan, matrix, atlas, atlas.mask, settings)  # its own mask ends where the scan does
     told = row["modality"], row["run"], state, route
-    return Centre(*told, raw, scan, mask, extraction, matrix, atlas_mask, dice)
+    return Centre(*told, raw, scan, mask, extraction, matrix, atlas_mask, dice, negatives)
 
 
 def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
     """N4 and rigid registration to the centre; mask and affine are the centre's."""
     settings, state = tools.settings, RawState.from_row(row)
     route = plan_companion(state, centre.state)
-    raw = scan = _read(row)
+    raw, name = _read(row), Path(row["path"]).name
     is_brain = state.is_stripped or settings.brain_extraction == "none"
-    content = find_nonzero(scan) if is_brain else find_head(scan)
+    content = find_nonzero(raw) if is_brain else find_head(raw)
+    negatives = Negatives()
+    if is_brain:
+        raw, negatives = lift_brain(name, raw, measure_negatives(raw.data, content), settings, content)
+    scan = raw
     if route.has_n4:
         _tell(row, "bias correction")
-        scan = correct(scan, content, settings)
+        scan = correct(raw, content, settings)
     matrix = centre.matrix
     if route.has_rigid:
         _tell(row, f"rigid registration to the {centre.modality}")
@@ -243,7 +294,12 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
         focus = target.with_data(target.data != 0) if is_centre_brain and not is_brain else None
         moving = scan.crop(find_box(content))
         matrix = register_rigid(target, moving, settings.seed, focus) @ matrix
-    return _move(row, centre, (raw, scan), matrix, route, tools, centre.modality)
+    if not is_brain and raw.data.min() < 0:  # where its brain lies is known only now
+        head = resample(raw, matrix, tools.atlas.grid, "nearestNeighbor")
+        raw, negatives = lift_brain(name, raw, measure_negatives(head, centre.atlas_mask), settings)
+        if negatives.is_shifted:
+            scan = correct(raw, content, settings) if route.has_n4 else raw
+    return _move(row, centre, (raw, scan), matrix, route, negatives, tools, centre.modality)
 
 
 def _read(row: Mapping) -> Scan:
@@ -256,18 +312,17 @@ def _move(
     scans: tuple[Scan, Scan],
     matrix: np.ndarray,
     route: Route,
+    negatives: Negatives,
     tools: Tools,
     via: str = "",
 ) -> Moved:
     """One interpolation to the grid; zero outside the mask, negatives clipped.
 
-    scans: as it came, and corrected.
+    scans: as it came (or shifted), and corrected.
     """
     settings, atlas, name = tools.settings, tools.atlas, Path(row["path"]).name
     grid, (raw, scan) = atlas.grid, scans
-    coverage = measure_coverage(scan, matrix, grid, centre.atlas_mask)
-    if coverage < settings.min_coverage:
-        raise ScanError(f"{name}: shows {coverage:.0%} of the brain, {settings.min_coverage:.0%} are needed.")
+    coverage = _check_coverage(name, scan, matrix, atlas, centre.atlas_mask, settings)
     is_exact = not route.has_affine and not route.has_rigid and is_on_grid(scan, grid)
     if is_exact:
         head = store_as_lps(scan)
@@ -277,14 +332,32 @@ def _move(
     inside = volume[centre.atlas_mask]
     if inside.min() == inside.max():
         raise ScanError(f"{name}: is blank inside the brain.")
-    steps = route.describe(centre.extraction, via, is_exact)
+    information = measure_atlas_information(volume, centre.atlas_mask, atlas)
+    if information < settings.min_atlas_information:
+        raise ScanError(
+            f"{name}: shows no brain, or one at the wrong place (it shares {max(0, information):.3f} nats "
+            f"with SRI24, {settings.min_atlas_information:g} are needed)."
+        )
+    steps = ("shift;" if negatives.is_shifted else "") + route.describe(centre.extraction, via, is_exact)
     quality = {
+        "atlas_mutual_information": round(max(0, information), 6),
         "coverage": round(coverage, 6),
         "atlas_coverage": round(measure_coverage(scan, matrix, grid, atlas.mask), 6),
-        **measure_quality(raw, scan, matrix, volume, centre.atlas_mask, atlas),
+        "negative_share": round(negatives.share, 6),
+        **measure_quality(raw, scan, matrix, centre.atlas_mask, grid),
     }
     picture = draw_thumbnail(head, centre.atlas_mask, atlas)
     return Moved(volume, matrix, steps, scan.data.shape, scan.affine, quality, picture)
+
+
+def _check_coverage(
+    name: str, scan: Scan, matrix: np.ndarray, atlas: Atlas, mask: np.ndarray, settings: PreprocessSettings
+) -> float:
+    """The share of a brain (bool, on the atlas's grid) within the scan's field of view; enough of it."""
+    coverage = measure_coverage(scan, matrix, atlas.grid, mask)
+    if coverage < settings.min_coverage:
+        raise ScanError(f"{name}: shows {coverage:.0%} of the brain, {settings.min_coverage:.0%} are needed.")
+    return coverage
 
 
 def correct(scan: Scan, mask: np.ndarray, settings: PreprocessSettings) -> Scan:

@@ -235,7 +235,7 @@ def test_nothing_kept_is_status_1_with_the_reason(tmp_path, type_in):
     status, told = type_in("t1.nii.gz", "t2.nii.gz", "-o", "out")
     assert status == 1
     assert "T1 (t1.nii.gz): NOT kept\n  why          t1.nii.gz: every voxel is 0" in told
-    assert "t2.nii.gz: cannot be read as an image" in told
+    assert "t2.nii.gz: its name ends in .gz, but it is not compressed" in told
     assert "0 of 2 volumes kept" in told
     write_in_sri24(tmp_path / "flair.nii.gz")
     assert type_in("t1.nii.gz", "flair.nii.gz", "-o", "other", *IN_SRI24)[0] == 0

@@ -197,8 +197,40 @@ def test_missing_series_is_one_sentence(tmp_path):
 
 def test_a_copy_at_equal_distances_is_not_taken(tmp_path):
     paths = write_dicom(tmp_path, "{}.dcm", IMAGE, AFFINE, "axial")
-    paths[6].unlink()  # dcm2niix then also writes a resampled volume
-    assert load_image(tmp_path, "DICOM").shape == (10, 12, 13)
+    for path in paths[7:]:  # all further slices lie a little higher: dcm2niix also writes a resampled volume
+        dataset = pydicom.dcmread(path)
+        dataset.ImagePositionPatient[2] += 1.2
+        dataset.save_as(path)
+    assert load_image(tmp_path, "DICOM").shape == IMAGE.shape
+
+
+def test_a_missing_slice_is_refused_and_told(tmp_path):
+    paths = write_dicom(tmp_path / "I1", "{}.dcm", IMAGE, AFFINE, "axial")
+    paths[6].unlink()
+    with pytest.raises(ScanError) as caught:
+        read_scan(tmp_path / "I1", "DICOM")
+    assert tell(caught).startswith("I1: 1 of 14 slices is missing (between images 6 and 8);")
+
+
+def test_a_missing_slice_of_one_echo_is_refused(tmp_path):
+    paths = write_dicom(tmp_path / "I1", "{}.dcm", IMAGE, AFFINE, "axial", n_echoes=2)
+    paths[20].unlink()
+    with pytest.raises(ScanError):
+        read_scan(tmp_path / "I1", "DICOM", modality="T2")
+
+
+def test_missing_frames_are_refused(tmp_path):
+    (path,) = write_dicom(tmp_path / "I1", "one.dcm", IMAGE, AFFINE, "axial", True)
+    dataset = pydicom.dcmread(path)
+    frames = dataset.pixel_array
+    keep = [k for k in range(14) if k not in (4, 5)]
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    dataset.PerFrameFunctionalGroupsSequence = [groups[k] for k in keep]
+    dataset.NumberOfFrames, dataset.PixelData = len(keep), frames[keep].tobytes()
+    dataset.save_as(path)
+    with pytest.raises(ScanError) as caught:
+        read_scan(tmp_path / "I1", "DICOM")
+    assert tell(caught).startswith("I1: 2 of 14 slices are missing (between images 4 and 5);")
 
 
 def test_other_files_and_folders_in_a_series_folder_do_no_harm(tmp_path):

@@ -8,17 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
+from scipy import ndimage
 from sklearn.metrics import mutual_info_score
 
 from braing3n.contracts import CONTRACTS, check_table
 from braing3n.manifest.quality import OUTLYING, judge_quality
 from braing3n.preprocess.mosaic import draw_thumbnail
-from braing3n.preprocess.quality import (
-    compare_with_atlas,
-    list_brain_voxels,
-    measure_field_range,
-    measure_noise,
-)
+from braing3n.preprocess.quality import list_brain_voxels, measure_field_range, measure_noise
+from braing3n.preprocess.recognise import RIM_MM, measure_atlas_information
 from braing3n.preprocess.scan import Scan
 from braing3n.preprocess.shard import run_visit
 from braing3n.preprocess.visit import process_visit
@@ -64,16 +61,17 @@ def test_mutual_information_is_that_of_the_binned_intensities_and_falls_off_the_
     atlas = tools.atlas
     rng = np.random.default_rng(0)
     volume = np.where(atlas.mask, atlas.volume + rng.normal(0, 10, atlas.mask.shape), 0).astype(np.float32)
+    inner = ndimage.binary_erosion(atlas.mask, iterations=round(RIM_MM / SPACING_MM))
     binned = []
     for array in (volume, atlas.volume):
-        values = array[atlas.mask]
-        low, high = np.quantile(values, (0.005, 0.995))
-        edges = np.linspace(low, high, 33)
-        binned.append(np.clip(np.digitize(values, edges), 1, 32))
-    found = compare_with_atlas(volume, atlas.mask, atlas)
-    assert found == pytest.approx(mutual_info_score(*binned), abs=0.01)
+        low, high = np.quantile(array[inner], (0.005, 0.995))
+        binned.append(np.clip(np.digitize(array[inner], np.linspace(low, high, 17)), 1, 16))
+    found = measure_atlas_information(volume, atlas.mask, atlas)
+    n_pairs = len(np.unique(np.stack(binned), axis=1).T)
+    excess = (n_pairs - 16 - 16 + 1) / (2 * inner.sum())  # what unrelated intensities would share by chance
+    assert found == pytest.approx(mutual_info_score(*binned) - excess, abs=0.01)
     wrong = np.ascontiguousarray(volume[:, ::-1])
-    assert compare_with_atlas(wrong, wrong > 0, atlas) < found - 0.1
+    assert measure_atlas_information(wrong, wrong > 0, atlas) < found - 0.1
 
 
 def plant(tmp_path):

@@ -3,9 +3,11 @@
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pytest
 
 from braing3n.config import PreprocessSettings, ResourceSettings
 from braing3n.preprocess.shard import preprocess_shard
+from braing3n.preprocess.visit import process_visit
 
 from .brains import make_row
 
@@ -30,3 +32,53 @@ def test_a_real_head_becomes_a_brain_in_sri24(shared_data, fetch_resource, tmp_p
     volume, inside = np.asarray(image.dataobj), np.asarray(mask.dataobj) > 0
     assert volume.min() >= 0
     assert (volume[~inside] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def head(shared_data, fetch_resource, tmp_path_factory):
+    """The smallest real head, and what works on it: no N4, deepbet, SRI24 at 2 mm."""
+    from braing3n.preprocess.extract import load_extractor
+    from braing3n.preprocess.space import load_atlas
+    from braing3n.preprocess.visit import Tools
+    from braing3n.resources import fetch_atlas_brain
+
+    resources = ResourceSettings(paths={"sri24": str(fetch_resource("sri24"))})
+    atlas = fetch_atlas_brain(resources, tmp_path_factory.mktemp("atlas"))
+    settings = PreprocessSettings(spacing_mm=2.0, brain_extraction="deepbet", fallback_extraction="none")
+    tools = Tools(settings, load_atlas(atlas, 2.0), load_extractor(settings))
+    image = nib.load(shared_data / "smoke" / "sub-001" / "anat" / "sub-001_T1w.nii.gz")
+    image = nib.as_closest_canonical(image)
+
+    def go(path, image):
+        nib.save(image, path)
+        return process_visit([make_row(path, is_stripped=0)], tools).cells[0]
+
+    return image, go
+
+
+def test_a_cropped_and_defaced_head_far_from_its_place_is_found(head, tmp_path):
+    """Without neck and face, and with an origin that some tool lost: only the brain can tell where it is."""
+    image, go = head
+    data = np.asarray(image.dataobj).copy()
+    data[:, 104:, :60] = 0
+    affine = image.affine.copy()
+    affine[:3, 3] += (60, -90, 120)
+    whole = go(tmp_path / "whole.nii", image)
+    cropped = go(tmp_path / "cropped.nii", nib.Nifti1Image(data, affine).slicer[8:-8, 4:, 28:])
+    assert whole["atlas_dice"] > 0.94
+    assert cropped["atlas_dice"] > 0.94
+    assert cropped["native_brain_ml"] == pytest.approx(whole["native_brain_ml"], rel=0.03)
+    assert cropped["affine_determinant"] == pytest.approx(whole["affine_determinant"], rel=0.03)
+
+
+def test_a_cut_brain_is_kept_while_enough_is_shown_and_a_neck_is_none(head, tmp_path):
+    image, go = head
+    top = 112  # of the brain, in slices
+    kept = go(tmp_path / "kept.nii", image.slicer[:, :, : top - 6])
+    assert kept["status"] == "kept"
+    cut = go(tmp_path / "cut.nii", image.slicer[:, :, : top - 26])
+    assert cut["status"] == "excluded"
+    assert "of the brain" in cut["reason"]
+    neck = go(tmp_path / "neck.nii", image.slicer[:, :, : top - 58])
+    assert neck["status"] == "excluded"
+    assert "shows no brain" in neck["reason"]

@@ -29,7 +29,12 @@ class Shard:
                 dict.fromkeys(CONTRACTS["preprocess"], "")
                 | {key: str(path) for key, path in paths.items()}
                 | {"volume_id": name, "cohort": "mine", "modality": "T1", "status": "kept"}
-                | {"native_brain_ml": 1400.0, "affine_determinant": 1.1, "atlas_dice": 0.95}
+                | {
+                    "native_brain_ml": 1400.0,
+                    "affine_determinant": 1.1,
+                    "atlas_dice": 0.95,
+                    "negative_share": 0.0,
+                }
                 | dict.fromkeys(("atlas_mutual_information", "coverage", "atlas_coverage"), 0.9)
                 | dict.fromkeys(("bias_field_range", "noise"), float("nan"))
                 | {"person_id": name, "group_id": name, "split": "train", "shard": 0}
