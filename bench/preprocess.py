@@ -34,7 +34,6 @@ from braing3n.preprocess.bias import find_head  # noqa: E402
 from braing3n.preprocess.extract import find_brain, load_extractor  # noqa: E402
 from braing3n.preprocess.register import measure_mutual_information  # noqa: E402
 from braing3n.preprocess.scan import read_scan  # noqa: E402
-from braing3n.preprocess.space import load_atlas  # noqa: E402
 from braing3n.resources import ATLAS_DIR, extract_member, fetch, fetch_atlas_brain  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +47,14 @@ MIN_RATIOS = {"brainles": 10, "antspyx": 4}
 MAX_EXTRA_MM, MAX_VARIATION_RATIO, MAX_LOSS = 0.2, 1.05, 0.005
 KNOWN_SHAPE = (176, 224, 192)
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# A small process between: a child's peak memory counts what its parent held when it was started.
+LAUNCH = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+sys.exit(status)
+"""
 
 
 @dataclass
@@ -179,21 +186,6 @@ def install_peers() -> Path:
     return folder
 
 
-def run_ours(image: str, mask: str, atlas: str, out: str) -> None:
-    """One head on the package's own route, with the given mask."""
-    from braing3n.preprocess.visit import Tools, process_visit
-
-    given = np.asarray(nib.load(mask).dataobj) > 0
-    state = {"is_bias_corrected": 0, "is_defaced": 0, "is_stripped": 0, "raw_space": "native"}
-    row = {"subject_id": "01", "session_id": "", "run": "", "modality": "T1", "path": image, **state}
-    result = process_visit([row], Tools(SETTINGS, load_atlas(atlas, SETTINGS.spacing_mm), lambda scan: given))
-    if result.cells[0]["status"] != "kept":
-        raise SystemExit(result.cells[0]["reason"])
-    for (kind, _, _), content in result.files.items():
-        name = {"preproc": "volume.nii.gz", "xfm": "to_atlas.mat"}.get(kind, kind)
-        (Path(out) / name).write_bytes(content)
-
-
 def write_corrected(image: Path, out: Path) -> None:
     """The head after N4 as the route corrects it, for the measures and not timed."""
     from braing3n.preprocess.visit import correct
@@ -206,23 +198,20 @@ def write_corrected(image: Path, out: Path) -> None:
 def run_tool(tool: str, head: Head, atlas: Path, out: Path, peers_dir: Path) -> Reading:
     """One tool on one head in a process of its own."""
     out.mkdir()
-    script = [str(Path(__file__)), "--ours"] if tool == "ours" else [str(PEERS / f"{tool}.py")]
-    command = [sys.executable, "-W", "ignore", *script, str(head.image), str(head.mask), str(atlas), str(out)]
-    paths = [str(peers_dir), os.environ.get("PYTHONPATH", "")]
-    with open(out / "output.txt", "w") as output:
-        child = subprocess.Popen(
-            command,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            stdout=output,
-            stderr=output,
-        )
-        _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{tool} on {head.name} failed: {(out / 'output.txt').read_text()[-2000:]}")
+    command = [sys.executable, "-W", "ignore", PEERS / f"{tool}.py", head.image, head.mask, atlas, out]
+    paths = [str(ROOT), str(peers_dir), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCH, *map(str, command)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"{tool} on {head.name} failed: {done.stderr[-2000:]}")
     if tool == "ours":
         write_corrected(head.image, out)
-    return Reading(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, measure(head, atlas, out))
+    seconds, peak_kb = map(float, done.stdout.split()[-2:])
+    return Reading(seconds, peak_kb / 1024, measure(head, atlas, out))
 
 
 def measure(head: Head, atlas_path: Path, out: Path) -> dict[str, float]:
@@ -246,8 +235,8 @@ def measure(head: Head, atlas_path: Path, out: Path) -> dict[str, float]:
 
 
 def compare_brains(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """Mutual information (nats) where either brain is, and the mean Dice of three tissues told by Otsu."""
-    inside = (one > 0) | (other > 0)
+    """Mutual information (nats) where the atlas has brain; the mean Dice of three tissues told by Otsu."""
+    inside, is_atlas = (one > 0) | (other > 0), other > 0
     clipped = [np.minimum(data, np.percentile(data[data > 0], 99.5))[inside] for data in (one, other)]
     tissues = [np.digitize(data, threshold_multiotsu(data[data > 0], 3)) + 1 for data in clipped]
     tissues = [np.where(data > 0, tissue, 0) for data, tissue in zip(clipped, tissues, strict=True)]
@@ -255,7 +244,8 @@ def compare_brains(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
         2 * np.sum((tissues[0] == k) & (tissues[1] == k)) / np.sum((tissues[0] == k) * 1 + (tissues[1] == k))
         for k in (1, 2, 3)
     ]
-    return {"mutual_information": measure_mutual_information(*clipped, 64), "overlap": float(np.mean(dice))}
+    information = measure_mutual_information(*(data[is_atlas[inside]] for data in clipped), 64)
+    return {"mutual_information": information, "overlap": float(np.mean(dice))}
 
 
 def read_matrix(path: Path) -> np.ndarray:
@@ -298,9 +288,6 @@ def report(readings: dict[str, list[Reading]], targets: dict[str, int]) -> bool:
 
 def main() -> int:
     """Make heads, run all tools on each, compare."""
-    if sys.argv[1:2] == ["--ours"]:
-        run_ours(*sys.argv[2:])
-        return 0
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--made", type=int, default=2, help="heads with a known affine and bias field")
     parser.add_argument("--real", type=int, default=2, help="real heads")

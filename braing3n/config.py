@@ -80,7 +80,9 @@ class PreprocessSettings(Settings):
     n4_spacing_mm: float = setting(6.0, "N4 fits the field on voxels about so far apart", unit="mm", gt=0)
     n4_iterations: tuple[int, ...] = setting((50, 50, 50, 50), "N4 iterations a level, at most")
     n4_tolerance: float = setting(1e-3, "a level of N4 ends when the field changes by less", gt=0)
-    affine: Literal["AffineFast", "Affine"] = setting("AffineFast", "ANTs' 12-parameter stage")
+    affine: Literal["staged", "Affine"] = setting(
+        "staged", "ANTs' 12 parameters: in sparse stages down to 2 mm, or ANTs' own slow default"
+    )
     interpolation: Literal["bSpline", "linear"] = setting("bSpline", "resampling; negatives are clipped")
     brain_ml: tuple[float, float] = setting((400.0, 2500.0), "a brain outside is an exclusion", unit="ml")
     min_atlas_dice: float = setting(0.70, "a centre that overlaps SRI24 less is an exclusion", ge=0, le=1)

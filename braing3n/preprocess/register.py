@@ -19,9 +19,14 @@ RIGID_LEVELS = {
     "aff_smoothing_sigmas": (2, 1, 0),
 }
 
-# For a coarse grid: the atlas at 2 mm with ANTs' own levels in mm (6, 4, 2), which is three times faster.
+# Twelve numbers need few points: a tenth of the voxels at 6, 4 and 2 mm ends within 0.01 mm of ANTs' default,
+# which takes a fifth of them and goes on to 1 mm, in a quarter of the time. A level ends when it has converged.
+STAGES = {"aff_iterations": (1000, 500, 100, 0), "aff_random_sampling_rate": 0.1}
+
+# For a coarse grid: the atlas at 2 mm, and no more than 4 mm of it, which is three times faster.
 COARSE_SPACING_MM = 2.0
 COARSE_LEVELS = {"aff_shrink_factors": (3, 2, 1, 1), "aff_smoothing_sigmas": (1.5, 1, 0.5, 0)}
+COARSE_STAGES = {"aff_iterations": (2100, 1200, 0, 0)}
 
 
 def register_affine(
@@ -31,7 +36,7 @@ def register_affine(
 
     Args:
         brain: zero outside the brain.
-        kind: `AffineFast` or `Affine` of ANTs.
+        kind: `staged`, or `Affine` for ANTs' own stages.
         spacing_mm: of the grid to come; from 2 mm on, both brains are first averaged to 2 mm.
 
     Returns:
@@ -39,9 +44,10 @@ def register_affine(
     """
     fixed, moving = crop_to_content(atlas_brain), crop_to_content(brain)
     if spacing_mm < COARSE_SPACING_MM:
-        return _register(fixed, moving, kind, seed)
+        return _register(fixed, moving, "Affine", seed, **(STAGES if kind == "staged" else {}))
     fixed, moving = coarsen(fixed, COARSE_SPACING_MM), coarsen(moving, COARSE_SPACING_MM)
-    return _register(fixed, moving, kind, seed, **COARSE_LEVELS)
+    stages = COARSE_STAGES if kind == "staged" else {}
+    return _register(fixed, moving, "Affine", seed, **COARSE_LEVELS, **stages)
 
 
 def register_rigid(fixed: Scan, moving: Scan, seed: int, focus: Scan | None = None) -> np.ndarray:

@@ -29,7 +29,7 @@ def settings():
         spacing_mm=ATLAS_SPACING_MM,
         brain_extraction="none",
         n4_iterations=(10, 10),
-        affine="Affine",  # AffineFast stops at a quarter of the atlas's resolution: fine at 1 mm, not at 4
+        affine="Affine",  # the stages end at half the atlas's resolution: fine at 1 mm, not at 4
     )
 
 
