@@ -34,6 +34,7 @@ rule train_diffusion:
         settings=CONFIG.diffusion.as_json(),
         stage=STAGE["diffusion"],
     shell:
+        "trap '' TERM; "
         "python -m braing3n diffusion train --tokens {input.tokens:q} --tokenizer {input.tokenizer:q}"
         " --volume-list {input.volumes:q} --labels {input.labels:q} --checkpoints {params.checkpoints:q}"
         " --weights {output.weights:q} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -33,6 +33,7 @@ rule train_mae:
         settings=CONFIG.pretrain.as_json(),
         stage=STAGE["pretrain"],
     shell:
+        "trap '' TERM; "
         "python -m braing3n pretrain train --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
         " --checkpoints {params.checkpoints:q} --weights {output.weights:q} --loss-picture {output.loss:q}"
         " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"

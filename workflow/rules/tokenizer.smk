@@ -39,6 +39,7 @@ rule train_tokenizer:
         settings=CONFIG.tokenizer.as_json(),
         stage=STAGE["tokenizer"],
     shell:
+        "trap '' TERM; "
         "python -m braing3n tokenizer train --encoder {input.encoder:q} --volume-list {input.volumes:q}"
         " --volumes-dir {params.volumes_dir:q} --checkpoints {params.checkpoints:q}"
         " --weights {output.weights:q} --metrics {output.metrics:q} --picture {output.picture:q}"
