@@ -29,7 +29,7 @@ class Mlp(nn.Sequential):
 
     def __init__(self, width: int, ratio: float):
         hidden = int(width * ratio)
-        super().__init__(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
 
 class Block(nn.Module):
