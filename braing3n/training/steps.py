@@ -153,8 +153,8 @@ _is_asked_to_stop = threading.Event()  # by SIGTERM, to this process
 def heed_sigterm() -> Iterator[None]:
     """Within, SIGTERM (a time limit, a preemption) lets the step end and the state be saved.
 
-    A second one ends the process as ever. Outside the main thread, where Python handles no signals, it does
-    nothing.
+    It may come more than once: a scheduler signals every process of a job, and torchrun its own once more.
+    Outside the main thread, where Python handles no signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -162,7 +162,6 @@ def heed_sigterm() -> Iterator[None]:
 
     def note(number, frame):
         _is_asked_to_stop.set()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     _is_asked_to_stop.clear()
     before = signal.signal(signal.SIGTERM, note)
