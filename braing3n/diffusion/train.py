@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -55,7 +54,7 @@ def train_dit(
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(latents, settings, run_dir)
-        if Accelerator().is_main_process:
+        if training.open_accelerator().is_main_process:
             training.publish(done_path, weights_path)
 
 

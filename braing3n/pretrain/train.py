@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from braing3n import training
@@ -37,7 +36,7 @@ def train_encoder(
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(volumes, settings, run_dir, n_workers)
-        if Accelerator().is_main_process:
+        if training.open_accelerator().is_main_process:
             if picture_path:
                 training.publish(run_dir / "loss.png", picture_path)
             training.publish(done_path, weights_path)

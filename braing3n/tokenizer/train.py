@@ -6,7 +6,6 @@ import copy
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from torch.nn import functional
 
 from braing3n import training
@@ -37,7 +36,7 @@ def train_tokenizer(
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(volumes, encoder, settings, run_dir, n_workers)
-        if Accelerator().is_main_process:
+        if training.open_accelerator().is_main_process:
             training.publish(done_path, weights_path)
 
 

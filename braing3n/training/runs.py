@@ -129,15 +129,21 @@ def publish(source: Path, target: Path) -> None:
 # ---- how it begins ------------------------------------------------------------------------------
 
 
+def open_accelerator() -> Accelerator:
+    """This process's device and its peers; under torchrun without a GPU, processes on CPUs."""
+    is_on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
+    # Buffers are constants here, so they need no broadcast; gradients lie where they are exchanged.
+    exchange = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    return Accelerator(cpu=is_on_cpu, kwargs_handlers=[exchange])
+
+
 def begin(word: str, run_dir: Path, table: pd.DataFrame, options: OptimiserSettings, seed: int) -> Run:
     """A run over the training split of a table (volume_id, split), before its first step.
 
     Raises:
         ConfigurationError: there is nothing to train on.
     """
-    # Buffers are constants here, so they need no broadcast; gradients lie where they are exchanged.
-    exchange = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-    accelerator = Accelerator(kwargs_handlers=[exchange])
+    accelerator = open_accelerator()
     plan = plan_batches(find_rows(table, "train"), options, seed, accelerator.num_processes)
     losses = torch.zeros(len(plan), device=accelerator.device)
     return Run(word, run_dir, accelerator, options, table["volume_id"].to_numpy(), plan, losses)

@@ -21,6 +21,8 @@ for kind in tiny.KINDS:
     folder = pathlib.Path(sys.argv[2]) / kind
     folder.mkdir(exist_ok=True)
     tiny.train(kind, folder, n_accumulation_steps=2, recompute_activations=True)
+from accelerate import PartialState
+assert PartialState().num_processes == 2
 """
 
 
