@@ -76,9 +76,9 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
     for step, batch in training.count_steps(run, run.own_batches):
-        own = torch.from_numpy(batch).to(run.device)
+        own = training.send(torch.from_numpy(batch), run.device)
         drawn = draw_noise(len(run.plan[step]), tokens.shape[1:], settings.seed, "flow", step)
-        noise, t, chance = (part[run.own].to(run.device) for part in drawn)
+        noise, t, chance = (training.send(part[run.own], run.device) for part in drawn)
         given = drop_conditions(
             codes[own], age_years[own], net.nulls, chance, settings.condition_dropout, settings.joint_dropout
         )

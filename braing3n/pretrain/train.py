@@ -54,7 +54,8 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
 
     batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
     for step, volume in training.count_steps(run, batches):
-        noise = _draw_noise(len(run.plan[step]), net.n_tokens, seed, "mask", step)[run.own].to(run.device)
+        noise = _draw_noise(len(run.plan[step]), net.n_tokens, seed, "mask", step)[run.own]
+        noise = training.send(noise, run.device)
         for share, images, chances in training.accumulate(run, model, volume, noise):
             with training.autocast(run.device, options):
                 loss = share * model(images, chances)

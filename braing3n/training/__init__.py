@@ -12,6 +12,7 @@ from braing3n.training.batches import (
     load_batches,
     make_generator,
     plan_batches,
+    send,
 )
 from braing3n.training.logs import draw_examples
 from braing3n.training.runs import (
@@ -69,6 +70,7 @@ __all__ = [
     "read_weights",
     "recompute_activations",
     "save",
+    "send",
     "share_batches",
     "start",
     "stop",

@@ -147,7 +147,7 @@ def _move(
         return _Packed(*(part.to(device) for part in packed)), None
     stream = torch.cuda.Stream(device)
     with torch.cuda.stream(stream):
-        return _Packed(*(part.to(device, non_blocking=True) for part in packed)), stream
+        return _Packed(*(send(part, device) for part in packed)), stream
 
 
 def _decode(packed: _Packed, stream: torch.cuda.Stream | None) -> Tensor:
@@ -161,6 +161,13 @@ def _decode(packed: _Packed, stream: torch.cuda.Stream | None) -> Tensor:
     image = (packed.levels - below).float().mul_(1 / LEVELS_A_DEVIATION)
     image.view(-1)[packed.far_index] = packed.far_z
     return image[:, None]
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on its way to the device; the process does not wait for what the device is at."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def count_workers(n_threads: int) -> int:

@@ -49,7 +49,7 @@ class Run:
         parts: modules and optimisers that a checkpoint holds.
         n_done: steps that were done when this process began.
         n_checked: steps whose losses were checked, at `checked_at_s` last.
-        votes: how many processes had been asked to stop a step ago.
+        votes: how many processes had been asked to stop a step ago, and when that is known here.
         writer: of TensorBoard's events; the main process's.
     """
 
@@ -65,7 +65,7 @@ class Run:
     n_done: int = 0
     n_checked: int = 0
     checked_at_s: float = 0.0
-    votes: Tensor | None = None
+    votes: tuple[Tensor, torch.cuda.Event | None] = (torch.zeros(()), None)
     writer: SummaryWriter | None = None
 
     @property

@@ -179,8 +179,14 @@ def _agree_to_stop(run: Run) -> bool:
     if run.accelerator.num_processes == 1:
         return _is_asked_to_stop.is_set()
     asked = torch.tensor(float(_is_asked_to_stop.is_set()), device=run.accelerator.device)
-    votes, run.votes = run.votes, run.accelerator.reduce(asked, "sum")
-    return votes is not None and votes.item() > 0
+    counted = run.accelerator.reduce(asked, "sum").to("cpu", non_blocking=True)
+    arrival = torch.cuda.Event() if asked.is_cuda else None
+    if arrival is not None:
+        arrival.record()
+    (votes, has_arrived), run.votes = run.votes, (counted, arrival)
+    if has_arrived is not None:
+        has_arrived.synchronize()
+    return votes.item() > 0
 
 
 def stop(run: Run, step: int) -> None:
