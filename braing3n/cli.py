@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get("BRAING3N_DEBUG") == "1":
             raise
         print(f"braing3n: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
 
 
 def _dispatch(word: str, arguments: list[str]) -> int:

@@ -147,7 +147,14 @@ class OptimiserSettings(Settings):
     n_warmup_epochs: int = setting(10, "linear warm-up", ge=0)
     gradient_clip: float = setting(0.0, "largest gradient norm; 0: no clipping", ge=0)
     precision: Literal["float32", "bfloat16"] = setting("bfloat16", "autocast type", "given")
+    n_accumulation_steps: int = setting(
+        1, "parts of its batch that a device takes one after another, to save memory", ge=1
+    )
+    recompute_activations: bool = setting(
+        False, "activation checkpointing: blocks keep their input only; far less memory, a third more time"
+    )
     checkpoint_every_steps: int = setting(200, "steps between checkpoints", ge=1)
+    n_checkpoints_kept: int = setting(2, "the last so many checkpoints stay, beside the best weights", ge=1)
     validate_every_epochs: int = setting(5, "epochs between validation losses", ge=1)
 
 

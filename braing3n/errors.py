@@ -2,7 +2,9 @@
 
 
 class BrainG3nError(Exception):
-    """A fault that one sentence explains; the command line prints it and exits 2."""
+    """A fault that one sentence explains; the command line prints it and exits with its status."""
+
+    exit_status = 2
 
 
 class ConfigurationError(BrainG3nError):
@@ -31,3 +33,9 @@ class StorageError(BrainG3nError):
 
 class ScanError(BrainG3nError):
     """One scan cannot be used; it becomes a row in the exclusions and the rest goes on."""
+
+
+class StoppedError(BrainG3nError):
+    """A training job was told to end (SIGTERM) and has saved its state; it is to be started again."""
+
+    exit_status = 143  # 128 + SIGTERM, as if it had not been caught

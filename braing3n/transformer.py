@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 
 class Attention(nn.Module):
@@ -29,7 +30,14 @@ class Mlp(nn.Sequential):
 
     def __init__(self, width: int, ratio: float):
         hidden = int(width * ratio)
-        super().__init__(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        widen, activate, narrow = self
+        # The widest tensor of a block is not kept for the backward pass: it is soon computed again.
+        return checkpoint(
+            lambda wide: narrow(activate(wide)), widen(x), use_reentrant=False, preserve_rng_state=False
+        )
 
 
 class Block(nn.Module):

@@ -129,7 +129,7 @@ def draw_samples(
     tokenizer: Tokenizer, tokens: np.ndarray, table: pd.DataFrame, path: Path, device: torch.device
 ) -> None:
     """A picture of the first two samples of each arm, decoded, three planes."""
-    from braing3n.tokenizer.picture import draw_volumes
+    from braing3n.picture import draw_volumes
 
     chosen = table.groupby("arm", sort=False).head(2).index
     volumes = {}

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,7 +18,6 @@ from braing3n.diffusion import STAGE_VERSION
 from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, read_conditions
 from braing3n.diffusion.model import DiT
 from braing3n.errors import ContractError
-from braing3n.runtime import track
 
 
 @dataclass
@@ -56,59 +54,53 @@ def train_dit(
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(latents, settings, run_dir)
-        if Accelerator().is_main_process:
+        if training.open_accelerator().is_main_process:
             training.publish(done_path, weights_path)
 
 
 def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None:
-    accelerator, options = Accelerator(), settings.optimiser
-    device, rank, n_ranks = accelerator.device, accelerator.process_index, accelerator.num_processes
-    labels, rows = latents.labels, training.find_rows(latents.labels, "train")
-    ids = labels["volume_id"].to_numpy()
-    plan = training.plan_batches(rows, options, settings.seed, n_ranks)
-
+    options, labels = settings.optimiser, latents.labels
+    run = training.begin("diffusion", run_dir, labels, options, settings.seed)
+    rows = training.find_rows(labels, "train")
     torch.manual_seed(settings.seed)
     vocabularies = build_vocabularies(labels.iloc[rows], settings)
     net = DiT(settings, vocabularies, latents.tokens.shape[2], latents.grid)
     measure_tokens(net, latents.tokens, rows)
-    net = net.to(device)
-    tokens = torch.from_numpy(np.asarray(latents.tokens)).to(device)
-    codes, age_years = (part.to(device) for part in vocabularies.encode(read_conditions(labels)))
+    net = net.to(run.device)
+    tokens = torch.from_numpy(np.asarray(latents.tokens)).to(run.device)
+    codes, age_years = (part.to(run.device) for part in vocabularies.encode(read_conditions(labels)))
     average = copy.deepcopy(net).requires_grad_(False)
+    training.recompute_activations(net.blocks, options)
     optimiser = training.build_optimiser(net, options)
-    parts = {"model": net, "average": average, "optimiser": optimiser}
-    losses, validation, start = training.resume(run_dir, len(plan), parts, device)
-    model, optimiser = accelerator.prepare(net, optimiser)
+    training.start(run, {"model": net, "average": average, "optimiser": optimiser})
+    model, optimiser = run.accelerator.prepare(net, optimiser)
 
-    for step in track(range(start, len(plan)), "diffusion: steps"):
-        own = torch.from_numpy(plan[step][rank::n_ranks]).to(device)
-        noise, t, chance = (
-            part[rank::n_ranks].to(device)
-            for part in draw_noise(len(plan[step]), tokens.shape[1:], settings.seed, "flow", step)
-        )
+    for step, batch in training.count_steps(run, run.own_batches):
+        own = training.send(torch.from_numpy(batch), run.device)
+        drawn = draw_noise(len(run.plan[step]), tokens.shape[1:], settings.seed, "flow", step)
+        noise, t, chance = (training.send(part[run.own], run.device) for part in drawn)
         given = drop_conditions(
             codes[own], age_years[own], net.nulls, chance, settings.condition_dropout, settings.joint_dropout
         )
-        loss = compute_loss(model, standardise(net, tokens[own]), noise, t, *given, options)
-        accelerator.backward(loss)
-        rate = training.compute_learning_rate(step, len(plan), options)
-        training.update(optimiser, model, rate, options.gradient_clip)
+        data = standardise(net, tokens[own])
+        for share, *part in training.accumulate(run, model, data, noise, t, *given):
+            loss = share * compute_loss(model, *part, options)
+            run.accelerator.backward(loss)
+            run.losses[step] += loss.detach()
+        training.update(run, optimiser, model, step)
         update_average(average, net, step, settings.ema_decay)
-        losses[step] = loss.detach()
 
-        due = training.find_due(step, len(plan), options)
+        due = training.find_due(run, step)
         if due.check:
-            training.check_losses(accelerator.reduce(losses, "mean"), step, plan, ids)
-        if due.validate and accelerator.is_main_process:
-            validation[step + 1] = measure_loss(average, tokens, codes, age_years, labels, settings)
-            training.report("diffusion", step + 1, loss, validation[step + 1])
-        if due.save and accelerator.is_main_process:
-            training.save(run_dir, step + 1, parts, losses, validation)
-
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        training.finish(run_dir, len(plan), average, net.describe(), losses, validation)
-    accelerator.wait_for_everyone()
+            training.check_losses(run, step)
+        if due.validate:
+            loss = measure_loss(run, average, tokens, codes, age_years, labels, settings)
+            training.note_validation(run, step, loss, average)
+        if due.save:
+            training.save(run, step + 1)
+        if due.stop:
+            training.stop(run, step)
+    training.finish(run, average)
 
 
 def compute_loss(
@@ -160,6 +152,7 @@ def update_average(average: DiT, net: DiT, step: int, ceiling: float) -> None:
 
 @torch.no_grad()
 def measure_loss(
+    run: training.Run,
     net: DiT,
     tokens: Tensor,
     codes: Tensor,
@@ -170,10 +163,10 @@ def measure_loss(
     """The validation split's loss, nothing dropped, always with the same noise; NaN where it is empty."""
     rows = training.find_rows(labels, "validation")
     total = 0.0
-    for i, batch in enumerate(training.cut_batches(rows, settings.optimiser.batch_size)):
-        noise, t, _ = draw_noise(len(batch), tokens.shape[1:], settings.seed, "validation", i)
-        own = torch.from_numpy(batch).to(tokens.device)
-        data = standardise(net, tokens[own])
-        given = data, noise.to(data.device), t.to(data.device), codes[own], age_years[own]
+    for batch in training.share_batches(run, rows):
+        drawn = [draw_noise(1, tokens.shape[1:], settings.seed, "validation", int(row)) for row in batch]
+        noise, t, _ = (torch.cat(part).to(run.device) for part in zip(*drawn, strict=True))
+        own = torch.from_numpy(batch).to(run.device)
+        given = standardise(net, tokens[own]), noise, t, codes[own], age_years[own]
         total += compute_loss(net, *given, settings.optimiser).item() * len(batch)
-    return total / len(rows) if len(rows) else float("nan")
+    return training.add_up(run, total) / len(rows) if len(rows) else float("nan")

@@ -43,10 +43,10 @@ def encode_untrained(
 ) -> np.ndarray:
     """Mean tokens (N, width) of the same encoder as it starts, from the seed after the trained one's."""
     torch.manual_seed(pretrain.seed + 1)
-    encoder = MaskedAutoencoder(pretrain, volumes.load(0)[0].shape).to(device).eval()
+    encoder = MaskedAutoencoder(pretrain, volumes.shape).to(device).eval()
     batches = training.cut_batches(np.arange(len(volumes)), settings.batch_size)
-    loaded = track(training.load_batches(volumes, batches), "latents: untrained", len(batches))
-    return np.concatenate([encoder.encode(volume.to(device)).mean(dim=1).cpu().numpy() for volume in loaded])
+    loaded = track(training.load_batches(volumes, batches, device=device), "latents: untrained", len(batches))
+    return np.concatenate([encoder.encode(volume).mean(dim=1).cpu().numpy() for volume in loaded])
 
 
 def average_voxels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def cache_latents(
     features_path: Path,
     inputs: list[Path],
     device: torch.device,
-    n_workers: int = 0,
+    n_workers: int = 1,
 ) -> None:
     """Write tokens float16 (N, T, d) and mean encoder tokens float32 (N, width), rows as in the volume list.
 
@@ -49,9 +49,9 @@ def cache_latents(
     n_done = int(progress_path.read_text()) if progress_path.exists() else 0
 
     batches = training.cut_batches(np.arange(n), settings.batch_size)
-    loaded = training.load_batches(volumes, batches[n_done:], n_workers)
+    loaded = training.load_batches(volumes, batches[n_done:], n_workers, device)
     for i, volume in enumerate(track(loaded, "latents: batches", len(batches) - n_done), n_done):
-        encoded = encoder.encode(volume.to(device))
+        encoded = encoder.encode(volume)
         tokens[batches[i]] = to_float16(tokenizer.project(encoded)).cpu().numpy()
         features[batches[i]] = encoded.mean(dim=1).cpu().numpy()
         tokens.flush()

@@ -20,7 +20,7 @@ RIGID_LEVELS = {
 }
 
 # Twelve numbers need few points: a tenth of the voxels at 6, 4 and 2 mm ends within 0.01 mm of ANTs' default,
-# which takes a fifth of them and goes on to 1 mm, in a quarter of the time. A level ends when it has converged.
+# which takes a fifth of them and goes on to 1 mm, in a quarter of the time. Levels end when they converge.
 STAGES = {"aff_iterations": (1000, 500, 100, 0), "aff_random_sampling_rate": 0.1}
 
 # For a coarse grid: the atlas at 2 mm, and no more than 4 mm of it, which is three times faster.

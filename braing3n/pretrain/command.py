@@ -50,3 +50,35 @@ def train(
     train_encoder(
         volumes, options, checkpoints, weights, inputs, count_workers(threads), picture_path=loss_picture
     )
+
+
+@app.command(name="import")
+def import_weights(
+    *,
+    release: Path,
+    weights: Path,
+    settings: str = "{}",
+    shape: tuple[int, int, int] = (160, 192, 160),
+) -> None:
+    """Make an encoder that somebody else trained into a weight file of ours, and print what maps.
+
+    Parameters
+    ----------
+    release
+        Their weights: safetensors, or a torch checkpoint of tensors only.
+    weights
+        Weight file to make (.safetensors).
+    settings
+        The section `pretrain` as JSON, or a configuration file; the paper's where not given.
+    shape
+        Voxels of the volumes.
+    """
+    import torch
+
+    from braing3n.config import PretrainSettings, parse_section
+    from braing3n.pretrain.model import MaskedAutoencoder
+    from braing3n.pretrain.release import import_release
+
+    options = parse_section(PretrainSettings, settings)
+    torch.manual_seed(options.seed)
+    import_release(release, MaskedAutoencoder(options, shape), weights)

@@ -95,6 +95,19 @@ class MaskedAutoencoder(nn.Module):
             target = (target - mean) / (variance + 1e-6).sqrt()
         return functional.mse_loss(predicted.float(), target)
 
+    def fill_in(self, volume: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Volumes (B, 1, D, H, W) with hidden patches blank (0), and with the model's own in their place.
+
+        Of a model whose targets are normalised by patch, the filled-in ones are in units of their patch.
+        """
+        patches = patchify(volume, self.settings.patch_size)
+        order = noise.argsort(dim=1)
+        visible, hidden = order[:, : self.n_visible], order[:, self.n_visible :, None]
+        predicted = self.decode(self.encode_patches(patches, visible), order).to(patches.dtype)
+        hidden = hidden.expand_as(predicted)
+        masked, filled = patches.scatter(1, hidden, 0.0), patches.scatter(1, hidden, predicted)
+        return tuple(unpatchify(part, self.grid, self.settings.patch_size) for part in (masked, filled))
+
     def encode_patches(self, patches: Tensor, visible: Tensor | None = None) -> Tensor:
         """Patches (B, N, voxels) to tokens (B, K, width): all of them, or those at visible (B, K)."""
         positions = self.positions.expand(len(patches), -1, -1)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from braing3n import training
 from braing3n.config import PretrainSettings
 from braing3n.pretrain import STAGE_VERSION
 from braing3n.pretrain.model import MaskedAutoencoder
-from braing3n.runtime import track
 
 
 def train_encoder(
@@ -21,7 +20,7 @@ def train_encoder(
     checkpoints_dir: Path,
     weights_path: Path,
     inputs: list[Path],
-    n_workers: int = 0,
+    n_workers: int = 1,
     picture_path: Path | None = None,
 ) -> None:
     """Train, or go on training, and write the weights.
@@ -37,65 +36,82 @@ def train_encoder(
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(volumes, settings, run_dir, n_workers)
-        if Accelerator().is_main_process:
+        if training.open_accelerator().is_main_process:
             if picture_path:
                 training.publish(run_dir / "loss.png", picture_path)
             training.publish(done_path, weights_path)
 
 
 def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path, n_workers: int) -> None:
-    accelerator, options = Accelerator(), settings.optimiser
-    device, rank, n_ranks = accelerator.device, accelerator.process_index, accelerator.num_processes
-    ids = volumes.table["volume_id"].to_numpy()
-    plan = training.plan_batches(training.find_rows(volumes.table, "train"), options, settings.seed, n_ranks)
-
-    torch.manual_seed(settings.seed)
-    net = MaskedAutoencoder(settings, volumes.load(0)[0].shape).to(device)
+    options, seed = settings.optimiser, settings.seed
+    run = training.begin("pretrain", run_dir, volumes.table, options, seed)
+    torch.manual_seed(seed)
+    net = MaskedAutoencoder(settings, volumes.shape).to(run.device)
+    training.recompute_activations([*net.blocks, *net.decoder_blocks], options)
     optimiser = training.build_optimiser(net, options)
-    parts = {"model": net, "optimiser": optimiser}
-    losses, validation, start = training.resume(run_dir, len(plan), parts, device)
-    model, optimiser = accelerator.prepare(net, optimiser)
+    training.start(run, {"model": net, "optimiser": optimiser})
+    model, optimiser = run.accelerator.prepare(net, optimiser)
 
-    batches = training.load_batches(volumes, [rows[rank::n_ranks] for rows in plan[start:]], n_workers)
-    for step, volume in enumerate(track(batches, "pretrain: steps", len(plan) - start), start):
-        noise = _draw_noise(len(plan[step]), net.n_tokens, settings.seed, "mask", step)[rank::n_ranks]
-        with training.autocast(device, options):
-            loss = model(volume.to(device), noise.to(device))
-        accelerator.backward(loss)
-        rate = training.compute_learning_rate(step, len(plan), options)
-        training.update(optimiser, model, rate, options.gradient_clip)
-        losses[step] = loss.detach()
+    batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
+    for step, volume in training.count_steps(run, batches):
+        noise = _draw_noise(len(run.plan[step]), net.n_tokens, seed, "mask", step)[run.own]
+        noise = training.send(noise, run.device)
+        for share, images, chances in training.accumulate(run, model, volume, noise):
+            with training.autocast(run.device, options):
+                loss = share * model(images, chances)
+            run.accelerator.backward(loss)
+            run.losses[step] += loss.detach()
+        training.update(run, optimiser, model, step)
 
-        due = training.find_due(step, len(plan), options)
+        due = training.find_due(run, step)
         if due.check:
-            training.check_losses(accelerator.reduce(losses, "mean"), step, plan, ids)
-        if due.validate and accelerator.is_main_process:
-            validation[step + 1] = measure_loss(net, volumes, settings, device)
-            training.report("pretrain", step + 1, loss, validation[step + 1])
-        if due.save and accelerator.is_main_process:
-            training.save(run_dir, step + 1, parts, losses, validation)
-
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        training.finish(run_dir, len(plan), net, net.describe(), losses, validation)
-    accelerator.wait_for_everyone()
+            training.check_losses(run, step)
+        if due.validate:
+            training.note_validation(run, step, measure_loss(run, net, volumes, settings), net)
+            draw_examples(run, step, net, volumes, seed)
+        if due.save:
+            training.save(run, step + 1)
+        if due.stop:
+            training.stop(run, step)
+    training.finish(run, net)
 
 
 @torch.no_grad()
 def measure_loss(
-    net: MaskedAutoencoder, volumes: training.Volumes, settings: PretrainSettings, device: torch.device
+    run: training.Run, net: MaskedAutoencoder, volumes: training.Volumes, settings: PretrainSettings
 ) -> float:
     """The loss over the validation split, always with the same masks; NaN where the split is empty."""
     rows = training.find_rows(volumes.table, "validation")
+    batches = training.share_batches(run, rows)
     total = 0.0
-    for i, batch in enumerate(training.cut_batches(rows, settings.optimiser.batch_size)):
-        volume = next(iter(training.load_batches(volumes, [batch]))).to(device)
-        noise = _draw_noise(len(batch), net.n_tokens, settings.seed, "validation", i).to(device)
-        with training.autocast(device, settings.optimiser):
+    for batch, volume in zip(
+        batches, training.load_batches(volumes, batches, device=run.device), strict=True
+    ):
+        noise = _draw_noise_by_row(batch, net.n_tokens, settings.seed).to(run.device)
+        with training.autocast(run.device, settings.optimiser):
             total += net(volume, noise).item() * len(batch)
-    return total / len(rows) if len(rows) else float("nan")
+    return training.add_up(run, total) / len(rows) if len(rows) else float("nan")
+
+
+@torch.no_grad()
+def draw_examples(
+    run: training.Run, step: int, net: MaskedAutoencoder, volumes: training.Volumes, seed: int
+) -> None:
+    """Up to two validation volumes, what stays visible of each, and that filled in by the model."""
+    rows = training.find_rows(volumes.table, "validation")[:2]
+    if not run.is_main or not len(rows):
+        return
+    volume = next(training.load_batches(volumes, [rows], device=run.device))
+    with training.autocast(run.device, run.options):
+        images = volume, *net.fill_in(volume, _draw_noise_by_row(rows, net.n_tokens, seed).to(run.device))
+    training.draw_examples(run, step, [image[i, 0] for i in range(len(rows)) for image in images])
 
 
 def _draw_noise(n_volumes: int, n_tokens: int, *key: int | str) -> Tensor:
     """What decides which patches stay visible: uniform (n_volumes, n_tokens), a function of the key."""
     return torch.rand(n_volumes, n_tokens, generator=training.make_generator(*key))
+
+
+def _draw_noise_by_row(rows: np.ndarray, n_tokens: int, seed: int) -> Tensor:
+    """The same for validation volumes (n,), a function of each one's row, however they are batched."""
+    return torch.cat([_draw_noise(1, n_tokens, seed, "validation", int(row)) for row in rows])

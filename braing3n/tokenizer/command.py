@@ -48,21 +48,19 @@ def train(
     set_threads(threads)
     import json
 
-    from accelerate import Accelerator
-
     from braing3n.config import TokenizerSettings, parse_section
     from braing3n.pretrain.model import load_encoder
     from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
     from braing3n.tokenizer.model import load_tokenizer
     from braing3n.tokenizer.train import train_tokenizer
-    from braing3n.training import count_workers
+    from braing3n.training import count_workers, open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes, mae = PackedVolumes(volume_list, volumes_dir), load_encoder(encoder)
     inputs = [encoder, volume_list, *volumes.index_paths()]
     options = parse_section(TokenizerSettings, settings)
     train_tokenizer(volumes, mae, options, checkpoints, weights, inputs, count_workers(threads))
-    accelerator = Accelerator()
+    accelerator = open_accelerator()
     if accelerator.is_main_process:
         models = mae.to(device := accelerator.device), load_tokenizer(weights).to(device)
         scores = measure_reconstruction(*models, volumes, device)

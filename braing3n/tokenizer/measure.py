@@ -81,7 +81,7 @@ def draw_reconstructions(
     device: torch.device,
 ) -> None:
     """A picture of one measured volume a modality: the real one beside its reconstruction, three planes."""
-    from braing3n.tokenizer.picture import draw_volumes
+    from braing3n.picture import draw_volumes
 
     rows, _ = choose_rows(volumes)
     first = volumes.table.iloc[rows].drop_duplicates("modality").index

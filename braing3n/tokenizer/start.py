@@ -54,8 +54,8 @@ def start_from_components(
     """
     moments = Moments(tokenizer.encoder_width, tokenizer.patch_size**3, device)
     batches = training.cut_batches(training.find_rows(volumes.table, "train"), batch_size)
-    for volume in track(training.load_batches(volumes, batches), "tokenizer: components", len(batches)):
-        volume = volume.to(device)
+    loaded = training.load_batches(volumes, batches, device=device)
+    for volume in track(loaded, "tokenizer: components", len(batches)):
         features, patches = encoder.encode(volume), patchify(volume, tokenizer.patch_size)
         moments.add(features.flatten(0, 1), patches.flatten(0, 1))
 

@@ -6,13 +6,11 @@ import copy
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from torch.nn import functional
 
 from braing3n import training
-from braing3n.config import OptimiserSettings, TokenizerSettings
+from braing3n.config import TokenizerSettings
 from braing3n.pretrain.model import MaskedAutoencoder
-from braing3n.runtime import track
 from braing3n.tokenizer import STAGE_VERSION
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.tokenizer.start import start_from_components
@@ -25,7 +23,7 @@ def train_tokenizer(
     checkpoints_dir: Path,
     weights_path: Path,
     inputs: list[Path],
-    n_workers: int = 0,
+    n_workers: int = 1,
 ) -> None:
     """Train, or go on training, and write the weights with the best validation L1.
 
@@ -38,7 +36,7 @@ def train_tokenizer(
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(volumes, encoder, settings, run_dir, n_workers)
-        if Accelerator().is_main_process:
+        if training.open_accelerator().is_main_process:
             training.publish(done_path, weights_path)
 
 
@@ -49,54 +47,48 @@ def _train(
     run_dir: Path,
     n_workers: int,
 ) -> None:
-    accelerator, options = Accelerator(), settings.optimiser
-    device, rank, n_ranks = accelerator.device, accelerator.process_index, accelerator.num_processes
-    ids = volumes.table["volume_id"].to_numpy()
-    plan = training.plan_batches(training.find_rows(volumes.table, "train"), options, settings.seed, n_ranks)
-
+    options = settings.optimiser
+    run = training.begin("tokenizer", run_dir, volumes.table, options, settings.seed)
     torch.manual_seed(settings.seed)
-    encoder = encoder.to(device)
-    net = Tokenizer(settings, encoder.settings.width, encoder.settings.patch_size, encoder.grid).to(device)
+    encoder = encoder.to(run.device)
+    net = Tokenizer(settings, encoder.settings.width, encoder.settings.patch_size, encoder.grid)
+    net = net.to(run.device)
     best = copy.deepcopy(net).requires_grad_(False)
+    training.recompute_activations(net.cnn.layers, options)
     optimiser = training.build_optimiser(net, options)
-    parts = {"model": net, "best": best, "optimiser": optimiser}
-    losses, validation, start = training.resume(run_dir, len(plan), parts, device)
-    if start == 0:
-        start_from_components(net, encoder, volumes, options.batch_size, device)
-        validation[0] = measure_l1(net, encoder, volumes, options)
+    training.start(run, {"model": net, "best": best, "optimiser": optimiser})
+    if run.n_done == 0:
+        start_from_components(net, encoder, volumes, options.batch_size, run.device)
+        run.validation[0] = measure_l1(run, net, encoder, volumes)
         best.load_state_dict(net.state_dict())
-    model, optimiser = accelerator.prepare(net, optimiser)
+    model, optimiser = run.accelerator.prepare(net, optimiser)
 
-    batches = training.load_batches(volumes, [rows[rank::n_ranks] for rows in plan[start:]], n_workers)
-    for step, volume in enumerate(track(batches, "tokenizer: steps", len(plan) - start), start):
-        if has_stalled(validation, len(plan) // options.n_epochs, settings.patience):
+    batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
+    for step, volume in training.count_steps(run, batches):
+        if has_stalled(run.validation, len(run.plan) // options.n_epochs, settings.patience):
             break
-        volume = volume.to(device)
-        with training.autocast(device, options):
-            with torch.no_grad():
-                features = encoder.encode(volume)
-            image = model(features)
-        loss = functional.l1_loss(image.float(), volume)
-        accelerator.backward(loss)
-        rate = training.compute_learning_rate(step, len(plan), options)
-        training.update(optimiser, model, rate, options.gradient_clip)
-        losses[step] = loss.detach()
+        for share, images in training.accumulate(run, model, volume):
+            with training.autocast(run.device, options):
+                with torch.no_grad():
+                    features = encoder.encode(images)
+                reconstruction = model(features)
+            loss = share * functional.l1_loss(reconstruction.float(), images)
+            run.accelerator.backward(loss)
+            run.losses[step] += loss.detach()
+        training.update(run, optimiser, model, step)
 
-        due = training.find_due(step, len(plan), options)
+        due = training.find_due(run, step)
         if due.check:
-            training.check_losses(accelerator.reduce(losses, "mean"), step, plan, ids)
+            training.check_losses(run, step)
         if due.validate:  # on every process, since each must know when to stop
-            validation[step + 1] = measure_l1(net, encoder, volumes, options)
-            if validation[step + 1] <= min(validation.values()):
+            if training.note_validation(run, step, measure_l1(run, net, encoder, volumes), net):
                 best.load_state_dict(net.state_dict())
-            training.report("tokenizer", step + 1, loss, validation[step + 1])
-        if due.save and accelerator.is_main_process:
-            training.save(run_dir, step + 1, parts, losses, validation)
-
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        training.finish(run_dir, max(validation), best, best.describe(), losses, validation)
-    accelerator.wait_for_everyone()
+            draw_examples(run, step, net, encoder, volumes)
+        if due.save:
+            training.save(run, step + 1)
+        if due.stop:
+            training.stop(run, step)
+    training.finish(run, best, n_done=max(run.validation))
 
 
 def has_stalled(validation: dict[int, float], steps_an_epoch: int, patience: int) -> bool:
@@ -107,7 +99,7 @@ def has_stalled(validation: dict[int, float], steps_an_epoch: int, patience: int
 
 @torch.no_grad()
 def measure_l1(
-    net: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Volumes, options: OptimiserSettings
+    run: training.Run, net: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Volumes
 ) -> float:
     """The mean absolute error over the validation split's voxels.
 
@@ -115,11 +107,24 @@ def measure_l1(
     """
     rows = training.find_rows(volumes.table, "validation")
     rows = rows if len(rows) else training.find_rows(volumes.table, "train")
-    device = net.project.weight.device
+    batches = training.share_batches(run, rows)
     total = 0.0
-    for batch in training.cut_batches(rows, options.batch_size):
-        volume = next(iter(training.load_batches(volumes, [batch]))).to(device)
-        with training.autocast(device, options):
+    for volume in training.load_batches(volumes, batches, device=run.device):
+        with training.autocast(run.device, run.options):
             image = net(encoder.encode(volume))
-        total += functional.l1_loss(image.float(), volume).item() * len(batch)
-    return total / len(rows)
+        total += functional.l1_loss(image.float(), volume).item() * len(volume)
+    return training.add_up(run, total) / len(rows)
+
+
+@torch.no_grad()
+def draw_examples(
+    run: training.Run, step: int, net: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Volumes
+) -> None:
+    """Up to two validation volumes, each above its reconstruction."""
+    rows = training.find_rows(volumes.table, "validation")[:2]
+    if not run.is_main or not len(rows):
+        return
+    volume = next(training.load_batches(volumes, [rows], device=run.device))
+    with training.autocast(run.device, run.options):
+        images = volume, net(encoder.encode(volume))
+    training.draw_examples(run, step, [image[i, 0] for i in range(len(rows)) for image in images])

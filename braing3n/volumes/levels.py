@@ -37,7 +37,12 @@ def dequantise(levels: np.ndarray, far_voxels: str) -> tuple[np.ndarray, np.ndar
     for plane, out in zip(levels, image, strict=True):  # by planes, which stay in the processor's cache
         out[...] = plane - (plane >> 15)  # the shift gives -1 below 0: one higher again
         out *= np.float32(1 / LEVELS_A_DEVIATION)
-    if far_voxels:
-        told = json.loads(far_voxels)
-        image.flat[told["index"]] = told["z"]
+    index, z = read_far_voxels(far_voxels)
+    image.flat[index] = z
     return image, mask
+
+
+def read_far_voxels(far_voxels: str) -> tuple[np.ndarray, np.ndarray]:
+    """The flat indices int64 (n,) of a brain's far voxels, and their z-scores float32 (n,)."""
+    told = json.loads(far_voxels) if far_voxels else {"index": [], "z": []}
+    return np.array(told["index"], np.int64), np.array(told["z"], np.float32)

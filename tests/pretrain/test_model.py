@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from timm.models.vision_transformer import Block as TimmBlock
 
 from braing3n.config import PretrainSettings
 from braing3n.errors import CheckpointError, ConfigurationError
 from braing3n.pretrain.model import MaskedAutoencoder, load_encoder, patchify, unpatchify
 from braing3n.training import write_weights
-from braing3n.transformer import encode_positions
+from braing3n.transformer import Block, encode_positions
 
 TINY = PretrainSettings(
     patch_size=4, depth=2, width=24, n_heads=2, decoder_depth=1, decoder_width=12, decoder_n_heads=2
@@ -126,3 +127,33 @@ def test_wrong_weights_are_one_sentence(model, tmp_path):
     torch.save(model.state_dict(), path)  # a pickle is never opened
     with pytest.raises(CheckpointError, match="not a safetensors file"):
         load_encoder(path)
+
+
+def test_block_equals_timms_with_the_same_weights():
+    """Values and gradients in float64; timm lists the same parameters in the same order."""
+    torch.manual_seed(3)
+    ours = Block(96, n_heads=4, mlp_ratio=4.0).double()
+    theirs = TimmBlock(96, num_heads=4, qkv_bias=True, norm_layer=torch.nn.LayerNorm).double()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        other.data.copy_(mine.data)
+    x, y = (torch.randn(2, 30, 96, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    y.data.copy_(x.data)
+    weights = torch.randn(2, 30, 96, dtype=torch.float64)
+    out, expected = ours(x), theirs(y)
+    assert torch.allclose(out, expected, rtol=1e-10, atol=1e-12)
+    (out * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert torch.allclose(x.grad, y.grad, rtol=1e-10, atol=1e-12)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(mine.grad, other.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_filled_in_volumes_keep_what_was_visible(model):
+    volume, noise = torch.randn(2, 1, *SHAPE), torch.rand(2, 24)
+    masked, filled = model.fill_in(volume, noise)
+    is_hidden = (noise.argsort(1).argsort(1) >= model.n_visible)[..., None]
+    real, blank, made = (patchify(image, 4) for image in (volume, masked, filled))
+    assert torch.equal(blank, real.masked_fill(is_hidden, 0))
+    assert torch.equal(made.masked_fill(is_hidden, 0), blank)
+    error = ((made - real) ** 2).sum() / (is_hidden.sum() * 64)
+    assert error.item() == pytest.approx(model(volume, noise).item(), rel=1e-5)

@@ -29,12 +29,13 @@ rule train_diffusion:
     resources:
         mem_mb=6000,
         runtime=1440,
+        gpu=0,
     params:
         checkpoints=f"{RESULTS}/diffusion/checkpoints",
         settings=CONFIG.diffusion.as_json(),
         stage=STAGE["diffusion"],
     shell:
-        "python -m braing3n diffusion train --tokens {input.tokens:q} --tokenizer {input.tokenizer:q}"
+        TRAIN + " diffusion train --tokens {input.tokens:q} --tokenizer {input.tokenizer:q}"
         " --volume-list {input.volumes:q} --labels {input.labels:q} --checkpoints {params.checkpoints:q}"
         " --weights {output.weights:q} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
 

@@ -25,14 +25,15 @@ rule train_mae:
         "../../envs/models.yaml"
     threads: 4
     resources:
-        mem_mb=6000,
+        mem_mb=16000,
         runtime=1440,
+        gpu=0,
     params:
         volumes_dir=f"{RESULTS}/volumes",
         checkpoints=f"{RESULTS}/pretrain/checkpoints",
         settings=CONFIG.pretrain.as_json(),
         stage=STAGE["pretrain"],
     shell:
-        "python -m braing3n pretrain train --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
+        TRAIN + " pretrain train --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
         " --checkpoints {params.checkpoints:q} --weights {output.weights:q} --loss-picture {output.loss:q}"
         " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"

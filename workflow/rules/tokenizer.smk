@@ -33,13 +33,14 @@ rule train_tokenizer:
     resources:
         mem_mb=6000,
         runtime=1440,
+        gpu=0,
     params:
         volumes_dir=f"{RESULTS}/volumes",
         checkpoints=f"{RESULTS}/tokenizer/checkpoints",
         settings=CONFIG.tokenizer.as_json(),
         stage=STAGE["tokenizer"],
     shell:
-        "python -m braing3n tokenizer train --encoder {input.encoder:q} --volume-list {input.volumes:q}"
+        TRAIN + " tokenizer train --encoder {input.encoder:q} --volume-list {input.volumes:q}"
         " --volumes-dir {params.volumes_dir:q} --checkpoints {params.checkpoints:q}"
         " --weights {output.weights:q} --metrics {output.metrics:q} --picture {output.picture:q}"
         " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"

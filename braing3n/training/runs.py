@@ -1,0 +1,265 @@
+"""A training run: its folder, its checkpoints, how it begins, goes on and ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor, nn
+
+from braing3n.config import OptimiserSettings, Settings
+from braing3n.runtime import digest_file, digest_text, track, write_atomically
+from braing3n.training.batches import find_rows, plan_batches
+from braing3n.training.logs import open_writer, plot_history, write_history
+from braing3n.training.steps import check_cudnn, heed_sigterm
+from braing3n.training.weights import load_weights, read_weights, write_weights
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
+
+T = TypeVar("T")
+Parts = dict[str, nn.Module | torch.optim.Optimizer]
+
+
+@dataclass
+class Run:
+    """What a loop carries from step to step.
+
+    Attributes:
+        word: the stage.
+        run_dir: its folder.
+        accelerator: device and processes.
+        options: the optimiser's settings.
+        ids: the volume ids by row.
+        plan: the rows of every step's batch.
+        losses: of every step, on the device; of this process's share until `check_losses` averaged it.
+        validation: validation losses by steps done.
+        parts: modules and optimisers that a checkpoint holds.
+        n_done: steps that were done when this process began.
+        n_checked: steps whose losses were checked, at `checked_at_s` last.
+        votes: how many processes had been asked to stop a step ago, and when that is known here.
+        writer: of TensorBoard's events; the main process's.
+    """
+
+    word: str
+    run_dir: Path
+    accelerator: Accelerator
+    options: OptimiserSettings
+    ids: np.ndarray
+    plan: list[np.ndarray]
+    losses: Tensor
+    validation: dict[int, float] = field(default_factory=dict)
+    parts: Parts = field(default_factory=dict)
+    n_done: int = 0
+    n_checked: int = 0
+    checked_at_s: float = 0.0
+    votes: tuple[Tensor, torch.cuda.Event | None] = (torch.zeros(()), None)
+    writer: SummaryWriter | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return self.accelerator.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.accelerator.is_main_process
+
+    @property
+    def own(self) -> slice:
+        """Which of a batch's rows are this process's."""
+        return slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+
+    @property
+    def own_batches(self) -> list[np.ndarray]:
+        """This process's rows of every batch that is still to come."""
+        return [rows[self.own] for rows in self.plan[self.n_done :]]
+
+
+# ---- its folder ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_run(
+    checkpoints_dir: Path, word: str, version: int, settings: Settings, inputs: list[Path]
+) -> Iterator[Path]:
+    """The folder of the run that these settings and these inputs' bytes make, held by a file lock.
+
+    `run.json` in it says what they are. The lock waits for the orphan of a killed workflow, which may still
+    be training the same run. Within, SIGTERM is heeded.
+    """
+    from filelock import FileLock
+
+    digests = [digest_file(path) for path in inputs]
+    parts = [word, version, settings.as_json(), *digests]
+    run_dir = Path(checkpoints_dir) / digest_text(json.dumps(parts))[:16]
+    run_dir.mkdir(parents=True, exist_ok=True)
+    rank = os.environ.get("RANK", "0")  # under torchrun each process holds its own lock
+    with FileLock(run_dir / f"lock-{rank}"), heed_sigterm():
+        names = [[path.name, digest] for path, digest in zip(map(Path, inputs), digests, strict=True)]
+        record = {"stage": word, "stage_version": version, "inputs": names}
+        told = {**record, "settings": json.loads(settings.as_json())}
+        with write_atomically(run_dir / "run.json") as beside:
+            beside.write_text(json.dumps(told, indent=1) + "\n")
+        yield run_dir
+
+
+def publish(source: Path, target: Path) -> None:
+    """Make `target` a hard link to `source`, or a copy where they lie on different devices."""
+    with write_atomically(target) as beside:
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copyfile(source, beside)
+
+
+# ---- how it begins ------------------------------------------------------------------------------
+
+
+def open_accelerator() -> Accelerator:
+    """This process's device and its peers; under torchrun without a GPU, processes on CPUs."""
+    is_on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
+    # Buffers are constants here, so they need no broadcast; gradients lie where they are exchanged.
+    exchange = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    return Accelerator(cpu=is_on_cpu, kwargs_handlers=[exchange])
+
+
+def begin(word: str, run_dir: Path, table: pd.DataFrame, options: OptimiserSettings, seed: int) -> Run:
+    """A run over the training split of a table (volume_id, split), before its first step.
+
+    Raises:
+        ConfigurationError: there is nothing to train on.
+    """
+    accelerator = open_accelerator()
+    plan = plan_batches(find_rows(table, "train"), options, seed, accelerator.num_processes)
+    losses = torch.zeros(len(plan), device=accelerator.device)
+    return Run(word, run_dir, accelerator, options, table["volume_id"].to_numpy(), plan, losses)
+
+
+def start(run: Run, parts: Parts) -> None:
+    """Bring modules and optimisers to the newest checkpoint's state, where the run has one; open its logs.
+
+    Raises:
+        CheckpointError: a checkpoint of other modules.
+        ConfigurationError: a library that would compute wrongly.
+    """
+    run.parts = parts
+    for part in parts.values():
+        if isinstance(part, nn.Module):
+            check_cudnn(part, run.options, run.device)
+    paths = sorted(run.run_dir.glob("step-*.safetensors"))
+    if paths:
+        _restore(run, paths[-1])
+    run.checked_at_s = time.monotonic()
+    if run.is_main:
+        run.writer = open_writer(run.run_dir, run.n_done)
+
+
+def count_steps(run: Run, batches: Iterable[T]) -> Iterator[tuple[int, T]]:
+    """(step, batch) from where the run stands, with a progress bar that tells the time left."""
+    steps = zip(range(run.n_done, len(run.plan)), batches, strict=True)
+    return track(steps, f"{run.word}: steps", len(run.plan) - run.n_done) if run.is_main else steps
+
+
+# ---- its checkpoints ----------------------------------------------------------------------------
+
+
+def save(run: Run, n_done: int) -> None:
+    """Write `step-<n>.safetensors` after n_done steps, atomically, and the losses; the last few are kept."""
+    if not run.is_main:
+        return
+    record = {"n_done": n_done, "validation": {str(step): loss for step, loss in run.validation.items()}}
+    state = {"losses": run.losses}
+    for name, part in run.parts.items():
+        state |= {f"{name}.{key}": value for key, value in _list_state(part).items()}
+    write_weights(run.run_dir / f"step-{n_done:08d}.safetensors", state, "checkpoint", record)
+    for old in sorted(run.run_dir.glob("step-*.safetensors"))[: -run.options.n_checkpoints_kept]:
+        old.unlink()
+    write_history(run.run_dir, run.losses, run.validation, n_done)
+    run.writer.flush()
+
+
+def _restore(run: Run, path: Path) -> None:
+    state, record = read_weights(path, "checkpoint")
+    for name, part in run.parts.items():
+        own = {
+            key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")
+        }
+        if isinstance(part, torch.optim.Optimizer):
+            _restore_optimiser(part, own)
+        else:
+            load_weights(part, own, path)
+    run.validation = {int(step): loss for step, loss in record["validation"].items()}
+    run.losses = state["losses"].to(run.device)
+    run.n_done = run.n_checked = record["n_done"]
+
+
+def _list_state(part: nn.Module | torch.optim.Optimizer) -> dict[str, Tensor]:
+    """A module's tensors, or an optimiser's as `<parameter>.<name>`."""
+    if isinstance(part, nn.Module):
+        return part.state_dict()
+    slots = part.state_dict()["state"]
+    return {f"{i}.{name}": value for i, slot in slots.items() for name, value in slot.items()}
+
+
+def _restore_optimiser(optimiser: torch.optim.Optimizer, slots: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in slots.items():
+        index, slot = name.split(".", 1)
+        state.setdefault(int(index), {})[slot] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+# ---- what it found ------------------------------------------------------------------------------
+
+
+def note_validation(run: Run, step: int, loss: float, net: nn.Module) -> bool:
+    """Note, print and log a validation loss; where none was lower, keep the weights in `best.safetensors`.
+
+    Returns whether it is the lowest so far.
+    """
+    run.validation[step + 1] = loss
+    is_best = loss <= min(run.validation.values())
+    if run.is_main:
+        text = f"{run.word}: step {step + 1}, loss {run.losses[step].item():.4f}, validation loss {loss:.4f}"
+        print(text, file=sys.stderr, flush=True)
+        run.writer.add_scalar("validation_loss", loss, step + 1)
+        if is_best:
+            _write_model(run, "best", net, n_done=step + 1, validation_loss=loss)
+    return is_best
+
+
+def finish(run: Run, net: nn.Module, n_done: int | None = None) -> None:
+    """Write losses, loss curve and, last, `weights.safetensors`: that it is there says that the run is done.
+
+    n_done is the number of steps, where the run ended before its plan did.
+    """
+    run.accelerator.wait_for_everyone()
+    if run.is_main:
+        n_done = n_done or len(run.plan)
+        write_history(run.run_dir, run.losses, run.validation, n_done)
+        plot_history(run.run_dir, run.losses[:n_done], run.validation)
+        run.writer.close()
+        _write_model(run, "weights", net)
+    run.accelerator.wait_for_everyone()
+
+
+def _write_model(run: Run, name: str, net: nn.Module, **more: float) -> None:
+    """Weights with what builds the model again (`describe()`) and what it was trained from (`run.json`)."""
+    told = json.loads((run.run_dir / "run.json").read_text())
+    record = {key: told[key] for key in ("stage", "stage_version", "inputs")}
+    path = run.run_dir / f"{name}.safetensors"
+    write_weights(path, net.state_dict(), type(net).__name__, net.describe() | record | more)

@@ -1,0 +1,66 @@
+"""Weight files: safetensors with the model's name and record, loaded as tensors and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from braing3n.errors import CheckpointError
+from braing3n.runtime import write_atomically
+
+
+def write_weights(path: Path, tensors: dict[str, Tensor], model: str, record: dict[str, Any]) -> None:
+    """A safetensors file whose metadata hold the model's name and record; equal content, equal bytes."""
+    from safetensors.torch import save_file
+
+    metadata = {"braing3n": json.dumps({"model": model, **record}, sort_keys=True)}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with write_atomically(path) as beside:
+        save_file(tensors, str(beside), metadata)
+
+
+def read_weights(path: Path, model: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and record of a weight file that holds this model.
+
+    Raises:
+        CheckpointError: no such file, no safetensors, or another model's.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("braing3n", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file ({error}); train it again.") from None
+    if metadata.get("model") != model:
+        raise CheckpointError(f"{path}: holds {metadata.get('model', 'no model of ours')}, not {model}.")
+    return tensors, metadata
+
+
+def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load every tensor of a model, and nothing else.
+
+    Raises:
+        CheckpointError: one sentence that lists the missing, unexpected and misshapen names.
+    """
+    wanted = model.state_dict()
+    faults = {
+        "missing": sorted(set(wanted) - set(tensors)),
+        "unexpected": sorted(set(tensors) - set(wanted)),
+        "of another shape": sorted(
+            name for name in set(wanted) & set(tensors) if wanted[name].shape != tensors[name].shape
+        ),
+    }
+    if any(faults.values()):
+        listed = "; ".join(f"{kind}: {_shorten(names)}" for kind, names in faults.items() if names)
+        raise CheckpointError(f"{path}: does not fit {type(model).__name__} ({listed}).")
+    model.load_state_dict(tensors)
+
+
+def _shorten(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

@@ -1,0 +1,127 @@
+"""Killed at any step, or told to stop: a run that goes on ends with the bits of an undisturbed one."""
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from braing3n.runtime import digest_file
+from braing3n.training import read_weights
+
+sys.path.insert(0, str(Path(__file__).parent))
+import tiny
+
+ROOT = Path(__file__).parents[2]
+N_STEPS = 24  # 8 volumes to train on, batches of 4, 12 epochs
+
+
+@pytest.fixture(scope="module")
+def run_child():
+    """Run a function of `tiny` in a process of its own; its exit code."""
+    context = multiprocessing.get_context("forkserver")  # which has imported all and run nothing
+    loops = [f"braing3n.{word}.train" for word in ("pretrain", "tokenizer", "diffusion")]
+    context.set_forkserver_preload([*loops, "matplotlib.pyplot", "tensorboardX", "torch._dynamo"])
+
+    def run(function, *arguments, **options):
+        child = context.Process(target=function, args=arguments, kwargs=options)
+        child.start()
+        child.join(120)
+        return child.exitcode
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(run_child, tmp_path_factory):
+    """The folder of an undisturbed run of each kind."""
+    folders = {}
+    for kind in tiny.KINDS:
+        folders[kind] = tmp_path_factory.mktemp(kind)
+        assert run_child(tiny.train, kind, folders[kind]) == 0
+    return folders
+
+
+@pytest.mark.parametrize("draw", range(5))
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_killed_at_a_random_step_ends_with_the_same_weights(kind, draw, run_child, undisturbed, tmp_path):
+    step = random.SystemRandom().randrange(N_STEPS)
+    print(f"draw {draw}: killed within step {step}")
+    assert run_child(tiny.train_and_die, kind, tmp_path, step) == -signal.SIGKILL
+    saved = sorted(path.name for path in tmp_path.glob("runs/*/step-*"))
+    assert saved == [f"step-{n:08d}.safetensors" for n in range(5, step + 1, 5)][-2:]
+    assert run_child(tiny.train, kind, tmp_path) == 0
+    name = f"{kind}.safetensors"
+    assert digest_file(tmp_path / name) == digest_file(undisturbed[kind] / name)
+    (ours,), (theirs,) = (list(f.glob("runs/*/loss.csv")) for f in (tmp_path, undisturbed[kind]))
+    assert ours.read_text() == theirs.read_text()
+    (ours,), (theirs,) = (list(f.glob("runs/*/best.safetensors")) for f in (tmp_path, undisturbed[kind]))
+    assert digest_file(ours) == digest_file(theirs)
+
+
+COMMAND = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+import tiny
+from braing3n.volumes import dataset
+
+class Slow(tiny.InventedVolumes):
+    n_loaded = 0
+    def load_levels(self, i, out):
+        time.sleep(0.05)
+        Slow.n_loaded += 1
+        if Slow.n_loaded == 30:
+            open("begun", "w").close()
+        return super().load_levels(i, out)
+    def index_paths(self):
+        return []
+
+dataset.PackedVolumes = lambda *paths: Slow()
+settings = tiny.SIZES["mae"].model_copy(
+    update={"optimiser": tiny.OPTIMISER.model_copy(update={"checkpoint_every_steps": 1000})}
+)
+from braing3n.cli import main
+sys.exit(main(["pretrain", "train", "--volume-list", "list", "--volumes-dir", ".", "--checkpoints", "runs",
+               "--weights", "mae.safetensors", "--settings", settings.as_json()]))
+"""
+
+
+def test_sigterm_saves_and_exits_so_that_a_scheduler_starts_it_again(run_child, undisturbed, tmp_path):
+    """As a rule runs it, when a scheduler signals every process of the job."""
+    assert "\"trap '' TERM; " in (ROOT / "Snakefile").read_text()  # else bash and tee die first
+    (tmp_path / "list").write_text("what is trained on")
+    (tmp_path / "train.py").write_text(COMMAND)
+    line = (
+        f"set -euo pipefail; trap '' TERM; {sys.executable} train.py {Path(__file__).parent} 2>&1 | tee log"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+
+    job = subprocess.Popen(
+        ["bash", "-c", line], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "begun").exists():
+        assert job.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < deadline, "no step was done"
+        time.sleep(0.02)
+    os.killpg(job.pid, signal.SIGTERM)
+    assert job.wait(60) == 128 + signal.SIGTERM
+    last = (tmp_path / "log").read_text().splitlines()[-1]
+    (saved,) = tmp_path.glob("runs/*/step-*.safetensors")
+    n_done = int(saved.stem.split("-")[1])
+    assert f"pretrain: asked to stop, after step {n_done} of {N_STEPS}" in last
+    assert not (tmp_path / "mae.safetensors").exists()
+
+    assert run_child(tiny.train, "mae", tmp_path, checkpoint_every_steps=1000) == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 1  # it went on where the job had stopped
+    ours, theirs = (
+        read_weights(folder / "mae.safetensors", "MaskedAutoencoder")[0]
+        for folder in (tmp_path, undisturbed["mae"])
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -1,0 +1,113 @@
+"""What a run leaves: checkpoints, best and final weights with their origin, losses, events, pictures."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboardX.proto.event_pb2 import Event
+
+from braing3n.config import PretrainSettings
+from braing3n.errors import CheckpointError
+from braing3n.pretrain import STAGE_VERSION
+from braing3n.runtime import digest_file
+from braing3n.training import read_weights, write_weights
+from braing3n.training.logs import write_history
+
+sys.path.insert(0, str(Path(__file__).parent))
+import tiny
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mae")
+    tiny.train("mae", folder, n_checkpoints_kept=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_dir(trained):
+    (path,) = (trained / "runs").iterdir()
+    return path
+
+
+def test_the_last_few_checkpoints_and_the_best_weights_stay(run_dir):
+    kept = sorted(path.name for path in run_dir.glob("step-*"))
+    assert kept == [f"step-{n:08d}.safetensors" for n in (15, 20, 24)]
+    losses = tiny.read_losses(run_dir.parents[1])
+    validated = losses[np.isfinite(losses[:, 2])]
+    best = validated[validated[:, 2].argmin()]
+    _, record = read_weights(run_dir / "best.safetensors", "MaskedAutoencoder")
+    assert record["n_done"] == best[0]
+    assert record["validation_loss"] == pytest.approx(best[2], rel=1e-5)
+
+
+def test_weights_tell_what_they_are_and_come_from(trained, run_dir):
+    _, record = read_weights(trained / "mae.safetensors", "MaskedAutoencoder")
+    assert PretrainSettings.model_validate(record["settings"]).width == 12
+    assert (record["stage"], record["stage_version"]) == ("pretrain", STAGE_VERSION)
+    assert record["inputs"] == [["list", digest_file(trained / "list")]]
+    assert json.loads((run_dir / "run.json").read_text())["settings"]["optimiser"]["batch_size"] == 4
+
+
+def test_a_checkpoint_of_another_model_is_one_sentence(trained, run_dir, tmp_path):
+    other = tmp_path / "runs" / run_dir.name
+    other.mkdir(parents=True)
+    source, _ = read_weights(run_dir / "step-00000024.safetensors", "checkpoint")
+    del source["model.mask_token"]
+    write_weights(other / "step-00000003.safetensors", source, "checkpoint", {"n_done": 3, "validation": {}})
+    with pytest.raises(CheckpointError, match=r"does not fit MaskedAutoencoder \(missing: mask_token\)"):
+        tiny.train("mae", tmp_path, n_checkpoints_kept=3)
+
+
+def read_events(run_dir):
+    """{name: {step: value}} of a run's events, later ones first, and the names of images."""
+    scalars, images = {}, set()
+    for path in sorted((run_dir / "tensorboard").iterdir()):
+        content, at = path.read_bytes(), 0
+        while at < len(content):  # length (8 bytes), its checksum (4), record, its checksum (4)
+            n = int.from_bytes(content[at : at + 8], "little")
+            event = Event.FromString(content[at + 12 : at + 12 + n])
+            at += n + 16
+            for value in event.summary.value:
+                if value.HasField("image"):
+                    images.add(value.tag)
+                else:
+                    scalars.setdefault(value.tag, {})[event.step] = value.simple_value
+    return scalars, images
+
+
+def test_events_say_what_the_table_says(run_dir):
+    losses = tiny.read_losses(run_dir.parents[1])
+    scalars, images = read_events(run_dir)
+    assert [scalars["loss"][step] for step in range(1, 25)] == pytest.approx(losses[:, 1], rel=1e-5)
+    assert sorted(scalars["validation_loss"]) == [8, 16, 24]
+    assert all(rate > 0 for rate in scalars["volumes_per_second"].values())
+    assert scalars["learning_rate"][24] < scalars["learning_rate"][10]
+    assert images == {"examples"}
+
+
+def test_examples_are_real_masked_and_filled_in_volumes(run_dir):
+    picture = np.asarray(Image.open(run_dir / "examples.png"))
+    assert picture.shape == (2 * 3 * 8, 3 * (8 + 1))  # two volumes of 8 voxels by three, in three planes
+    real, masked, filled = picture[:8], picture[8:16], picture[16:24]
+    is_blank = (masked == 127) & (real != 127)
+    assert is_blank.mean() > 0.2
+    visible = (masked != 127) & (masked != 0)
+    assert np.array_equal(masked[visible], real[visible])
+    assert np.array_equal(filled[visible], real[visible])
+    assert not np.array_equal(filled[is_blank], masked[is_blank])
+
+
+def test_time_left_is_told(tmp_path, capfd):
+    tiny.train("mae", tmp_path)
+    lines = [line for line in capfd.readouterr().err.splitlines() if "pretrain: steps" in line]
+    assert "s left" in lines[0]
+
+
+def test_a_step_without_validation_has_an_empty_field(tmp_path):
+    write_history(tmp_path, torch.tensor([0.5, 0.25, 9.0]), {2: 0.125}, 2)
+    assert (tmp_path / "loss.csv").read_text() == "step,loss,validation_loss\n1,0.5,\n2,0.25,0.125\n"

@@ -1,0 +1,76 @@
+"""Tiny models of every kind, trained on invented volumes, here and in child processes."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from braing3n import training
+from braing3n.config import DiffusionSettings, OptimiserSettings, PretrainSettings, TokenizerSettings
+from braing3n.diffusion.train import Latents, train_dit
+from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.pretrain.train import train_encoder
+from braing3n.tokenizer.train import train_tokenizer
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+from invented import InventedVolumes
+
+OPTIMISER = OptimiserSettings(
+    lr=1e-3,
+    batch_size=4,
+    n_epochs=12,
+    n_warmup_epochs=2,
+    checkpoint_every_steps=5,
+    validate_every_epochs=4,
+    precision="float32",
+    gradient_clip=1.0,
+)
+SIZES = {
+    "mae": PretrainSettings(
+        patch_size=4, depth=2, width=12, n_heads=2, decoder_depth=1, decoder_width=12, decoder_n_heads=2
+    ),
+    "tokenizer": TokenizerSettings(d=3, widths=(8, 4), n_blocks=1, patience=99),
+    "dit": DiffusionSettings(depth=1, width=16, n_heads=2, diseases=("HC", "AD"), n_sites=2),
+}
+KINDS = tuple(SIZES)
+
+
+def train(kind, folder, volumes=None, **options):
+    """Train one model in `folder`, with `options` in place of OPTIMISER's; the path of its weights."""
+    torch.set_num_threads(1)
+    settings = SIZES[kind].model_copy(update={"optimiser": OPTIMISER.model_copy(update=options)})
+    volumes, source = volumes or InventedVolumes(), folder / "list"
+    source.write_text("what is trained on")
+    given = settings, folder / "runs", folder / f"{kind}.safetensors", [source]
+    if kind == "mae":
+        train_encoder(volumes, *given)
+    elif kind == "tokenizer":
+        torch.manual_seed(0)
+        encoder = MaskedAutoencoder(SIZES["mae"], volumes.shape).eval().requires_grad_(False)
+        train_tokenizer(volumes, encoder, *given)
+    else:
+        tokens = np.random.default_rng(0).normal(size=(len(volumes), 8, 3)).astype(np.float16)
+        train_dit(Latents(tokens, (2, 2, 2), volumes.table.assign(idh1="")), *given)
+    return given[2]
+
+
+def train_and_die(kind, folder, step):
+    """The same in a process that ends by SIGKILL within `step`."""
+    update = training.update
+
+    def update_or_die(run, optimiser, model, n):
+        if n == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        update(run, optimiser, model, n)
+
+    training.update = update_or_die
+    train(kind, folder)
+
+
+def read_losses(folder):
+    """(step, loss, validation loss or NaN) of the one run in a folder."""
+    (path,) = Path(folder).glob("runs/*/loss.csv")
+    return np.genfromtxt(path, delimiter=",", skip_header=1)
