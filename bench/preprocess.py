@@ -30,7 +30,6 @@ from scipy.spatial.transform import Rotation  # noqa: E402
 from skimage.filters import threshold_multiotsu  # noqa: E402
 
 from braing3n.config import PreprocessSettings, ResourceSettings  # noqa: E402
-from braing3n.preprocess.bias import find_head  # noqa: E402
 from braing3n.preprocess.extract import find_brain, load_extractor  # noqa: E402
 from braing3n.preprocess.register import measure_mutual_information  # noqa: E402
 from braing3n.preprocess.scan import read_scan  # noqa: E402
@@ -191,7 +190,7 @@ def write_corrected(image: Path, out: Path) -> None:
     from braing3n.preprocess.visit import correct
 
     scan = read_scan(image)
-    corrected = correct(scan, find_head(scan), SETTINGS)
+    corrected = correct(scan, SETTINGS)
     nib.save(nib.Nifti1Image(corrected.data, corrected.affine), out / "n4.nii.gz")
 
 

@@ -77,7 +77,7 @@ class PreprocessSettings(Settings):
     )
     n_hd_bet_folds: int = setting(1, "HD-BET v1 networks averaged", ge=1, le=5)
     use_hd_bet_mirroring: bool = setting(False, "test-time mirroring of both HD-BETs, over eight flips")
-    n4_spacing_mm: float = setting(6.0, "N4 fits the field on voxels about so far apart", unit="mm", gt=0)
+    n4_spacing_mm: float = setting(7.0, "N4 fits the field on voxels about so far apart", unit="mm", gt=0)
     n4_iterations: tuple[int, ...] = setting((50, 50, 50, 50), "N4 iterations a level, at most")
     n4_tolerance: float = setting(1e-3, "a level of N4 ends when the field changes by less", gt=0)
     affine: Literal["staged", "Affine"] = setting(

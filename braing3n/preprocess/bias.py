@@ -1,16 +1,13 @@
-"""Shading: a head mask, and N4 inside it."""
+"""Shading: the mask of a head, and N4."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from braing3n.preprocess.scan import Scan, find_box
+from braing3n.preprocess.scan import Scan
 from braing3n.preprocess.space import to_ants
 
 MIN_SHRUNK_SLICES = 8  # N4 fits a cubic field; a thin volume is shrunk less
-SPLINE_MM = (
-    200.0  # between the field's knots at the first level; ANTs' own advice for heads, whatever the box
-)
 
 
 def find_head(scan: Scan) -> np.ndarray:
@@ -50,13 +47,11 @@ def fill_largest(mask: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(pieces == sizes.argmax())
 
 
-def correct_bias(
-    scan: Scan, mask: np.ndarray, spacing_mm: float, n_iterations: tuple[int, ...], tolerance: float
-) -> Scan:
-    """Divide by the smooth field that N4 fits in the box around `mask` (bool, X x Y x Z).
+def correct_bias(scan: Scan, spacing_mm: float, n_iterations: tuple[int, ...], tolerance: float) -> Scan:
+    """Divide by the smooth field that N4 fits to the positive voxels.
 
-    Every positive voxel of that box counts; what lies outside it stays. With the mask's voxels alone, or with
-    closer knots, the field follows the tissues: real brains then share less information with the atlas.
+    All of the scan counts, air too. Within the head alone, or with the closer knots of a crop around it, the
+    field follows the tissues: real brains then share less information with the atlas.
     Source: Tustison et al. 2010, IEEE Transactions on Medical Imaging 29 (6).
 
     Args:
@@ -67,18 +62,12 @@ def correct_bias(
     """
     import ants
 
-    box = find_box(mask & (scan.data > 0), np.full(3, 2))
-    image = to_ants(scan.crop(box))
-    inside = image.new_image_like((scan.data[box] > 0).astype(np.float32))
+    image = to_ants(scan)
+    positive = image.new_image_like((scan.data > 0).astype(np.float32))
     n_each = round(spacing_mm / float(np.prod(scan.spacing_mm)) ** (1 / 3))
     shrink = max(1, min(n_each, min(image.shape) // MIN_SHRUNK_SLICES))
+    convergence = {"iters": list(n_iterations), "tol": tolerance}
     corrected = ants.n4_bias_field_correction(
-        image,
-        mask=inside,
-        shrink_factor=shrink,
-        convergence={"iters": list(n_iterations), "tol": tolerance},
-        spline_param=SPLINE_MM,
+        image, mask=positive, shrink_factor=shrink, convergence=convergence
     )
-    data = scan.data.copy()
-    data[box] = corrected.numpy()
-    return scan.with_data(data)
+    return scan.with_data(corrected.numpy())

@@ -214,7 +214,7 @@ def _find_brain(row: Mapping, scan: Scan, route: Route, tools: Tools) -> tuple[S
     settings = tools.settings
     if route.has_n4:
         _tell(row, "bias correction")
-        scan = correct(scan, find_head(scan) if route.has_extraction else find_nonzero(scan), settings)
+        scan = correct(scan, settings)
     try:
         if route.has_extraction:
             _tell(row, "brain extraction")
@@ -280,7 +280,7 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
     scan = raw
     if route.has_n4:
         _tell(row, "bias correction")
-        scan = correct(raw, content, settings)
+        scan = correct(raw, settings)
     matrix = centre.matrix
     if route.has_rigid:
         _tell(row, f"rigid registration to the {centre.modality}")
@@ -298,7 +298,7 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
         head = resample(raw, matrix, tools.atlas.grid, "nearestNeighbor")
         raw, negatives = lift_brain(name, raw, measure_negatives(head, centre.atlas_mask), settings)
         if negatives.is_shifted:
-            scan = correct(raw, content, settings) if route.has_n4 else raw
+            scan = correct(raw, settings) if route.has_n4 else raw
     return _move(row, centre, (raw, scan), matrix, route, negatives, tools, centre.modality)
 
 
@@ -360,6 +360,6 @@ def _check_coverage(
     return coverage
 
 
-def correct(scan: Scan, mask: np.ndarray, settings: PreprocessSettings) -> Scan:
-    """N4 inside the mask, as configured."""
-    return correct_bias(scan, mask, settings.n4_spacing_mm, settings.n4_iterations, settings.n4_tolerance)
+def correct(scan: Scan, settings: PreprocessSettings) -> Scan:
+    """N4 as configured."""
+    return correct_bias(scan, settings.n4_spacing_mm, settings.n4_iterations, settings.n4_tolerance)
