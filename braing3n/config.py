@@ -14,6 +14,8 @@ from braing3n.errors import ConfigurationError
 
 Modality = Literal["T1", "T1c", "T2", "FLAIR"]
 Extractor = Literal["hd-bet", "hd-bet-v1", "deepbet", "none"]
+# Channels that the projection leaves of a token; none: no projection.
+Bottleneck = Annotated[int, Field(ge=1)] | Literal["none"]
 
 
 def setting(default: Any, description: str, provenance: str = "chosen", unit: str = "", **bounds):
@@ -175,10 +177,28 @@ class PretrainSettings(Settings):
     seed: int = setting(2025, "weights, masks and data order")
 
 
+class SweepSettings(Settings):
+    """Table 5: encoder, tokenizers and AKL from scratch on one volume a person of a few cohorts."""
+
+    cohorts: tuple[str, ...] = setting(
+        ("ucsf_pdgm", "upenn_gbm"), "whose people, those that the run has; none: no sweep", "given"
+    )
+    modality: Modality = setting("T1c", "the one volume a person")
+    test: float = setting(0.20, "share of groups that the metrics are of", "given", gt=0, lt=1)
+    validation: float = setting(0.05, "share of the other groups, for early stopping", gt=0, lt=1)
+    d: tuple[Bottleneck, ...] = setting(
+        (32, 128, 512, "none"), "channels a token of each arm; none: no projection", "given", min_length=1
+    )
+    has_akl: bool = setting(True, "an AutoencoderKL is one more arm", "given")
+    tasks: tuple[str, ...] = setting(("idh1", "grade"), "what is probed", "given", min_length=1)
+    n_pca_components: int = setting(256, "of the flattened reading, fitted in the fold", ge=1)
+    seed: int = setting(2025, "salt of the split's hash")
+
+
 class TokenizerSettings(Settings):
     """Projection and CNN decoder (phase 2)."""
 
-    d: int = setting(32, "channels a token", "given", ge=1)
+    d: Bottleneck = setting(32, "channels a token; none: no projection, the encoder's own", "given")
     widths: tuple[int, ...] = setting(
         (512, 288, 160, 64),
         "decoder channels, one a doubling, from the token grid up: 43.6 M parameters",
@@ -193,7 +213,12 @@ class TokenizerSettings(Settings):
         ),
         "phase 2 training",
     )
+    sweep: SweepSettings = setting(SweepSettings, "Table 5, in the runs that have its cohorts")
     seed: int = setting(2025, "weights and data order")
+
+    def with_d(self, d: str) -> TokenizerSettings:
+        """The same settings at another bottleneck, as text."""
+        return TokenizerSettings.model_validate(self.model_dump(mode="json") | {"d": d})
 
 
 class LatentsSettings(Settings):
@@ -281,6 +306,18 @@ class Config(Settings):
     fidelity: FidelitySettings = setting(FidelitySettings, "Fréchet distances")
     memorization: MemorizationSettings = setting(MemorizationSettings, "nearest-neighbour audit")
 
+    @property
+    def sweep_cohorts(self) -> list[str]:
+        """The cohorts of the sweep over d that this run has; none: it has no sweep."""
+        return [name for name in self.tokenizer.sweep.cohorts if name in self.cohorts]
+
+    @property
+    def sweep_arms(self) -> list[str]:
+        """What the sweep trains: d-32 and the like, and akl."""
+        sweep = self.tokenizer.sweep
+        arms = [f"d-{d}" for d in sweep.d] + ["akl"] * sweep.has_akl
+        return arms if self.sweep_cohorts else []
+
     @model_validator(mode="after")
     def _fits_together(self):
         ratio = self.volumes.spacing_mm / self.preprocess.spacing_mm
@@ -326,7 +363,7 @@ def _merge(defaults: dict, data: dict) -> dict:
 def parse_section(model: type[Settings], text: str) -> Any:
     """A section from JSON text (as rules pass it), or from a YAML configuration's path.
 
-    From a path, the section is the field of `Config` that has this type.
+    From a path, the section is the field of `Config`, or of one of its sections, that has this type.
     """
     if text.lstrip().startswith("{"):
         try:
@@ -334,9 +371,10 @@ def parse_section(model: type[Settings], text: str) -> Any:
         except json.JSONDecodeError as error:
             raise ConfigurationError(f"--settings: not valid JSON ({error}).") from None
     config = load_config(text)
-    for name, field in Config.model_fields.items():
-        if field.annotation is model:
-            return getattr(config, name)
+    for section in (config, *(getattr(config, name) for name in Config.model_fields)):
+        for name, field in getattr(type(section), "model_fields", {}).items():
+            if field.annotation is model:
+                return getattr(section, name)
     raise ConfigurationError(f"{text}: has no section for {model.__name__}.")
 
 

@@ -31,11 +31,11 @@ def cache_latents(
     device: torch.device,
     n_workers: int = 1,
 ) -> None:
-    """Write tokens float16 (N, T, d) and mean encoder tokens float32 (N, width), rows as in the volume list.
+    """Write tokens float16 (N, T, channels) and mean encoder tokens float32 (N, width).
 
-    Both grow in an undeclared folder beside the tokens, named by the digest of the inputs (weights, volume
-    list, packed indices) and the settings, with the number of rows done; what a killed job has done there
-    is not done again, and the files move into place when all is there.
+    Rows are as in the volume list. Both grow in an undeclared folder beside the tokens, named by the digest
+    of the inputs (weights, volume list, packed indices) and the settings, with the number of rows done; what
+    a killed job has done there is not done again, and the files move into place when all is there.
     """
     key = digest_text(
         json.dumps([STAGE_VERSION, settings.as_json(), *(digest_file(path) for path in inputs)])
@@ -43,7 +43,7 @@ def cache_latents(
     part_dir = Path(tokens_path).parent / f".latents-{key[:16]}"
     part_dir.mkdir(parents=True, exist_ok=True)
     n = len(volumes)
-    tokens = _open_array(part_dir / "tokens.npy", (n, encoder.n_tokens, tokenizer.settings.d), np.float16)
+    tokens = _open_array(part_dir / "tokens.npy", (n, encoder.n_tokens, tokenizer.n_channels), np.float16)
     features = _open_array(part_dir / "features.npy", (n, encoder.settings.width), np.float32)
     progress_path = part_dir / "n_batches_done"
     n_done = int(progress_path.read_text()) if progress_path.exists() else 0

@@ -32,7 +32,7 @@ def cache(
     volumes_dir
         Folder of the packed volumes.
     tokens
-        Tokens to write (.npy), float16 (N, tokens, d), rows as in the volume list.
+        Tokens to write (.npy), float16 (N, tokens, channels), rows as in the volume list.
     features
         Mean encoder tokens to write (.npz).
     settings

@@ -66,3 +66,29 @@ def train(
         scores = measure_reconstruction(*models, volumes, device)
         write_if_changed(metrics, json.dumps(scores, indent=1) + "\n")
         draw_reconstructions(*models, volumes, picture, device)
+
+
+@app.command
+def choose(*, volume_list: Path, out: Path, settings: str = "{}") -> None:
+    """Choose the volumes of the sweep over d, with a split of their own.
+
+    Parameters
+    ----------
+    volume_list
+        The whole corpus's volume list (.parquet).
+    out
+        The sweep's volume list to write (.parquet).
+    settings
+        The section `tokenizer.sweep` as JSON, or a configuration file.
+    """
+    from braing3n.config import SweepSettings, parse_section
+    from braing3n.contracts import read_table, write_table
+    from braing3n.ledger import write_provenance
+    from braing3n.tokenizer import STAGE_VERSION
+    from braing3n.tokenizer.sweep import choose_volumes
+
+    options = parse_section(SweepSettings, settings)
+    chosen = choose_volumes(read_table(volume_list, "volume_list"), options)
+    print("sweep:", ", ".join(f"{split} {n}" for split, n in chosen["split"].value_counts().items()))
+    write_table(chosen, out, "volume_list")
+    write_provenance(out, "tokenizer", STAGE_VERSION, [volume_list], options.as_json())

@@ -40,7 +40,7 @@ def measure_reconstruction(
         "split": split,
         "n_volumes": len(rows),
         "d": tokenizer.settings.d,
-        "n_numbers_a_volume": tokenizer.settings.d * int(np.prod(tokenizer.grid)),
+        "n_numbers_a_volume": tokenizer.n_channels * int(np.prod(tokenizer.grid)),
         "psnr_range_z": Z_RANGE,
         "n_parameters": tokenizer.count_parameters(),
         **{region: _summarise(np.array(pairs)) for region, pairs in scores.items()},

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
 
 from braing3n.config import OptimiserSettings, PretrainSettings, TokenizerSettings
 from braing3n.errors import CheckpointError, ConfigurationError
@@ -92,12 +92,17 @@ def test_paper_size():
     assert counts["projection"] == 1152 * 32 + 32
 
 
+def list_tokens(encoder, volumes):
+    """All training tokens (n, width) and their patches (n, voxels)."""
+    rows = np.flatnonzero(volumes.table["split"] == "train")
+    batch = torch.stack([torch.from_numpy(volumes.load(i)[0])[None] for i in rows])
+    return encoder.encode(batch).flatten(0, 1).numpy(), patchify(batch, 4).flatten(0, 1).numpy()
+
+
 def test_start_is_pca_and_least_squares(tokenizer, encoder):
     volumes = InventedVolumes(n=30)
     start_from_components(tokenizer, encoder, volumes, 4, CPU)
-    rows = np.flatnonzero(volumes.table["split"] == "train")
-    batch = torch.stack([torch.from_numpy(volumes.load(i)[0])[None] for i in rows])
-    features, patches = encoder.encode(batch).flatten(0, 1).numpy(), patchify(batch, 4).flatten(0, 1).numpy()
+    features, patches = list_tokens(encoder, volumes)
 
     scores = PCA(3, svd_solver="full").fit_transform(features.astype(np.float64))
     ours = tokenizer.project(torch.from_numpy(features)).numpy(force=True)
@@ -110,11 +115,32 @@ def test_start_is_pca_and_least_squares(tokenizer, encoder):
     assert np.abs(predicted - expected).max() < 1e-3
 
 
-def test_training_keeps_the_best_and_resumes_to_the_same_bits(tmp_path, encoder):
+def test_without_a_projection_the_start_is_least_squares_on_all_channels(encoder):
+    tokenizer = Tokenizer(SETTINGS.with_d("none"), 12, 4, (2, 2, 2))
+    volumes = InventedVolumes(n=30)
+    start_from_components(tokenizer, encoder, volumes, 4, CPU)
+    features, patches = list_tokens(encoder, volumes)
+    tokens = tokenizer.project(torch.from_numpy(features))
+    assert torch.equal(tokens, torch.from_numpy(features)), "no projection changes no token"
+
+    read = tokenizer.standardise(tokens).numpy()
+    assert read.var(axis=0).mean() == pytest.approx(1, rel=1e-3)
+    assert np.abs(read.mean(axis=0)).max() < 1e-4
+    predicted = patchify(tokenizer.decode(tokens.reshape(-1, 8, 12)), 4).flatten(0, 1).numpy(force=True)
+    ridge = Ridge(alpha=1e-6 * len(read)).fit(read.astype(np.float64), patches)
+    assert np.abs(predicted - ridge.predict(read)).max() < 1e-3
+    # A layer norm's channels add up, so that one direction is empty: least squares is the same without it.
+    least_squares = LinearRegression().fit(features.astype(np.float64), patches)
+    gap = ((predicted - patches) ** 2).mean() - ((least_squares.predict(features) - patches) ** 2).mean()
+    assert 0 <= gap + 1e-6 < 1e-4
+
+
+@pytest.mark.parametrize("d", ["3", "none"])
+def test_training_keeps_the_best_and_resumes_to_the_same_bits(tmp_path, encoder, d):
     volumes = InventedVolumes()
     for name in ("whole", "resumed"):
         (tmp_path / name).mkdir()
-    settings = SETTINGS.model_copy(update={"patience": 99})
+    settings = SETTINGS.with_d(d).model_copy(update={"patience": 99})
     options = settings.optimiser.model_copy(update={"checkpoint_every_steps": 4})
     settings = settings.model_copy(update={"optimiser": options})
     train(tmp_path / "whole", encoder, volumes, settings)
@@ -170,6 +196,15 @@ def test_metrics_by_hand(tmp_path):
     assert -1 <= scores["crop"]["ssim"] <= 1
     draw_reconstructions(encoder, tokenizer, volumes, tmp_path / "p.png", CPU)
     assert (tmp_path / "p.png").stat().st_size > 1000
+
+
+def test_metrics_count_the_numbers_of_a_volume():
+    shape = (12, 12, 12)
+    volumes, encoder = InventedVolumes(n=12, shape=shape), build_encoder(shape)
+    for d, n in (("3", 3 * 27), ("none", 12 * 27)):
+        tokenizer = Tokenizer(SETTINGS.with_d(d), 12, 4, (3, 3, 3)).requires_grad_(False)
+        scores = measure_reconstruction(encoder, tokenizer, volumes, CPU)
+        assert (str(scores["d"]), scores["n_numbers_a_volume"]) == (d, n)
 
 
 def test_metrics_without_test_split_say_so():
