@@ -371,11 +371,12 @@ def parse_section(model: type[Settings], text: str) -> Any:
         except json.JSONDecodeError as error:
             raise ConfigurationError(f"--settings: not valid JSON ({error}).") from None
     config = load_config(text)
-    for section in (config, *(getattr(config, name) for name in Config.model_fields)):
-        for name, field in getattr(type(section), "model_fields", {}).items():
-            if field.annotation is model:
-                return getattr(section, name)
-    raise ConfigurationError(f"{text}: has no section for {model.__name__}.")
+    sections = [config, *(getattr(config, name) for name in Config.model_fields)]
+    parts = [part for section in sections if isinstance(section, Settings) for _, part in section]
+    found = [part for part in parts if type(part) is model]
+    if len(found) == 1:
+        return found[0]
+    raise ConfigurationError(f"{text}: has no one section for {model.__name__}.")
 
 
 def _validate(model: type[Settings], data: Any, where: str) -> Any:

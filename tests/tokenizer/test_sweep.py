@@ -16,25 +16,15 @@ SETTINGS = SweepSettings(cohorts=("one", "two", "absent"), validation=0.1)
 
 
 def make_list(n_people=400):
-    """People of three cohorts; families of two; each with two sessions of T1c, the later one first, and a T2."""
+    """People of three cohorts, in families; each with two sessions, the later one first, and a T2."""
+    scans = ("2", "", "T1c"), ("1", "2", "T1c"), ("1", "1", "T1c"), ("1", "1", "T2")
     rows = []
     for k in range(n_people):
-        cohort = ("one", "two", "other")[k % 3]
-        for session, run, modality in (
-            ("2", "", "T1c"),
-            ("1", "2", "T1c"),
-            ("1", "1", "T1c"),
-            ("1", "1", "T2"),
-        ):
-            name = f"{cohort}_p{k}_{session}_{run}_{modality}"
-            row = {
-                "volume_id": name,
-                "cohort": cohort,
-                "session_id": session,
-                "run": run,
-                "modality": modality,
-            }
-            rows.append({**row, "person_id": f"p{k}", "group_id": f"g{k // 6}", "split": "train"})
+        person = {"cohort": ("one", "two", "other")[k % 3], "person_id": f"p{k}", "group_id": f"g{k // 6}"}
+        for session, run, modality in scans:
+            name = f"{person['cohort']}_p{k}_{session}_{run}_{modality}"
+            scan = {"volume_id": name, "session_id": session, "run": run, "modality": modality}
+            rows.append({**person, **scan, "split": "train"})
     # One person who is in both cohorts.
     twin = {**rows[0], "volume_id": "two_p0", "cohort": "two", "session_id": "0"}
     frame = pd.DataFrame([*rows, twin])
