@@ -68,7 +68,7 @@ def _show_metrics(metrics: dict | None, absent: str, paper: dict | None) -> dict
     for title, key, digits in _METRICS:
         ours = {
             name: absent if metrics is None else format_number(metrics[region][key], digits)
-            for name, region in (("crop", "crop"), ("in the brain", "brain"))
+            for name, region in (("ours, crop", "crop"), ("ours, in the brain", "brain"))
         }
         cells |= _pair(title, ours, paper, key)
     return cells
@@ -78,7 +78,7 @@ def _show_scores(results: Results, arm: str, tasks: list, paper: dict | None) ->
     """Both readings of each task beside the paper's."""
     cells = {}
     for task, title, key in tasks:
-        ours = {reading: _read_score(results, arm, reading, task) for reading in READINGS}
+        ours = {f"ours, {reading}": _read_score(results, arm, reading, task) for reading in READINGS}
         cells |= _pair(title, ours, paper if key else None, key)
     return cells
 
@@ -104,7 +104,8 @@ def _show_own(metrics: dict | None, tasks: list) -> dict[str, str]:
     d = "" if metrics is None else f"d = {metrics['d']}, "
     row = {"Model": f"This run's tokenizer ({d}all cohorts)"}
     row |= _show_metrics(metrics, explain_missing(METRICS_PATH), None)
-    told = dict.fromkeys(READINGS, "n/a: no arm of the sweep; its encoder's probes are Table 6")
+    absent = "n/a: no arm of the sweep; its encoder's probes are Table 6"
+    told = {f"ours, {reading}": absent for reading in READINGS}
     for _, title, key in tasks:
         row |= _pair(title, told, None, key)
     return row
@@ -135,11 +136,11 @@ def _write_notes(results: Results) -> list[str]:
     )
     if scores is not None:
         done = scores[scores["reason"] == ""].drop_duplicates("task")
-        people = "; ".join(f"{row.title}: {row.n_people} people" for row in done.itertuples())
+        people = "".join(f" {row.title}: {row.n_people} people." for row in done.itertuples())
         notes.append(
             "AUC: mean ± standard deviation over folds of people, everyone in the sweep, the same folds for "
             "all. Mean: over tokens, or over the AKL's grid; flattened: all numbers, by a PCA fitted in the "
-            f"fold (both readings chosen). {people}".strip()
+            f"fold (both readings chosen).{people}"
         )
     if own is not None:
         notes.append(f"This run's tokenizer: {own['n_volumes']} volumes of the {own['split']} split.")

@@ -64,33 +64,37 @@ def test_every_arm_stands_beside_the_papers(run_dir):
     table = build_table_5(Results(run_dir))
     row = get_row(table, "MAE (d = 32, chosen)")
     assert (row["Dims | ours"], row["Dims | paper"]) == ("4,800", "38K")
-    assert tuple(row[["MSE | crop", "MSE | in the brain", "MSE | paper"]]) == ("0.123", "0.247", "0.119")
-    assert tuple(row[["PSNR (dB) | crop", "PSNR (dB) | paper"]]) == ("33.33", "32.54")
-    cells = row[["IDH1 AUC | mean", "IDH1 AUC | flattened", "IDH1 AUC | paper"]]
+    assert tuple(row[["MSE | ours, crop", "MSE | ours, in the brain", "MSE | paper"]]) == (
+        "0.123",
+        "0.247",
+        "0.119",
+    )
+    assert tuple(row[["PSNR (dB) | ours, crop", "PSNR (dB) | paper"]]) == ("33.33", "32.54")
+    cells = row[["IDH1 AUC | ours, mean", "IDH1 AUC | ours, flattened", "IDH1 AUC | paper"]]
     assert tuple(cells) == ("0.900 ± 0.050", "0.890 ± 0.050", "0.861")
-    assert row["Grade AUC | mean"] == "n/a: only 5 people for 5 folds"
+    assert row["Grade AUC | ours, mean"] == "n/a: only 5 people for 5 folds"
     assert row["Sex (AUC) | paper"] == "n/a: not in the paper"
-    assert get_row(table, "AKL")["IDH1 AUC | flattened"] == "0.850 ± 0.050"
+    assert get_row(table, "AKL")["IDH1 AUC | ours, flattened"] == "0.850 ± 0.050"
     other = get_row(table, "MAE (d = 8)")
-    assert (other["MSE | crop"], other["MSE | paper"]) == ("0.250", "n/a: not in the paper")
-    assert get_row(table, "MAE (d = 512)")["MSE | crop"] == "n/a: not an arm of this run's sweep"
+    assert (other["MSE | ours, crop"], other["MSE | paper"]) == ("0.250", "n/a: not in the paper")
+    assert get_row(table, "MAE (d = 512)")["MSE | ours, crop"] == "n/a: not an arm of this run's sweep"
 
 
 def test_the_untrained_encoder_and_the_runs_own_tokenizer_have_rows(run_dir):
     table = build_table_5(Results(run_dir))
     untrained = get_row(table, "Untrained encoder")
-    assert untrained["IDH1 AUC | mean"] == "0.840 ± 0.050"
-    assert untrained["IDH1 AUC | flattened"] == "n/a: its mean alone is read"
-    assert untrained["MSE | crop"] == "n/a: has no decoder"
+    assert untrained["IDH1 AUC | ours, mean"] == "0.840 ± 0.050"
+    assert untrained["IDH1 AUC | ours, flattened"] == "n/a: its mean alone is read"
+    assert untrained["MSE | ours, crop"] == "n/a: has no decoder"
     own = get_row(table, "This run's tokenizer (d = 16, all cohorts)")
-    assert (own["MSE | crop"], own["MSE | in the brain"]) == ("0.500", "1.000")
-    assert own["IDH1 AUC | mean"].startswith("n/a: no arm of the sweep")
+    assert (own["MSE | ours, crop"], own["MSE | ours, in the brain"]) == ("0.500", "1.000")
+    assert own["IDH1 AUC | ours, mean"].startswith("n/a: no arm of the sweep")
 
 
 def test_notes_count_people_and_tell_what_was_chosen(run_dir):
     notes = " ".join(build_table_5(Results(run_dir)).notes)
     assert "one T1c (chosen) of each person of ucsf_pdgm; people: train 3, validation 1, test 1." in notes
-    assert "IDH1 mutation (AUC): 5 people; Sex (AUC): 5 people" in notes
+    assert "IDH1 mutation (AUC): 5 people. Sex (AUC): 5 people." in notes
     assert "Grade: " not in notes
 
 
@@ -98,10 +102,10 @@ def test_before_the_probes_the_metrics_stand_there_already(run_dir):
     (run_dir / "probe" / "sweep.parquet").unlink()
     table = build_table_5(Results(run_dir))
     row = get_row(table, "MAE (d = 32, chosen)")
-    assert row["MSE | crop"] == "0.123"
-    assert row["IDH1 AUC | mean"] == "n/a: this run has no probe/sweep.parquet"
+    assert row["MSE | ours, crop"] == "0.123"
+    assert row["IDH1 AUC | ours, mean"] == "n/a: this run has no probe/sweep.parquet"
     row = get_row(table, "MAE (d = 128)")
-    assert row["MSE | crop"] == "n/a: this run has no tokenizer/sweep/d-128/metrics.json"
+    assert row["MSE | ours, crop"] == "n/a: this run has no tokenizer/sweep/d-128/metrics.json"
 
 
 def test_a_run_without_a_sweep_says_so(tmp_path):
@@ -109,9 +113,9 @@ def test_a_run_without_a_sweep_says_so(tmp_path):
     table = build_table_5(Results(tmp_path))
     for name in ("AKL", "MAE (d = 32, chosen)", "MAE (no projection)"):
         row = get_row(table, name)
-        assert row["MSE | crop"] == "n/a: this run has no sweep (no cohort of tokenizer.sweep.cohorts)"
-        assert row["IDH1 AUC | mean"] == row["MSE | crop"]
-    assert get_row(table, "This run's tokenizer (d = 32, all cohorts)")["MSE | crop"] == "0.500"
+        assert row["MSE | ours, crop"] == "n/a: this run has no sweep (no cohort of tokenizer.sweep.cohorts)"
+        assert row["IDH1 AUC | ours, mean"] == row["MSE | ours, crop"]
+    assert get_row(table, "This run's tokenizer (d = 32, all cohorts)")["MSE | ours, crop"] == "0.500"
     assert list(table.frame["Model"])[-2:] == [
         "Untrained encoder",
         "This run's tokenizer (d = 32, all cohorts)",
