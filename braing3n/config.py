@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from braing3n.errors import ConfigurationError
+from braing3n.settings import Settings, setting, validate
 
 Modality = Literal["T1", "T1c", "T2", "FLAIR"]
 Extractor = Literal["hd-bet", "hd-bet-v1", "deepbet", "none"]
 # Channels that the projection leaves of a token; none: no projection.
 Bottleneck = Annotated[int, Field(ge=1)] | Literal["none"]
-
-
-def setting(default: Any, description: str, provenance: str = "chosen", unit: str = "", **bounds):
-    """A field whose provenance (`given`, `derived`, `chosen`) says whether the number is the paper's."""
-    extra = {"provenance": provenance, "unit": unit}
-    kind = "default_factory" if callable(default) else "default"
-    return Field(**{kind: default}, description=description, json_schema_extra=extra, **bounds)
-
-
-class Settings(BaseModel):
-    """One section of the configuration; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    def as_json(self, without: tuple[str, ...] = ()) -> str:
-        """The section as text with sorted keys, so that Snakemake compares it by content.
-
-        without: fields of which the rule's outputs do not depend, so that a change replans nothing there.
-        """
-        return json.dumps(self.model_dump(mode="json", exclude=set(without)), sort_keys=True)
 
 
 class CohortSettings(Settings):
@@ -348,7 +328,7 @@ def parse_config(data: Any, where: str = "configuration") -> Config:
     """
     if isinstance(data, dict):
         data = _merge(Config().model_dump(mode="json"), data)
-    return _validate(Config, data, where)
+    return validate(Config, data, where)
 
 
 def _merge(defaults: dict, data: dict) -> dict:
@@ -367,7 +347,7 @@ def parse_section(model: type[Settings], text: str) -> Any:
     """
     if text.lstrip().startswith("{"):
         try:
-            return _validate(model, json.loads(text), "--settings")
+            return validate(model, json.loads(text), "--settings")
         except json.JSONDecodeError as error:
             raise ConfigurationError(f"--settings: not valid JSON ({error}).") from None
     config = load_config(text)
@@ -377,40 +357,3 @@ def parse_section(model: type[Settings], text: str) -> Any:
     if len(found) == 1:
         return found[0]
     raise ConfigurationError(f"{text}: has no one section for {model.__name__}.")
-
-
-def _validate(model: type[Settings], data: Any, where: str) -> Any:
-    if not isinstance(data, dict):
-        raise ConfigurationError(f"{where}: must be a mapping of settings, not {type(data).__name__}.")
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise ConfigurationError(f"{where}: {_explain(model, error.errors()[0])}") from None
-
-
-def _explain(model: type[Settings], error: dict) -> str:
-    """One sentence for pydantic's first complaint."""
-    location = [str(part) for part in error["loc"]]
-    key = ".".join(location)
-    if error["type"] == "extra_forbidden":
-        known = _known_keys(model, location[:-1])
-        close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}."
-        return f"unknown key '{key}'; {hint}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"'{key}': {message}." if key else f"{message}."
-
-
-def _known_keys(model: type[Settings], location: list[str]) -> list[str]:
-    """The keys allowed at a location inside a model."""
-    for part in location:
-        field = model.model_fields.get(part)
-        if (
-            field is not None
-            and isinstance(field.annotation, type)
-            and issubclass(field.annotation, Settings)
-        ):
-            model = field.annotation
-        elif part == "cohorts":
-            model = CohortSettings
-    return sorted(model.model_fields)
