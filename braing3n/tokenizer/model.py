@@ -5,6 +5,7 @@ Batches are (B, 1, D, H, W); tokens (B, T, d) lie in row-major order of the toke
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -138,6 +139,11 @@ class Tokenizer(nn.Module):
             "patch_size": self.patch_size,
             "grid": list(self.grid),
         }
+
+    @property
+    def n_numbers(self) -> int:
+        """Numbers of a volume's tokens: channels times places."""
+        return self.settings.d * math.prod(self.grid)
 
     def count_parameters(self) -> dict[str, int]:
         """Parameters of the projection, of the CNN decoder and of the linear patch head beside it."""

@@ -37,7 +37,7 @@ rule train_tokenizer:
     params:
         volumes_dir=f"{RESULTS}/volumes",
         checkpoints=f"{RESULTS}/tokenizer/checkpoints",
-        settings=CONFIG.tokenizer.as_json(),
+        settings=CONFIG.tokenizer.as_json(without=("akl",)),
         stage=STAGE["tokenizer"],
     shell:
         TRAIN + " tokenizer train --encoder {input.encoder:q} --volume-list {input.volumes:q}"
