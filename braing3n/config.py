@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -206,6 +206,8 @@ class AutoencoderKLSettings(Settings):
 
 class TokenizerSettings(Settings):
     """Projection and CNN decoder (phase 2)."""
+
+    ASIDE: ClassVar[tuple[str, ...]] = ("akl",)  # sections of other models, of which this one does not depend
 
     d: int = setting(32, "channels a token", "given", ge=1)
     widths: tuple[int, ...] = setting(

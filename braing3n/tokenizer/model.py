@@ -134,7 +134,7 @@ class Tokenizer(nn.Module):
     def describe(self) -> dict:
         """The record that a weight file needs to build this tokenizer again."""
         return {
-            "settings": self.settings.model_dump(mode="json"),
+            "settings": self.settings.model_dump(mode="json", exclude=set(self.settings.ASIDE)),
             "encoder_width": self.encoder_width,
             "patch_size": self.patch_size,
             "grid": list(self.grid),

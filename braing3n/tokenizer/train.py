@@ -34,7 +34,8 @@ def train_tokenizer(
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    with training.open_run(checkpoints_dir, "tokenizer", STAGE_VERSION, settings, inputs) as run_dir:
+    given = checkpoints_dir, "tokenizer", STAGE_VERSION, settings, inputs, settings.ASIDE
+    with training.open_run(*given) as run_dir:
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(volumes, encoder, settings, run_dir, n_workers)

@@ -1,5 +1,6 @@
 """The AutoencoderKL baseline: size, divergence, what is cached, matched compute, and that it learns."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from braing3n import training
+from braing3n.cli import main
 from braing3n.config import (
     AutoencoderKLSettings,
     LatentsSettings,
@@ -225,3 +227,29 @@ def test_epochs_are_as_many_as_the_arm_pays_for(capsys):
 
     free = TOKENIZER.model_copy(update={"akl": SETTINGS.model_copy(update={"has_matched_compute": False})})
     assert match_compute(SIZES, free, (8, 8, 8))["akl_n_epochs"] == SETTINGS.optimiser.n_epochs
+
+
+def test_the_commands_train_measure_draw_and_cache(tmp_path, monkeypatch):
+    volumes = InventedVolumes(shape=(12, 12, 12))  # no smaller than the window of SSIM
+    volumes.index_paths = lambda: []
+    monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", lambda *paths: volumes)
+    monkeypatch.chdir(tmp_path)
+    Path("list").write_text("")
+    given = ["--volume-list", "list", "--volumes-dir", ".", "--weights", "akl.safetensors"]
+    arguments = ["--checkpoints", "runs", "--metrics", "metrics.json", "--picture", "picture.png"]
+    sections = ["--settings", TOKENIZER.as_json(), "--pretrain-settings", SIZES.as_json()]
+    assert main(["tokenizer", "akl", *given, *arguments, *sections]) == 0
+
+    metrics, compute = (
+        json.loads(Path("metrics.json").read_text()),
+        match_compute(SIZES, TOKENIZER, (12,) * 3),
+    )
+    assert metrics["compute"] == compute
+    assert metrics["n_numbers_a_volume"] == 2 * 6**3
+    assert metrics["brain"]["mse"] > 0
+    assert Path("picture.png").stat().st_size > 1000
+    (run,) = Path("runs").iterdir()
+    assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * compute["akl_n_epochs"]
+
+    assert main(["latents", "akl", *given, "--latents", "l.npy", "--settings", "{}"]) == 0
+    assert np.load("l.npy").shape == (12, 2 * 6**3)

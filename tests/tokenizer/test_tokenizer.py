@@ -10,7 +10,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
-from braing3n.config import OptimiserSettings, PretrainSettings, TokenizerSettings
+from braing3n.config import AutoencoderKLSettings, OptimiserSettings, PretrainSettings, TokenizerSettings
 from braing3n.errors import CheckpointError, ConfigurationError
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
 from braing3n.runtime import digest_file
@@ -128,6 +128,17 @@ def test_training_keeps_the_best_and_resumes_to_the_same_bits(tmp_path, encoder)
 
     rows = [line.split(",") for line in (run / "loss.csv").read_text().splitlines()[1:]]
     assert [int(row[0]) for row in rows if row[2]] == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_baselines_settings_make_no_other_run(tmp_path, encoder):
+    settings = [SETTINGS.model_copy(update={"akl": AutoencoderKLSettings(seed=seed)}) for seed in (1, 2)]
+    for changed in settings:
+        train(tmp_path, encoder, InventedVolumes(), changed)
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert (
+        Tokenizer(settings[0], 12, 4, (2, 2, 2)).describe()
+        == Tokenizer(settings[1], 12, 4, (2, 2, 2)).describe()
+    )
 
 
 def test_early_stop_ends_training(tmp_path, encoder):
