@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -175,8 +175,39 @@ class SweepSettings(Settings):
     seed: int = setting(2025, "salt of the split's hash")
 
 
+class AutoencoderKLSettings(Settings):
+    """The baseline of the tokenizer: a convolutional autoencoder with a Kullback-Leibler term."""
+
+    channels: tuple[int, ...] = setting(
+        (64, 128, 256), "width of each level; every level but the last halves the grid", min_length=1
+    )
+    latent_channels: int = setting(8, "numbers a place of the coarsest grid", "derived", ge=1)
+    n_res_blocks: int = setting(2, "residual blocks a level", ge=1)
+    kl_weight: float = setting(1e-7, "of the divergence, summed over the latent, beside the L1", ge=0)
+    has_matched_compute: bool = setting(
+        True,
+        "in place of optimiser.n_epochs, as many epochs as cost no more operations than MAE and tokenizer",
+        "given",
+    )
+    patience: int = setting(40, "epochs without a better validation loss before stopping", ge=1)
+    optimiser: OptimiserSettings = setting(
+        lambda: OptimiserSettings(
+            batch_size=8,
+            n_accumulation_steps=8,
+            n_epochs=80,
+            weight_decay=0.0,
+            n_warmup_epochs=1,
+            validate_every_epochs=1,
+        ),
+        "the baseline's training",
+    )
+    seed: int = setting(2025, "weights, data order and the latent's noise")
+
+
 class TokenizerSettings(Settings):
     """Projection and CNN decoder (phase 2)."""
+
+    ASIDE: ClassVar[tuple[str, ...]] = ("akl", "sweep")  # sections of others, of which it does not depend
 
     d: Bottleneck = setting(32, "channels a token; none: no projection, the encoder's own", "given")
     widths: tuple[int, ...] = setting(
@@ -195,6 +226,7 @@ class TokenizerSettings(Settings):
     )
     sweep: SweepSettings = setting(SweepSettings, "Table 5, in the runs that have its cohorts")
     seed: int = setting(2025, "weights and data order")
+    akl: AutoencoderKLSettings = setting(AutoencoderKLSettings, "the baseline beside it (Table 5)")
 
     def with_d(self, d: str) -> TokenizerSettings:
         """The same settings at another bottleneck, as text."""

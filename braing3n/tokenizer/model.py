@@ -5,6 +5,7 @@ Batches are (B, 1, D, H, W); tokens (B, T, n_channels) lie in row-major order of
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -154,11 +155,16 @@ class Tokenizer(nn.Module):
     def describe(self) -> dict:
         """The record that a weight file needs to build this tokenizer again."""
         return {
-            "settings": self.settings.model_dump(mode="json", exclude={"sweep", "akl"}),
+            "settings": self.settings.model_dump(mode="json", exclude=set(self.settings.ASIDE)),
             "encoder_width": self.encoder_width,
             "patch_size": self.patch_size,
             "grid": list(self.grid),
         }
+
+    @property
+    def n_numbers(self) -> int:
+        """Numbers of a volume's tokens: channels times places."""
+        return self.n_channels * math.prod(self.grid)
 
     def count_parameters(self) -> dict[str, int]:
         """Parameters of the projection, of the CNN decoder and of the linear patch head beside it."""
