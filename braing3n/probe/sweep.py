@@ -38,7 +38,7 @@ def probe_sweep(
 
     Raises:
         ConfigurationError: there is no such task.
-        ContractError: an arm's rows are not as many as the volumes.
+        ContractError: an arm's rows are not as many as the volumes, or of another shape.
     """
     plans = [plan_probe(task, "all", labels, probe) for task in find_tasks(sweep.tasks, labels)]
     reduced = probe.model_copy(update={"n_pca_components": sweep.n_pca_components})
@@ -75,9 +75,10 @@ def _read_all(
     """Arm, reading, how many numbers a volume it reads, and features float64 (N, F), one after another."""
     for arm, path in latents.items():
         array = np.load(path, mmap_mode="r")
-        if len(array) != n_volumes:
+        if len(array) != n_volumes or array.ndim not in (3, 5):
             raise ContractError(
-                f"{path}: holds {len(array)} volumes, not the sweep's {n_volumes}; make it again."
+                f"{path}: has the shape {array.shape}; the sweep has {n_volumes} volumes, each of tokens x "
+                "channels or of channels x grid; delete it and run again."
             )
         pooled = average_tokens(array)
         yield arm, "mean", pooled.shape[1], pooled

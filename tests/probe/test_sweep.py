@@ -113,9 +113,10 @@ def test_mistakes_are_one_sentence(arms, corpus):
     labels = corpus[0]
     with pytest.raises(ConfigurationError, match=r"tokenizer\.sweep\.tasks: no task 'idh'; tasks: disease"):
         find_tasks(("idh",), labels)
-    np.save(arms / "short.npy", np.zeros((3, 2, 2), np.float16))
-    with pytest.raises(ContractError, match="holds 3 volumes"):
-        probe_sweep({"d-2": arms / "short.npy"}, arms / "untrained.npz", labels, SWEEP, PROBE)
+    for shape in ((3, 2, 2), (len(labels), 4)):
+        np.save(arms / "odd.npy", np.zeros(shape, np.float16))
+        with pytest.raises(ContractError, match=f"has the shape .{shape[0]}, .*has {len(labels)} volumes"):
+            probe_sweep({"d-2": arms / "odd.npy"}, arms / "untrained.npz", labels, SWEEP, PROBE)
 
 
 def test_the_command_reads_the_labels_of_its_volumes(arms, corpus, tmp_path, scores):
