@@ -192,8 +192,8 @@ class AutoencoderKLSettings(Settings):
     patience: int = setting(40, "epochs without a better validation loss before stopping", ge=1)
     optimiser: OptimiserSettings = setting(
         lambda: OptimiserSettings(
-            batch_size=8,
-            n_accumulation_steps=8,
+            batch_size=4,
+            n_accumulation_steps=4,
             n_epochs=80,
             weight_decay=0.0,
             n_warmup_epochs=1,

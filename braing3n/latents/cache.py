@@ -69,7 +69,8 @@ def cache_akl(
     """Write the means of the baseline's latents float16 (N, C, d, h, w), likewise."""
 
     def encode(volume: Tensor) -> dict[str, Tensor]:
-        return {"latents": to_float16(net.encode_mean(volume))}
+        means = [net.encode_mean(one) for one in volume.split(1)]  # one fills memory with its first layers
+        return {"latents": to_float16(torch.cat(means))}
 
     rows = {"latents": (net.latent_shape, np.float16)}
     part_dir = choose_part_dir(latents_path, settings, inputs)
