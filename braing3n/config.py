@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from braing3n.errors import ConfigurationError
+from braing3n.settings import Settings, setting, validate
 
 Modality = Literal["T1", "T1c", "T2", "FLAIR"]
 Extractor = Literal["hd-bet", "hd-bet-v1", "deepbet", "none"]
-
-
-def setting(default: Any, description: str, provenance: str = "chosen", unit: str = "", **bounds):
-    """A field whose provenance (`given`, `derived`, `chosen`) says whether the number is the paper's."""
-    extra = {"provenance": provenance, "unit": unit}
-    kind = "default_factory" if callable(default) else "default"
-    return Field(**{kind: default}, description=description, json_schema_extra=extra, **bounds)
-
-
-class Settings(BaseModel):
-    """One section of the configuration; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    def as_json(self, without: tuple[str, ...] = ()) -> str:
-        """The section as text with sorted keys, so that Snakemake compares it by content.
-
-        without: fields of which the rule's outputs do not depend, so that a change replans nothing there.
-        """
-        return json.dumps(self.model_dump(mode="json", exclude=set(without)), sort_keys=True)
+# Channels that the projection leaves of a token; none: no projection.
+Bottleneck = Annotated[int, Field(ge=1)] | Literal["none"]
 
 
 class CohortSettings(Settings):
@@ -175,10 +157,59 @@ class PretrainSettings(Settings):
     seed: int = setting(2025, "weights, masks and data order")
 
 
+class SweepSettings(Settings):
+    """Table 5: encoder, tokenizers and AKL from scratch on one volume a person of a few cohorts."""
+
+    cohorts: tuple[str, ...] = setting(
+        ("ucsf_pdgm", "upenn_gbm"), "whose people, those that the run has; none: no sweep", "given"
+    )
+    modality: Modality = setting("T1c", "the one volume a person")
+    test: float = setting(0.20, "share of groups that the metrics are of", "given", gt=0, lt=1)
+    validation: float = setting(0.05, "share of the other groups, for early stopping", gt=0, lt=1)
+    d: tuple[Bottleneck, ...] = setting(
+        (32, 128, 512, "none"), "channels a token of each arm; none: no projection", "given", min_length=1
+    )
+    has_akl: bool = setting(True, "an AutoencoderKL is one more arm", "given")
+    tasks: tuple[str, ...] = setting(("idh1", "grade"), "what is probed", "given", min_length=1)
+    n_pca_components: int = setting(256, "of the flattened reading, fitted in the fold", ge=1)
+    seed: int = setting(2025, "salt of the split's hash")
+
+
+class AutoencoderKLSettings(Settings):
+    """The baseline of the tokenizer: a convolutional autoencoder with a Kullback-Leibler term."""
+
+    channels: tuple[int, ...] = setting(
+        (64, 128, 256), "width of each level; every level but the last halves the grid", min_length=1
+    )
+    latent_channels: int = setting(8, "numbers a place of the coarsest grid", "derived", ge=1)
+    n_res_blocks: int = setting(2, "residual blocks a level", ge=1)
+    kl_weight: float = setting(1e-7, "of the divergence, summed over the latent, beside the L1", ge=0)
+    has_matched_compute: bool = setting(
+        True,
+        "in place of optimiser.n_epochs, as many epochs as cost no more operations than MAE and tokenizer",
+        "given",
+    )
+    patience: int = setting(40, "epochs without a better validation loss before stopping", ge=1)
+    optimiser: OptimiserSettings = setting(
+        lambda: OptimiserSettings(
+            batch_size=4,
+            n_accumulation_steps=4,
+            n_epochs=80,
+            weight_decay=0.0,
+            n_warmup_epochs=1,
+            validate_every_epochs=1,
+        ),
+        "the baseline's training",
+    )
+    seed: int = setting(2025, "weights, data order and the latent's noise")
+
+
 class TokenizerSettings(Settings):
     """Projection and CNN decoder (phase 2)."""
 
-    d: int = setting(32, "channels a token", "given", ge=1)
+    ASIDE: ClassVar[tuple[str, ...]] = ("akl", "sweep")  # sections of others, of which it does not depend
+
+    d: Bottleneck = setting(32, "channels a token; none: no projection, the encoder's own", "given")
     widths: tuple[int, ...] = setting(
         (512, 288, 160, 64),
         "decoder channels, one a doubling, from the token grid up: 43.6 M parameters",
@@ -193,7 +224,13 @@ class TokenizerSettings(Settings):
         ),
         "phase 2 training",
     )
+    sweep: SweepSettings = setting(SweepSettings, "Table 5, in the runs that have its cohorts")
     seed: int = setting(2025, "weights and data order")
+    akl: AutoencoderKLSettings = setting(AutoencoderKLSettings, "the baseline beside it (Table 5)")
+
+    def with_d(self, d: str) -> TokenizerSettings:
+        """The same settings at another bottleneck, as text."""
+        return TokenizerSettings.model_validate(self.model_dump(mode="json") | {"d": d})
 
 
 class LatentsSettings(Settings):
@@ -281,6 +318,18 @@ class Config(Settings):
     fidelity: FidelitySettings = setting(FidelitySettings, "Fréchet distances")
     memorization: MemorizationSettings = setting(MemorizationSettings, "nearest-neighbour audit")
 
+    @property
+    def sweep_cohorts(self) -> list[str]:
+        """The cohorts of the sweep over d that this run has; none: it has no sweep."""
+        return [name for name in self.tokenizer.sweep.cohorts if name in self.cohorts]
+
+    @property
+    def sweep_arms(self) -> list[str]:
+        """What the sweep trains: d-32 and the like, and akl."""
+        sweep = self.tokenizer.sweep
+        arms = [f"d-{d}" for d in sweep.d] + ["akl"] * sweep.has_akl
+        return arms if self.sweep_cohorts else []
+
     @model_validator(mode="after")
     def _fits_together(self):
         ratio = self.volumes.spacing_mm / self.preprocess.spacing_mm
@@ -311,7 +360,7 @@ def parse_config(data: Any, where: str = "configuration") -> Config:
     """
     if isinstance(data, dict):
         data = _merge(Config().model_dump(mode="json"), data)
-    return _validate(Config, data, where)
+    return validate(Config, data, where)
 
 
 def _merge(defaults: dict, data: dict) -> dict:
@@ -326,52 +375,17 @@ def _merge(defaults: dict, data: dict) -> dict:
 def parse_section(model: type[Settings], text: str) -> Any:
     """A section from JSON text (as rules pass it), or from a YAML configuration's path.
 
-    From a path, the section is the field of `Config` that has this type.
+    From a path, the section is the field of `Config`, or of one of its sections, that has this type.
     """
     if text.lstrip().startswith("{"):
         try:
-            return _validate(model, json.loads(text), "--settings")
+            return validate(model, json.loads(text), "--settings")
         except json.JSONDecodeError as error:
             raise ConfigurationError(f"--settings: not valid JSON ({error}).") from None
     config = load_config(text)
-    for name, field in Config.model_fields.items():
-        if field.annotation is model:
-            return getattr(config, name)
-    raise ConfigurationError(f"{text}: has no section for {model.__name__}.")
-
-
-def _validate(model: type[Settings], data: Any, where: str) -> Any:
-    if not isinstance(data, dict):
-        raise ConfigurationError(f"{where}: must be a mapping of settings, not {type(data).__name__}.")
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise ConfigurationError(f"{where}: {_explain(model, error.errors()[0])}") from None
-
-
-def _explain(model: type[Settings], error: dict) -> str:
-    """One sentence for pydantic's first complaint."""
-    location = [str(part) for part in error["loc"]]
-    key = ".".join(location)
-    if error["type"] == "extra_forbidden":
-        known = _known_keys(model, location[:-1])
-        close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}."
-        return f"unknown key '{key}'; {hint}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"'{key}': {message}." if key else f"{message}."
-
-
-def _known_keys(model: type[Settings], location: list[str]) -> list[str]:
-    """The keys allowed at a location inside a model."""
-    for part in location:
-        field = model.model_fields.get(part)
-        if (
-            field is not None
-            and isinstance(field.annotation, type)
-            and issubclass(field.annotation, Settings)
-        ):
-            model = field.annotation
-        elif part == "cohorts":
-            model = CohortSettings
-    return sorted(model.model_fields)
+    sections = [config, *(getattr(config, name) for name in Config.model_fields)]
+    parts = [part for section in sections if isinstance(section, Settings) for _, part in section]
+    found = [part for part in parts if type(part) is model]
+    if len(found) == 1:
+        return found[0]
+    raise ConfigurationError(f"{text}: has no one section for {model.__name__}.")

@@ -20,6 +20,17 @@ def shared_data():
     return SHARED_DATA
 
 
+@pytest.fixture
+def one_thread():
+    """Torch computes with one thread, so that the same sums have the same bits."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def fetch_resource():
     """Fetch a resource into the checkout; the test is skipped, with the reason, where that fails."""

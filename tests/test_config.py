@@ -9,6 +9,8 @@ from braing3n.config import (
     Config,
     OptimiserSettings,
     PreprocessSettings,
+    SweepSettings,
+    TokenizerSettings,
     load_config,
     parse_config,
     parse_section,
@@ -27,6 +29,9 @@ from braing3n.errors import ConfigurationError
         ({"cohorts": {"mine": {"kind": "bids"}}}, "raw_dir"),
         ({"preprocess": {"spacing_mm": -1}}, "preprocess.spacing_mm"),
         ({"volumes": {"spacing_mm": 1.5}}, "whole multiple"),
+        ({"tokenizer": {"d": "nine"}}, "'tokenizer.d': "),
+        ({"tokenizer": {"sweep": {"d": [0]}}}, "'tokenizer.sweep.d.0': "),
+        ({"tokenizer": {"sweep": {"task": ["sex"]}}}, "did you mean 'tasks'?"),
         ([], "mapping"),
     ],
 )
@@ -80,3 +85,23 @@ def test_a_section_comes_from_json_or_from_a_file():
     assert parse_section(PreprocessSettings, str(ROOT / "config" / "demo.yaml")) == section
     with pytest.raises(ConfigurationError, match="not valid JSON"):
         parse_section(OptimiserSettings, "{lr: 1}")
+    assert parse_section(SweepSettings, str(ROOT / "config" / "demo.yaml")).cohorts == ()
+    with pytest.raises(ConfigurationError, match="no one section for OptimiserSettings"):
+        parse_section(OptimiserSettings, str(ROOT / "config" / "demo.yaml"))
+
+
+def test_a_bottleneck_is_a_number_or_none():
+    settings = TokenizerSettings(n_blocks=3)
+    assert settings.with_d("128") == TokenizerSettings(n_blocks=3, d=128)
+    assert settings.with_d("none") == TokenizerSettings(n_blocks=3, d="none")
+
+
+def test_a_run_sweeps_where_it_has_one_of_the_cohorts():
+    data = {"cohorts": {"upenn_gbm": {"raw_dir": "x"}, "ixi": {"raw_dir": "y"}}}
+    assert parse_config(data).sweep_cohorts == ["upenn_gbm"]
+    assert parse_config(data).sweep_arms == ["d-32", "d-128", "d-512", "d-none", "akl"]
+    data["tokenizer"] = {"sweep": {"d": ["none", 8], "has_akl": False}}
+    assert parse_config(data).sweep_arms == ["d-none", "d-8"]
+    data["tokenizer"]["sweep"]["cohorts"] = []
+    assert (parse_config(data).sweep_cohorts, parse_config(data).sweep_arms) == ([], [])
+    assert Config().sweep_arms == []

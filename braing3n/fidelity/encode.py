@@ -20,7 +20,7 @@ def encode_decoded(
     Raises:
         CheckpointError: the tokens are not of this tokenizer's size.
     """
-    expected = (encoder.n_tokens, tokenizer.settings.d)
+    expected = (encoder.n_tokens, tokenizer.n_channels)
     if tokens.shape[1:] != expected:
         raise CheckpointError(
             f"tokens of shape {tokens.shape[1:]} do not fit the tokenizer's {expected}; "

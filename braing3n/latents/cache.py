@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from braing3n import training
 from braing3n.config import LatentsSettings
@@ -18,8 +22,10 @@ from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.runtime import digest_file, digest_text, track, write_atomically
 from braing3n.tokenizer.model import Tokenizer
 
+if TYPE_CHECKING:
+    from braing3n.tokenizer.akl import AutoencoderKL  # which imports MONAI, slowly
 
-@torch.no_grad()
+
 def cache_latents(
     encoder: MaskedAutoencoder,
     tokenizer: Tokenizer,
@@ -31,48 +37,105 @@ def cache_latents(
     device: torch.device,
     n_workers: int = 1,
 ) -> None:
-    """Write tokens float16 (N, T, d) and mean encoder tokens float32 (N, width), rows as in the volume list.
+    """Write tokens float16 (N, T, channels) and mean encoder tokens float32 (N, width).
 
-    Both grow in an undeclared folder beside the tokens, named by the digest of the inputs (weights, volume
-    list, packed indices) and the settings, with the number of rows done; what a killed job has done there
-    is not done again, and the files move into place when all is there.
+    Rows are as in the volume list. Both grow beside the tokens, as `grow_arrays` says.
     """
-    key = digest_text(
-        json.dumps([STAGE_VERSION, settings.as_json(), *(digest_file(path) for path in inputs)])
-    )
-    part_dir = Path(tokens_path).parent / f".latents-{key[:16]}"
+
+    def encode(volume: Tensor) -> dict[str, Tensor]:
+        encoded = encoder.encode(volume)
+        return {"tokens": to_float16(tokenizer.project(encoded)), "features": encoded.mean(dim=1)}
+
+    rows = {
+        "tokens": ((encoder.n_tokens, tokenizer.n_channels), np.float16),
+        "features": ((encoder.settings.width,), np.float32),
+    }
+    part_dir = choose_part_dir(tokens_path, settings, inputs)
+    with grow_arrays(part_dir, rows, encode, volumes, settings.batch_size, device, n_workers) as arrays:
+        ids = volumes.table["volume_id"].to_numpy(dtype=str)
+        write_features(ids, np.load(arrays["features"]), features_path)
+        os.replace(arrays["tokens"], tokens_path)
+
+
+def cache_akl(
+    net: AutoencoderKL,
+    volumes: training.Volumes,
+    settings: LatentsSettings,
+    latents_path: Path,
+    inputs: list[Path],
+    device: torch.device,
+    n_workers: int = 1,
+) -> None:
+    """Write the means of the baseline's latents float16 (N, C, d, h, w), likewise."""
+
+    def encode(volume: Tensor) -> dict[str, Tensor]:
+        means = [net.encode_mean(one) for one in volume.split(1)]  # one fills memory with its first layers
+        return {"latents": to_float16(torch.cat(means))}
+
+    rows = {"latents": (net.latent_shape, np.float16)}
+    part_dir = choose_part_dir(latents_path, settings, inputs)
+    with grow_arrays(part_dir, rows, encode, volumes, settings.batch_size, device, n_workers) as arrays:
+        os.replace(arrays["latents"], latents_path)
+
+
+def choose_part_dir(path: Path, settings: LatentsSettings, inputs: list[Path]) -> Path:
+    """The folder beside an output in which it grows, named by what it is made from.
+
+    inputs are the files whose bytes say that: weights, volume list, packed indices.
+    """
+    key = digest_text(json.dumps([STAGE_VERSION, settings.as_json(), *map(digest_file, inputs)]))
+    return Path(path).parent / f".latents-{key[:16]}"
+
+
+@contextmanager
+@torch.no_grad()
+def grow_arrays(
+    part_dir: Path,
+    rows: dict[str, tuple[tuple[int, ...], type]],
+    encode: Callable[[Tensor], dict[str, Tensor]],
+    volumes: training.Volumes,
+    batch_size: int,
+    device: torch.device,
+    n_workers: int,
+) -> Iterator[dict[str, Path]]:
+    """Fill one .npy for each name in `rows` (shape and type of a volume's row) with what `encode` gives.
+
+    They grow in part_dir with the number of batches done: what a killed job has done there is not done again.
+    Yields their paths when all is there, to be moved into place; then the folder goes.
+    """
     part_dir.mkdir(parents=True, exist_ok=True)
-    n = len(volumes)
-    tokens = _open_array(part_dir / "tokens.npy", (n, encoder.n_tokens, tokenizer.settings.d), np.float16)
-    features = _open_array(part_dir / "features.npy", (n, encoder.settings.width), np.float32)
+    paths = {name: part_dir / f"{name}.npy" for name in rows}
+    arrays = {
+        name: _open_array(paths[name], (len(volumes), *shape), dtype) for name, (shape, dtype) in rows.items()
+    }
     progress_path = part_dir / "n_batches_done"
     n_done = int(progress_path.read_text()) if progress_path.exists() else 0
 
-    batches = training.cut_batches(np.arange(n), settings.batch_size)
+    batches = training.cut_batches(np.arange(len(volumes)), batch_size)
     loaded = training.load_batches(volumes, batches[n_done:], n_workers, device)
     for i, volume in enumerate(track(loaded, "latents: batches", len(batches) - n_done), n_done):
-        encoded = encoder.encode(volume)
-        tokens[batches[i]] = to_float16(tokenizer.project(encoded)).cpu().numpy()
-        features[batches[i]] = encoded.mean(dim=1).cpu().numpy()
-        tokens.flush()
-        features.flush()
+        for name, values in encode(volume).items():
+            arrays[name][batches[i]] = values.cpu().numpy()
+            arrays[name].flush()
         with write_atomically(progress_path) as beside:
             beside.write_text(str(i + 1))
 
-    write_features(volumes.table["volume_id"].to_numpy(dtype=str), np.array(features), features_path)
-    os.replace(part_dir / "tokens.npy", tokens_path)
+    progress_path.unlink()  # a job killed while its arrays move away must not take new ones for full
+    yield paths
     shutil.rmtree(part_dir)
 
 
-def to_float16(tokens: torch.Tensor) -> torch.Tensor:
-    """Tokens in half precision.
+def to_float16(values: Tensor) -> Tensor:
+    """Tokens or latents in half precision.
 
     Raises:
         ContractError: a value is no number or beyond the range of float16.
     """
-    half = tokens.half()
+    half = values.half()
     if not bool(half.isfinite().all()):
-        raise ContractError("latents: a token is no number that float16 holds; look at the tokenizer's loss.")
+        raise ContractError(
+            "latents: a value is no number that float16 holds; look at the losses of training."
+        )
     return half
 
 

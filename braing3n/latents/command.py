@@ -32,7 +32,7 @@ def cache(
     volumes_dir
         Folder of the packed volumes.
     tokens
-        Tokens to write (.npy), float16 (N, tokens, d), rows as in the volume list.
+        Tokens to write (.npy), float16 (N, tokens, channels), rows as in the volume list.
     features
         Mean encoder tokens to write (.npz).
     settings
@@ -64,6 +64,50 @@ def cache(
         device,
         count_workers(threads),
     )
+
+
+@app.command
+def akl(
+    *,
+    weights: Path,
+    volume_list: Path,
+    volumes_dir: Path,
+    latents: Path,
+    settings: str,
+    threads: int = 1,
+) -> None:
+    """Encode every volume by the AutoencoderKL baseline: the mean of its latent; a killed job goes on.
+
+    Parameters
+    ----------
+    weights
+        The baseline's weight file.
+    volume_list
+        The volume list (.parquet).
+    volumes_dir
+        Folder of the packed volumes.
+    latents
+        Latents to write (.npy), float16 (N, channels, d, h, w), rows as in the volume list.
+    settings
+        The section `latents` as JSON, or a configuration file.
+    threads
+        CPU threads; results are the same bits for the same number.
+    """
+    from braing3n.runtime import set_threads
+
+    set_threads(threads)
+    from accelerate import Accelerator
+
+    from braing3n.config import LatentsSettings, parse_section
+    from braing3n.latents.cache import cache_akl
+    from braing3n.tokenizer.akl import load_akl
+    from braing3n.training import count_workers
+    from braing3n.volumes.dataset import PackedVolumes
+
+    device, volumes = Accelerator().device, PackedVolumes(volume_list, volumes_dir)
+    net, section = load_akl(weights).to(device), parse_section(LatentsSettings, settings)
+    inputs = [weights, volume_list, *volumes.index_paths()]
+    cache_akl(net, volumes, section, latents, inputs, device, count_workers(threads))
 
 
 @app.command

@@ -74,11 +74,16 @@ def merge_ids(ids: list[str], links: list[tuple[str, str]]) -> list[str]:
 
 def assign_split(group_id: str, settings: ManifestSettings) -> str:
     """The split of a group: a function of its id, so that nobody moves when others come."""
-    digest = hashlib.sha256(f"{settings.seed}/{group_id}".encode()).hexdigest()
+    return deal_split(group_id, str(settings.seed), settings.train, settings.validation)
+
+
+def deal_split(group_id: str, salt: str, train: float, validation: float) -> str:
+    """The split of a group, by the hash of salt and id; two shares of groups, the rest is test."""
+    digest = hashlib.sha256(f"{salt}/{group_id}".encode()).hexdigest()
     share = int(digest[:15], 16) / 16**15
-    if share < settings.train:
+    if share < train:
         return "train"
-    return "validation" if share < settings.train + settings.validation else "test"
+    return "validation" if share < train + validation else "test"
 
 
 def check_splits(volumes: pd.DataFrame) -> None:

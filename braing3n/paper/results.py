@@ -23,9 +23,13 @@ TABLES = {
     "scores": "probe/scores.parquet",
     "differences": "probe/differences.parquet",
     "controls": "probe/controls.parquet",
+    "sweep": "probe/sweep.parquet",
+    "sweep_list": "tokenizer/sweep/volume_list.parquet",
     "distances": "fidelity/distances.parquet",
     "memorization": "memorization/distances.parquet",
 }
+# Tables that have another one's contract.
+CONTRACT_OF = {"ingest_flow": "flow", "sweep_list": "volume_list"}
 METRICS_PATH = "tokenizer/metrics.json"
 
 
@@ -52,7 +56,7 @@ class Results:
         """
         if name not in self._tables:
             path = self.results_dir / TABLES[name]
-            contract = name.removeprefix("ingest_")
+            contract = CONTRACT_OF.get(name, name)
             self._tables[name] = read_table(path, contract) if path.exists() else None
         return self._tables[name]
 
@@ -61,9 +65,9 @@ class Results:
         books = [book for book in (self.read("ingest_flow"), self.read("flow")) if book is not None]
         return pd.concat(books, ignore_index=True) if books else None
 
-    def read_metrics(self) -> dict | None:
-        """The tokenizer's metrics."""
-        path = self.results_dir / METRICS_PATH
+    def read_metrics(self, name: str = METRICS_PATH) -> dict | None:
+        """The metrics of the tokenizer, or of an arm of the sweep."""
+        path = self.results_dir / name
         return json.loads(path.read_text()) if path.exists() else None
 
     def command(self, path: str) -> str:

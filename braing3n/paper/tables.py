@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from braing3n.paper.published import read_published
-from braing3n.paper.results import METRICS_PATH, Results, explain_missing
+from braing3n.paper.results import Results, explain_missing
 
 # Between the two levels of a column's name.
 LEVELS = " | "
@@ -115,54 +115,6 @@ def build_flow(results: Results) -> Table:
     for stage, row in whole.iterrows():
         rows.append(["all", stage, str(row["received"]), str(row["kept"]), str(row["excluded"]), ""])
     return Table("flow", "Flow of volumes", pd.DataFrame(rows, columns=columns), "manifest/flow.parquet")
-
-
-_TABLE_5 = {
-    "MSE": ("mse", 3),
-    "PSNR (dB)": ("psnr_db", 2),
-    "SSIM": ("ssim", 3),
-}
-
-
-def build_table_5(results: Results) -> Table:
-    """The sweep over d and the AutoencoderKL; this run's d is filled."""
-    metrics, published = results.read_metrics(), read_published()["table_5"]
-    ours = None if metrics is None else str(metrics["d"])
-    rows = [(row["model"], row["d"], row) for row in published]
-    if ours is not None and ours not in {row["d"] for row in published}:
-        rows.append((f"MAE (d = {ours})", ours, None))
-    cells = []
-    for model, d, paper in rows:
-        is_ours = ours == d
-        absent = explain_missing(METRICS_PATH) if ours is None else "n/a: not trained in this run"
-        row = {"Model": model}
-        dims = f"{metrics['n_numbers_a_volume']:,}" if is_ours else absent
-        row |= _pair("Dims", dims, paper, "dims")
-        for title, (key, digits) in _TABLE_5.items():
-            row |= _pair(
-                title, format_number(metrics["crop"][key], digits) if is_ours else absent, paper, key
-            )
-        for title, key in (("IDH1 AUC", "idh1_auc"), ("Grade AUC", "grade_auc")):
-            row |= _pair(
-                title, "n/a: projected tokens are not probed in this run" if is_ours else absent, paper, key
-            )
-        cells.append(row)
-    notes = ["The paper: 1100 volumes of UCSF-PDGM and UPENN-GBM, held-out 20 %."]
-    if metrics is not None:
-        notes.append(
-            f"Ours: {metrics['n_volumes']} volumes of the {metrics['split']} split of this run's cohorts, "
-            f"whole crop, PSNR range {metrics['psnr_range_z']} z units; inside the brain: "
-            f"MSE {metrics['brain']['mse']:.3f}, PSNR "
-            f"{metrics['brain']['psnr_db']:.2f} dB, SSIM {metrics['brain']['ssim']:.3f}."
-        )
-    return Table(
-        "table_5", "Table 5. Bottleneck sweep and AutoencoderKL", pd.DataFrame(cells), METRICS_PATH, notes
-    )
-
-
-def _pair(title: str, ours: str, paper: dict | None, key: str) -> dict[str, str]:
-    theirs = paper[key] if paper else "n/a: not in the paper"
-    return {f"{title}{LEVELS}ours": ours, f"{title}{LEVELS}paper": theirs}
 
 
 _COMPARISONS = ("gen-vs-real", "gen-vs-recons", "recons-vs-real")

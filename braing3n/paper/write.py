@@ -12,7 +12,8 @@ from braing3n.paper.figures import draw_figures
 from braing3n.paper.page import render_page
 from braing3n.paper.render import write_formats
 from braing3n.paper.results import Results
-from braing3n.paper.tables import build_memorization, build_table_3, build_table_5, build_table_8
+from braing3n.paper.sweep import build_table_5
+from braing3n.paper.tables import build_memorization, build_table_3, build_table_8
 from braing3n.runtime import write_atomically
 
 SECTIONS = {

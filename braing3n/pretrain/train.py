@@ -52,6 +52,10 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
     training.start(run, {"model": net, "optimiser": optimiser})
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
+    def fill_in(volume: Tensor, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Volumes with what stays visible, and with the rest filled in by the model."""
+        return net.fill_in(volume, _draw_noise_by_row(rows, net.n_tokens, seed).to(run.device))
+
     batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
     for step, volume in training.count_steps(run, batches):
         noise = _draw_noise(len(run.plan[step]), net.n_tokens, seed, "mask", step)[run.own]
@@ -68,7 +72,7 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
             training.check_losses(run, step)
         if due.validate:
             training.note_validation(run, step, measure_loss(run, net, volumes, settings), net)
-            draw_examples(run, step, net, volumes, seed)
+            training.draw_examples(run, step, volumes, fill_in)
         if due.save:
             training.save(run, step + 1)
         if due.stop:
@@ -91,20 +95,6 @@ def measure_loss(
         with training.autocast(run.device, settings.optimiser):
             total += net(volume, noise).item() * len(batch)
     return training.add_up(run, total) / len(rows) if len(rows) else float("nan")
-
-
-@torch.no_grad()
-def draw_examples(
-    run: training.Run, step: int, net: MaskedAutoencoder, volumes: training.Volumes, seed: int
-) -> None:
-    """Up to two validation volumes, what stays visible of each, and that filled in by the model."""
-    rows = training.find_rows(volumes.table, "validation")[:2]
-    if not run.is_main or not len(rows):
-        return
-    volume = next(training.load_batches(volumes, [rows], device=run.device))
-    with training.autocast(run.device, run.options):
-        images = volume, *net.fill_in(volume, _draw_noise_by_row(rows, net.n_tokens, seed).to(run.device))
-    training.draw_examples(run, step, [image[i, 0] for i in range(len(rows)) for image in images])
 
 
 def _draw_noise(n_volumes: int, n_tokens: int, *key: int | str) -> Tensor:

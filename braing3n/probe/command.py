@@ -94,3 +94,53 @@ def compare(
     write_table(score_table, scores, "scores")
     write_table(difference_table, differences, "differences")
     write_table(control_table, controls, "controls")
+
+
+@app.command
+def sweep(
+    *,
+    arms: Annotated[list[str], Parameter(consume_multiple=True)],
+    latents: Annotated[list[Path], Parameter(consume_multiple=True)],
+    untrained: Path,
+    volume_list: Path,
+    labels: Path,
+    scores: Path,
+    sweep_settings: str = "{}",
+    settings: str = "{}",
+    threads: int = 1,
+):
+    """Probe every arm of the sweep over d, its mean and flattened, and the untrained encoder.
+
+    Parameters
+    ----------
+    arms
+        Names of the arms.
+    latents
+        Their latents (.npy), rows as in the volume list.
+    untrained
+        Features of the untrained encoder (.npz).
+    volume_list
+        The sweep's volume list.
+    labels
+        The label table.
+    scores
+        Table of scores to write.
+    sweep_settings
+        JSON of the section `tokenizer.sweep`, or a configuration file.
+    settings
+        JSON of the section `probe`, or a configuration file.
+    threads
+        CPU threads.
+    """
+    from braing3n.config import ProbeSettings, SweepSettings, parse_section
+    from braing3n.runtime import set_threads
+
+    sections = parse_section(SweepSettings, sweep_settings), parse_section(ProbeSettings, settings)
+    set_threads(threads)
+    from braing3n.contracts import read_table, write_table
+    from braing3n.probe.sweep import probe_sweep
+
+    volume_ids = read_table(volume_list, "volume_list")["volume_id"]
+    table = read_table(labels, "labels").set_index("volume_id").loc[volume_ids].reset_index()
+    paths = dict(zip(arms, latents, strict=True))
+    write_table(probe_sweep(paths, untrained, table, *sections), scores, "sweep")

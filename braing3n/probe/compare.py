@@ -115,12 +115,23 @@ def count_units(probe: Probe) -> dict[str, int]:
 def _score_probe(encoder, probe, predictions, settings) -> tuple[list[dict], dict]:
     """A score row a metric, and (point, draws) of each metric for the differences."""
     task = probe.task
+    base = {"encoder": encoder, "title": task.title, "source": task.source, "slice": probe.slice}
+    found = (None, True) if probe.reason else predictions.find(encoder, probe)
+    rows, draws = score_predictions(probe, *found, settings)
+    return [{**base, **row} for row in rows], draws
+
+
+def score_predictions(
+    probe: Probe, predicted: np.ndarray | None, is_converged: bool, settings: ProbeSettings
+) -> tuple[list[dict], dict[str, tuple[float, np.ndarray]]]:
+    """A row a metric of one encoder's predictions (n_units, n_classes or 1), and (point, draws) by metric.
+
+    Rows have task, metric, fold_mean, fold_sd, value, low, high, counts and remarks; of a probe that
+    cannot be fitted (predicted is None) they have its reason and no numbers.
+    """
+    task = probe.task
     base = {
-        "encoder": encoder,
         "task": task.key,
-        "title": task.title,
-        "source": task.source,
-        "slice": probe.slice,
         **count_units(probe),
         "classes": ", ".join(probe.classes),
         "dropped": probe.dropped,
@@ -128,9 +139,8 @@ def _score_probe(encoder, probe, predictions, settings) -> tuple[list[dict], dic
         "note": probe.note,
     }
     blank = dict.fromkeys(["fold_mean", "fold_sd", "value", "low", "high"], float("nan"))
-    if probe.reason:
+    if predicted is None:
         return [{**base, "metric": metric, **blank} for metric in METRICS[task.kind]], {}
-    predicted, is_converged = predictions.find(encoder, probe)
     if not is_converged:
         told = f"the fit stopped at {settings.max_iter} iterations"
         base["note"] = "; ".join(filter(None, [base["note"], told]))

@@ -12,6 +12,8 @@ from braing3n.errors import ContractError
 from braing3n.probe.folds import assign_folds
 from braing3n.probe.tasks import Task, list_tasks
 
+BLOCK_NUMBERS = 2**23  # of features that are centred at once: 64 MB
+
 
 @dataclass
 class Probe:
@@ -134,12 +136,20 @@ def load_features(path, labels: pd.DataFrame) -> np.ndarray:
 
 
 def span_rows(features: np.ndarray) -> np.ndarray:
-    """The same N points in at most N coordinates: rotated, and nothing lost but the common mean.
+    """The same N points (N, F) in at most N coordinates: rotated, and nothing lost but the common mean.
 
     Inner products stay, and no label is used: a PCA in the fold gives what it gave on (N, F), at once.
+    The features may be a memory map of any float type: they are read by blocks of columns, each taken
+    to float64 and centred, and only the (N, N) inner products are held.
     """
-    if features.shape[1] <= features.shape[0]:
-        return features
-    centred = features - features.mean(axis=0)
-    values, vectors = np.linalg.eigh(centred @ centred.T)
+    n_rows, n_columns = features.shape
+    if n_columns <= n_rows:
+        return np.asarray(features, dtype=np.float64)
+    products = np.zeros((n_rows, n_rows))
+    size = max(1, BLOCK_NUMBERS // n_rows)
+    for start in range(0, n_columns, size):
+        block = np.asarray(features[:, start : start + size], dtype=np.float64)
+        block -= block.mean(axis=0)
+        products += block @ block.T
+    values, vectors = np.linalg.eigh(products)
     return vectors * np.sqrt(np.clip(values, 0, None))

@@ -43,15 +43,14 @@ def train(
     threads
         CPU threads; results are the same bits for the same number.
     """
-    from braing3n.runtime import set_threads, write_if_changed
+    from braing3n.runtime import set_threads
 
     set_threads(threads)
-    import json
+    from functools import partial
 
     from braing3n.config import TokenizerSettings, parse_section
     from braing3n.pretrain.model import load_encoder
-    from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
-    from braing3n.tokenizer.model import load_tokenizer
+    from braing3n.tokenizer.model import load_tokenizer, reconstruct
     from braing3n.tokenizer.train import train_tokenizer
     from braing3n.training import count_workers, open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
@@ -62,7 +61,112 @@ def train(
     train_tokenizer(volumes, mae, options, checkpoints, weights, inputs, count_workers(threads))
     accelerator = open_accelerator()
     if accelerator.is_main_process:
-        models = mae.to(device := accelerator.device), load_tokenizer(weights).to(device)
-        scores = measure_reconstruction(*models, volumes, device)
-        write_if_changed(metrics, json.dumps(scores, indent=1) + "\n")
-        draw_reconstructions(*models, volumes, picture, device)
+        net = load_tokenizer(weights).to(accelerator.device)
+        facts = {
+            "d": net.settings.d,
+            "n_numbers_a_volume": net.n_numbers,
+            "n_parameters": net.count_parameters(),
+        }
+        function = partial(reconstruct, mae.to(accelerator.device), net)
+        _show_reconstructions(function, volumes, accelerator.device, facts, metrics, picture)
+
+
+@app.command
+def akl(
+    *,
+    volume_list: Path,
+    volumes_dir: Path,
+    checkpoints: Path,
+    weights: Path,
+    metrics: Path,
+    picture: Path,
+    settings: str,
+    pretrain_settings: str,
+    threads: int = 1,
+) -> None:
+    """Train the AutoencoderKL baseline, with the compute of MAE and tokenizer; measure and draw likewise.
+
+    Parameters
+    ----------
+    volume_list
+        The volume list (.parquet).
+    volumes_dir
+        Folder of the packed volumes.
+    checkpoints
+        Folder of the runs, one folder for each digest of what was trained from.
+    weights
+        Weight file to make (.safetensors), a hard link to the run's.
+    metrics
+        MSE, PSNR and SSIM over the crop and inside the brain, and the compute of both arms (.json).
+    picture
+        Real and reconstructed volumes by modality (.png).
+    settings
+        The section `tokenizer` as JSON, or a configuration file.
+    pretrain_settings
+        The section `pretrain`, whose training is part of the compute that is matched.
+    threads
+        CPU threads; results are the same bits for the same number.
+    """
+    from braing3n.runtime import set_threads
+
+    set_threads(threads)
+    from braing3n.config import PretrainSettings, TokenizerSettings, parse_section
+    from braing3n.tokenizer.akl import load_akl
+    from braing3n.tokenizer.compute import match_compute, set_epochs, tell_compute
+    from braing3n.tokenizer.train_akl import train_akl
+    from braing3n.training import count_workers, open_accelerator
+    from braing3n.volumes.dataset import PackedVolumes
+
+    volumes = PackedVolumes(volume_list, volumes_dir)
+    options = parse_section(TokenizerSettings, settings)
+    compute = match_compute(parse_section(PretrainSettings, pretrain_settings), options, volumes.shape)
+    accelerator = open_accelerator()
+    if accelerator.is_main_process:
+        tell_compute(compute)
+    chosen, inputs = set_epochs(options.akl, compute), [volume_list, *volumes.index_paths()]
+    train_akl(volumes, chosen, checkpoints, weights, inputs, count_workers(threads))
+    if accelerator.is_main_process:
+        net = load_akl(weights).to(accelerator.device)
+        facts = {
+            "n_numbers_a_volume": net.n_numbers,
+            "n_parameters": net.count_parameters(),
+            "compute": compute,
+        }
+        _show_reconstructions(net.reconstruct, volumes, accelerator.device, facts, metrics, picture)
+
+
+@app.command
+def choose(*, volume_list: Path, out: Path, settings: str = "{}") -> None:
+    """Choose the volumes of the sweep over d, with a split of their own.
+
+    Parameters
+    ----------
+    volume_list
+        The whole corpus's volume list (.parquet).
+    out
+        The sweep's volume list to write (.parquet).
+    settings
+        The section `tokenizer.sweep` as JSON, or a configuration file.
+    """
+    from braing3n.config import SweepSettings, parse_section
+    from braing3n.contracts import read_table, write_table
+    from braing3n.ledger import write_provenance
+    from braing3n.tokenizer import STAGE_VERSION
+    from braing3n.tokenizer.sweep import choose_volumes
+
+    options = parse_section(SweepSettings, settings)
+    chosen = choose_volumes(read_table(volume_list, "volume_list"), options)
+    print("sweep:", ", ".join(f"{split} {n}" for split, n in chosen["split"].value_counts().items()))
+    write_table(chosen, out, "volume_list")
+    write_provenance(out, "tokenizer", STAGE_VERSION, [volume_list], options.as_json())
+
+
+def _show_reconstructions(reconstruct, volumes, device, facts: dict, metrics: Path, picture: Path) -> None:
+    import json
+
+    from braing3n.runtime import write_if_changed
+    from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
+
+    scores = measure_reconstruction(reconstruct, volumes, device, facts)
+    write_if_changed(metrics, json.dumps(scores, indent=1) + "\n")
+    draw_reconstructions(reconstruct, volumes, picture, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,18 @@ import torch
 
 from braing3n import training
 from braing3n.errors import ConfigurationError
-from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.runtime import track, write_atomically
-from braing3n.tokenizer.model import Tokenizer, reconstruct
 
+Reconstruct = Callable[[torch.Tensor], torch.Tensor]  # volumes (B, 1, D, H, W) to the same
 Z_RANGE = 14.7  # z units; derived from the paper's MSE and PSNR, which agree on it in all rows of Table 5
 
 
 def measure_reconstruction(
-    encoder: MaskedAutoencoder, tokenizer: Tokenizer, volumes: training.Volumes, device: torch.device
+    reconstruct: Reconstruct, volumes: training.Volumes, device: torch.device, facts: dict
 ) -> dict:
     """The metrics on the test split, or on the validation split where there is no test split.
+
+    reconstruct takes volumes (B, 1, D, H, W) to the same; facts of the model stand among the metrics.
 
     MSE is the mean over volumes, PSNR that of the mean MSE for a range of 14.7 z units, SSIM the mean
     over volumes of the Gaussian-window index (Wang et al. 2004) over the crop, and of its map inside
@@ -32,19 +34,23 @@ def measure_reconstruction(
     scores = {"crop": [], "brain": []}
     for row in track(rows, "tokenizer: metrics", len(rows)):
         image, mask = volumes.load(int(row))
-        batch = torch.from_numpy(image)[None, None].to(device)
-        other = reconstruct(encoder, tokenizer, batch)[0, 0].float().cpu().numpy()
+        other = _reconstruct_one(reconstruct, image, device)
         for region, pair in _compare(image, other, mask).items():
             scores[region].append(pair)
     return {
         "split": split,
         "n_volumes": len(rows),
-        "d": tokenizer.settings.d,
-        "n_numbers_a_volume": tokenizer.settings.d * int(np.prod(tokenizer.grid)),
         "psnr_range_z": Z_RANGE,
-        "n_parameters": tokenizer.count_parameters(),
+        **facts,
         **{region: _summarise(np.array(pairs)) for region, pairs in scores.items()},
     }
+
+
+@torch.no_grad()
+def _reconstruct_one(reconstruct: Reconstruct, image: np.ndarray, device: torch.device) -> np.ndarray:
+    """The reconstruction (D, H, W) of one image (D, H, W)."""
+    batch = torch.from_numpy(image)[None, None].to(device)
+    return reconstruct(batch)[0, 0].float().cpu().numpy()
 
 
 def choose_rows(volumes: training.Volumes) -> tuple[np.ndarray, str]:
@@ -74,11 +80,7 @@ def _summarise(pairs: np.ndarray) -> dict[str, float]:
 
 
 def draw_reconstructions(
-    encoder: MaskedAutoencoder,
-    tokenizer: Tokenizer,
-    volumes: training.Volumes,
-    path: Path,
-    device: torch.device,
+    reconstruct: Reconstruct, volumes: training.Volumes, path: Path, device: torch.device
 ) -> None:
     """A picture of one measured volume a modality: the real one beside its reconstruction, three planes."""
     from braing3n.picture import draw_volumes
@@ -88,8 +90,7 @@ def draw_reconstructions(
     drawn = {}
     for row in first:
         image = volumes.load(int(row))[0]
-        batch = torch.from_numpy(image)[None, None].to(device)
-        other = reconstruct(encoder, tokenizer, batch)[0, 0].float().cpu().numpy()
+        other = _reconstruct_one(reconstruct, image, device)
         name = volumes.table.loc[row, "modality"]
         drawn |= {f"{name}, real": image, f"{name}, reconstructed": other}
     with write_atomically(path) as beside:

@@ -1,10 +1,11 @@
 """The tokenizer: encoder tokens to d channels, and a CNN decoder from those back to voxels.
 
-Batches are (B, 1, D, H, W); tokens (B, T, d) lie in row-major order of the token grid.
+Batches are (B, 1, D, H, W); tokens (B, T, n_channels) lie in row-major order of the token grid.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -68,12 +69,12 @@ class CNNDecoder(nn.Module):
     code tells it where in the head a token lies, since the anatomy there is mostly the same.
     """
 
-    def __init__(self, settings: TokenizerSettings, grid: tuple[int, int, int]):
+    def __init__(self, settings: TokenizerSettings, n_channels: int, grid: tuple[int, int, int]):
         super().__init__()
         widths = settings.widths
         code = encode_positions(grid, widths[0]).T.reshape(1, widths[0], *grid)
         self.register_buffer("positions", code, persistent=False)
-        self.enter = nn.Conv3d(settings.d, widths[0], 3, padding=1)
+        self.enter = nn.Conv3d(n_channels, widths[0], 3, padding=1)
         layers: list[nn.Module] = []
         for level, width in enumerate(widths):
             layers += [ResidualBlock(width) for _ in range(settings.n_blocks)]
@@ -88,16 +89,33 @@ class CNNDecoder(nn.Module):
         nn.init.zeros_(self.leave.convolve.bias)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(B, d, gd, gh, gw) to (B, 1, D, H, W)."""
+        """(B, channels, gd, gh, gw) to (B, 1, D, H, W)."""
         x = self.layers(self.enter(grid) + self.positions)
         return self.leave(functional.silu(self.norm(x)))
+
+
+class Standardise(nn.Module):
+    """Tokens as the decoder reads them where nothing is projected: the mean taken away, one scale for all.
+
+    A projection centres and scales its own tokens. Without one the tokens are the encoder's, which must
+    stay what they are, so the decoder begins with these fixed numbers.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return (tokens - self.mean) * self.scale
 
 
 class Tokenizer(nn.Module):
     """A linear projection to d channels a token, and a decoder that is a linear patch head plus a CNN.
 
     The decoder's image is patch_head(token) + cnn(all tokens): the patch head alone is the best linear
-    reconstruction, from which `braing3n.tokenizer.start` lets both begin.
+    reconstruction, from which `braing3n.tokenizer.start` lets both begin. With d none, tokens are the
+    encoder's own, all channels.
 
     Args:
         settings: sizes; the paper's are the defaults.
@@ -117,27 +135,36 @@ class Tokenizer(nn.Module):
             )
         self.settings, self.encoder_width = settings, encoder_width
         self.patch_size, self.grid = patch_size, tuple(grid)
-        self.project = nn.Linear(encoder_width, settings.d)
-        self.patch_head = nn.Linear(settings.d, patch_size**3)
-        self.cnn = CNNDecoder(settings, self.grid)
+        has_projection = settings.d != "none"
+        self.n_channels = settings.d if has_projection else encoder_width
+        self.project = nn.Linear(encoder_width, self.n_channels) if has_projection else nn.Identity()
+        self.standardise = nn.Identity() if has_projection else Standardise(encoder_width)
+        self.patch_head = nn.Linear(self.n_channels, patch_size**3)
+        self.cnn = CNNDecoder(settings, self.n_channels, self.grid)
 
     def forward(self, features: Tensor) -> Tensor:
         """Encoder tokens (B, T, encoder_width) to the reconstruction (B, 1, D, H, W)."""
         return self.decode(self.project(features))
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, T, d) to volumes (B, 1, D, H, W), in z units."""
+        """Tokens (B, T, n_channels) to volumes (B, 1, D, H, W), in z units."""
+        tokens = self.standardise(tokens)
         grid = tokens.transpose(1, 2).reshape(len(tokens), -1, *self.grid)
         return unpatchify(self.patch_head(tokens), self.grid, self.patch_size) + self.cnn(grid)
 
     def describe(self) -> dict:
         """The record that a weight file needs to build this tokenizer again."""
         return {
-            "settings": self.settings.model_dump(mode="json"),
+            "settings": self.settings.model_dump(mode="json", exclude=set(self.settings.ASIDE)),
             "encoder_width": self.encoder_width,
             "patch_size": self.patch_size,
             "grid": list(self.grid),
         }
+
+    @property
+    def n_numbers(self) -> int:
+        """Numbers of a volume's tokens: channels times places."""
+        return self.n_channels * math.prod(self.grid)
 
     def count_parameters(self) -> dict[str, int]:
         """Parameters of the projection, of the CNN decoder and of the linear patch head beside it."""

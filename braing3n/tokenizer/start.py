@@ -10,6 +10,10 @@ from braing3n.pretrain.model import MaskedAutoencoder, patchify
 from braing3n.runtime import track
 from braing3n.tokenizer.model import Tokenizer
 
+# Added to unit variances: the last channels of a layer norm's output follow from the others, and what is
+# smaller than this drowns in the rounding of half precision.
+RIDGE = 1e-6
+
 
 class Moments:
     """First and second moments of encoder tokens x and of their patches y, in float64."""
@@ -49,8 +53,9 @@ def start_from_components(
 
     The projection becomes the first d principal components of the encoder's tokens, all scaled by one
     number so that a channel has unit variance on average; the patch head the least-squares map from
-    these to voxels. The CNN, which starts at 0, then learns what a linear map cannot say. From a random
-    start the decoder takes many times as long to get where this begins.
+    these to voxels. Without a projection the decoder's fixed standardising does the same to all channels.
+    The CNN, which starts at 0, then learns what a linear map cannot say. From a random start the decoder
+    takes many times as long to get where this begins.
     """
     moments = Moments(tokenizer.encoder_width, tokenizer.patch_size**3, device)
     batches = training.cut_batches(training.find_rows(volumes.table, "train"), batch_size)
@@ -59,15 +64,35 @@ def start_from_components(
         features, patches = encoder.encode(volume), patchify(volume, tokenizer.patch_size)
         moments.add(features.flatten(0, 1), patches.flatten(0, 1))
 
-    mean_x, mean_y, covariance, cross = moments.centre()
+    if tokenizer.settings.d == "none":
+        _start_from_all_channels(tokenizer, *moments.centre())
+    else:
+        _start_from_first_components(tokenizer, *moments.centre())
+
+
+def _start_from_first_components(
+    tokenizer: Tokenizer, mean_x: Tensor, mean_y: Tensor, covariance: Tensor, cross: Tensor
+) -> None:
     variances, vectors = torch.linalg.eigh(covariance)  # ascending
-    d = min(tokenizer.settings.d, len(variances))
+    d = min(tokenizer.n_channels, len(variances))
     variances, vectors = variances.flip(0)[:d], vectors.flip(1)[:, :d]
     vectors = vectors * torch.where(vectors.sum(0) < 0, -1.0, 1.0)  # a component's sign is arbitrary
     scale = variances.mean().rsqrt()
     projection = (vectors * scale).T  # (d, width)
     head = (vectors.T @ cross) / (variances[:, None] * scale).clamp(min=1e-12)  # (d, voxels)
     _fill(tokenizer.project, projection, -(projection @ mean_x))
+    _fill(tokenizer.patch_head, head.T, mean_y)
+
+
+def _start_from_all_channels(
+    tokenizer: Tokenizer, mean_x: Tensor, mean_y: Tensor, covariance: Tensor, cross: Tensor
+) -> None:
+    scale = covariance.diagonal().mean().rsqrt()
+    standard = covariance * scale**2  # of tokens with unit variance on average
+    standard.diagonal().add_(RIDGE)
+    head = torch.linalg.solve(standard, cross * scale)  # (width, voxels)
+    tokenizer.standardise.mean.copy_(mean_x)
+    tokenizer.standardise.scale.copy_(scale)
     _fill(tokenizer.patch_head, head.T, mean_y)
 
 

@@ -6,12 +6,14 @@ import copy
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from braing3n import training
 from braing3n.config import TokenizerSettings
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer import STAGE_VERSION
+from braing3n.tokenizer.measure import Reconstruct
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.tokenizer.start import start_from_components
 
@@ -32,7 +34,8 @@ def train_tokenizer(
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    with training.open_run(checkpoints_dir, "tokenizer", STAGE_VERSION, settings, inputs) as run_dir:
+    given = checkpoints_dir, "tokenizer", STAGE_VERSION, settings, inputs, settings.ASIDE
+    with training.open_run(*given) as run_dir:
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(volumes, encoder, settings, run_dir, n_workers)
@@ -57,15 +60,19 @@ def _train(
     training.recompute_activations(net.cnn.layers, options)
     optimiser = training.build_optimiser(net, options)
     training.start(run, {"model": net, "best": best, "optimiser": optimiser})
+
+    def reconstruct(volume: Tensor) -> Tensor:
+        return net(encoder.encode(volume))
+
     if run.n_done == 0:
         start_from_components(net, encoder, volumes, options.batch_size, run.device)
-        run.validation[0] = measure_l1(run, net, encoder, volumes)
+        run.validation[0] = measure_l1(run, volumes, reconstruct)
         best.load_state_dict(net.state_dict())
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
     batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
     for step, volume in training.count_steps(run, batches):
-        if has_stalled(run.validation, len(run.plan) // options.n_epochs, settings.patience):
+        if training.has_stalled(run, settings.patience):
             break
         for share, images in training.accumulate(run, model, volume):
             with training.autocast(run.device, options):
@@ -81,9 +88,9 @@ def _train(
         if due.check:
             training.check_losses(run, step)
         if due.validate:  # on every process, since each must know when to stop
-            if training.note_validation(run, step, measure_l1(run, net, encoder, volumes), net):
+            if training.note_validation(run, step, measure_l1(run, volumes, reconstruct), net):
                 best.load_state_dict(net.state_dict())
-            draw_examples(run, step, net, encoder, volumes)
+            training.draw_examples(run, step, volumes, lambda volume, _: (reconstruct(volume),))
         if due.save:
             training.save(run, step + 1)
         if due.stop:
@@ -91,17 +98,9 @@ def _train(
     training.finish(run, best, n_done=max(run.validation))
 
 
-def has_stalled(validation: dict[int, float], steps_an_epoch: int, patience: int) -> bool:
-    """Whether the best validation loss is `patience` epochs old; validation: steps done -> loss."""
-    best = min(validation, key=lambda step: (validation[step], -step))
-    return max(validation) - best >= patience * steps_an_epoch
-
-
 @torch.no_grad()
-def measure_l1(
-    run: training.Run, net: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Volumes
-) -> float:
-    """The mean absolute error over the validation split's voxels.
+def measure_l1(run: training.Run, volumes: training.Volumes, reconstruct: Reconstruct) -> float:
+    """The mean absolute error of `reconstruct` over the validation split's voxels.
 
     Without a validation split it is the training split's, since training cannot be stopped by nothing.
     """
@@ -111,20 +110,6 @@ def measure_l1(
     total = 0.0
     for volume in training.load_batches(volumes, batches, device=run.device):
         with training.autocast(run.device, run.options):
-            image = net(encoder.encode(volume))
+            image = reconstruct(volume)
         total += functional.l1_loss(image.float(), volume).item() * len(volume)
     return training.add_up(run, total) / len(rows)
-
-
-@torch.no_grad()
-def draw_examples(
-    run: training.Run, step: int, net: Tokenizer, encoder: MaskedAutoencoder, volumes: training.Volumes
-) -> None:
-    """Up to two validation volumes, each above its reconstruction."""
-    rows = training.find_rows(volumes.table, "validation")[:2]
-    if not run.is_main or not len(rows):
-        return
-    volume = next(training.load_batches(volumes, [rows], device=run.device))
-    with training.autocast(run.device, run.options):
-        images = volume, net(encoder.encode(volume))
-    training.draw_examples(run, step, [image[i, 0] for i in range(len(rows)) for image in images])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from braing3n.picture import cut_planes
 from braing3n.runtime import write_atomically
+from braing3n.training.batches import Volumes, find_rows, load_batches
+from braing3n.training.steps import autocast
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
@@ -50,16 +54,24 @@ def plot_history(run_dir: Path, losses: Tensor, validation: dict[int, float]) ->
     plt.close(figure)
 
 
-def draw_examples(run: Run, step: int, volumes: list[Tensor]) -> None:
-    """`examples.png`, and the same among TensorBoard's images: a row for each volume (D, H, W), in z units.
+@torch.no_grad()
+def draw_examples(
+    run: Run, step: int, volumes: Volumes, show: Callable[[Tensor, np.ndarray], tuple[Tensor, ...]]
+) -> None:
+    """`examples.png`, and the same among TensorBoard's images: up to two validation volumes, in z units.
 
-    Each row has the middle axial, coronal and sagittal plane, -3 to 3 deviations as grey levels.
+    show gives, for volumes (B, 1, D, H, W) and their rows, batches of the same shape, which stand below each
+    volume. Each has the middle axial, coronal and sagittal plane, -3 to 3 deviations as grey levels.
     """
     from PIL import Image
 
-    if not run.is_main or not volumes:
+    drawn = find_rows(volumes.table, "validation")[:2]
+    if not run.is_main or not len(drawn):
         return
-    rows = [cut_planes(volume.float().cpu().numpy()) for volume in volumes]
+    volume = next(load_batches(volumes, [drawn], device=run.device))
+    with autocast(run.device, run.options):
+        images = volume, *show(volume, drawn)
+    rows = [cut_planes(image[i, 0].float().cpu().numpy()) for i in range(len(drawn)) for image in images]
     height = max(plane.shape[0] for plane in rows[0])
     lines = [
         np.hstack([np.pad(plane, ((0, height - len(plane)), (0, 1)), constant_values=-3) for plane in row])

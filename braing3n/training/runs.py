@@ -94,24 +94,30 @@ class Run:
 
 @contextmanager
 def open_run(
-    checkpoints_dir: Path, word: str, version: int, settings: Settings, inputs: list[Path]
+    checkpoints_dir: Path,
+    word: str,
+    version: int,
+    settings: Settings,
+    inputs: list[Path],
+    without: tuple[str, ...] = (),
 ) -> Iterator[Path]:
     """The folder of the run that these settings and these inputs' bytes make, held by a file lock.
 
-    `run.json` in it says what they are. The lock waits for the orphan of a killed workflow, which may still
-    be training the same run. Within, SIGTERM is heeded.
+    without names settings of which the run does not depend. `run.json` in it says what they are. The lock
+    waits for the orphan of a killed workflow, which may still be training the same run. Within, SIGTERM is
+    heeded.
     """
     from filelock import FileLock
 
     digests = [digest_file(path) for path in inputs]
-    parts = [word, version, settings.as_json(), *digests]
+    parts = [word, version, settings.as_json(without), *digests]
     run_dir = Path(checkpoints_dir) / digest_text(json.dumps(parts))[:16]
     run_dir.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")  # under torchrun each process holds its own lock
     with FileLock(run_dir / f"lock-{rank}"), heed_sigterm():
         names = [[path.name, digest] for path, digest in zip(map(Path, inputs), digests, strict=True)]
         record = {"stage": word, "stage_version": version, "inputs": names}
-        told = {**record, "settings": json.loads(settings.as_json())}
+        told = {**record, "settings": json.loads(settings.as_json(without))}
         with write_atomically(run_dir / "run.json") as beside:
             beside.write_text(json.dumps(told, indent=1) + "\n")
         yield run_dir

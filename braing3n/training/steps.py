@@ -103,6 +103,13 @@ def find_due(run: Run, step: int) -> Due:
     return Due(validate or save or n_done % CHECK_EVERY_STEPS == 0, validate, save, must_stop and not is_last)
 
 
+def has_stalled(run: Run, patience: int) -> bool:
+    """Whether the best validation loss is `patience` epochs old."""
+    best = min(run.validation, key=lambda n_done: (run.validation[n_done], -n_done))
+    n_steps_an_epoch = len(run.plan) // run.options.n_epochs
+    return max(run.validation) - best >= patience * n_steps_an_epoch
+
+
 def check_losses(run: Run, step: int) -> None:
     """Average the losses since the last check over the processes; stop at the first that is not a number.
 

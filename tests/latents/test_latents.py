@@ -70,6 +70,18 @@ def test_rows_are_the_volume_lists(models, tmp_path):
         assert np.allclose(features["features"][i], encoded[0].mean(0).numpy(), atol=1e-5)
 
 
+def test_without_a_projection_tokens_are_the_encoders(models, tmp_path):
+    encoder = models[0]
+    settings = TokenizerSettings(d="none", widths=(8, 4), n_blocks=1)
+    tokenizer = Tokenizer(settings, 12, 4, encoder.grid).eval().requires_grad_(False)
+    volumes = InventedVolumes(n=6)
+    tokens, features = cache((encoder, tokenizer), volumes, tmp_path)
+    assert (tokens.shape, tokens.dtype) == ((6, 8, 12), np.float16)
+    encoded = encoder.encode(torch.from_numpy(volumes.load(4)[0])[None, None])[0].numpy()
+    assert np.abs(tokens[4] - encoded).max() < 1e-2
+    assert np.allclose(tokens.astype(np.float32).mean(axis=1), features["features"], atol=1e-3)
+
+
 def test_killed_job_goes_on_and_ends_with_the_same_bytes(models, tmp_path):
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()

@@ -24,7 +24,6 @@ from braing3n.paper.tables import (
     build_flow,
     build_memorization,
     build_table_3,
-    build_table_5,
     build_table_8,
 )
 
@@ -124,26 +123,6 @@ def test_the_dataset_card_counts_people_and_volumes(results):
 def test_the_flow_adds_up(results):
     whole = get_row(build_flow(results), "all")
     assert tuple(whole[["Received", "Kept", "Excluded"]]) == ("6", "4", "2")
-
-
-def test_table_5_fills_the_d_of_this_run_only(results):
-    table = build_table_5(results)
-    ours = get_row(table, "MAE (d = 32, chosen)")
-    assert (ours["MSE | ours"], ours["PSNR (dB) | ours"], ours["PSNR (dB) | paper"]) == (
-        "0.123",
-        "33.33",
-        "32.54",
-    )
-    assert ours["Dims | ours"] == "4,800"
-    assert ours["IDH1 AUC | ours"] == "n/a: projected tokens are not probed in this run"
-    assert get_row(table, "AKL")["MSE | ours"] == "n/a: not trained in this run"
-
-
-def test_a_d_that_the_paper_has_not_gets_a_row(results_dir):
-    path = results_dir / "tokenizer" / "metrics.json"
-    path.write_text(path.read_text().replace('"d": 32', '"d": 8'))
-    row = get_row(build_table_5(Results(results_dir)), "MAE (d = 8)")
-    assert (row["SSIM | ours"], row["SSIM | paper"]) == ("0.900", "n/a: not in the paper")
 
 
 def test_table_6_has_ours_the_papers_reasons_and_lost_cells(results):

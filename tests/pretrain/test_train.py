@@ -16,6 +16,8 @@ from braing3n.runtime import digest_file
 sys.path.insert(0, str(Path(__file__).parent))
 from invented import InventedVolumes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = PretrainSettings(
     patch_size=4,
     depth=1,
@@ -34,14 +36,6 @@ def train(folder, weights, volumes=None, settings=SETTINGS):
     source = folder / "list"
     source.write_text("what is trained on")
     train_encoder(volumes or InventedVolumes(), settings, folder / "runs", weights, [source])
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_loss_falls_and_weights_are_a_hard_link(tmp_path):

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from braing3n.transformer import Block
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_schedule_warms_up_and_ends_near_zero():
     options = OptimiserSettings(lr=1.0, n_epochs=10, n_warmup_epochs=2)
@@ -26,20 +29,25 @@ def test_schedule_warms_up_and_ends_near_zero():
     assert 0 < rates[-1] < 1e-3
 
 
+def test_patience_counts_epochs():
+    def has_stalled(validation, patience):
+        run = SimpleNamespace(
+            validation=validation, plan=range(300), options=OptimiserSettings(n_epochs=30)
+        )  # ten steps an epoch
+        return training.has_stalled(run, patience)
+
+    losses = {0: 9.0, 10: 3.0, 20: 4.0, 30: 5.0}
+    assert not has_stalled(losses, patience=3)
+    assert has_stalled(losses, patience=2)
+    assert not has_stalled({0: 9.0}, patience=1)
+
+
 def test_biases_and_norms_do_not_decay():
     net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3))
     decayed, plain = training.build_optimiser(net, OptimiserSettings(weight_decay=0.3)).param_groups
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.3, 0.0)
     assert [p.ndim for p in decayed["params"]] == [2]
     assert [p.ndim for p in plain["params"]] == [1, 1, 1]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)

@@ -9,11 +9,18 @@ import numpy as np
 import torch
 
 from braing3n import training
-from braing3n.config import DiffusionSettings, OptimiserSettings, PretrainSettings, TokenizerSettings
+from braing3n.config import (
+    AutoencoderKLSettings,
+    DiffusionSettings,
+    OptimiserSettings,
+    PretrainSettings,
+    TokenizerSettings,
+)
 from braing3n.diffusion.train import Latents, train_dit
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.pretrain.train import train_encoder
 from braing3n.tokenizer.train import train_tokenizer
+from braing3n.tokenizer.train_akl import train_akl
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
 from invented import InventedVolumes
@@ -33,6 +40,7 @@ SIZES = {
         patch_size=4, depth=2, width=12, n_heads=2, decoder_depth=1, decoder_width=12, decoder_n_heads=2
     ),
     "tokenizer": TokenizerSettings(d=3, widths=(8, 4), n_blocks=1, patience=99),
+    "akl": AutoencoderKLSettings(channels=(8, 8), latent_channels=2, n_res_blocks=1, patience=99),
     "dit": DiffusionSettings(depth=1, width=16, n_heads=2, diseases=("HC", "AD"), n_sites=2),
 }
 KINDS = tuple(SIZES)
@@ -51,6 +59,8 @@ def train(kind, folder, volumes=None, **options):
         torch.manual_seed(0)
         encoder = MaskedAutoencoder(SIZES["mae"], volumes.shape).eval().requires_grad_(False)
         train_tokenizer(volumes, encoder, *given)
+    elif kind == "akl":
+        train_akl(volumes, *given)
     else:
         tokens = np.random.default_rng(0).normal(size=(len(volumes), 8, 3)).astype(np.float16)
         train_dit(Latents(tokens, (2, 2, 2), volumes.table.assign(idh1="")), *given)

@@ -70,3 +70,93 @@ rule extract_features:
         " --volumes-dir {params.volumes_dir:q} --features {output.features:q}"
         " --settings {params.settings:q} --pretrain-settings {params.pretrain:q} --threads {threads}"
         " 2>&1 | tee {log:q}"
+
+
+rule cache_sweep_latents:
+    """Encode the sweep's volumes: the tokens of one d."""
+    input:
+        encoder=rules.train_sweep_mae.output.weights,
+        tokenizer=rules.train_sweep_tokenizer.output.weights,
+        volumes=rules.choose_sweep_volumes.output.volumes,
+        indices=rules.train_sweep_mae.input.indices,
+    output:
+        tokens=f"{SWEEP}/d-{{d}}/latents.npy",
+        features=f"{SWEEP}/d-{{d}}/features.npz",
+    log:
+        f"{LOGS}/latents/sweep/d-{{d}}.log",
+    benchmark:
+        f"{BENCHMARKS}/latents/sweep/d-{{d}}.tsv"
+    wildcard_constraints:
+        d="none|[0-9]+",
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+        runtime=240,
+    params:
+        volumes_dir=f"{RESULTS}/volumes",
+        settings=CONFIG.latents.as_json(without=("encoders",)),
+        stage=STAGE["latents"],
+    shell:
+        "python -m braing3n latents cache --encoder {input.encoder:q} --tokenizer {input.tokenizer:q}"
+        " --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q} --tokens {output.tokens:q}"
+        " --features {output.features:q} --settings {params.settings:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"
+
+
+rule cache_akl_latents:
+    """Encode the sweep's volumes: the AutoencoderKL's mean latents."""
+    input:
+        weights=rules.train_akl.output.weights,
+        volumes=rules.choose_sweep_volumes.output.volumes,
+        indices=rules.train_sweep_mae.input.indices,
+    output:
+        latents=f"{SWEEP}/akl/latents.npy",
+    log:
+        f"{LOGS}/latents/sweep/akl.log",
+    benchmark:
+        f"{BENCHMARKS}/latents/sweep/akl.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        volumes_dir=f"{RESULTS}/volumes",
+        settings=CONFIG.latents.as_json(without=("encoders",)),
+        stage=STAGE["latents"],
+    shell:
+        "python -m braing3n latents akl --weights {input.weights:q} --volume-list {input.volumes:q}"
+        " --volumes-dir {params.volumes_dir:q} --latents {output.latents:q} --settings {params.settings:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule extract_sweep_features:
+    """Features of the untrained encoder for the sweep's volumes."""
+    input:
+        volumes=rules.choose_sweep_volumes.output.volumes,
+        indices=rules.train_sweep_mae.input.indices,
+    output:
+        features=f"{SWEEP}/untrained/features.npz",
+    log:
+        f"{LOGS}/latents/sweep/untrained.log",
+    benchmark:
+        f"{BENCHMARKS}/latents/sweep/untrained.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 2
+    resources:
+        mem_mb=6000,
+        runtime=240,
+    params:
+        volumes_dir=f"{RESULTS}/volumes",
+        settings=CONFIG.latents.as_json(without=("encoders",)),
+        pretrain=CONFIG.pretrain.as_json(),
+        stage=STAGE["latents"],
+    shell:
+        "python -m braing3n latents features --name untrained --volume-list {input.volumes:q}"
+        " --volumes-dir {params.volumes_dir:q} --features {output.features:q}"
+        " --settings {params.settings:q} --pretrain-settings {params.pretrain:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"

@@ -27,6 +27,7 @@ rule tabulate_paper:
         rules.measure_fidelity.output.distances,
         rules.audit_memorization.output.distances,
         rules.train_tokenizer.output.metrics,
+        SWEEP_RESULTS,
         rules.sample_diffusion.output.picture,
         rules.train_mae.output.loss,
     output:

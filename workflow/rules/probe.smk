@@ -7,6 +7,7 @@ rule probe:
     """Scores, paired differences and controls of the linear probes."""
     input:
         f"{RESULTS}/probe/scores.parquet",
+        [f"{RESULTS}/probe/sweep.parquet"] if CONFIG.sweep_arms else [],
 
 
 rule probe_encoder:
@@ -63,3 +64,34 @@ rule compare_encoders:
         " --labels {input.labels:q} --scores {output.scores:q} --differences {output.differences:q}"
         " --controls {output.controls:q} --settings {params.settings:q} --threads {threads}"
         " 2>&1 | tee {log:q}"
+
+
+rule probe_sweep:
+    """Probe every arm of the sweep over d in two readings, and the untrained encoder, on the same folds."""
+    input:
+        latents=[f"{SWEEP}/{arm}/latents.npy" for arm in CONFIG.sweep_arms],
+        untrained=rules.extract_sweep_features.output.features,
+        volumes=rules.choose_sweep_volumes.output.volumes,
+        labels=rules.build_label_table.output.labels,
+    output:
+        scores=f"{RESULTS}/probe/sweep.parquet",
+    log:
+        f"{LOGS}/probe/sweep.log",
+    benchmark:
+        f"{BENCHMARKS}/probe/sweep.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        arms=CONFIG.sweep_arms,
+        sweep=CONFIG.tokenizer.sweep.as_json(without=("cohorts", "modality", "test", "validation", "seed")),
+        settings=CONFIG.probe.as_json(),
+        stage=STAGE["probe"],
+    shell:
+        "python -m braing3n probe sweep --arms {params.arms:q} --latents {input.latents:q}"
+        " --untrained {input.untrained:q} --volume-list {input.volumes:q} --labels {input.labels:q}"
+        " --scores {output.scores:q} --sweep-settings {params.sweep:q} --settings {params.settings:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"

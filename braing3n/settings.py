@@ -1,0 +1,72 @@
+"""What every section of the configuration is made of: settings, and mistakes as one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from braing3n.errors import ConfigurationError
+
+
+def setting(default: Any, description: str, provenance: str = "chosen", unit: str = "", **bounds):
+    """A field whose provenance (`given`, `derived`, `chosen`) says whether the number is the paper's."""
+    extra = {"provenance": provenance, "unit": unit}
+    kind = "default_factory" if callable(default) else "default"
+    return Field(**{kind: default}, description=description, json_schema_extra=extra, **bounds)
+
+
+class Settings(BaseModel):
+    """One section of the configuration; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    def as_json(self, without: tuple[str, ...] = ()) -> str:
+        """The section as text with sorted keys, so that Snakemake compares it by content.
+
+        without: fields of which the rule's outputs do not depend, so that a change replans nothing there.
+        """
+        return json.dumps(self.model_dump(mode="json", exclude=set(without)), sort_keys=True)
+
+
+def validate(model: type[Settings], data: Any, where: str) -> Any:
+    """A section from a mapping.
+
+    Raises:
+        ConfigurationError: one sentence that says where, which key, and the key that was probably meant.
+    """
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{where}: must be a mapping of settings, not {type(data).__name__}.")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(f"{where}: {_explain(model, error.errors()[0])}") from None
+
+
+def _explain(model: type[Settings], error: dict) -> str:
+    """One sentence for pydantic's first complaint."""
+    # Behind the key pydantic names the kind of number or none that did not fit.
+    location = [str(part) for part in error["loc"] if part != "constrained-int"]
+    key = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}."
+        return f"unknown key '{key}'; {hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"'{key}': {message}." if key else f"{message}."
+
+
+def _known_keys(model: type[Settings], location: list[str]) -> list[str]:
+    """The keys allowed at a location inside a model."""
+    for part in location:
+        field = model.model_fields.get(part)
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        model = next((kind for kind in kinds if _is_section(kind)), model)
+    return sorted(model.model_fields)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Settings)

@@ -1,0 +1,122 @@
+"""Table 5 holds what the sweep measured beside the paper's; what it did not is `n/a` with the reason."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from braing3n.contracts import CONTRACTS, write_table
+from braing3n.paper.results import Results
+from braing3n.paper.sweep import build_table_5
+
+BLANKS = {str: "", int: 0, float: np.nan}
+
+
+def fill(rows, contract):
+    """Rows as a table with every column of the contract."""
+    frame = pd.DataFrame(rows)
+    for name, (kind, _) in CONTRACTS[contract].items():
+        frame[name] = frame[name].fillna(BLANKS[kind]) if name in frame else BLANKS[kind]
+    return frame
+
+
+def write_metrics(path, d, mse):
+    region = {"mse": mse, "psnr_db": 33.333, "ssim": 0.9}
+    metrics = {"split": "test", "n_volumes": 9, "d": d, "n_numbers_a_volume": 4800, "psnr_range_z": 14.7}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**metrics, "crop": region, "brain": {**region, "mse": 2 * mse}}))
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A run with its own tokenizer, and a sweep of d = 32, d = 8 and the AKL over five people."""
+    root = tmp_path / "results" / "tiny"
+    write_metrics(root / "tokenizer" / "metrics.json", 16, 0.5)
+    for arm, d, mse in (("d-32", 32, 0.1234), ("d-8", 8, 0.25), ("akl", "akl", 0.2)):
+        write_metrics(root / "tokenizer" / "sweep" / arm / "metrics.json", d, mse)
+    splits = ["train", "train", "train", "validation", "test"]
+    people = [
+        {"volume_id": f"v{k}", "person_id": f"p{k}", "group_id": f"p{k}", "cohort": "ucsf_pdgm"}
+        | {"modality": "T1c", "split": split}
+        for k, split in enumerate(splits)
+    ]
+    write_table(fill(people, "volume_list"), root / "tokenizer/sweep/volume_list.parquet", "volume_list")
+    scores = []
+    readings = [(arm, reading) for arm in ("d-32", "d-8", "akl") for reading in ("mean", "flattened")]
+    for k, (arm, reading) in enumerate([*readings, ("untrained", "mean")]):
+        row = {"arm": arm, "reading": reading, "n_features": 6, "metric": "auc", "n_people": 5}
+        scores.append({**row, "task": "idh1", "title": "IDH1 mutation (AUC)", "fold_mean": 0.9 - k / 100})
+        scores[-1]["fold_sd"] = 0.05
+        scores.append({**row, "task": "grade", "title": "Grade", "reason": "only 5 people for 5 folds"})
+        scores.append({**row, "task": "sex", "title": "Sex (AUC)", "fold_mean": 0.5, "fold_sd": 0.1})
+    write_table(fill(scores, "sweep"), root / "probe" / "sweep.parquet", "sweep")
+    return root
+
+
+def get_row(table, name):
+    rows = table.frame[table.frame["Model"] == name]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_every_arm_stands_beside_the_papers(run_dir):
+    table = build_table_5(Results(run_dir))
+    row = get_row(table, "MAE (d = 32, chosen)")
+    assert (row["Dims | ours"], row["Dims | paper"]) == ("4,800", "38K")
+    assert tuple(row[["MSE | ours, crop", "MSE | ours, in the brain", "MSE | paper"]]) == (
+        "0.123",
+        "0.247",
+        "0.119",
+    )
+    assert tuple(row[["PSNR (dB) | ours, crop", "PSNR (dB) | paper"]]) == ("33.33", "32.54")
+    cells = row[["IDH1 AUC | ours, mean", "IDH1 AUC | ours, flattened", "IDH1 AUC | paper"]]
+    assert tuple(cells) == ("0.900 ± 0.050", "0.890 ± 0.050", "0.861")
+    assert row["Grade AUC | ours, mean"] == "n/a: only 5 people for 5 folds"
+    assert row["Sex (AUC) | paper"] == "n/a: not in the paper"
+    assert get_row(table, "AKL")["IDH1 AUC | ours, flattened"] == "0.850 ± 0.050"
+    other = get_row(table, "MAE (d = 8)")
+    assert (other["MSE | ours, crop"], other["MSE | paper"]) == ("0.250", "n/a: not in the paper")
+    assert get_row(table, "MAE (d = 512)")["MSE | ours, crop"] == "n/a: not an arm of this run's sweep"
+
+
+def test_the_untrained_encoder_and_the_runs_own_tokenizer_have_rows(run_dir):
+    table = build_table_5(Results(run_dir))
+    untrained = get_row(table, "Untrained encoder")
+    assert untrained["IDH1 AUC | ours, mean"] == "0.840 ± 0.050"
+    assert untrained["IDH1 AUC | ours, flattened"] == "n/a: its mean alone is read"
+    assert untrained["MSE | ours, crop"] == "n/a: has no decoder"
+    own = get_row(table, "This run's tokenizer (d = 16, all cohorts)")
+    assert (own["MSE | ours, crop"], own["MSE | ours, in the brain"]) == ("0.500", "1.000")
+    assert own["IDH1 AUC | ours, mean"].startswith("n/a: no arm of the sweep")
+
+
+def test_notes_count_people_and_tell_what_was_chosen(run_dir):
+    notes = " ".join(build_table_5(Results(run_dir)).notes)
+    assert "one T1c (chosen) of each person of ucsf_pdgm; people: train 3, validation 1, test 1." in notes
+    assert "IDH1 mutation (AUC): 5 people. Sex (AUC): 5 people." in notes
+    assert "Grade: " not in notes
+
+
+def test_before_the_probes_the_metrics_stand_there_already(run_dir):
+    (run_dir / "probe" / "sweep.parquet").unlink()
+    table = build_table_5(Results(run_dir))
+    row = get_row(table, "MAE (d = 32, chosen)")
+    assert row["MSE | ours, crop"] == "0.123"
+    assert row["IDH1 AUC | ours, mean"] == "n/a: this run has no probe/sweep.parquet"
+    row = get_row(table, "MAE (d = 128)")
+    assert row["MSE | ours, crop"] == "n/a: this run has no tokenizer/sweep/d-128/metrics.json"
+
+
+def test_a_run_without_a_sweep_says_so(tmp_path):
+    write_metrics(tmp_path / "tokenizer" / "metrics.json", 32, 0.5)
+    table = build_table_5(Results(tmp_path))
+    for name in ("AKL", "MAE (d = 32, chosen)", "MAE (no projection)"):
+        row = get_row(table, name)
+        assert row["MSE | ours, crop"] == "n/a: this run has no sweep (no cohort of tokenizer.sweep.cohorts)"
+        assert row["IDH1 AUC | ours, mean"] == row["MSE | ours, crop"]
+    assert get_row(table, "This run's tokenizer (d = 32, all cohorts)")["MSE | ours, crop"] == "0.500"
+    assert list(table.frame["Model"])[-2:] == [
+        "Untrained encoder",
+        "This run's tokenizer (d = 32, all cohorts)",
+    ]

@@ -1,0 +1,255 @@
+"""The AutoencoderKL baseline: size, divergence, what is cached, matched compute, and that it learns."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from braing3n import training
+from braing3n.cli import main
+from braing3n.config import (
+    AutoencoderKLSettings,
+    LatentsSettings,
+    OptimiserSettings,
+    PretrainSettings,
+    TokenizerSettings,
+)
+from braing3n.errors import CheckpointError, ConfigurationError
+from braing3n.latents.cache import cache_akl
+from braing3n.runtime import digest_file
+from braing3n.tokenizer.akl import AutoencoderKL, load_akl, measure_divergence
+from braing3n.tokenizer.compute import match_compute, set_epochs, tell_compute
+from braing3n.tokenizer.train_akl import train_akl
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+from invented import InventedVolumes
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+SETTINGS = AutoencoderKLSettings(
+    channels=(8, 16),
+    latent_channels=2,
+    n_res_blocks=1,
+    patience=99,
+    optimiser=OptimiserSettings(
+        lr=3e-3, batch_size=4, n_epochs=40, n_warmup_epochs=1, precision="float32", validate_every_epochs=5
+    ),
+)
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return AutoencoderKL(SETTINGS, (8, 8, 8)).requires_grad_(False)
+
+
+def train(folder, volumes, settings=SETTINGS):
+    source = folder / "inputs"
+    source.write_text("")
+    train_akl(volumes, settings, folder / "runs", folder / "a.safetensors", [source])
+    return load_akl(folder / "a.safetensors")
+
+
+def test_paper_size():
+    with torch.device("meta"):
+        net = AutoencoderKL(AutoencoderKLSettings(), (160, 192, 160))
+        latent = net.encode_mean(torch.empty(1, 1, 160, 192, 160))
+    assert latent.shape == (1, *net.latent_shape) == (1, 8, 40, 48, 40)
+    assert latent.numel() == net.n_numbers == 614_400
+    assert sum(net.count_parameters().values()) == 21_000_353  # field notes, of MONAI's bundle
+    assert not any("attn" in name for name in net.state_dict())
+
+
+def test_a_shape_that_does_not_halve_is_refused():
+    with pytest.raises(ConfigurationError, match=r"tokenizer\.akl\.channels: .* 2 times"):
+        AutoencoderKL(AutoencoderKLSettings(channels=(8, 8, 8)), (8, 10, 8))
+
+
+def test_divergence_is_that_of_torch():
+    mu, sigma = torch.randn(3, 2, 4, 4, 4), torch.rand(3, 2, 4, 4, 4) + 0.1
+    expected = kl_divergence(Normal(mu, sigma), Normal(0.0, 1.0)).sum((1, 2, 3, 4)).mean()
+    assert measure_divergence(mu, sigma).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_noise_enters_by_sigma_and_the_mean_has_none(net):
+    volume, noise = torch.randn(2, 1, 8, 8, 8), torch.randn(2, *net.latent_shape)
+    image, mu, sigma = net(volume, noise)
+    assert torch.equal(image, net.decode(mu + sigma * noise))
+    assert torch.equal(net(volume, torch.zeros_like(noise))[0], net.reconstruct(volume))
+    assert not torch.allclose(image, net.reconstruct(volume))
+    assert torch.equal(net.encode_mean(volume), mu)
+
+
+def test_recomputed_activations_give_the_same_gradients():
+    gradients = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        net = AutoencoderKL(SETTINGS, (8, 8, 8))
+        options = OptimiserSettings(recompute_activations=recompute)
+        training.recompute_activations([*net.encoder.blocks, *net.decoder.blocks], options)
+        image, mu, sigma = net(torch.randn(2, 1, 8, 8, 8), torch.randn(2, *net.latent_shape))
+        (image.abs().mean() + measure_divergence(mu, sigma)).backward()
+        gradients.append([p.grad for p in net.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_trained_it_beats_the_mean_image(tmp_path):
+    volumes = InventedVolumes(n=24)
+    net = train(tmp_path, volumes)
+    rows = {split: training.find_rows(volumes.table, split) for split in ("train", "test")}
+    mean = np.mean([volumes.images[i] for i in rows["train"]], axis=0)
+    errors = [
+        (
+            np.abs(net.reconstruct(torch.from_numpy(volumes.images[i])[None, None])[0, 0].numpy() - image),
+            np.abs(mean - image),
+        )
+        for i in rows["test"]
+        for image in [volumes.images[i]]
+    ]
+    ours, theirs = np.mean(errors, axis=(0, 2, 3, 4))
+    assert ours < 0.7 * theirs
+
+
+def test_a_learning_rate_that_only_harms_stops_early_and_keeps_the_start(tmp_path):
+    options = SETTINGS.optimiser.model_copy(
+        update={"lr": 10.0, "n_warmup_epochs": 0, "validate_every_epochs": 1}
+    )
+    settings = SETTINGS.model_copy(update={"optimiser": options, "patience": 2})
+    trained = train(tmp_path, InventedVolumes(), settings)
+    (run,) = (tmp_path / "runs").iterdir()
+    assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * 2  # two steps an epoch
+    torch.manual_seed(settings.seed)
+    expected = AutoencoderKL(settings, (8, 8, 8)).state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in trained.state_dict().items())
+
+
+def test_wrong_weights(net, tmp_path):
+    state = net.state_dict()
+    del state["post_quant_conv.conv.weight"]
+    training.write_weights(tmp_path / "a.safetensors", state, "AutoencoderKL", net.describe())
+    with pytest.raises(CheckpointError, match=r"missing: post_quant_conv\.conv\.weight"):
+        load_akl(tmp_path / "a.safetensors")
+
+
+def test_the_mean_is_cached_and_a_killed_job_goes_on(net, tmp_path, monkeypatch):
+    volumes, settings = InventedVolumes(n=12), LatentsSettings(batch_size=5)
+    (tmp_path / "inputs").write_text("x")
+    given = [tmp_path / "inputs"], CPU
+    monkeypatch.setattr(torch, "randn_like", lambda *_: pytest.fail("a sample was drawn"))
+    cache_akl(net, volumes, settings, tmp_path / "whole.npy", *given)
+    latents = np.load(tmp_path / "whole.npy")
+    assert (latents.shape, latents.dtype) == ((12, 2, 4, 4, 4), np.float16)
+    for i in (0, 7, 11):
+        mean = net.encode_mean(torch.from_numpy(volumes.images[i])[None, None])
+        assert np.allclose(latents[i], mean[0].numpy(), atol=2e-3)
+
+    class Killed(BaseException):
+        pass
+
+    def die(i, out, load=volumes.load_levels):
+        if i == 8:
+            raise Killed
+        return load(i, out)
+
+    monkeypatch.setattr(volumes, "load_levels", die)
+    with pytest.raises(Killed):
+        cache_akl(net, volumes, settings, tmp_path / "killed.npy", *given)
+    assert not (tmp_path / "killed.npy").exists()
+    cache_akl(net, InventedVolumes(n=12), settings, tmp_path / "killed.npy", *given)
+    assert digest_file(tmp_path / "killed.npy") == digest_file(tmp_path / "whole.npy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inputs", "killed.npy", "whole.npy"]
+
+
+SIZES = PretrainSettings(
+    patch_size=4,
+    depth=1,
+    width=12,
+    n_heads=2,
+    decoder_depth=1,
+    decoder_width=12,
+    decoder_n_heads=2,
+    optimiser=OptimiserSettings(n_epochs=500),
+)
+TOKENIZER = TokenizerSettings(
+    d=3,
+    widths=(8, 4),
+    n_blocks=1,
+    has_attention=False,
+    akl=SETTINGS,
+    optimiser=OptimiserSettings(n_epochs=300),
+)
+
+
+def test_flops_by_hand():
+    """A multiply-add counts two; backward is twice forward, but the first layer's input has no gradient."""
+    n, n_visible, width, hidden, n_voxels = 8, 2, 12, 48, 64  # tokens, channels, MLP, voxels of a patch
+
+    def attend(n):
+        return 2 * n * (3 * width * width + width * width + 2 * width * hidden) + 4 * n * n * width
+
+    found = match_compute(SIZES, TOKENIZER, (8, 8, 8))
+    assert found["encoder_flops_an_epoch"] == 2 * n * n_voxels * width + attend(n)
+    first = 2 * n_visible * n_voxels * width
+    rest = (
+        attend(n_visible) + 2 * n_visible * width * width + attend(n) + 2 * (n - n_visible) * n_voxels * width
+    )
+    assert found["mae_flops_an_epoch"] == 2 * first + 3 * rest
+
+    def convolve(c_in, c_out, kernel, n_places):
+        return 2 * c_in * c_out * kernel**3 * n_places
+
+    full, half = 8**3, 4**3
+    first = convolve(1, 8, 3, full)
+    encoder = 2 * convolve(8, 8, 3, full) + convolve(8, 8, 3, half)
+    encoder += convolve(8, 16, 3, half) + convolve(16, 16, 3, half) + convolve(8, 16, 1, half)
+    encoder += convolve(16, 2, 3, half) + 2 * convolve(2, 2, 1, half)
+    decoder = convolve(2, 2, 1, half) + convolve(2, 16, 3, half) + 2 * convolve(16, 16, 3, half)
+    decoder += convolve(16, 16, 3, full) + convolve(16, 8, 3, full) + convolve(8, 8, 3, full)
+    decoder += convolve(16, 8, 1, full) + convolve(8, 1, 3, full)
+    assert found["akl_flops_an_epoch"] == 2 * first + 3 * (encoder + decoder)
+
+
+def test_epochs_are_as_many_as_the_arm_pays_for(capsys):
+    found = match_compute(SIZES, TOKENIZER, (8, 8, 8))
+    phase_2 = found["encoder_flops_an_epoch"] + found["tokenizer_flops_an_epoch"]
+    assert found["arm_flops"] == (arm := 500 * found["mae_flops_an_epoch"] + 300 * phase_2)
+    n_epochs = found["akl_n_epochs"]
+    assert n_epochs > 1
+    assert n_epochs * found["akl_flops_an_epoch"] <= arm < (n_epochs + 1) * found["akl_flops_an_epoch"]
+    assert set_epochs(SETTINGS, found).optimiser.n_epochs == n_epochs
+    tell_compute(found)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"x {n_epochs} epochs" in line
+
+    free = TOKENIZER.model_copy(update={"akl": SETTINGS.model_copy(update={"has_matched_compute": False})})
+    assert match_compute(SIZES, free, (8, 8, 8))["akl_n_epochs"] == SETTINGS.optimiser.n_epochs
+
+
+def test_the_commands_train_measure_draw_and_cache(tmp_path, monkeypatch):
+    volumes = InventedVolumes(shape=(12, 12, 12))  # no smaller than the window of SSIM
+    volumes.index_paths = lambda: []
+    monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", lambda *paths: volumes)
+    monkeypatch.chdir(tmp_path)
+    Path("list").write_text("")
+    given = ["--volume-list", "list", "--volumes-dir", ".", "--weights", "akl.safetensors"]
+    arguments = ["--checkpoints", "runs", "--metrics", "metrics.json", "--picture", "picture.png"]
+    sections = ["--settings", TOKENIZER.as_json(), "--pretrain-settings", SIZES.as_json()]
+    assert main(["tokenizer", "akl", *given, *arguments, *sections]) == 0
+
+    metrics, compute = (
+        json.loads(Path("metrics.json").read_text()),
+        match_compute(SIZES, TOKENIZER, (12,) * 3),
+    )
+    assert metrics["compute"] == compute
+    assert metrics["n_numbers_a_volume"] == 2 * 6**3
+    assert metrics["brain"]["mse"] > 0
+    assert Path("picture.png").stat().st_size > 1000
+    (run,) = Path("runs").iterdir()
+    assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * compute["akl_n_epochs"]
+
+    assert main(["latents", "akl", *given, "--latents", "l.npy", "--settings", "{}"]) == 0
+    assert np.load("l.npy").shape == (12, 2, 6, 6, 6)

@@ -1,0 +1,84 @@
+"""The sweep over d is planned where a run has its cohorts, a dozen jobs, and nowhere else."""
+
+import json
+import re
+
+import yaml
+
+from braing3n.config import parse_config
+
+from .conftest import plan, snakemake
+
+ARMS = ["d-32", "d-128", "d-512", "d-none", "akl"]
+# Jobs of the sweep with the paper's settings.
+JOBS = {
+    "choose_sweep_volumes": 1,
+    "train_sweep_mae": 1,
+    "train_sweep_tokenizer": 4,
+    "train_akl": 1,
+    "cache_sweep_latents": 4,
+    "cache_akl_latents": 1,
+    "extract_sweep_features": 1,
+    "probe_sweep": 1,
+}
+
+
+def write_config(folder, **sweep):
+    """A run of two cohorts, of which one is the sweep's; scans that only a dry run can use."""
+    config = {"run": "sweeping", "cohorts": {}, "tokenizer": {"sweep": sweep}}
+    for name in ("upenn_gbm", "ixi"):
+        anat = folder / name / "sub-01" / "anat"
+        anat.mkdir(parents=True, exist_ok=True)
+        (anat / "sub-01_T1w.nii.gz").touch()
+        config["cohorts"][name] = {"kind": "bids", "raw_dir": str(folder / name), "n_shards": 2}
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_the_paper_wants_the_sweep_and_its_own_encoder(tmp_path):
+    planned = plan(tmp_path, config=write_config(tmp_path))
+    assert {rule: n for rule, n in planned.items() if rule in JOBS} == JOBS
+    assert planned["train_mae"] == planned["train_tokenizer"] == 1
+
+
+def test_a_run_without_its_cohorts_or_asked_for_none_plans_none_of_it(tmp_path):
+    for cohorts in (["ucsf_pdgm"], []):
+        planned = plan(tmp_path, config=write_config(tmp_path, cohorts=cohorts))
+        assert not [rule for rule in planned if rule in JOBS]
+        assert planned["train_tokenizer"] == 1
+
+
+def test_table_5_alone_trains_nothing_on_the_whole_corpus(tmp_path):
+    config = write_config(tmp_path)
+    done = snakemake(tmp_path, "sweep", "--dry-run", config=config)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    rules = set(re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE))
+    assert set(JOBS) <= rules
+    assert not rules & {"train_mae", "train_tokenizer", "cache_latents", "train_diffusion"}
+    job = text[text.index("rule train_sweep_mae:") :].split("rule ")[1]
+    assert "volumes/upenn_gbm/shard-001.parquet" in job
+    assert "volumes/ixi" not in job, "nothing but the sweep's cohorts"
+
+
+def test_every_arm_trains_with_its_own_d_and_a_sweeps_setting_replans_no_other_tokenizer(tmp_path):
+    commands = []
+    for change in ({}, {"tasks": ["sex"]}):
+        config = write_config(tmp_path, **change)
+        done = snakemake(tmp_path, "tokenizer", "--dry-run", "--printshellcmds", config=config)
+        assert done.returncode == 0, done.stderr
+        lines = re.findall(r"tokenizer train .*", done.stdout + done.stderr)
+        commands.append(sorted(lines))
+        settings = {
+            re.search(r"--metrics \S*tokenizer/(\S*?)/?metrics.json", line)[1]: json.loads(
+                re.search(r"--settings '(.*?)'", line)[1]
+            )
+            for line in lines
+        }
+        assert {name: item["d"] for name, item in settings.items()} == {
+            "": parse_config({}).tokenizer.d,
+            **{f"sweep/{arm}": d for arm, d in zip(ARMS, (32, 128, 512, "none"), strict=False)},
+        }
+        assert all("sweep" not in item for item in settings.values())
+    assert commands[0] == commands[1]
