@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +40,10 @@ BEGIN, END = "<!-- bench/floor.py begins -->", "<!-- bench/floor.py ends -->"
 PEAK_FLOPS = {torch.bfloat16: 989e12, torch.float32: 494.5e12}  # a second; float32 as TF32
 HBM_BYTES_S, PCIE_BYTES_S = 3.35e12, 64e9
 
-PACKED_BYTES = 2.2e6  # a volume, as `python bench/volumes.py` prints (2.13 MB invented)
+PACKED_BYTES, UNPACK_S = (
+    2.13e6,
+    5.6e-3,
+)  # a volume's, the latter of one core; `python bench/volumes.py` prints both
 UPDATE_BYTES = 28  # a parameter's: AdamW reads value, gradient and two moments, and writes three of them
 
 N_GPUS = 4  # the paper's
@@ -74,7 +77,8 @@ class OperatorBound(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
         tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
-        if function.is_view or function.namespace == "prim" or not tensors:
+        is_view = function.is_view or function is torch.ops.aten._unsafe_view.default
+        if is_view or function.namespace == "prim" or not tensors:
             return out
         n_bytes = sum(min(t.numel() * t.element_size(), t.untyped_storage().nbytes()) for t in tensors)
         count = flop_registry.get(function._overloadpacket)
@@ -103,9 +107,7 @@ class Cost:
 
     def plus(self, other: Cost) -> Cost:
         """The cost of both."""
-        return Cost(
-            self.n_flops + other.n_flops, self.n_bytes + other.n_bytes, self.seconds + other.seconds
-        )
+        return Cost(self.n_flops + other.n_flops, self.n_bytes + other.n_bytes, self.seconds + other.seconds)
 
 
 def measure(step: Callable[[int], nn.Module], batch: int, has_autocast: bool = True) -> Cost:
@@ -116,9 +118,7 @@ def measure(step: Callable[[int], nn.Module], batch: int, has_autocast: bool = T
             net = step(batch)
         trained = [p for p in net.parameters() if p.grad is not None]
     n_bytes = UPDATE_BYTES * sum(p.numel() for p in trained)
-    return Cost(
-        n_flops, (bound.n_bytes + n_bytes) / batch, (bound.seconds + n_bytes / HBM_BYTES_S) / batch
-    )
+    return Cost(n_flops, (bound.n_bytes + n_bytes) / batch, (bound.seconds + n_bytes / HBM_BYTES_S) / batch)
 
 
 # ---- the stages ---------------------------------------------------------------------------------
@@ -260,7 +260,8 @@ def tell_models() -> str:
         sizes = (4 * n, 4 * n, 8 * n, 4 * n * (3 + n_copies))  # float32
         rows.append([name, f"{n / 1e6:.1f}", *(f"{size / 1e9:.2f}" for size in sizes)])
     return write_table(
-        ["model", "parameters, M", "weights, GB", "gradients, GB", "AdamW's moments, GB", "checkpoint, GB"], rows
+        ["model", "parameters, M", "weights, GB", "gradients, GB", "AdamW's moments, GB", "checkpoint, GB"],
+        rows,
     )
 
 
@@ -283,8 +284,10 @@ def tell_input(costs: dict[str, Cost], utilisation: float) -> str:
     for name in ("MAE training", "tokenizer training, d = 32", "latents cache"):
         rate = min(utilisation / costs[name].floor_s, 1 / costs[name].seconds)
         read, sent = rate * PACKED_BYTES / 1e9, rate * 2 * voxels / 1e9
-        rows.append([name, f"{rate:.0f}", f"{read:.2f}", f"{sent:.2f}", f"{sent * 1e9 / PCIE_BYTES_S:.0%}"])
-    return write_table(["stage", "volumes a second", "read, GB/s", "sent, GB/s", "of PCIe 5.0 x16"], rows)
+        share, n_cores = f"{sent * 1e9 / PCIE_BYTES_S:.0%}", f"{rate * UNPACK_S:.1f}"
+        rows.append([name, f"{rate:.0f}", f"{read:.2f}", n_cores, f"{sent:.2f}", share])
+    head = ["stage", "volumes a second", "read, GB/s", "cores that unpack", "sent, GB/s", "of PCIe 5.0 x16"]
+    return write_table(head, rows)
 
 
 def tell_files() -> str:
@@ -296,14 +299,15 @@ def tell_files() -> str:
         "packed volumes, all": PACKED_BYTES * N_VOLUMES,
         f"tokens, d = {CONFIG.tokenizer.d}, float16, all": tokens * CONFIG.tokenizer.d,
         "mean features, float32, all": 4 * CONFIG.pretrain.width * N_VOLUMES,
-        f"tokens of the sweep at d = {SWEEP_D[-1]}, float16, {N_SWEEP_VOLUMES} volumes": n_sweep * SWEEP_D[-1],
+        f"tokens of the sweep at d = {SWEEP_D[-1]}, float16, {N_SWEEP_VOLUMES} volumes": n_sweep
+        * SWEEP_D[-1],
         f"samples, float32, {len(ARMS)} arms of {CONFIG.diffusion.n_samples}": samples,
     }
     return write_table(["file", "GB"], [[name, f"{size / 1e9:.2f}"] for name, size in rows.items()])
 
 
 def add_up_paper(costs: dict[str, Cost]) -> dict[str, Cost]:
-    """What the whole paper's models take, by stage; validation passes count as forward ones."""
+    """What the whole paper's models take, by stage; a validation pass counts as a third of a training one."""
     n_train, n_validation = (round(share * N_VOLUMES) for share in (TRAIN_SHARE, VALIDATION_SHARE))
     n_sweep = round(SWEEP_TRAIN_SHARE * N_SWEEP_VOLUMES)
     mae, tokenizer, dit = (part.optimiser for part in (CONFIG.pretrain, CONFIG.tokenizer, CONFIG.diffusion))
@@ -331,8 +335,10 @@ def add_up_paper(costs: dict[str, Cost]) -> dict[str, Cost]:
             forecast.plus(costs["decode"]).times(N_FORECASTS)
         ),
         "Table 5: MAE": sweep_mae,
-        "Table 5: four tokenizers": sweep[0].plus(sweep[1]).plus(sweep[2]).plus(sweep[3]),
-        f"Table 5: AKL, {n_akl / n_sweep:.1f} epochs (as many operations)": costs["AKL training"].times(n_akl),
+        "Table 5: four tokenizers": reduce(Cost.plus, sweep),
+        f"Table 5: AKL, {n_akl / n_sweep:.1f} epochs (as many operations)": costs["AKL training"].times(
+            n_akl
+        ),
     }
 
 
@@ -344,21 +350,21 @@ def predict_hours(cost: Cost, utilisation: float) -> float:
 def tell_paper(costs: dict[str, Cost], utilisation: float) -> str:
     """GPU-hours of the whole paper."""
     paper, rows = add_up_paper(costs), []
-    total = sum(predict_hours(cost, utilisation) for cost in paper.values())
+    hours = {name: predict_hours(cost, utilisation) for name, cost in paper.items()}
+    paper["all"], hours["all"] = reduce(Cost.plus, paper.values()), sum(hours.values())
     for name, cost in paper.items():
-        hours = predict_hours(cost, utilisation)
-        numbers = cost.n_flops / 1e18, cost.floor_s / 3600, cost.seconds / 3600, hours
-        rows.append([name, *(f"{number:.3f}" for number in numbers), f"{hours / total:.1%}"])
-    sums = [
-        sum(cost.n_flops for cost in paper.values()) / 1e18,
-        sum(cost.floor_s for cost in paper.values()) / 3600,
-        sum(cost.seconds for cost in paper.values()) / 3600,
-        total,
+        numbers = cost.n_flops / 1e18, cost.floor_s / 3600, cost.seconds / 3600, hours[name]
+        rows.append([name, *(f"{number:.3f}" for number in numbers), f"{hours[name] / hours['all']:.1%}"])
+    head = [
+        "stage",
+        "EFLOP",
+        "floor, h",
+        "each operator alone, h",
+        f"predicted at {utilisation:.0%}, h",
+        "share",
     ]
-    rows.append(["all", *(f"{number:.1f}" for number in sums), "100.0%"])
-    head = ["stage", "EFLOP", "floor, h", "each operator alone, h", f"predicted at {utilisation:.0%}, h", "share"]
-    largest = max(paper, key=lambda name: predict_hours(paper[name], utilisation))
-    told = f"The paper tells of about {PAPER_HOURS} H100-hours: {PAPER_HOURS / total:.1f} times our prediction"
+    ratio, largest = PAPER_HOURS / hours.pop("all"), max(hours, key=hours.get)
+    told = f"The paper tells of about {PAPER_HOURS} H100-hours: {ratio:.1f} times our prediction"
     return write_table(head, rows) + f"\n{told}. Our largest stage is: {largest}.\n"
 
 
@@ -382,12 +388,11 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     options = parser.parse_args()
     text = tell(options.utilisation)
-    if not options.write:
+    if options.write:
+        before, rest = DOC.read_text().split(BEGIN)
+        DOC.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}")
+    else:
         print(text)
-        return 0
-    before, rest = DOC.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    DOC.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
     return 0
 
 

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_flops(function: Callable[[], object]) -> int:
-    """The floating-point operations (a multiply and an add are two) of matrix products, attention, convolutions.
+    """Floating-point operations (a multiply and an add are two) of matrix products, attention, convolutions.
 
     function builds a model and calls it, backward where training is meant; its tensors have shapes and
     no memory (`torch.device("meta")`), so the paper's sizes take a second. All else (norms, activations, the

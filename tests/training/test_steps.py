@@ -16,6 +16,8 @@ from braing3n.transformer import Block
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
 
+NAMES = {"mae": "MaskedAutoencoder", "tokenizer": "Tokenizer", "dit": "DiT"}
+
 
 def test_schedule_warms_up_and_ends_near_zero():
     options = OptimiserSettings(lr=1.0, n_epochs=10, n_warmup_epochs=2)
@@ -58,6 +60,26 @@ def test_recomputed_activations_change_no_bit_and_parts_of_a_batch_no_loss(kind,
     assert np.allclose(losses["whole"], losses["parts"], rtol=1e-4, equal_nan=True)  # 4 volumes are 2 + 1 + 1
 
 
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_compiled_blocks_follow_the_same_losses(kind, tmp_path, monkeypatch):
+    # The compiler's own code generator takes minutes; all before it is the same.
+    given = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module,
+        "compile",
+        lambda net, **more: compiled.append(given(net, backend="aot_eager", **more)),
+    )
+    losses, compiled = {}, []
+    for is_compiled in (False, True):
+        folder = tmp_path / str(is_compiled)
+        folder.mkdir()
+        weights = tiny.train(kind, folder, n_epochs=4, compile_blocks=is_compiled)
+        losses[is_compiled] = tiny.read_losses(folder), sorted(training.read_weights(weights, NAMES[kind])[0])
+    assert compiled
+    assert np.allclose(losses[True][0], losses[False][0], rtol=1e-5, equal_nan=True)
+    assert losses[True][1] == losses[False][1]
+
+
 def test_recomputation_saves_memory():
     """What the forward pass keeps for the backward pass shrinks."""
 
@@ -87,3 +109,35 @@ def test_cudnn_that_convolves_wrongly_is_refused(version, is_refused, monkeypatc
     check_cudnn(convolution, single, cuda)
     check_cudnn(convolution, half, torch.device("cpu"))
     check_cudnn(torch.nn.Linear(1, 1), half, cuda)
+
+
+@pytest.fixture
+def flags():
+    """The flags of GPUs that `prepare_device` may set, put back afterwards."""
+
+    def read():
+        cudnn = torch.backends.cudnn
+        return torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark
+
+    before = read()
+    yield read
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before[1:]
+
+
+def test_only_a_gpu_multiplies_float32_coarsely(flags):
+    before = flags()
+    training.prepare_device(torch.device("cpu"))
+    assert flags() == before
+    training.prepare_device(torch.device("cuda"))
+    assert flags() == ("high", True, True)
+
+
+def test_kernels_lie_channels_last_only_on_a_gpu():
+    net = torch.nn.Conv3d(2, 4, 3)
+    given = net.weight.clone()
+    assert training.arrange_channels(net, torch.device("cpu")).weight.is_contiguous()
+    arranged = training.arrange_channels(net, torch.device("cuda")).weight
+    assert arranged.is_contiguous(memory_format=torch.channels_last_3d)
+    assert not arranged.is_contiguous()
+    assert torch.equal(arranged, given)
