@@ -294,14 +294,12 @@ def tell_files() -> str:
     """What lies on disk."""
     tokens = 2 * N_TOKENS * N_VOLUMES  # bytes a channel, float16
     n_sweep = 2 * N_TOKENS * N_SWEEP_VOLUMES
-    samples = len(ARMS) * CONFIG.diffusion.n_samples * 4 * N_TOKENS * CONFIG.tokenizer.d
     rows = {
         "packed volumes, all": PACKED_BYTES * N_VOLUMES,
         f"tokens, d = {CONFIG.tokenizer.d}, float16, all": tokens * CONFIG.tokenizer.d,
         "mean features, float32, all": 4 * CONFIG.pretrain.width * N_VOLUMES,
         f"tokens of the sweep at d = {SWEEP_D[-1]}, float16, {N_SWEEP_VOLUMES} volumes": n_sweep
         * SWEEP_D[-1],
-        f"samples, float32, {len(ARMS)} arms of {CONFIG.diffusion.n_samples}": samples,
     }
     return write_table(["file", "GB"], [[name, f"{size / 1e9:.2f}"] for name, size in rows.items()])
 

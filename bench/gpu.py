@@ -32,7 +32,7 @@ TINY = {
 
 
 def run_parts(bench, seconds: float, out: Path | None) -> int:
-    """Run every part within its share of the time; the number of parts that failed."""
+    """Run every part within its share of the time; the number of rows that say `failed`."""
     from gpu_parts import decoders, encoder
     from gpu_parts.timing import free, tell_error
 
@@ -46,7 +46,7 @@ def run_parts(bench, seconds: float, out: Path | None) -> int:
         "sampling": (decoders.measure_samples, 0.04),
         "attention": (encoder.measure_attention, 0.04),
     }
-    start, spent, n_failed = time.monotonic(), 0.0, 0
+    start, spent = time.monotonic(), 0.0
     print(
         "| part | what | value | unit | target | note |\n| --- | --- | ---: | --- | --- | --- |", flush=True
     )
@@ -58,12 +58,11 @@ def run_parts(bench, seconds: float, out: Path | None) -> int:
                 raise TimeoutError("no time was left for it")
             measure(bench)
         except Exception as error:  # one part's fault must not cost the others
-            n_failed += 1
             bench.note(name, "failed", None, "", tell_error(error))
         free(bench)
         if out:
             out.write_text(json.dumps([asdict(row) for row in bench.rows], indent=1) + "\n")
-    return n_failed
+    return sum("failed" in row.what for row in bench.rows)
 
 
 def main() -> int:
@@ -71,7 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="small sizes: to see that the code runs")
-    parser.add_argument("--seconds", type=float, default=510, help="time for all parts, about")
+    parser.add_argument("--seconds", type=float, default=480, help="time for all parts, about")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
     parser.add_argument("--out", type=Path, help="rows as JSON, written after every part")
     parser.add_argument("--wheels", type=Path, help="a folder of wheels to install for this run")
@@ -104,7 +103,7 @@ def main() -> int:
     if options.tiny or not bench.is_gpu:
         return 1 if n_failed else 0
     n_met = sum(row.is_met is True for row in bench.rows)
-    print(f"{n_met} of {N_TARGETS} targets met; {n_failed} parts failed.")
+    print(f"{n_met} of {N_TARGETS} targets met; {n_failed} measurements failed.")
     return 0 if n_met == N_TARGETS else 1
 
 

@@ -55,10 +55,13 @@ def measure_tokenizer(bench: Bench) -> None:
         return time_calls(bench, lambda: step(volume))
 
     n_flops, end = count_flops(count), bench.until
+    batches = sorted(
+        {max(1, batch // 4) for batch in bench.batches}
+    )  # a volume takes far more than the MAE's
     layouts = {"channels last": torch.channels_last_3d, "contiguous": torch.contiguous_format}
     for i, (name, layout) in enumerate(layouts.items()):
         bench.until = time.monotonic() + (end - time.monotonic()) / (len(layouts) - i)
-        sweep(bench, "tokenizer training", name, n_flops, partial(measure, layout=layout))
+        sweep(bench, "tokenizer training", name, n_flops, partial(measure, layout=layout), batches)
 
 
 def measure_decoding(bench: Bench) -> None:
@@ -114,12 +117,11 @@ def measure_dit(bench: Bench) -> None:
 
         return time_calls(bench, train)
 
-    n_flops, tried = count_flops(count), bench.batches
+    n_flops = count_flops(count)
     batch = sweep(bench, "DiT training", "noise on the device", n_flops, partial(measure, is_drawn=False))
     if batch:
-        bench.batches = (batch,)
-        sweep(bench, "DiT training", "noise drawn on the CPU", n_flops, partial(measure, is_drawn=True))
-    bench.batches = tried
+        drawn = partial(measure, is_drawn=True)
+        sweep(bench, "DiT training", "noise drawn on the CPU", n_flops, drawn, (batch,))
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,25 +110,41 @@ def read_peak_gb(bench: Bench) -> float:
     return torch.cuda.max_memory_allocated() / 1e9 if bench.is_gpu else 0.0
 
 
-def try_batches(bench: Bench, measure: Callable[[int], float]) -> Iterator[tuple[int, float, float]]:
+def try_batches(
+    bench: Bench, measure: Callable[[int], float], batches: Iterable[int]
+) -> Iterator[tuple[int, float, float]]:
     """(batch, seconds, peak GB) of each batch size until memory or the part's time ends."""
-    for batch in bench.batches:
+    for n_before, batch in enumerate(batches):
         if time.monotonic() > bench.until:
             return
         free(bench)
         try:
             seconds = measure(batch)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:  # memory, which libraries miss in words of their own
+            if n_before == 0:
+                raise
+            print(f"  batch {batch}: {tell_error(error)}", flush=True)
             return
         yield batch, seconds, read_peak_gb(bench)
 
 
-def sweep(bench: Bench, part: str, what: str, n_flops: int, measure: Callable[[int], float]) -> int:
-    """Rows of the batch with the most volumes a second; that batch, or 0 where none fits."""
-    found = list(try_batches(bench, measure))
+def sweep(
+    bench: Bench,
+    part: str,
+    what: str,
+    n_flops: int,
+    measure: Callable[[int], float],
+    batches: Iterable[int] | None = None,
+) -> int:
+    """Rows of the batch with the most volumes a second; that batch, or 0 where none could be measured."""
+    found = []
+    try:
+        found += try_batches(bench, measure, batches or bench.batches)
+    except Exception as error:  # no memory for the smallest, no compiler: the other ways are still measured
+        bench.note(part, f"{what}: failed", None, "", tell_error(error))
     free(bench)
     if not found:
-        bench.note(part, what, None, "", "no batch fits, or no time is left")
+        bench.note(part, f"{what}: not measured", None, "")
         return 0
     for batch, seconds, peak_gb in found:
         print(f"  {part}, {what}: batch {batch}, {1000 * seconds:.1f} ms, {peak_gb:.1f} GB", flush=True)

@@ -77,6 +77,8 @@ def compile_blocks(blocks: Iterable[nn.Module], options: OptimiserSettings) -> N
     Blocks that are alike share one compilation; each shape of their input has its own.
     """
     if options.compile_blocks:
+        # Widths, ragged last batches and validation each count; beyond the limit blocks would run uncompiled.
+        torch._dynamo.config.recompile_limit = 64
         for block in blocks:
             block.compile(dynamic=False)
 

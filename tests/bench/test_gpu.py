@@ -64,6 +64,7 @@ def test_a_part_that_fails_is_a_row_and_the_rest_runs(monkeypatch, tmp_path, cap
     assert gpu.run_parts(bench, 100.0, None) == 1
     assert "| MAE training | failed |  |  |  | ValueError: of no device |" in capsys.readouterr().out
     assert [row.what for row in bench.rows] == ["value", "failed", *["value"] * (len(PARTS) - 2)]
+    bench.rows.clear()
     assert gpu.run_parts(bench, -1.0, None) == len(PARTS)  # no time is left for any
 
 
@@ -73,3 +74,21 @@ def test_what_is_needed_beside_torch_is_neither_ants_nor_snakemake():
     names = {line.partition("==")[0].lower() for line in done.stdout.split()}
     assert {"accelerate", "numpy", "safetensors"} <= names
     assert not names & {"torch", "antspyx", "snakemake", "monai"}
+
+
+def test_memory_ends_a_sweep_and_what_fails_at_once_is_a_row(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    timing = importlib.import_module("gpu_parts.timing")
+    bench = timing.Bench(torch.device("cpu"), None, (1, 1, 1), (1, 2, 4, 8), 1, tmp_path, peak_flops=100.0)
+    bench.until = float("inf")
+
+    def measure(batch):
+        if batch > 4:
+            raise torch.OutOfMemoryError("no memory")
+        return {1: 1.0, 2: 1.6, 4: 4.0}[batch]
+
+    assert timing.sweep(bench, "part", "it", 10, measure) == 2
+    values = {row.what: row.value for row in bench.rows}
+    assert values == {"it: volumes a second": 1.25, "it: step": 1600.0, "it: utilisation": 12.5}
+    assert timing.sweep(bench, "part", "large", 10, measure, (8, 16)) == 0
+    assert [row.what for row in bench.rows[-2:]] == ["large: failed", "large: not measured"]

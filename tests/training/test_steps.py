@@ -1,5 +1,6 @@
 """The schedule, the decay, batches in parts, recomputed activations, and libraries that compute wrongly."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from braing3n import training
 from braing3n.config import OptimiserSettings
 from braing3n.errors import ConfigurationError
+from braing3n.tokenizer.model import ResidualBlock
 from braing3n.training.steps import check_cudnn
 from braing3n.transformer import Block
 
@@ -78,6 +80,19 @@ def test_compiled_blocks_follow_the_same_losses(kind, tmp_path, monkeypatch):
     assert compiled
     assert np.allclose(losses[True][0], losses[False][0], rtol=1e-5, equal_nan=True)
     assert losses[True][1] == losses[False][1]
+
+
+def test_no_width_and_no_ragged_batch_is_left_uncompiled(monkeypatch):
+    given = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda net, **more: given(net, backend="eager", **more))
+    blocks = [ResidualBlock(width) for width in (4, 8, 12, 16)]
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=8):
+        training.compile_blocks(blocks, OptimiserSettings(compile_blocks=True))
+        for n, has_gradients in itertools.product((2, 3), (False, True)):
+            with torch.set_grad_enabled(has_gradients):
+                for block in blocks:  # raises where dynamo gives up
+                    volume = torch.randn(n, block.convolve1.in_channels, 4, 4, 4)
+                    assert torch.allclose(block(volume), volume)  # blocks start as the identity
 
 
 def test_recomputation_saves_memory():
