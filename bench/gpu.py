@@ -56,10 +56,10 @@ def run_parts(bench, seconds: float, out: Path | None) -> int:
         try:
             if time.monotonic() > start + seconds:
                 raise TimeoutError("no time was left for it")
+            free(bench)
             measure(bench)
         except Exception as error:  # one part's fault must not cost the others
             bench.note(name, "failed", None, "", tell_error(error))
-        free(bench)
         if out:
             out.write_text(json.dumps([asdict(row) for row in bench.rows], indent=1) + "\n")
     return sum("failed" in row.what for row in bench.rows)

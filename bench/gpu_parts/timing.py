@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -123,7 +124,7 @@ def try_batches(
         except RuntimeError as error:  # memory, which libraries miss in words of their own
             if n_before == 0:
                 raise
-            print(f"  batch {batch}: {tell_error(error)}", flush=True)
+            print(f"batch {batch}: {tell_error(error)}", file=sys.stderr, flush=True)
             return
         yield batch, seconds, read_peak_gb(bench)
 
@@ -147,7 +148,8 @@ def sweep(
         bench.note(part, f"{what}: not measured", None, "")
         return 0
     for batch, seconds, peak_gb in found:
-        print(f"  {part}, {what}: batch {batch}, {1000 * seconds:.1f} ms, {peak_gb:.1f} GB", flush=True)
+        told = f"{part}, {what}: batch {batch}, {1000 * seconds:.1f} ms, {peak_gb:.1f} GB"
+        print(told, file=sys.stderr, flush=True)  # not among the rows of the table
     batch, seconds, peak_gb = max(found, key=lambda item: item[0] / item[1])
     utilisation = n_flops * batch / (seconds * bench.peak_flops)
     told = f"batch {batch}, {n_flops / 1e12:.3g} TFLOP a volume"

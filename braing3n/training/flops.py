@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_flops(function: Callable[[], object]) -> int:
-    """Floating-point operations (a multiply and an add are two) of matrix products, attention, convolutions.
+    """The floating-point operations of matrix products, attention and convolutions; a multiply-add is two.
 
     function builds a model and calls it, backward where training is meant; its tensors have shapes and
     no memory (`torch.device("meta")`), so the paper's sizes take a second. All else (norms, activations, the

@@ -11,7 +11,7 @@ from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
 from braing3n import training
-from braing3n.config import OptimiserSettings, PretrainSettings
+from braing3n.config import PretrainSettings
 from braing3n.errors import CheckpointError
 from braing3n.pretrain import STAGE_VERSION
 from braing3n.runtime import digest_file
@@ -69,7 +69,7 @@ def test_moments_are_restored_in_the_memory_order_of_their_kernels():
     def start():
         torch.manual_seed(0)
         net = torch.nn.Conv3d(4, 8, 3).to(memory_format=torch.channels_last_3d)
-        return net, training.build_optimiser(net, OptimiserSettings(lr=1e-2))
+        return net, training.build_optimiser(net, tiny.OPTIMISER)
 
     def step(net, optimiser):
         net(volume).square().sum().backward()

@@ -1,6 +1,5 @@
 """The schedule, the decay, batches in parts, recomputed activations, and libraries that compute wrongly."""
 
-import itertools
 import sys
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from braing3n.transformer import Block
 
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
-
-NAMES = {"mae": "MaskedAutoencoder", "tokenizer": "Tokenizer", "dit": "DiT"}
 
 
 def test_schedule_warms_up_and_ends_near_zero():
@@ -62,6 +59,9 @@ def test_recomputed_activations_change_no_bit_and_parts_of_a_batch_no_loss(kind,
     assert np.allclose(losses["whole"], losses["parts"], rtol=1e-4, equal_nan=True)  # 4 volumes are 2 + 1 + 1
 
 
+NAMES = {"mae": "MaskedAutoencoder", "tokenizer": "Tokenizer", "dit": "DiT"}
+
+
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_compiled_blocks_follow_the_same_losses(kind, tmp_path, monkeypatch):
     # The compiler's own code generator takes minutes; all before it is the same.
@@ -88,7 +88,7 @@ def test_no_width_and_no_ragged_batch_is_left_uncompiled(monkeypatch):
     blocks = [ResidualBlock(width) for width in (4, 8, 12, 16)]
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=8):
         training.compile_blocks(blocks, OptimiserSettings(compile_blocks=True))
-        for n, has_gradients in itertools.product((2, 3), (False, True)):
+        for n, has_gradients in ((2, False), (3, False), (2, True), (3, True)):
             with torch.set_grad_enabled(has_gradients):
                 for block in blocks:  # raises where dynamo gives up
                     volume = torch.randn(n, block.convolve1.in_channels, 4, 4, 4)
