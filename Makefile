@@ -42,9 +42,10 @@ format: $(SETUP) ## mend the style
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
+# A script that lacks what it measures on, a GPU, says so and exits with 2.
 bench: $(SETUP) ## every claim about speed and memory, against a peer
 	@status=0; for script in bench/*.py; do \
-		echo "== $$script"; $(BIN)/python "$$script" || status=1; \
+		echo "== $$script"; $(BIN)/python "$$script" || [ $$? -eq 2 ] || status=1; \
 	done; exit $$status
 
 # Only the paper's rules may run, so that nothing trains.

@@ -135,6 +135,9 @@ class OptimiserSettings(Settings):
     recompute_activations: bool = setting(
         False, "activation checkpointing: blocks keep their input only; far less memory, a third more time"
     )
+    compile_blocks: bool = setting(
+        False, "blocks through torch.compile: a minute or two at the start, fewer trips to memory after it"
+    )
     checkpoint_every_steps: int = setting(200, "steps between checkpoints", ge=1)
     n_checkpoints_kept: int = setting(2, "the last so many checkpoints stay, beside the best weights", ge=1)
     validate_every_epochs: int = setting(5, "epochs between validation losses", ge=1)

@@ -95,15 +95,14 @@ def sample(
     from braing3n.runtime import set_threads
 
     set_threads(threads)
-    from accelerate import Accelerator
-
     from braing3n.config import DiffusionSettings, parse_section
     from braing3n.contracts import read_table
     from braing3n.diffusion import sample as sampling
     from braing3n.diffusion.model import load_dit
     from braing3n.tokenizer.model import load_tokenizer
+    from braing3n.training import open_accelerator
 
-    options, device = parse_section(DiffusionSettings, settings), Accelerator().device
+    options, device = parse_section(DiffusionSettings, settings), open_accelerator().device
     model = load_dit(weights).to(device)
     arms, absent = sampling.choose_arms(model, read_table(labels, "labels"))
     rows = sampling.list_samples(arms, options.n_samples)

@@ -71,6 +71,7 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
     codes, age_years = (part.to(run.device) for part in vocabularies.encode(read_conditions(labels)))
     average = copy.deepcopy(net).requires_grad_(False)
     training.recompute_activations(net.blocks, options)
+    training.compile_blocks(net.blocks, options)
     optimiser = training.build_optimiser(net, options)
     training.start(run, {"model": net, "average": average, "optimiser": optimiser})
     model, optimiser = run.accelerator.prepare(net, optimiser)

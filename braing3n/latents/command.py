@@ -43,16 +43,14 @@ def cache(
     from braing3n.runtime import set_threads
 
     set_threads(threads)
-    from accelerate import Accelerator
-
     from braing3n.config import LatentsSettings, parse_section
     from braing3n.latents.cache import cache_latents
     from braing3n.pretrain.model import load_encoder
     from braing3n.tokenizer.model import load_tokenizer
-    from braing3n.training import count_workers
+    from braing3n.training import count_workers, open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
 
-    device, volumes = Accelerator().device, PackedVolumes(volume_list, volumes_dir)
+    device, volumes = open_accelerator().device, PackedVolumes(volume_list, volumes_dir)
     cache_latents(
         load_encoder(encoder).to(device),
         load_tokenizer(tokenizer).to(device),
@@ -143,14 +141,13 @@ def features(
     from braing3n.runtime import set_threads
 
     set_threads(threads)
-    from accelerate import Accelerator
-
     from braing3n.config import LatentsSettings, PretrainSettings, parse_section
     from braing3n.latents.baselines import compute_features
     from braing3n.latents.cache import write_features
+    from braing3n.training import open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes = PackedVolumes(volume_list, volumes_dir)
     options = parse_section(LatentsSettings, settings), parse_section(PretrainSettings, pretrain_settings)
-    values = compute_features(name, volumes, *options, Accelerator().device)
+    values = compute_features(name, volumes, *options, open_accelerator().device)
     write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features)

@@ -48,6 +48,7 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
     torch.manual_seed(seed)
     net = MaskedAutoencoder(settings, volumes.shape).to(run.device)
     training.recompute_activations([*net.blocks, *net.decoder_blocks], options)
+    training.compile_blocks([*net.blocks, *net.decoder_blocks], options)
     optimiser = training.build_optimiser(net, options)
     training.start(run, {"model": net, "optimiser": optimiser})
     model, optimiser = run.accelerator.prepare(net, optimiser)

@@ -55,9 +55,10 @@ def _train(
     torch.manual_seed(settings.seed)
     encoder = encoder.to(run.device)
     net = Tokenizer(settings, encoder.settings.width, encoder.settings.patch_size, encoder.grid)
-    net = net.to(run.device)
+    net = training.arrange_channels(net.to(run.device), run.device)
     best = copy.deepcopy(net).requires_grad_(False)
     training.recompute_activations(net.cnn.layers, options)
+    training.compile_blocks(net.cnn.layers, options)
     optimiser = training.build_optimiser(net, options)
     training.start(run, {"model": net, "best": best, "optimiser": optimiser})
 

@@ -23,7 +23,7 @@ from braing3n.config import OptimiserSettings, Settings
 from braing3n.runtime import digest_file, digest_text, track, write_atomically
 from braing3n.training.batches import find_rows, plan_batches
 from braing3n.training.logs import open_writer, plot_history, write_history
-from braing3n.training.steps import check_cudnn, heed_sigterm
+from braing3n.training.steps import check_cudnn, heed_sigterm, prepare_device
 from braing3n.training.weights import load_weights, read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ def open_accelerator() -> Accelerator:
     is_on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
     # Buffers are constants here, so they need no broadcast; gradients lie where they are exchanged.
     exchange = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-    return Accelerator(cpu=is_on_cpu, kwargs_handlers=[exchange])
+    accelerator = Accelerator(cpu=is_on_cpu, kwargs_handlers=[exchange])
+    prepare_device(accelerator.device)
+    return accelerator
 
 
 def begin(word: str, run_dir: Path, table: pd.DataFrame, options: OptimiserSettings, seed: int) -> Run:
@@ -221,12 +223,17 @@ def _list_state(part: nn.Module | torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{i}.{name}": value for i, slot in slots.items() for name, value in slot.items()}
 
 
-def _restore_optimiser(optimiser: torch.optim.Optimizer, slots: dict[str, Tensor]) -> None:
+def _restore_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
-    for name, value in slots.items():
+    for name, value in saved.items():
         index, slot = name.split(".", 1)
         state.setdefault(int(index), {})[slot] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    # A fused step reads a parameter and its moments side by side, so they must lie in memory alike.
+    for parameter, slots in optimiser.state.items():
+        for slot, value in slots.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                slots[slot] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 # ---- what it found ------------------------------------------------------------------------------

@@ -71,6 +71,18 @@ def recompute_activations(blocks: Iterable[nn.Module], options: OptimiserSetting
             block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
+def compile_blocks(blocks: Iterable[nn.Module], options: OptimiserSettings) -> None:
+    """Where so configured, compile each block in place; names and values of its tensors stay.
+
+    Blocks that are alike share one compilation; each shape of their input has its own.
+    """
+    if options.compile_blocks:
+        # Widths, ragged last batches and validation each count; beyond the limit blocks would run uncompiled.
+        torch._dynamo.config.recompile_limit = 64
+        for block in blocks:
+            block.compile(dynamic=False)
+
+
 def update(run: Run, optimiser: torch.optim.Optimizer, model: nn.Module, step: int) -> None:
     """One step down the gradients that lie in the model, which are cleared."""
     if run.options.gradient_clip > 0:
@@ -210,6 +222,22 @@ def stop(run: Run, step: int) -> None:
 
 
 # ---- what a device must have --------------------------------------------------------------------
+
+
+def prepare_device(device: torch.device) -> None:
+    """Let a GPU multiply float32 as TF32 and try out which convolution is fastest for a shape.
+
+    Shapes are fixed here, so that is tried once. CPUs keep all their bits: nothing changes there.
+    """
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+
+
+def arrange_channels(net: nn.Module, device: torch.device) -> nn.Module:
+    """On a GPU, a network whose 3-D kernels lie channels last, as tensor cores take them."""
+    return net.to(memory_format=torch.channels_last_3d) if device.type == "cuda" else net
 
 
 def check_cudnn(net: nn.Module, options: OptimiserSettings, device: torch.device) -> None:

@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
+from braing3n import training
 from braing3n.config import PretrainSettings
 from braing3n.errors import CheckpointError
 from braing3n.pretrain import STAGE_VERSION
 from braing3n.runtime import digest_file
 from braing3n.training import read_weights, write_weights
 from braing3n.training.logs import write_history
+from braing3n.training.runs import _list_state, _restore_optimiser
 
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
@@ -61,6 +63,28 @@ def test_a_checkpoint_of_another_model_is_one_sentence(trained, run_dir, tmp_pat
     write_weights(other / "step-00000003.safetensors", source, "checkpoint", {"n_done": 3, "validation": {}})
     with pytest.raises(CheckpointError, match=r"does not fit MaskedAutoencoder \(missing: mask_token\)"):
         tiny.train("mae", tmp_path, n_checkpoints_kept=3)
+
+
+def test_moments_are_restored_in_the_memory_order_of_their_kernels():
+    def start():
+        torch.manual_seed(0)
+        net = torch.nn.Conv3d(4, 8, 3).to(memory_format=torch.channels_last_3d)
+        return net, training.build_optimiser(net, tiny.OPTIMISER)
+
+    def step(net, optimiser):
+        net(volume).square().sum().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    volume = torch.randn(2, 4, 5, 5, 5, generator=torch.Generator().manual_seed(1))
+    (net, optimiser), (again, resumed) = start(), start()
+    step(net, optimiser)
+    saved = {name: value.contiguous().clone() for name, value in _list_state(optimiser).items()}
+    _restore_optimiser(resumed, saved)
+    again.load_state_dict(net.state_dict())
+    step(net, optimiser)
+    step(again, resumed)
+    assert torch.equal(net.weight, again.weight)
 
 
 def read_events(run_dir):

@@ -11,6 +11,7 @@ import torch
 from braing3n import training
 from braing3n.config import OptimiserSettings
 from braing3n.errors import ConfigurationError
+from braing3n.tokenizer.model import ResidualBlock
 from braing3n.training.steps import check_cudnn
 from braing3n.transformer import Block
 
@@ -66,6 +67,42 @@ def test_recomputed_activations_change_no_bit_and_parts_of_a_batch_no_loss(kind,
     assert np.allclose(losses["whole"], losses["parts"], rtol=1e-4, equal_nan=True)  # 4 volumes are 2 + 1 + 1
 
 
+NAMES = {"mae": "MaskedAutoencoder", "tokenizer": "Tokenizer", "dit": "DiT"}
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_compiled_blocks_follow_the_same_losses(kind, tmp_path, monkeypatch):
+    # The compiler's own code generator takes minutes; all before it is the same.
+    given = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module,
+        "compile",
+        lambda net, **more: compiled.append(given(net, backend="aot_eager", **more)),
+    )
+    losses, compiled = {}, []
+    for is_compiled in (False, True):
+        folder = tmp_path / str(is_compiled)
+        folder.mkdir()
+        weights = tiny.train(kind, folder, n_epochs=4, compile_blocks=is_compiled)
+        losses[is_compiled] = tiny.read_losses(folder), sorted(training.read_weights(weights, NAMES[kind])[0])
+    assert compiled
+    assert np.allclose(losses[True][0], losses[False][0], rtol=1e-5, equal_nan=True)
+    assert losses[True][1] == losses[False][1]
+
+
+def test_no_width_and_no_ragged_batch_is_left_uncompiled(monkeypatch):
+    given = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda net, **more: given(net, backend="eager", **more))
+    blocks = [ResidualBlock(width) for width in (4, 8, 12, 16)]
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=8):
+        training.compile_blocks(blocks, OptimiserSettings(compile_blocks=True))
+        for n, has_gradients in ((2, False), (3, False), (2, True), (3, True)):
+            with torch.set_grad_enabled(has_gradients):
+                for block in blocks:  # raises where dynamo gives up
+                    volume = torch.randn(n, block.convolve1.in_channels, 4, 4, 4)
+                    assert torch.allclose(block(volume), volume)  # blocks start as the identity
+
+
 def test_recomputation_saves_memory():
     """What the forward pass keeps for the backward pass shrinks."""
 
@@ -95,3 +132,35 @@ def test_cudnn_that_convolves_wrongly_is_refused(version, is_refused, monkeypatc
     check_cudnn(convolution, single, cuda)
     check_cudnn(convolution, half, torch.device("cpu"))
     check_cudnn(torch.nn.Linear(1, 1), half, cuda)
+
+
+@pytest.fixture
+def flags():
+    """The flags of GPUs that `prepare_device` may set, put back afterwards."""
+
+    def read():
+        cudnn = torch.backends.cudnn
+        return torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark
+
+    before = read()
+    yield read
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before[1:]
+
+
+def test_only_a_gpu_multiplies_float32_coarsely(flags):
+    before = flags()
+    training.prepare_device(torch.device("cpu"))
+    assert flags() == before
+    training.prepare_device(torch.device("cuda"))
+    assert flags() == ("high", True, True)
+
+
+def test_kernels_lie_channels_last_only_on_a_gpu():
+    net = torch.nn.Conv3d(2, 4, 3)
+    given = net.weight.clone()
+    assert training.arrange_channels(net, torch.device("cpu")).weight.is_contiguous()
+    arranged = training.arrange_channels(net, torch.device("cuda")).weight
+    assert arranged.is_contiguous(memory_format=torch.channels_last_3d)
+    assert not arranged.is_contiguous()
+    assert torch.equal(arranged, given)

@@ -1,0 +1,137 @@
+"""What comes after the encoder: tokenizer, decoder, diffusion transformer and its samples."""
+
+from __future__ import annotations
+
+import copy
+import time
+from functools import partial
+from types import SimpleNamespace
+
+import torch
+from gpu_parts.encoder import build_mae
+from gpu_parts.timing import Bench, count_tokens, invent, make_step, sweep, time_calls
+from torch import Tensor
+from torch.nn import functional
+
+from braing3n import training
+from braing3n.contracts import MODALITIES
+from braing3n.diffusion.conditions import Vocabularies
+from braing3n.diffusion.model import DiT
+from braing3n.diffusion.sample import N_AT_ONCE
+from braing3n.diffusion.train import compute_loss, draw_noise, update_average
+from braing3n.tokenizer.model import Tokenizer
+from braing3n.training.flops import count_flops
+from braing3n.training.steps import check_cudnn
+
+
+def build_tokenizer(bench: Bench) -> Tokenizer:
+    """An untrained projection and decoder, on the device of the context."""
+    options, p = bench.config.pretrain, bench.config.pretrain.patch_size
+    grid = tuple(n // p for n in bench.shape)
+    return Tokenizer(bench.config.tokenizer, options.width, p, grid)
+
+
+def measure_tokenizer(bench: Bench) -> None:
+    """The tokenizer's training step, kernels contiguous and channels last, encoder included."""
+    options = bench.config.tokenizer.optimiser
+
+    def count() -> None:
+        with torch.no_grad():
+            features = build_mae(bench).encode(torch.zeros(1, 1, *bench.shape))
+        build_tokenizer(bench)(features).sum().backward()
+
+    def measure(batch: int, layout: torch.memory_format) -> float:
+        with bench.device:
+            encoder = build_mae(bench).eval().requires_grad_(False)
+            net = build_tokenizer(bench).to(memory_format=layout)
+        check_cudnn(net, options, bench.device)
+
+        def measure_loss(volume: Tensor) -> Tensor:
+            with torch.no_grad():
+                features = encoder.encode(volume)
+            return functional.l1_loss(net(features).float(), volume)
+
+        step, volume = make_step(bench, net, options, measure_loss), invent(bench, batch)
+        return time_calls(bench, lambda: step(volume))
+
+    n_flops, end = count_flops(count), bench.until
+    batches = sorted(
+        {max(1, batch // 4) for batch in bench.batches}
+    )  # a volume takes far more than the MAE's
+    layouts = {"channels last": torch.channels_last_3d, "contiguous": torch.contiguous_format}
+    for i, (name, layout) in enumerate(layouts.items()):
+        bench.until = time.monotonic() + (end - time.monotonic()) / (len(layouts) - i)
+        sweep(bench, "tokenizer training", name, n_flops, partial(measure, layout=layout), batches)
+
+
+def measure_decoding(bench: Bench) -> None:
+    """Tokens to volumes: float32 (TF32), as the pipeline decodes, and bfloat16."""
+    with bench.device:
+        net = training.arrange_channels(build_tokenizer(bench), bench.device).eval().requires_grad_(False)
+    n = min(bench.config.fidelity.batch_size, bench.batches[-1])
+    tokens = torch.randn(n, count_tokens(bench), bench.config.tokenizer.d, device=bench.device)
+    for precision in ("float32", "bfloat16"):
+        options = SimpleNamespace(precision=precision)
+        with torch.no_grad(), training.autocast(bench.device, options):
+            ms = 1000 * time_calls(bench, lambda: net.decode(tokens)) / n
+        bench.note("decode", f"{precision}, batch {n}: a volume", ms, "ms")
+
+
+def build_dit(bench: Bench) -> DiT:
+    """An untrained diffusion transformer, on the device of the context."""
+    options, p = bench.config.diffusion, bench.config.pretrain.patch_size
+    sites = tuple(str(i) for i in range(options.n_sites))
+    names = Vocabularies(tuple(options.diseases), ("F", "M"), MODALITIES, sites, ("wildtype", "mutant"))
+    return DiT(options, names, bench.config.tokenizer.d, tuple(n // p for n in bench.shape))
+
+
+def invent_conditions(n: int) -> tuple[Tensor, Tensor]:
+    """Codes (n, 5) and ages (n,), on the device of the context."""
+    return torch.zeros(n, 5, dtype=torch.int64), torch.full((n,), 50.0)
+
+
+def measure_dit(bench: Bench) -> None:
+    """The DiT's training step with its average, noise on the device and drawn on the CPU as in training."""
+    settings = bench.config.diffusion
+    options, shape = settings.optimiser, (count_tokens(bench), bench.config.tokenizer.d)
+
+    def count() -> None:
+        net = build_dit(bench)
+        net(torch.zeros(1, *shape), torch.rand(1), *invent_conditions(1)).sum().backward()
+
+    def measure(batch: int, is_drawn: bool) -> float:
+        with bench.device:
+            net, data, given = build_dit(bench), torch.randn(batch, *shape), invent_conditions(batch)
+        average = copy.deepcopy(net).requires_grad_(False)
+        step = make_step(
+            bench, net, options, lambda noise, t: compute_loss(net, data, noise, t, *given, options)
+        )
+        drawn = [training.send(part, bench.device) for part in draw_noise(batch, shape, 0)[:2]]
+
+        def train() -> None:
+            parts = drawn
+            if is_drawn:
+                parts = [training.send(part, bench.device) for part in draw_noise(batch, shape, 0)[:2]]
+            step(*parts)
+            update_average(average, net, 0, settings.ema_decay)
+
+        return time_calls(bench, train)
+
+    n_flops = count_flops(count)
+    batch = sweep(bench, "DiT training", "noise on the device", n_flops, partial(measure, is_drawn=False))
+    if batch:
+        drawn = partial(measure, is_drawn=True)
+        sweep(bench, "DiT training", "noise drawn on the CPU", n_flops, drawn, (batch,))
+
+
+@torch.no_grad()
+def measure_samples(bench: Bench) -> None:
+    """Samples with guidance: one Euler step is timed, a sample has `n_sampling_steps` of them."""
+    settings, n = bench.config.diffusion, min(N_AT_ONCE, bench.batches[-1])
+    with bench.device:
+        net, t, given = build_dit(bench).eval().requires_grad_(False), torch.rand(n), invent_conditions(n)
+        x = torch.randn(n, count_tokens(bench), bench.config.tokenizer.d)
+    with training.autocast(bench.device, settings.optimiser):
+        ms = 1000 * time_calls(bench, lambda: net.guide(x, t, *given, settings.guidance)) / n
+    told = f"{settings.n_sampling_steps} guided steps, batch {n}, from the time of one"
+    bench.note("sampling", "a sample", ms * settings.n_sampling_steps, "ms", told)
