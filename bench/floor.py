@@ -24,12 +24,13 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 from torch.utils.flop_counter import flop_registry  # noqa: E402
 
-from braing3n.config import Config, TokenizerSettings  # noqa: E402
+from braing3n.config import Config  # noqa: E402
 from braing3n.contracts import MODALITIES  # noqa: E402
 from braing3n.diffusion.conditions import Vocabularies  # noqa: E402
 from braing3n.diffusion.model import DiT  # noqa: E402
 from braing3n.diffusion.sample import ARMS, N_AT_ONCE  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder  # noqa: E402
+from braing3n.tokenizer.akl import AutoencoderKL  # noqa: E402
 from braing3n.tokenizer.model import Tokenizer  # noqa: E402
 from braing3n.training.flops import count_flops  # noqa: E402
 
@@ -40,21 +41,19 @@ BEGIN, END = "<!-- bench/floor.py begins -->", "<!-- bench/floor.py ends -->"
 PEAK_FLOPS = {torch.bfloat16: 989e12, torch.float32: 494.5e12}  # a second; float32 as TF32
 HBM_BYTES_S, PCIE_BYTES_S = 3.35e12, 64e9
 
-PACKED_BYTES, UNPACK_S = (
-    2.13e6,
-    5.6e-3,
-)  # a volume's, the latter of one core; `python bench/volumes.py` prints both
+# A volume's, the latter of one core; `python bench/volumes.py` prints both.
+PACKED_BYTES, UNPACK_S = 2.13e6, 5.6e-3
 UPDATE_BYTES = 28  # a parameter's: AdamW reads value, gradient and two moments, and writes three of them
 
 N_GPUS = 4  # the paper's
 N_VOLUMES, TRAIN_SHARE, VALIDATION_SHARE = 35_309, 0.90, 0.05
 N_SWEEP_VOLUMES, SWEEP_TRAIN_SHARE = 1_100, 0.80
-SWEEP_D = (32, 128, 512, 1152)  # the last: no projection
 N_GUIDANCES = 3  # w = 1.5, 2, 3
 N_PAIRS, PAIR_EPOCHS, N_FORECASTS, FORECAST_STEPS = 29_000, 75, 64 * 4, 100
 PAPER_HOURS = 200
 
 CONFIG = Config()
+SWEEP_D = CONFIG.tokenizer.sweep.d
 SHAPE = (160, 192, 160)
 GRID = tuple(n // CONFIG.pretrain.patch_size for n in SHAPE)
 N_TOKENS = math.prod(GRID)
@@ -129,10 +128,9 @@ def build_mae() -> MaskedAutoencoder:
     return MaskedAutoencoder(CONFIG.pretrain, SHAPE)
 
 
-def build_tokenizer(d: int) -> Tokenizer:
+def build_tokenizer(d: int | str) -> Tokenizer:
     """The paper's projection and CNN decoder."""
-    settings = TokenizerSettings.model_validate(CONFIG.tokenizer.model_dump() | {"d": d})
-    return Tokenizer(settings, CONFIG.pretrain.width, CONFIG.pretrain.patch_size, GRID)
+    return Tokenizer(CONFIG.tokenizer.with_d(d), CONFIG.pretrain.width, CONFIG.pretrain.patch_size, GRID)
 
 
 def build_dit() -> DiT:
@@ -143,19 +141,9 @@ def build_dit() -> DiT:
     return DiT(options, names, CONFIG.tokenizer.d, GRID)
 
 
-def build_akl() -> nn.Module:
-    """The autoencoder of Table 5: 8 x 40 x 48 x 40 latent numbers."""
-    from monai.networks.nets import AutoencoderKL
-
-    return AutoencoderKL(
-        spatial_dims=3,
-        channels=(64, 128, 256),
-        latent_channels=8,
-        num_res_blocks=(2, 2, 2),
-        attention_levels=(False, False, False),
-        with_encoder_nonlocal_attn=False,
-        with_decoder_nonlocal_attn=False,
-    )
+def build_akl() -> AutoencoderKL:
+    """The autoencoder of Table 5."""
+    return AutoencoderKL(CONFIG.tokenizer.akl, SHAPE)
 
 
 def train_mae(n: int) -> nn.Module:
@@ -192,7 +180,7 @@ def decode(n: int) -> nn.Module:
 def train_akl(n: int) -> nn.Module:
     """A step of the autoencoder of Table 5."""
     net = build_akl()
-    image, mean, deviation = net(torch.zeros(n, 1, *SHAPE))
+    image, mean, deviation = net(torch.zeros(n, 1, *SHAPE), torch.zeros(n, *net.latent_shape))
     (nn.functional.l1_loss(image.float(), torch.zeros(n, 1, *SHAPE)) + (mean + deviation).mean()).backward()
     return net
 
@@ -298,8 +286,8 @@ def tell_files() -> str:
         "packed volumes, all": PACKED_BYTES * N_VOLUMES,
         f"tokens, d = {CONFIG.tokenizer.d}, float16, all": tokens * CONFIG.tokenizer.d,
         "mean features, float32, all": 4 * CONFIG.pretrain.width * N_VOLUMES,
-        f"tokens of the sweep at d = {SWEEP_D[-1]}, float16, {N_SWEEP_VOLUMES} volumes": n_sweep
-        * SWEEP_D[-1],
+        f"tokens of the sweep, none projected, float16, {N_SWEEP_VOLUMES} volumes": n_sweep
+        * CONFIG.pretrain.width,
     }
     return write_table(["file", "GB"], [[name, f"{size / 1e9:.2f}"] for name, size in rows.items()])
 
