@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
+from braing3n import training
 from braing3n.config import PretrainSettings
 from braing3n.errors import CheckpointError
 from braing3n.pretrain import STAGE_VERSION
@@ -100,6 +101,21 @@ def test_examples_are_real_masked_and_filled_in_volumes(run_dir):
     assert np.array_equal(masked[visible], real[visible])
     assert np.array_equal(filled[visible], real[visible])
     assert not np.array_equal(filled[is_blank], masked[is_blank])
+
+
+def test_loss_curve_is_drawn_while_it_trains(tmp_path, monkeypatch):
+    curves, note = [], training.note_validation
+
+    def note_and_look(run, *rest):
+        is_best = note(run, *rest)
+        curves.append((run.run_dir / "loss.png").read_bytes())
+        return is_best
+
+    monkeypatch.setattr(training, "note_validation", note_and_look)
+    tiny.train("mae", tmp_path)
+    assert len(set(curves)) == len(curves) == 3  # each shows more than the last
+    (final,) = tmp_path.glob("runs/*/loss.png")
+    assert final.read_bytes() == curves[-1]
 
 
 def test_time_left_is_told(tmp_path, capfd):
