@@ -134,6 +134,7 @@ def test_block_equals_timms_with_the_same_weights():
     weights = torch.randn(2, 30, 96, dtype=torch.float64)
     out, expected = ours(x), theirs(y)
     assert torch.allclose(out, expected, rtol=1e-10, atol=1e-12)
+    assert torch.allclose(ours(x, first=11), expected[:, 11:], rtol=1e-10, atol=1e-12)
     (out * weights).sum().backward()
     (expected * weights).sum().backward()
     assert torch.allclose(x.grad, y.grad, rtol=1e-10, atol=1e-12)
