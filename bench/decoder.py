@@ -3,7 +3,7 @@
 Both read the same tokens: 5 x 6 x 5 of 32 numbers, principal components of phantoms' patches. First one step
 (batch 1, L1, AdamW, float32, CPU), each side in processes of its own, by turns: median seconds, and peak
 memory above the imports. Then L1 on held-out phantoms after equal steps: the same volumes in the same order
-and the same learning rate, for both in bfloat16 and channels-last, since the peer's steps take three times as
+and the same learning rate, for both in bfloat16 and channels-last, since the peer's steps take twice as
 long in float32. Ours is the decoder with its start, the linear least-squares patch head: that is part of the
 design, so it is counted as ours, and its L1 is printed as that of step 0. Exits 1 short of a target.
 """
