@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 
 class Attention(nn.Module):
@@ -17,12 +16,13 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.project = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """(B, N, C) to the same, or to what the tokens from `first` on see of all: (B, N - first, C)."""
         b, n, c = x.shape
         qkv = self.qkv(x).reshape(b, n, 3, self.n_heads, c // self.n_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, N, C / heads)
-        x = functional.scaled_dot_product_attention(q, k, v)
-        return self.project(x.transpose(1, 2).reshape(b, n, c))
+        x = functional.scaled_dot_product_attention(q[:, :, first:], k, v)
+        return self.project(x.transpose(1, 2).reshape(b, n - first, c))
 
 
 class Mlp(nn.Sequential):
@@ -32,16 +32,9 @@ class Mlp(nn.Sequential):
         hidden = int(width * ratio)
         super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        widen, activate, narrow = self
-        # The widest tensor of a block is not kept for the backward pass: it is soon computed again.
-        return checkpoint(
-            lambda wide: narrow(activate(wide)), widen(x), use_reentrant=False, preserve_rng_state=False
-        )
-
 
 class Block(nn.Module):
-    """A pre-norm transformer block: (B, N, width) to the same."""
+    """A pre-norm transformer block: (B, N, width) to the same, or to the tokens from `first` on alone."""
 
     def __init__(self, width: int, n_heads: int, mlp_ratio: float):
         super().__init__()
@@ -50,8 +43,8 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width, mlp_ratio)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x))
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        x = x[:, first:] + self.attention(self.norm1(x), first)
         return x + self.mlp(self.norm2(x))
 
 

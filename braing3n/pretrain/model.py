@@ -120,13 +120,15 @@ class MaskedAutoencoder(nn.Module):
 
     def decode(self, tokens: Tensor, order: Tensor) -> Tensor:
         """Visible tokens (B, K, width), in order (B, N), to the hidden patches (B, N - K, voxels)."""
-        n_hidden = order.shape[1] - tokens.shape[1]
-        hidden = self.mask_token.expand(len(tokens), n_hidden, -1)
+        n_visible = tokens.shape[1]
+        hidden = self.mask_token.expand(len(tokens), order.shape[1] - n_visible, -1)
         x = torch.cat([self.decoder_embed(tokens), hidden.to(tokens.dtype)], dim=1)
         x = x + gather_tokens(self.decoder_positions.expand(len(tokens), -1, -1), order)
-        for block in self.decoder_blocks:
+        *blocks, last = self.decoder_blocks
+        for block in blocks:
             x = block(x)
-        return self.predict(self.decoder_norm(x[:, -n_hidden:]))
+        x = last(x, first=n_visible)  # nothing reads the visible tokens any more
+        return self.predict(self.decoder_norm(x))
 
     def encode(self, volume: Tensor) -> Tensor:
         """All tokens of (B, 1, D, H, W), nothing hidden: (B, N, width)."""

@@ -57,8 +57,9 @@ class UpSample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.convolve(x)
         b, c, d, h, w = x.shape
-        x = x.reshape(b, c // 8, 2, 2, 2, d, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
-        return x.reshape(b, c // 8, 2 * d, 2 * h, 2 * w)
+        # Channels last in memory, in which convolutions are fastest: the one copy keeps that.
+        x = x.permute(0, 2, 3, 4, 1).reshape(b, d, h, w, c // 8, 2, 2, 2).permute(0, 1, 5, 2, 6, 3, 7, 4)
+        return x.reshape(b, 2 * d, 2 * h, 2 * w, c // 8).permute(0, 4, 1, 2, 3)
 
 
 class CNNDecoder(nn.Module):

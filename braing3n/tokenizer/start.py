@@ -63,7 +63,12 @@ def start_from_components(
     for volume in track(loaded, "tokenizer: components", len(batches)):
         features, patches = encoder.encode(volume), patchify(volume, tokenizer.patch_size)
         moments.add(features.flatten(0, 1), patches.flatten(0, 1))
+    start_from_moments(tokenizer, moments)
 
+
+@torch.no_grad()
+def start_from_moments(tokenizer: Tokenizer, moments: Moments) -> None:
+    """Set projection and patch head from the moments of encoder tokens and their patches."""
     if tokenizer.settings.d == "none":
         _start_from_all_channels(tokenizer, *moments.centre())
     else:

@@ -240,7 +240,7 @@ def _restore_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Tensor
 
 
 def note_validation(run: Run, step: int, loss: float, net: nn.Module) -> bool:
-    """Note, print and log a validation loss; where none was lower, keep the weights in `best.safetensors`.
+    """Note, print, log and draw a validation loss; where none was lower, keep `best.safetensors`.
 
     Returns whether it is the lowest so far.
     """
@@ -250,6 +250,7 @@ def note_validation(run: Run, step: int, loss: float, net: nn.Module) -> bool:
         text = f"{run.word}: step {step + 1}, loss {run.losses[step].item():.4f}, validation loss {loss:.4f}"
         print(text, file=sys.stderr, flush=True)
         run.writer.add_scalar("validation_loss", loss, step + 1)
+        plot_history(run.run_dir, run.losses[: step + 1], run.validation)
         if is_best:
             _write_model(run, "best", net, n_done=step + 1, validation_loss=loss)
     return is_best

@@ -126,6 +126,21 @@ def test_examples_are_real_masked_and_filled_in_volumes(run_dir):
     assert not np.array_equal(filled[is_blank], masked[is_blank])
 
 
+def test_loss_curve_is_drawn_while_it_trains(tmp_path, monkeypatch):
+    curves, note = [], training.note_validation
+
+    def note_and_look(run, *rest):
+        is_best = note(run, *rest)
+        curves.append((run.run_dir / "loss.png").read_bytes())
+        return is_best
+
+    monkeypatch.setattr(training, "note_validation", note_and_look)
+    tiny.train("mae", tmp_path)
+    assert len(set(curves)) == len(curves) == 3  # each shows more than the last
+    (final,) = tmp_path.glob("runs/*/loss.png")
+    assert final.read_bytes() == curves[-1]
+
+
 def test_time_left_is_told(tmp_path, capfd):
     tiny.train("mae", tmp_path)
     lines = [line for line in capfd.readouterr().err.splitlines() if "pretrain: steps" in line]
