@@ -44,7 +44,9 @@ def _train(volumes: training.Volumes, settings: AutoencoderKLSettings, run_dir: 
     torch.manual_seed(seed)
     net = AutoencoderKL(settings, volumes.shape).to(run.device)
     best = copy.deepcopy(net).requires_grad_(False)
-    training.recompute_activations([*net.encoder.blocks, *net.decoder.blocks], options)
+    blocks = [*net.encoder.blocks, *net.decoder.blocks]
+    training.recompute_activations(blocks, options)
+    training.compile_blocks(blocks, options)
     optimiser = training.build_optimiser(net, options)
     training.start(run, {"model": net, "best": best, "optimiser": optimiser})
     if run.n_done == 0:

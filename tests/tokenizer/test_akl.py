@@ -188,15 +188,16 @@ def test_flops_by_hand():
     """A multiply-add counts two; backward is twice forward, but the first layer's input has no gradient."""
     n, n_visible, width, hidden, n_voxels = 8, 2, 12, 48, 64  # tokens, channels, MLP, voxels of a patch
 
-    def attend(n):
-        return 2 * n * (3 * width * width + width * width + 2 * width * hidden) + 4 * n * n * width
+    def attend(n, n_out):  # n tokens, of which n_out ask and go on
+        out = 2 * n_out * (width * width + 2 * width * hidden)
+        return 2 * n * 3 * width * width + 4 * n_out * n * width + out
 
     found = match_compute(SIZES, TOKENIZER, (8, 8, 8))
-    assert found["encoder_flops_an_epoch"] == 2 * n * n_voxels * width + attend(n)
+    assert found["encoder_flops_an_epoch"] == 2 * n * n_voxels * width + attend(n, n)
     first = 2 * n_visible * n_voxels * width
-    rest = (
-        attend(n_visible) + 2 * n_visible * width * width + attend(n) + 2 * (n - n_visible) * n_voxels * width
-    )
+    n_hidden = n - n_visible
+    rest = attend(n_visible, n_visible) + 2 * n_visible * width * width
+    rest += attend(n, n_hidden) + 2 * n_hidden * n_voxels * width
     assert found["mae_flops_an_epoch"] == 2 * first + 3 * rest
 
     def convolve(c_in, c_out, kernel, n_places):
