@@ -119,7 +119,7 @@ def train_side(name: str, model, pairs: dict, n_steps: int) -> float:
         functional.l1_loss(image, volumes[i : i + 1]).backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        if step % 10 == 0 or step == n_steps:
+        if step % 50 == 0 or step == n_steps:
             l1 = measure_l1(model, *pairs["held out"])
             print(f"{name}: step {step}, held-out L1 {l1:.4f}, {time.monotonic() - start:.0f} s", flush=True)
     return l1
