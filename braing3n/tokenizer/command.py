@@ -62,11 +62,8 @@ def train(
     accelerator = open_accelerator()
     if accelerator.is_main_process:
         net = load_tokenizer(weights).to(accelerator.device)
-        facts = {
-            "d": net.settings.d,
-            "n_numbers_a_volume": net.n_numbers,
-            "n_parameters": net.count_parameters(),
-        }
+        counts = {"n_numbers_a_volume": net.n_numbers, "n_parameters": net.count_parameters()}
+        facts = {"d": net.settings.d} | counts
         function = partial(reconstruct, mae.to(accelerator.device), net)
         _show_reconstructions(function, volumes, accelerator.device, facts, metrics, picture)
 
@@ -127,11 +124,8 @@ def akl(
     train_akl(volumes, chosen, checkpoints, weights, inputs, count_workers(threads))
     if accelerator.is_main_process:
         net = load_akl(weights).to(accelerator.device)
-        facts = {
-            "n_numbers_a_volume": net.n_numbers,
-            "n_parameters": net.count_parameters(),
-            "compute": compute,
-        }
+        counts = {"n_numbers_a_volume": net.n_numbers, "n_parameters": net.count_parameters()}
+        facts = counts | {"compute": compute}
         _show_reconstructions(net.reconstruct, volumes, accelerator.device, facts, metrics, picture)
 
 
