@@ -3,7 +3,8 @@
 Each seed has its own people, split, weights and folds. Prints the tables of docs/phantoms.md, and exits 1
 where a claim fails: PSNR at d = 128 above that at d = 8 by more than 1 dB; flattened tokens of d = 32 within
 0.05 AUC of all channels; the MAE's features above the untrained encoder's on age, sex and disease, beyond the
-interval. A PCA of voxels stands beside. A killed run goes on where --work-dir is given.
+interval. A PCA of voxels stands beside. A killed run goes on where --work-dir is given; give another after a
+change of code.
 """
 
 from __future__ import annotations
@@ -168,8 +169,8 @@ def train_decoder(volumes, encoder, settings: TokenizerSettings, d, seed: int, f
     """The demo's tokenizer of d channels on the frozen encoder."""
     options = settings.optimiser.model_copy(update={"n_epochs": TOKENIZER_EPOCHS})
     settings = settings.model_copy(update={"d": d, "seed": seed, "optimiser": options})
-    source = name_people(folder, volumes)
-    train_tokenizer(volumes, encoder, settings, folder / "runs", folder / "tokenizer.safetensors", [source])
+    inputs = [folder.parent / "mae" / "mae.safetensors", name_people(folder, volumes)]
+    train_tokenizer(volumes, encoder, settings, folder / "runs", folder / "tokenizer.safetensors", inputs)
     return load_tokenizer(folder / "tokenizer.safetensors")
 
 
@@ -273,7 +274,7 @@ def main() -> int:
     options = parser.parse_args()
     set_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        work_dir = options.work_dir or Path(folder)
+        work_dir = (options.work_dir or Path(folder)) / f"people-{options.people}"
         found = []
         for seed in options.seeds:
             path = work_dir / f"seed-{seed}.json"

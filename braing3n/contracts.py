@@ -33,6 +33,20 @@ TASK_COLUMNS: dict[str, type] = {
 }
 _PERSON = {"person_id": (str, None), "group_id": (str, None)}
 _COUNTS = {"n_people": (int, (0, 10**7)), "n_volumes": (int, (0, 10**7))}
+# One task's score of one encoder or arm.
+_SCORE = {
+    "metric": (str, ("auc", "r2", "mae", "r")),
+    "fold_mean": (float, None),
+    "fold_sd": (float, None),
+    "value": (float, None),
+    "low": (float, None),
+    "high": (float, None),
+    **_COUNTS,
+    "classes": (str, None),
+    "dropped": (str, None),
+    "reason": (str, None),
+    "note": (str, None),
+}
 
 # Quality numbers of a preprocessed volume; shares are of the brain, noise is over the brain's median.
 _QUALITY = {
@@ -200,17 +214,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "title": (str, None),
         "source": (str, ("paper", "pair", "control")),
         "slice": (str, None),
-        "metric": (str, ("auc", "r2", "mae", "r")),
-        "fold_mean": (float, None),
-        "fold_sd": (float, None),
-        "value": (float, None),
-        "low": (float, None),
-        "high": (float, None),
-        **_COUNTS,
-        "classes": (str, None),
-        "dropped": (str, None),
-        "reason": (str, None),
-        "note": (str, None),
+        **_SCORE,
     },
     "sweep": {
         "arm": (str, None),
@@ -218,17 +222,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "n_features": (int, (1, 10**8)),
         "task": (str, None),
         "title": (str, None),
-        "metric": (str, ("auc", "r2", "mae", "r")),
-        "fold_mean": (float, None),
-        "fold_sd": (float, None),
-        "value": (float, None),
-        "low": (float, None),
-        "high": (float, None),
-        **_COUNTS,
-        "classes": (str, None),
-        "dropped": (str, None),
-        "reason": (str, None),
-        "note": (str, None),
+        **_SCORE,
     },
     "differences": {
         "encoder": (str, None),
