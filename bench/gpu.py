@@ -26,7 +26,7 @@ N_TARGETS = 2  # utilisation and encoding
 TINY = {
     "pretrain": {"patch_size": 4, "depth": 2, "width": 48, "n_heads": 4, "decoder_depth": 1}
     | {"decoder_width": 48, "decoder_n_heads": 4},
-    "tokenizer": {"d": 8, "widths": [16, 8], "n_blocks": 1},
+    "tokenizer": {"d": 8, "widths": [16, 8], "n_blocks": 1, "akl": {"channels": [8, 16]}},
     "diffusion": {"depth": 2, "width": 48, "n_heads": 4},
 }
 
@@ -38,11 +38,12 @@ def run_parts(bench, seconds: float, out: Path | None) -> int:
 
     parts = {  # each with its share of the time; what one leaves, the next may use
         "device": (encoder.measure_device, 0.04),
-        "MAE training": (encoder.measure_mae, 0.40),
-        "encode": (encoder.measure_encoding, 0.08),
-        "tokenizer training": (decoders.measure_tokenizer, 0.22),
-        "decode": (decoders.measure_decoding, 0.04),
-        "DiT training": (decoders.measure_dit, 0.14),
+        "MAE training": (encoder.measure_mae, 0.34),
+        "encode": (encoder.measure_encoding, 0.07),
+        "tokenizer training": (decoders.measure_tokenizer, 0.25),
+        "AKL training": (decoders.measure_akl, 0.06),
+        "decode": (decoders.measure_decoding, 0.03),
+        "DiT training": (decoders.measure_dit, 0.13),
         "sampling": (decoders.measure_samples, 0.04),
         "attention": (encoder.measure_attention, 0.04),
     }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 
 import torch
 from gpu_parts.encoder import build_mae
+from gpu_parts.stalls import measure_stalls
 from gpu_parts.timing import Bench, count_tokens, invent, make_step, sweep, time_calls
 from torch import Tensor
 from torch.nn import functional
@@ -40,7 +42,7 @@ def measure_tokenizer(bench: Bench) -> None:
             features = build_mae(bench).encode(torch.zeros(1, 1, *bench.shape))
         build_tokenizer(bench)(features).sum().backward()
 
-    def measure(batch: int, layout: torch.memory_format) -> float:
+    def build_step(layout: torch.memory_format) -> Callable[[Tensor], None]:
         with bench.device:
             encoder = build_mae(bench).eval().requires_grad_(False)
             net = build_tokenizer(bench).to(memory_format=layout)
@@ -51,17 +53,51 @@ def measure_tokenizer(bench: Bench) -> None:
                 features = encoder.encode(volume)
             return functional.l1_loss(net(features).float(), volume)
 
-        step, volume = make_step(bench, net, options, measure_loss), invent(bench, batch)
+        return make_step(bench, net, options, measure_loss)
+
+    def measure(batch: int, layout: torch.memory_format) -> float:
+        step, volume = build_step(layout), invent(bench, batch)
         return time_calls(bench, lambda: step(volume))
 
     n_flops, end = count_flops(count), bench.until
     batches = sorted(
         {max(1, batch // 4) for batch in bench.batches}
     )  # a volume takes far more than the MAE's
-    layouts = {"channels last": torch.channels_last_3d, "contiguous": torch.contiguous_format}
+    layouts = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last_3d}
     for i, (name, layout) in enumerate(layouts.items()):
         bench.until = time.monotonic() + (end - time.monotonic()) / (len(layouts) - i)
-        sweep(bench, "tokenizer training", name, n_flops, partial(measure, layout=layout), batches)
+        batch = sweep(bench, "tokenizer training", name, n_flops, partial(measure, layout=layout), batches)
+    if batch:  # as training has it: channels last, a GPU's share of a batch where there are four
+        batch, step = min(batch, options.batch_size // 4), build_step(torch.channels_last_3d)
+        measure_stalls(bench, "tokenizer training", batch, step)
+
+
+def measure_akl(bench: Bench) -> None:
+    """The training step of Table 5's AutoencoderKL, whose convolutions are at full resolution."""
+    from braing3n.tokenizer.akl import AutoencoderKL, measure_divergence  # MONAI is needed here alone
+
+    settings = bench.config.tokenizer.akl
+
+    def measure_loss(net: AutoencoderKL, volume: Tensor, noise: Tensor) -> Tensor:
+        image, mu, sigma = net(volume, noise)
+        error = functional.l1_loss(image.float(), volume)
+        return error + settings.kl_weight * measure_divergence(mu, sigma)
+
+    def build(batch: int) -> tuple:
+        net = AutoencoderKL(settings, bench.shape)
+        return net, torch.zeros(batch, 1, *bench.shape), torch.zeros(batch, *net.latent_shape)
+
+    def count() -> None:
+        measure_loss(*build(1)).backward()
+
+    def measure(batch: int) -> float:
+        with bench.device:
+            net, _, noise = build(batch)
+        step = make_step(bench, net, settings.optimiser, partial(measure_loss, net))
+        volume = invent(bench, batch)
+        return time_calls(bench, lambda: step(volume, noise))
+
+    sweep(bench, "AKL training", "plain", count_flops(count), measure, (1, 2, 4))
 
 
 def measure_decoding(bench: Bench) -> None:

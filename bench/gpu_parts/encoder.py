@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
-import blosc2
-import numpy as np
 import torch
-from gpu_parts.timing import (
-    Bench,
-    count_tokens,
-    free,
-    invent,
-    make_step,
-    sweep,
-    synchronise,
-    time_calls,
-)
+from gpu_parts.stalls import measure_stalls
+from gpu_parts.timing import Bench, count_tokens, invent, make_step, sweep, time_calls
 from torch.nn.functional import scaled_dot_product_attention as attend
 
 from braing3n import training
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.training.flops import count_flops
-from braing3n.volumes.dataset import read_chunk
-from braing3n.volumes.levels import quantise, read_far_voxels
-from braing3n.volumes.pack import _create
 
 MIN_MAE_UTILISATION, MAX_ENCODE_MS = 0.40, 10.0
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # NVIDIA's data sheets: SXM, dense bfloat16
@@ -98,60 +83,20 @@ def measure_mae(bench: Bench) -> None:
     is_met = utilisation >= MIN_MAE_UTILISATION if bench.is_gpu else None
     bench.note("MAE training", "utilisation", 100 * utilisation, "%", told, is_met)
     if batch:
-        measure_stalls(bench, min(batch, options.batch_size // 4))  # a GPU's share, where there are four
+        measure_mae_stalls(bench, min(batch, options.batch_size // 4))  # a GPU's share, where there are four
 
 
-def measure_stalls(bench: Bench, batch: int) -> None:
-    """The share of a step in which the device waits for volumes that are read, unpacked, sent and decoded."""
-    volumes = PackedInvention(bench.folder, bench.shape, n=8 if bench.is_gpu else 2)
-    free(bench)
+def measure_mae_stalls(bench: Bench, batch: int) -> None:
+    """The MAE's stalls; what is masked is drawn on the CPU at every step, as in training."""
     with bench.device:
         net = build_mae(bench)
-        noise = torch.rand(batch, net.n_tokens)
-    step = make_step(bench, net, bench.config.pretrain.optimiser, net)
-    resident = invent(bench, batch)
-    alone = time_calls(bench, lambda: step(resident, noise))
-    n_steps = max(4, min(30, int(bench.n_calls / 20 * 15 / alone)))
-    rows = [np.arange(batch) % len(volumes)] * (n_steps + 3)
-    loaded = training.load_batches(volumes, rows, bench.n_threads, bench.device)
-    for _ in range(3):  # read ahead, as in the midst of an epoch
-        step(next(loaded), noise)
-    synchronise(bench)
-    start = time.perf_counter()
-    for n, volume in enumerate(loaded):
+
+    def draw(n: int) -> tuple[torch.Tensor]:
         generator = training.make_generator(0, "mask", n)
-        step(volume, training.send(torch.rand(batch, net.n_tokens, generator=generator), bench.device))
-    synchronise(bench)
-    fed = (time.perf_counter() - start) / n_steps
-    told = f"batch {batch}, {bench.n_threads} reading threads, {volumes.n_bytes / 1e6:.3g} MB a volume"
-    bench.note("MAE training", "packed volumes: volumes a second", batch / fed, "1/s", told)
-    bench.note(
-        "MAE training", "stalls: 1 - step alone / step fed", 100 * max(0.0, 1 - alone / fed), "%", told
-    )
+        return (training.send(torch.rand(batch, net.n_tokens, generator=generator), bench.device),)
 
-
-class PackedInvention:
-    """Invented brains packed as `volumes` packs, in the interface of PackedVolumes."""
-
-    def __init__(self, folder: Path, shape: tuple[int, int, int], n: int):
-        self.shape, self._n, self._path = shape, n, folder / "invented.b2nd"
-        array, rng = _create(self._path, (n, *shape)), np.random.default_rng(0)
-        axes = np.meshgrid(*[np.linspace(-1, 1, size) for size in shape], indexing="ij", sparse=True)
-        mask = sum((axis / 0.85) ** 2 for axis in axes) < 1
-        for i in range(n):
-            waves = sum(np.sin(rng.uniform(6, 20) * axis + rng.uniform(0, 6)) for axis in axes)
-            image = (waves + 0.1 * rng.standard_normal(shape))[mask]
-            array[i], _ = quantise((image - image.mean()) / image.std(), mask)
-        self.n_bytes = sum(len(read_chunk(array, i)[0]) for i in range(n)) / n
-
-    def __len__(self) -> int:
-        return self._n
-
-    def load_levels(self, i: int, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As PackedShard: open, check, unpack."""
-        chunk, _ = read_chunk(blosc2.open(str(self._path), mode="r"), i)
-        blosc2.decompress2(chunk, dst=out, nthreads=1)
-        return read_far_voxels("")
+    step = make_step(bench, net, bench.config.pretrain.optimiser, net)
+    measure_stalls(bench, "MAE training", batch, step, draw)
 
 
 def measure_encoding(bench: Bench) -> None:

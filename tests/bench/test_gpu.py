@@ -16,6 +16,7 @@ PARTS = {
     "MAE training",
     "encode",
     "tokenizer training",
+    "AKL training",
     "decode",
     "DiT training",
     "sampling",
@@ -40,6 +41,9 @@ def test_every_part_runs_on_small_sizes(tmp_path):
     values = {(row["part"], row["what"]): row["value"] for row in rows}
     rate, ms = (values["MAE training", f"plain: {what}"] for what in ("volumes a second", "step"))
     assert rate * ms / 1000 == pytest.approx(round(rate * ms / 1000))  # a whole batch a step
+    for part in ("MAE training", "tokenizer training"):
+        assert values[part, "packed volumes: volumes a second"] > 0
+        assert 0 <= values[part, "stalls: 1 - step alone / step fed"] < 100
 
 
 def test_without_a_gpu_it_says_so_and_exits_with_2():
@@ -72,8 +76,8 @@ def test_what_is_needed_beside_torch_is_neither_ants_nor_snakemake():
     done = run("--list-wheels")
     assert done.returncode == 0, done.stderr
     names = {line.partition("==")[0].lower() for line in done.stdout.split()}
-    assert {"accelerate", "numpy", "safetensors"} <= names
-    assert not names & {"torch", "antspyx", "snakemake", "monai"}
+    assert {"accelerate", "monai", "numpy", "safetensors"} <= names
+    assert not names & {"torch", "antspyx", "snakemake"}
 
 
 def test_memory_ends_a_sweep_and_what_fails_at_once_is_a_row(monkeypatch, tmp_path):
