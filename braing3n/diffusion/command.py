@@ -4,6 +4,8 @@ from pathlib import Path
 
 from cyclopts import App
 
+from braing3n.options import Checkpoints, Labels, Threads, TrainedWeights, VolumeList
+
 app = App(name="diffusion", help="Train the conditional DiT; sample it.")
 
 
@@ -12,12 +14,12 @@ def train(
     *,
     tokens: Path,
     tokenizer: Path,
-    volume_list: Path,
-    labels: Path,
-    checkpoints: Path,
-    weights: Path,
+    volume_list: VolumeList,
+    labels: Labels,
+    checkpoints: Checkpoints,
+    weights: TrainedWeights,
     settings: str,
-    threads: int = 1,
+    threads: Threads = 1,
 ) -> None:
     """Train the DiT on the training split's tokens; a killed run goes on from its last checkpoint.
 
@@ -27,18 +29,8 @@ def train(
         Every volume's tokens (.npy), rows as in the volume list.
     tokenizer
         The tokenizer's weight file, which knows the grid of the tokens.
-    volume_list
-        The volume list (.parquet).
-    labels
-        The label table (.parquet), rows as in the volume list.
-    checkpoints
-        Folder of the runs, one folder for each digest of what was trained from.
-    weights
-        Weight file to make (.safetensors), a hard link to the run's.
     settings
         The section `diffusion` as JSON, or a configuration file.
-    threads
-        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 
@@ -69,7 +61,7 @@ def sample(
     table: Path,
     picture: Path,
     settings: str,
-    threads: int = 1,
+    threads: Threads = 1,
 ) -> None:
     """Sample every arm whose classes the training split has; why not the others stands in a JSON beside.
 
@@ -89,8 +81,6 @@ def sample(
         Two decoded samples an arm (.png).
     settings
         The section `diffusion` as JSON, or a configuration file.
-    threads
-        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from cyclopts import App
 
+from braing3n.options import Labels, Threads
+
 app = App(name="fidelity", help="Fréchet distances of samples on our encoder's features.")
 
 
@@ -15,11 +17,11 @@ def measure(
     encoder: Path,
     tokenizer: Path,
     features: Path,
-    labels: Path,
+    labels: Labels,
     distances: Path,
     tokens: Path | None = None,
     settings: str = "{}",
-    threads: int = 1,
+    threads: Threads = 1,
 ):
     """Decode samples, encode them again, and hold them against real volumes arm by arm.
 
@@ -35,16 +37,12 @@ def measure(
         Weights of the tokenizer.
     features
         The encoder's features of the real volumes (npz).
-    labels
-        The label table.
     distances
         Table to write.
     tokens
         Cached latents of the real volumes; with them reconstructions are measured, too.
     settings
         JSON of the section `fidelity`, or a configuration file.
-    threads
-        CPU threads.
     """
     from braing3n.runtime import set_threads
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from cyclopts import App
 
+from braing3n.options import Threads, VolumeList, VolumesDir
+
 app = App(name="latents", help="Cache tokens and features of every volume.")
 
 
@@ -12,12 +14,12 @@ def cache(
     *,
     encoder: Path,
     tokenizer: Path,
-    volume_list: Path,
-    volumes_dir: Path,
+    volume_list: VolumeList,
+    volumes_dir: VolumesDir,
     tokens: Path,
     features: Path,
     settings: str,
-    threads: int = 1,
+    threads: Threads = 1,
 ) -> None:
     """Encode every volume once: its tokens and its mean feature; a killed job goes on where it was.
 
@@ -27,18 +29,12 @@ def cache(
         The encoder's weight file.
     tokenizer
         The tokenizer's weight file.
-    volume_list
-        The volume list (.parquet).
-    volumes_dir
-        Folder of the packed volumes.
     tokens
         Tokens to write (.npy), float16 (N, tokens, channels), rows as in the volume list.
     features
         Mean encoder tokens to write (.npz).
     settings
         The section `latents` as JSON, or a configuration file.
-    threads
-        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 
@@ -68,11 +64,11 @@ def cache(
 def akl(
     *,
     weights: Path,
-    volume_list: Path,
-    volumes_dir: Path,
+    volume_list: VolumeList,
+    volumes_dir: VolumesDir,
     latents: Path,
     settings: str,
-    threads: int = 1,
+    threads: Threads = 1,
 ) -> None:
     """Encode every volume by the AutoencoderKL baseline: the mean of its latent; a killed job goes on.
 
@@ -80,16 +76,10 @@ def akl(
     ----------
     weights
         The baseline's weight file.
-    volume_list
-        The volume list (.parquet).
-    volumes_dir
-        Folder of the packed volumes.
     latents
         Latents to write (.npy), float16 (N, channels, d, h, w), rows as in the volume list.
     settings
         The section `latents` as JSON, or a configuration file.
-    threads
-        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 
@@ -112,12 +102,12 @@ def akl(
 def features(
     *,
     name: str,
-    volume_list: Path,
-    volumes_dir: Path,
+    volume_list: VolumeList,
+    volumes_dir: VolumesDir,
     features: Path,
     settings: str,
     pretrain_settings: str,
-    threads: int = 1,
+    threads: Threads = 1,
 ) -> None:
     """Compute the features of a baseline that no training made.
 
@@ -125,18 +115,12 @@ def features(
     ----------
     name
         Untrained, voxels or histogram.
-    volume_list
-        The volume list (.parquet).
-    volumes_dir
-        Folder of the packed volumes.
     features
         Features to write (.npz).
     settings
         The section `latents` as JSON, or a configuration file.
     pretrain_settings
         The section `pretrain`, which gives the untrained encoder's sizes.
-    threads
-        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 

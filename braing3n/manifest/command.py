@@ -1,12 +1,11 @@
 """The command line of `manifest`."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-# An option that takes all words up to the next option.
-Paths = Annotated[list[Path], Parameter(consume_multiple=True)]
+from braing3n.options import Paths, VolumeList, VolumesDir
+
 app = App(name="manifest", help="Join all cohorts: the volume list, the splits, the label table.")
 
 
@@ -15,7 +14,7 @@ def near_duplicates(
     *,
     tables: Paths,
     inventory_dir: Path,
-    volumes_dir: Path,
+    volumes_dir: VolumesDir,
     out: Path,
     picture: Path,
     settings: str,
@@ -29,8 +28,6 @@ def near_duplicates(
         The shards' preprocess tables.
     inventory_dir
         The folder of the cohorts' inventories.
-    volumes_dir
-        The folder of the cohorts' packed volumes.
     out
         The table of pairs to write (.parquet).
     picture
@@ -58,7 +55,7 @@ def volume_list(
     *,
     inventories: Paths,
     tables: Paths,
-    volumes_dir: Path,
+    volumes_dir: VolumesDir,
     near_duplicates: Path,
     review: Path,
     out: Path,
@@ -76,8 +73,6 @@ def volume_list(
         The shards' inventories.
     tables
         The shards' preprocess tables.
-    volumes_dir
-        The folder of the cohorts' packed volumes.
     near_duplicates
         The table of pairs that look like one brain.
     review
@@ -108,15 +103,13 @@ def volume_list(
 
 
 @app.command
-def quality(*, tables: Paths, volumes_dir: Path, review: Path, out: Path, settings: str) -> None:
+def quality(*, tables: Paths, volumes_dir: VolumesDir, review: Path, out: Path, settings: str) -> None:
     """Put one cohort's volumes on a page, the worst first, for the eye to scan and to review.
 
     Parameters
     ----------
     tables
         The preprocess tables of the cohort's shards.
-    volumes_dir
-        The folder of the cohorts' packed volumes.
     review
         What a person decided about volumes (.tsv).
     out
@@ -131,13 +124,11 @@ def quality(*, tables: Paths, volumes_dir: Path, review: Path, out: Path, settin
 
 
 @app.command
-def labels(*, volume_list: Path, records: Paths, exclusions: Paths, out: Path, flow: Path) -> None:
+def labels(*, volume_list: VolumeList, records: Paths, exclusions: Paths, out: Path, flow: Path) -> None:
     """Build the table of what is known about each listed volume.
 
     Parameters
     ----------
-    volume_list
-        The volume list.
     records
         The cohorts' records.
     exclusions
@@ -157,13 +148,11 @@ def labels(*, volume_list: Path, records: Paths, exclusions: Paths, out: Path, f
 
 
 @app.command
-def counts(*, volume_list: Path, expected: str, tolerance: float, out: Path) -> None:
+def counts(*, volume_list: VolumeList, expected: str, tolerance: float, out: Path) -> None:
     """Compare what each cohort holds with what its file expects, and warn where they differ.
 
     Parameters
     ----------
-    volume_list
-        The volume list.
     expected
         The cohorts' kinds and expected numbers as JSON, as `expect_counts` writes them.
     tolerance

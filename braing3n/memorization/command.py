@@ -4,6 +4,8 @@ from pathlib import Path
 
 from cyclopts import App
 
+from braing3n.options import Threads, VolumeList
+
 app = App(name="memorization", help="Nearest-neighbour audit of samples against training latents.")
 
 
@@ -11,12 +13,12 @@ app = App(name="memorization", help="Nearest-neighbour audit of samples against 
 def audit(
     *,
     tokens: Path,
-    volume_list: Path,
+    volume_list: VolumeList,
     samples: Path,
     table: Path,
     distances: Path,
     settings: str = "{}",
-    threads: int = 1,
+    threads: Threads = 1,
 ):
     """Find each sample's nearest training latent, and each training latent's nearest other person.
 
@@ -24,8 +26,6 @@ def audit(
     ----------
     tokens
         Cached latents (npy), rows in the volume list's order.
-    volume_list
-        The volume list.
     samples
         Samples (npz with tokens).
     table
@@ -34,8 +34,6 @@ def audit(
         Table to write.
     settings
         JSON of the section `memorization`, or a configuration file.
-    threads
-        CPU threads.
     """
     from braing3n.config import MemorizationSettings, parse_section
     from braing3n.runtime import set_threads

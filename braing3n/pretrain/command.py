@@ -4,38 +4,30 @@ from pathlib import Path
 
 from cyclopts import App
 
+from braing3n.options import Checkpoints, Threads, TrainedWeights, VolumeList, VolumesDir
+
 app = App(name="pretrain", help="Train the masked autoencoder.")
 
 
 @app.command
 def train(
     *,
-    volume_list: Path,
-    volumes_dir: Path,
-    checkpoints: Path,
-    weights: Path,
+    volume_list: VolumeList,
+    volumes_dir: VolumesDir,
+    checkpoints: Checkpoints,
+    weights: TrainedWeights,
     settings: str,
     loss_picture: Path | None = None,
-    threads: int = 1,
+    threads: Threads = 1,
 ) -> None:
     """Train the encoder on the training split; a killed run goes on from its last checkpoint.
 
     Parameters
     ----------
-    volume_list
-        The volume list (.parquet).
-    volumes_dir
-        Folder of the packed volumes.
-    checkpoints
-        Folder of the runs, one folder for each digest of what was trained from.
-    weights
-        Weight file to make (.safetensors), a hard link to the run's.
     settings
         The section `pretrain` as JSON, or a configuration file.
     loss_picture
         The loss curve to make (.png).
-    threads
-        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 

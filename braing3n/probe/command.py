@@ -5,12 +5,20 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from braing3n.options import Labels, Paths, Threads
+
 app = App(name="probe", help="Linear probes on frozen features.")
 
 
 @app.command
 def encoder(
-    *, name: str, features: Path, labels: Path, predictions: Path, settings: str = "{}", threads: int = 1
+    *,
+    name: str,
+    features: Path,
+    labels: Labels,
+    predictions: Path,
+    settings: str = "{}",
+    threads: Threads = 1,
 ):
     """Probe one encoder on every task and slice, out of fold.
 
@@ -20,14 +28,10 @@ def encoder(
         The encoder: mae, untrained, voxels or histogram.
     features
         Its features (npz with volume_id and features).
-    labels
-        The label table.
     predictions
         Table to write.
     settings
         JSON of the section `probe`, or a configuration file.
-    threads
-        CPU threads.
     """
     from braing3n.config import ProbeSettings, parse_section
     from braing3n.runtime import set_threads
@@ -47,14 +51,14 @@ def encoder(
 @app.command
 def compare(
     *,
-    predictions: Annotated[list[Path], Parameter(consume_multiple=True)],
+    predictions: Paths,
     features: Path,
-    labels: Path,
+    labels: Labels,
     scores: Path,
     differences: Path,
     controls: Path,
     settings: str = "{}",
-    threads: int = 1,
+    threads: Threads = 1,
 ):
     """Score all encoders, their paired differences and the controls.
 
@@ -64,8 +68,6 @@ def compare(
         One table an encoder, from `probe encoder`.
     features
         Features of our encoder, for the controls.
-    labels
-        The label table.
     scores
         Table of scores to write.
     differences
@@ -74,8 +76,6 @@ def compare(
         Table of controls to write.
     settings
         JSON of the section `probe`, or a configuration file.
-    threads
-        CPU threads.
     """
     from braing3n.config import ProbeSettings, parse_section
     from braing3n.runtime import set_threads
@@ -99,15 +99,15 @@ def compare(
 @app.command
 def sweep(
     *,
-    arms: Annotated[list[str], Parameter(consume_multiple=True)],
-    latents: Annotated[list[Path], Parameter(consume_multiple=True)],
+    arms: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
+    latents: Paths,
     untrained: Path,
     volume_list: Path,
-    labels: Path,
+    labels: Labels,
     scores: Path,
     sweep_settings: str = "{}",
     settings: str = "{}",
-    threads: int = 1,
+    threads: Threads = 1,
 ):
     """Probe every arm of the sweep over d, its mean and flattened, and the untrained encoder.
 
@@ -121,16 +121,12 @@ def sweep(
         Features of the untrained encoder (.npz).
     volume_list
         The sweep's volume list.
-    labels
-        The label table.
     scores
         Table of scores to write.
     sweep_settings
         JSON of the section `tokenizer.sweep`, or a configuration file.
     settings
         JSON of the section `probe`, or a configuration file.
-    threads
-        CPU threads.
     """
     from braing3n.config import ProbeSettings, SweepSettings, parse_section
     from braing3n.runtime import set_threads

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from cyclopts import App
 
+from braing3n.options import Checkpoints, Threads, TrainedWeights, VolumeList, VolumesDir
+
 app = App(name="tokenizer", help="Train the projection and the decoder; measure reconstructions.")
 
 
@@ -11,14 +13,14 @@ app = App(name="tokenizer", help="Train the projection and the decoder; measure 
 def train(
     *,
     encoder: Path,
-    volume_list: Path,
-    volumes_dir: Path,
-    checkpoints: Path,
-    weights: Path,
+    volume_list: VolumeList,
+    volumes_dir: VolumesDir,
+    checkpoints: Checkpoints,
+    weights: TrainedWeights,
     metrics: Path,
     picture: Path,
     settings: str,
-    threads: int = 1,
+    threads: Threads = 1,
 ) -> None:
     """Train the tokenizer on the training split, then measure and draw reconstructions of unseen people.
 
@@ -26,22 +28,12 @@ def train(
     ----------
     encoder
         The encoder's weight file.
-    volume_list
-        The volume list (.parquet).
-    volumes_dir
-        Folder of the packed volumes.
-    checkpoints
-        Folder of the runs, one folder for each digest of what was trained from.
-    weights
-        Weight file to make (.safetensors), a hard link to the run's.
     metrics
         MSE, PSNR and SSIM over the crop and inside the brain (.json).
     picture
         Real and reconstructed volumes by modality (.png).
     settings
         The section `tokenizer` as JSON, or a configuration file.
-    threads
-        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 
@@ -71,28 +63,20 @@ def train(
 @app.command
 def akl(
     *,
-    volume_list: Path,
-    volumes_dir: Path,
-    checkpoints: Path,
-    weights: Path,
+    volume_list: VolumeList,
+    volumes_dir: VolumesDir,
+    checkpoints: Checkpoints,
+    weights: TrainedWeights,
     metrics: Path,
     picture: Path,
     settings: str,
     pretrain_settings: str,
-    threads: int = 1,
+    threads: Threads = 1,
 ) -> None:
     """Train the AutoencoderKL baseline, with the compute of MAE and tokenizer; measure and draw likewise.
 
     Parameters
     ----------
-    volume_list
-        The volume list (.parquet).
-    volumes_dir
-        Folder of the packed volumes.
-    checkpoints
-        Folder of the runs, one folder for each digest of what was trained from.
-    weights
-        Weight file to make (.safetensors), a hard link to the run's.
     metrics
         MSE, PSNR and SSIM over the crop and inside the brain, and the compute of both arms (.json).
     picture
@@ -101,8 +85,6 @@ def akl(
         The section `tokenizer` as JSON, or a configuration file.
     pretrain_settings
         The section `pretrain`, whose training is part of the compute that is matched.
-    threads
-        CPU threads; results are the same bits for the same number.
     """
     from braing3n.runtime import set_threads
 

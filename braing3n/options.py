@@ -1,0 +1,21 @@
+"""Options that commands of several stages have, each told once."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+# All words up to the next option.
+Paths = Annotated[list[Path], Parameter(consume_multiple=True, negative="")]
+VolumeList = Annotated[Path, Parameter(help="The volume list (.parquet).")]
+VolumesDir = Annotated[Path, Parameter(help="Folder of the packed volumes.")]
+Labels = Annotated[Path, Parameter(help="The label table (.parquet).")]
+Checkpoints = Annotated[
+    Path, Parameter(help="Folder of the runs, one folder for each digest of what was trained from.")
+]
+TrainedWeights = Annotated[
+    Path, Parameter(help="Weight file to make (.safetensors), a hard link to the run's.")
+]
+Threads = Annotated[
+    int, Parameter(help="CPU threads; where something trains, the same number gives the same bits.")
+]
