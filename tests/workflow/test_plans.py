@@ -101,6 +101,12 @@ def test_another_tolerance_counts_again_and_replans_nothing_that_reads_volumes(s
     assert set(planned) == {"count_cohorts", "tabulate_paper", "all"}
 
 
+def test_one_more_encoder_is_extracted_and_compared_and_nothing_is_cached_again(smoke_run):
+    planned = plan(smoke_run, "--config", "latents={encoders: [mae, untrained, histogram]}")
+    assert set(planned) == {"extract_features", "probe_encoder", "compare_encoders", "tabulate_paper", "all"}
+    assert planned["extract_features"] == planned["probe_encoder"] == 1
+
+
 def test_every_cohort_has_a_quality_page_with_all_its_volumes(smoke_run):
     results = smoke_run / "results" / "smoke"
     quality = pd.read_parquet(results / "manifest" / "quality.parquet")

@@ -32,7 +32,7 @@ rule cache_latents:
         runtime=720,
     params:
         volumes_dir=f"{RESULTS}/volumes",
-        settings=CONFIG.latents.as_json(),
+        settings=CONFIG.latents.as_json(without=("encoders",)),
         stage=STAGE["latents"],
     shell:
         "python -m braing3n latents cache --encoder {input.encoder:q} --tokenizer {input.tokenizer:q}"
@@ -62,8 +62,9 @@ rule extract_features:
         runtime=720,
     params:
         volumes_dir=f"{RESULTS}/volumes",
-        settings=CONFIG.latents.as_json(),
-        pretrain=CONFIG.pretrain.as_json(),
+        settings=CONFIG.latents.as_json(without=("encoders",)),
+        # Voxels and the histogram know nothing of an encoder's sizes.
+        pretrain=lambda wildcards: CONFIG.pretrain.as_json() if wildcards.encoder == "untrained" else "{}",
         stage=STAGE["latents"],
     shell:
         "python -m braing3n latents features --name {wildcards.encoder} --volume-list {input.volumes:q}"
