@@ -56,7 +56,7 @@ MEASURES = {"age": "r", "sex": "auc", "disease": "auc", "hc_vs_ad": "auc"}
 CLAIMED = ("age", "sex", "disease")  # on which the trained encoder must beat the untrained one
 D = (8, 32, 128, "none")
 MIN_PSNR_GAIN_DB, MAX_AUC_LOSS = 1.0, 0.05
-MAE_EPOCHS, TOKENIZER_EPOCHS = 30, 4  # of 720 volumes where the demo has 200 and 20 of about 110
+MAE_EPOCHS, TOKENIZER_EPOCHS = 60, 4  # of 720 volumes where the demo has 200 and 20 of about 110
 N_PCA_COMPONENTS = 256  # of flattened tokens and of voxels, fitted in the fold
 Scores = dict[str, tuple[float, np.ndarray]]  # by task: value and bootstrap draws
 

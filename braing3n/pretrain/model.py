@@ -14,7 +14,7 @@ from torch.nn import functional
 from braing3n.config import PretrainSettings
 from braing3n.errors import ConfigurationError
 from braing3n.training import load_weights, read_weights
-from braing3n.transformer import Block, encode_positions, initialise_linear
+from braing3n.transformer import Block, Linear, encode_positions, initialise_linear
 
 
 def patchify(volume: Tensor, patch_size: int) -> Tensor:
@@ -63,18 +63,18 @@ class MaskedAutoencoder(nn.Module):
         self.n_visible = self.n_tokens - round(settings.mask_ratio * self.n_tokens)
         n_voxels, width, narrow = settings.patch_size**3, settings.width, settings.decoder_width
 
-        self.embed = nn.Linear(n_voxels, width)
+        self.embed = Linear(n_voxels, width)
         self.blocks = nn.ModuleList(
             Block(width, settings.n_heads, settings.mlp_ratio) for _ in range(settings.depth)
         )
         self.norm = nn.LayerNorm(width)
-        self.decoder_embed = nn.Linear(width, narrow)
+        self.decoder_embed = Linear(width, narrow)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, narrow))
         self.decoder_blocks = nn.ModuleList(
             Block(narrow, settings.decoder_n_heads, settings.mlp_ratio) for _ in range(settings.decoder_depth)
         )
         self.decoder_norm = nn.LayerNorm(narrow)
-        self.predict = nn.Linear(narrow, n_voxels)
+        self.predict = Linear(narrow, n_voxels)
         self.register_buffer("positions", encode_positions(self.grid, width)[None], persistent=False)
         self.register_buffer("decoder_positions", encode_positions(self.grid, narrow)[None], persistent=False)
         self.apply(initialise_linear)
