@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_HAS_ONEDNN = torch.backends.mkldnn.is_available()
+
 
 class Linear(nn.Linear):
     """A linear layer over tokens (B, N, C); in float32 on a CPU it runs as a convolution over one pixel.
@@ -15,7 +17,8 @@ class Linear(nn.Linear):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        is_float32 = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        if x.device.type != "cpu" or not (is_float32 and _HAS_ONEDNN):
             return super().forward(x)
         pixels = x.transpose(1, 2)[:, :, None]  # (B, C, 1, N), channels last in memory: nothing is copied
         return functional.conv2d(pixels, self.weight[..., None, None], self.bias)[:, :, 0].transpose(1, 2)
