@@ -12,6 +12,7 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, Ridge
 
+from braing3n import training
 from braing3n.config import AutoencoderKLSettings, OptimiserSettings, PretrainSettings, TokenizerSettings
 from braing3n.errors import CheckpointError, ConfigurationError
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
@@ -22,8 +23,10 @@ from braing3n.tokenizer.start import start_from_components
 from braing3n.tokenizer.train import train_tokenizer
 from braing3n.training import write_weights
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+for folder in ("pretrain", "training"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
 from invented import InventedVolumes
+from reference import train_plainly
 
 CPU = torch.device("cpu")
 SETTINGS = TokenizerSettings(
@@ -156,6 +159,34 @@ def test_training_keeps_the_best_and_resumes_to_the_same_bits(tmp_path, encoder,
 
     rows = [line.split(",") for line in (run / "loss.csv").read_text().splitlines()[1:]]
     assert [int(row[0]) for row in rows if row[2]] == [2, 4, 6, 8, 10, 12]
+
+
+def test_losses_are_the_mean_absolute_errors_of_a_loop_written_anew(tmp_path, encoder):
+    volumes = InventedVolumes(n=15)
+    more = {"lr": 0.02, "weight_decay": 0.1, "gradient_clip": 0.05, "validate_every_epochs": 2}
+    options = SETTINGS.optimiser.model_copy(update=more)
+    settings = SETTINGS.model_copy(update={"optimiser": options, "patience": 99})
+    train(tmp_path, encoder, volumes, settings)
+    (path,) = tmp_path.glob("runs/*/loss.csv")
+    found = np.genfromtxt(path, delimiter=",", skip_header=1)
+
+    images = torch.from_numpy(np.stack(volumes.images))[:, None]
+    rows = {split: np.flatnonzero(volumes.table["split"] == split) for split in ("train", "validation")}
+    plan = training.plan_batches(rows["train"], options, settings.seed)
+    torch.manual_seed(settings.seed)
+    net = Tokenizer(settings, 12, 4, (2, 2, 2))
+    start_from_components(net, encoder, volumes, options.batch_size, CPU)
+
+    def measure(batch):
+        return (net(encoder.encode(images[batch])) - images[batch]).abs().mean()
+
+    losses, validation = [], []
+    for loss in train_plainly(net, lambda step: measure(plan[step]), len(plan), options):
+        losses.append(loss)
+        validation.append(measure(rows["validation"]).item())
+    assert found[:, 1] == pytest.approx(losses, rel=1e-4)
+    assert list(found[3::4, 2]) == pytest.approx(validation[3::4], rel=1e-4)  # two steps an epoch
+    assert losses[-1] < 0.98 * losses[0]
 
 
 def test_a_baselines_settings_make_no_other_run(tmp_path, encoder):
