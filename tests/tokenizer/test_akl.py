@@ -25,8 +25,8 @@ from braing3n.tokenizer.akl import AutoencoderKL, load_akl, measure_divergence
 from braing3n.tokenizer.compute import match_compute, set_epochs, tell_compute
 from braing3n.tokenizer.train_akl import train_akl
 
-for folder in ("pretrain", "training"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from invented import InventedVolumes
 from reference import train_plainly
 

@@ -23,8 +23,8 @@ from braing3n.tokenizer.start import start_from_components
 from braing3n.tokenizer.train import train_tokenizer
 from braing3n.training import write_weights
 
-for folder in ("pretrain", "training"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from invented import InventedVolumes
 from reference import train_plainly
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def list_rates(n_steps: int, n_warmup: int, peak: float) -> list[float]:
-    """The learning rate of each step: a line to the peak, then half a cosine that ends at 0 after the last."""
+    """The learning rate of each step: a line to the peak, then half a cosine, 0 after the last step."""
     rise = [peak * (i + 1) / n_warmup for i in range(n_warmup)]
     n_left = n_steps - n_warmup
     return rise + [peak * (1 + math.cos(math.pi * i / n_left)) / 2 for i in range(n_left)]
