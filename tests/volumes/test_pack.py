@@ -9,7 +9,7 @@ from braing3n.config import VolumesSettings
 from braing3n.contracts import write_table
 from braing3n.errors import ContractError
 from braing3n.volumes.dataset import PackedShard
-from braing3n.volumes.pack import average_blocks, crop_or_pad
+from braing3n.volumes.pack import average_blocks, crop_or_pad, to_model_grid
 
 from .conftest import Shard, invent_brain
 
@@ -96,3 +96,22 @@ def test_crop_and_pad_are_centred_and_blocks_are_means():
     assert not out[:, :2].any()
     blocks = average_blocks(np.arange(8, dtype=np.float32).reshape(2, 2, 2), 2)
     assert blocks.item() == 3.5
+
+
+def test_a_reduced_volume_is_the_mean_of_its_blocks_where_half_a_block_is_brain():
+    """Two voxels of the first axis make one at 8 mm, since that axis spans the atlas's 240 mm."""
+    rng, settings = np.random.default_rng(0), VolumesSettings(spacing_mm=8.0, shape=(20, 10, 8))
+    mask = np.zeros((60, 30, 20), bool)
+    mask[20:40, 5:25, 2:18] = rng.random((20, 20, 16)) < 0.5
+    mask[0, 0, :3] = True  # which the crop loses
+    image = rng.normal(size=mask.shape).astype(np.float32)
+    small, small_mask, lost = to_model_grid(image, mask, settings)
+    assert lost == pytest.approx(3 / mask.sum())
+    n_half = 0
+    for i, j, k in np.ndindex(20, 10, 8):
+        place = tuple(slice(2 * n + m, 2 * n + m + 2) for n, m in zip((i, j, k), (10, 5, 2), strict=True))
+        n_half += mask[place].sum() == 4
+        is_brain = mask[place].mean() >= 0.5
+        assert small_mask[i, j, k] == is_brain
+        assert small[i, j, k] == pytest.approx(image[place].mean() if is_brain else 0, abs=1e-6)
+    assert n_half > 10
