@@ -318,6 +318,7 @@ def main() -> int:
     os.chdir(ROOT)  # where mutmut finds its settings
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     os.environ |= {"MPLBACKEND": "Agg", "CUDA_VISIBLE_DEVICES": ""}
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # to look for plug-ins takes half of a child's time
     RESULTS.mkdir(parents=True, exist_ok=True)
     tree = RESULTS / "tree"
     copy_checkout(tree)
