@@ -42,7 +42,7 @@ LIBRARIES = (
     *("torch._dynamo", "accelerate", "monai.networks.nets", "timm.models.vision_transformer", "tensorboardX"),
     *("blosc2", "nibabel", "matplotlib.pyplot", "openpyxl", "great_tables"),
 )
-QUICK, SLOW = (f"not slurm and not workflow and {which}processes" for which in ("not ", ""))
+QUICK, SLOW = (f"not slurm and not workflow and {which}slow" for which in ("not ", ""))
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,8 @@ def _be_child(tree: Path, tests: list[str], marks: str, limit_s: float | None) -
             resource.setrlimit(resource.RLIMIT_CPU, (int(limit_s) + 1, int(limit_s) + 2))
         import pytest
 
-        options = ["-x", "-q", "-p", "no:cacheprovider", f"--basetemp={RESULTS / 'tmp'}", "-m", marks]
-        code = int(pytest.main([*options, *tests]))
+        options = ["-x", "-q", "-p", "no:cacheprovider", f"--basetemp={RESULTS / 'tmp'}"]
+        code = int(pytest.main([*options, "--durations=20", "-m", marks, *tests]))
         import braing3n
 
         if not Path(braing3n.__file__).is_relative_to(tree):
@@ -208,13 +208,14 @@ def read_rows(path: Path) -> dict[str, dict]:
 class Folder:
     """One folder of the package in a copy of the checkout, and the tests nearest to it."""
 
-    def __init__(self, tree: Path, word: str):
+    def __init__(self, tree: Path, word: str, is_quick: bool):
         self.tree, self.word, self.tests_dir = tree, word, tree / "tests" / word
         sources = [*sorted(self.tests_dir.rglob("*.py")), tree / "tests" / "conftest.py"]
         content = "".join(path.read_text() for path in sources)
-        self.tests_digest = hash_text(content)
-        self.marks = [QUICK, SLOW] if "pytest.mark.processes" in content else [QUICK]
-        self.limits_s: dict[str, float] = {}
+        self.tests_digest = hash_text(content) + (" quick" if is_quick else "")
+        self.marks = [QUICK, SLOW] if "pytest.mark.slow" in content and not is_quick else [QUICK]
+        code = "".join(path.read_text() for path in sorted((tree / "braing3n").rglob("*.py")))
+        self.clean_digest = hash_text(code + content)
 
     def examine(self, n: int, seed: int) -> dict:
         """Test the drawn mutants that have no verdict yet; the rows of all that are drawn."""
@@ -234,7 +235,7 @@ class Folder:
         return {"word": self.word, "n_all": n_all, "rows": rows}
 
     def test(self, mutant: Mutant) -> Verdict:
-        """Its verdict by the quick tests and, where it survives them, by those that start processes."""
+        """Its verdict by the quick tests and, where it survives them, by the slow ones."""
         path = self.tree / mutant.path
         tests, given = self.order_tests(path.stem), path.read_text()
         for marks in self.marks:
@@ -265,13 +266,17 @@ class Folder:
         Raises:
             SystemExit: the unchanged code fails its tests.
         """
-        if marks not in self.limits_s:
+        path = RESULTS / "clean.json"  # {digest of code and tests: seconds}
+        known = json.loads(path.read_text()) if path.exists() else {}
+        if (key := self.clean_digest + marks) not in known:
             clean = run_tests(self.tree, self.order_tests(""), marks, None)
             if clean.status != "survived":
                 raise SystemExit(f"mutation: {clean.killed_by} fails without a mutant; see {LOG}")
+            shutil.copy(LOG, RESULTS / f"clean-{self.word}.log")
             print(f"{self.word}: its tests ({marks}) take {clean.cpu_s} s of CPU", flush=True)
-            self.limits_s[marks] = 2 * clean.cpu_s + 10
-        return self.limits_s[marks]
+            known[key] = clean.cpu_s
+            path.write_text(json.dumps(known, indent=1))
+        return 2 * known[key] + 10
 
 
 # ---- all folders --------------------------------------------------------------------------------
@@ -314,6 +319,7 @@ def main() -> int:
     parser.add_argument("words", nargs="*", default=WORDS, help="folders of the package; all eight if none")
     parser.add_argument("--n", type=int, default=50, help="mutants drawn of each folder")
     parser.add_argument("--seed", type=int, default=2025)
+    parser.add_argument("--quick", action="store_true", help="leave out the tests marked slow")
     options = parser.parse_args()
     os.chdir(ROOT)  # where mutmut finds its settings
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -324,7 +330,7 @@ def main() -> int:
     copy_checkout(tree)
     for name in LIBRARIES:
         import_module(name)
-    found = [Folder(tree, word).examine(options.n, options.seed) for word in options.words]
+    found = [Folder(tree, word, options.quick).examine(options.n, options.seed) for word in options.words]
     summary, is_met = summarise(found)
     (RESULTS / "summary.md").write_text(summary)
     print(summary)

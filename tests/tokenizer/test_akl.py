@@ -99,6 +99,7 @@ def test_recomputed_activations_give_the_same_gradients():
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
+@pytest.mark.slow
 def test_trained_it_beats_the_mean_image(tmp_path):
     volumes = InventedVolumes(n=24)
     net = train(tmp_path, volumes)

@@ -90,6 +90,7 @@ def test_biases_and_norms_do_not_decay():
     assert [p.ndim for p in plain["params"]] == [1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_recomputed_activations_change_no_bit_and_parts_of_a_batch_no_loss(kind, tmp_path):
     options = {
@@ -109,6 +110,7 @@ def test_recomputed_activations_change_no_bit_and_parts_of_a_batch_no_loss(kind,
 NAMES = {"mae": "MaskedAutoencoder", "tokenizer": "Tokenizer", "dit": "DiT", "akl": "AutoencoderKL"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_compiled_blocks_follow_the_same_losses(kind, tmp_path, monkeypatch):
     # The compiler's own code generator takes minutes; all before it is the same.
@@ -129,6 +131,7 @@ def test_compiled_blocks_follow_the_same_losses(kind, tmp_path, monkeypatch):
     assert losses[True][1] == losses[False][1]
 
 
+@pytest.mark.slow
 def test_no_width_and_no_ragged_batch_is_left_uncompiled(monkeypatch):
     given = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda net, **more: given(net, backend="eager", **more))

@@ -102,6 +102,7 @@ def brains(fetch_resource):
     return volumes, masks, decode
 
 
+@pytest.mark.slow
 def test_the_brain_is_found_in_reconstructions_that_were_not_fitted_on(brains):
     volumes, masks, decode = brains
     rule = fit_brain_rule(
@@ -117,6 +118,7 @@ def test_the_brain_is_found_in_reconstructions_that_were_not_fitted_on(brains):
         assert not (ndimage.binary_fill_holes(found) & ~found).any()
 
 
+@pytest.mark.slow
 def test_the_same_reconstructions_give_the_same_rule(brains):
     volumes, masks, _ = brains
     rules = [fit_brain_rule(zip(volumes[:6], masks[:6], strict=True)) for _ in range(2)]

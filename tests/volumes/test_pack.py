@@ -1,5 +1,6 @@
 """Packing: the crop, the z-score against the NIfTI, the size, the bytes."""
 
+import blosc2
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -39,6 +40,7 @@ def test_one_very_bright_voxel_costs_no_precision(tmp_path):
     assert measure_error(shard, 0, "bright") < 1e-3
 
 
+@pytest.mark.slow
 def test_a_noisy_brain_of_full_size_is_small_and_exact(tmp_path):
     rng = np.random.default_rng(0)
     axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in ONE_MM.shape], indexing="ij", sparse=True)
@@ -51,6 +53,7 @@ def test_a_noisy_brain_of_full_size_is_small_and_exact(tmp_path):
     assert measure_error(shard, 0, "noisy") < 1e-3
 
 
+@pytest.mark.slow
 def test_real_brains_keep_the_bounds(shared_data, tmp_path):
     images = {}
     for path in sorted((shared_data / "stroke").rglob("sub-*_desc-brain_*.nii.gz")):
@@ -67,6 +70,15 @@ def test_the_same_volumes_give_the_same_bytes(packed):
     packed.pack()
     assert packed.array_path.read_bytes() == array
     assert packed.index_path.read_bytes() == index
+
+
+def test_a_volume_is_one_chunk_of_whole_planes_in_the_codec_that_decodes_fastest(packed):
+    array = blosc2.open(str(packed.array_path), mode="r")
+    assert (array.shape, array.dtype) == ((2, 40, 48, 40), np.int16)
+    assert (array.chunks, array.blocks) == ((1, 40, 48, 40), (1, 8, 48, 40))
+    coding = array.schunk.cparams
+    assert (coding.codec, coding.clevel) == (blosc2.Codec.LZ4HC, 9)
+    assert [kind for kind in coding.filters if kind != blosc2.Filter.NOFILTER] == [blosc2.Filter.SHUFFLE]
 
 
 def test_an_empty_shard_packs_to_nothing(packed):
