@@ -8,7 +8,7 @@ import sys
 
 from braing3n import WORDS, __version__
 from braing3n.errors import BrainG3nError
-from braing3n.runtime import tell_storage_fault
+from braing3n.runtime import set_threads, tell_storage_fault
 
 # Words with a command line that are no stage.
 TOOLS = ("resources", "stages", "config")
@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(__version__)
         return 0
+    set_threads(1)  # until a command is given more
     try:
         with tell_storage_fault("an output"):
             return _dispatch(arguments[0], arguments[1:])

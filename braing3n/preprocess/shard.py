@@ -19,7 +19,14 @@ from braing3n.bids import label, volume_id
 from braing3n.config import PreprocessSettings, ResourceSettings
 from braing3n.errors import BrainG3nError
 from braing3n.resources import RESOURCES_DIR
-from braing3n.runtime import digest_file, listen_to_steps, set_threads, tell_storage_fault, track
+from braing3n.runtime import (
+    digest_file,
+    limit_threads,
+    listen_to_steps,
+    set_threads,
+    tell_storage_fault,
+    track,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +93,7 @@ def preprocess_visits(
 
     from braing3n.contracts import CONTRACTS, check_table
 
+    n_workers = limit_threads(n_workers)
     with _lock_shard(job.store_dir, visits, name):
         done = dict(track(run_visits(visits, job, n_workers, tell), "preprocess", len(visits)))
     rows = [row for index in range(len(visits)) for row in done[index]]
