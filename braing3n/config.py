@@ -13,6 +13,7 @@ from braing3n.errors import ConfigurationError
 from braing3n.settings import Settings, setting, validate
 
 Modality = Literal["T1", "T1c", "T2", "FLAIR"]
+Precision = Literal["float32", "bfloat16"]
 Extractor = Literal["hd-bet", "hd-bet-v1", "deepbet", "none"]
 # Channels that the projection leaves of a token; none: no projection.
 Bottleneck = Annotated[int, Field(ge=1)] | Literal["none"]
@@ -128,7 +129,7 @@ class OptimiserSettings(Settings):
     n_epochs: int = setting(100, "passes over the training split", "given", ge=1)
     n_warmup_epochs: int = setting(10, "linear warm-up", ge=0)
     gradient_clip: float = setting(0.0, "largest gradient norm; 0: no clipping", ge=0)
-    precision: Literal["float32", "bfloat16"] = setting("bfloat16", "autocast type", "given")
+    precision: Precision = setting("bfloat16", "autocast type", "given")
     n_accumulation_steps: int = setting(
         1, "parts of its batch that a device takes one after another, to save memory", ge=1
     )
@@ -240,6 +241,7 @@ class LatentsSettings(Settings):
     """Caching tokens and pooled features."""
 
     batch_size: int = setting(16, "volumes encoded at once", ge=1)
+    precision: Precision = setting("float32", "autocast type of encoding")
     encoders: tuple[Literal["mae", "untrained", "voxels", "histogram"], ...] = setting(
         ("mae", "untrained", "voxels", "histogram"), "whose features are probed; mae is ours"
     )
@@ -263,6 +265,7 @@ class DiffusionSettings(Settings):
     guidance: float = setting(2.0, "classifier-free guidance scale", "given", ge=0)
     n_sampling_steps: int = setting(50, "Euler steps", "given", ge=1)
     n_samples: int = setting(64, "samples an arm", "given", ge=1)
+    precision: Precision = setting("bfloat16", "autocast type of sampling")
     ema_decay: float = setting(0.9999, "ceiling of min(decay, (1 + n) / (10 + n))", gt=0, lt=1)
     optimiser: OptimiserSettings = setting(
         lambda: OptimiserSettings(n_epochs=400, weight_decay=0.01, gradient_clip=1.0, betas=(0.9, 0.999)),
@@ -293,6 +296,9 @@ class FidelitySettings(Settings):
     age_window_years: float = setting(5.0, "real people this near to the age of an arm", unit="year", gt=0)
     n_floor_splits: int = setting(20, "random halves of the real people behind a floor", ge=1)
     batch_size: int = setting(8, "samples decoded and encoded at once", ge=1)
+    precision: Precision = setting(
+        "float32", "autocast type of decoding and encoding; that of latents, whose features are compared"
+    )
     seed: int = setting(2025, "floor splits")
 
 
@@ -342,6 +348,8 @@ class Config(Settings):
             raise ValueError("volumes.shape must be divisible by pretrain.patch_size")
         if 2 ** len(self.tokenizer.widths) != self.pretrain.patch_size:
             raise ValueError("tokenizer.widths must have one width a doubling up to pretrain.patch_size")
+        if self.fidelity.precision != self.latents.precision:
+            raise ValueError("fidelity.precision must be latents.precision: their features are compared")
         return self
 
 

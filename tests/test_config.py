@@ -29,6 +29,8 @@ from braing3n.errors import ConfigurationError
         ({"cohorts": {"mine": {"kind": "bids"}}}, "raw_dir"),
         ({"preprocess": {"spacing_mm": -1}}, "preprocess.spacing_mm"),
         ({"volumes": {"spacing_mm": 1.5}}, "whole multiple"),
+        ({"latents": {"precision": "bfloat16"}}, "fidelity.precision must be latents.precision"),
+        ({"latents": {"precision": "half"}}, "'latents.precision': "),
         ({"tokenizer": {"d": "nine"}}, "'tokenizer.d': "),
         ({"tokenizer": {"sweep": {"d": [0]}}}, "'tokenizer.sweep.d.0': "),
         ({"tokenizer": {"sweep": {"task": ["sex"]}}}, "did you mean 'tasks'?"),

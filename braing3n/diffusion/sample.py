@@ -105,7 +105,7 @@ def sample_tokens(
         given = codes[batch].to(device), age_years[batch].to(device)
         for k in range(settings.n_sampling_steps):
             t = torch.full((len(batch),), k / settings.n_sampling_steps, device=device)
-            with training.autocast(device, settings.optimiser):
+            with training.autocast(device, settings):
                 velocity = model.guide(x, t, *given, settings.guidance)
             x = x + velocity.float() / settings.n_sampling_steps
         out.append((x * model.token_deviation + model.token_mean).cpu().numpy())

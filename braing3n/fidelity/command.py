@@ -59,7 +59,7 @@ def measure(
     from braing3n.tokenizer.model import load_tokenizer
 
     section, labelled = parse_section(FidelitySettings, settings), read_table(labels, "labels")
-    models = load_encoder(encoder), load_tokenizer(tokenizer), section.batch_size
+    models = load_encoder(encoder), load_tokenizer(tokenizer), section
     generated = encode_decoded(np.load(samples)["tokens"], *models, "samples")
     real_tokens = None if tokens is None else np.load(tokens, mmap_mode="r")
     reconstructed = tokens and encode_decoded(real_tokens, *models, "reconstructions")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from braing3n import training
+from braing3n.config import FidelitySettings
 from braing3n.errors import CheckpointError
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.runtime import track
@@ -13,9 +15,13 @@ from braing3n.tokenizer.model import Tokenizer
 
 @torch.no_grad()
 def encode_decoded(
-    tokens: np.ndarray, encoder: MaskedAutoencoder, tokenizer: Tokenizer, batch_size: int, description: str
+    tokens: np.ndarray,
+    encoder: MaskedAutoencoder,
+    tokenizer: Tokenizer,
+    settings: FidelitySettings,
+    description: str,
 ) -> np.ndarray:
-    """Features (M, F) of the volumes that tokens (M, n_tokens, d) decode to.
+    """Features (M, F) of the volumes that tokens (M, n_tokens, d) decode to, in the configured precision.
 
     Raises:
         CheckpointError: the tokens are not of this tokenizer's size.
@@ -26,8 +32,10 @@ def encode_decoded(
             f"tokens of shape {tokens.shape[1:]} do not fit the tokenizer's {expected}; "
             "rerun the diffusion stage."
         )
-    features = []
-    for start in track(range(0, len(tokens), batch_size), description):
-        batch = torch.from_numpy(np.asarray(tokens[start : start + batch_size], dtype=np.float32))
-        features.append(encoder.encode(tokenizer.decode(batch)).mean(dim=1).numpy())  # (B, N, F) to (B, F)
+    features, size = [], settings.batch_size
+    for start in track(range(0, len(tokens), size), description):
+        batch = torch.from_numpy(np.asarray(tokens[start : start + size], dtype=np.float32))
+        with training.autocast(batch.device, settings):
+            encoded = encoder.encode(tokenizer.decode(batch))
+        features.append(encoded.float().mean(dim=1).numpy())  # (B, N, F) to (B, F)
     return np.concatenate(features) if features else np.zeros((0, encoder.settings.width), np.float32)

@@ -46,7 +46,9 @@ def encode_untrained(
     encoder = MaskedAutoencoder(pretrain, volumes.shape).to(device).eval()
     batches = training.cut_batches(np.arange(len(volumes)), settings.batch_size)
     loaded = track(training.load_batches(volumes, batches, device=device), "latents: untrained", len(batches))
-    return np.concatenate([encoder.encode(volume).mean(dim=1).cpu().numpy() for volume in loaded])
+    with training.autocast(device, settings):
+        features = [encoder.encode(volume).float().mean(dim=1).cpu().numpy() for volume in loaded]
+    return np.concatenate(features)
 
 
 def average_voxels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

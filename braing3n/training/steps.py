@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from braing3n.config import OptimiserSettings
+from braing3n.config import OptimiserSettings, Settings
 from braing3n.errors import BrainG3nError, ConfigurationError, StoppedError
 from braing3n.training.batches import cut_batches
 
@@ -44,8 +44,8 @@ def build_optimiser(model: nn.Module, options: OptimiserSettings) -> torch.optim
     return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, fused=True)
 
 
-def autocast(device: torch.device, options: OptimiserSettings) -> torch.autocast:
-    """The configured precision; float32 leaves everything as it is."""
+def autocast(device: torch.device, options: Settings) -> torch.autocast:
+    """The precision of a section that has one; float32 leaves everything as it is."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.precision == "bfloat16")
 
 

@@ -208,14 +208,17 @@ def test_arms_without_training_volumes_are_named(model, labels):
 
 def test_samples_are_a_function_of_seed_arm_and_index(model, labels):
     arms, _ = sampling.choose_arms(model, labels)
-    options = SETTINGS.optimiser.model_copy(update={"precision": "float32"})
-    settings = SETTINGS.model_copy(update={"optimiser": options})
+    settings = SETTINGS.model_copy(update={"precision": "float32"})
     table = sampling.list_samples(arms[:2], 3)
     tokens = sampling.sample_tokens(model, table, settings, torch.device("cpu"))
     alone = sampling.sample_tokens(model, table.iloc[[4]], settings, torch.device("cpu"))
     assert tokens.shape == (6, 8, D)
     assert np.allclose(tokens[4], alone[0], atol=1e-5)
     assert not np.allclose(tokens[3], tokens[4], atol=1e-2)
+    half = sampling.sample_tokens(
+        model, table, settings.model_copy(update={"precision": "bfloat16"}), torch.device("cpu")
+    )
+    assert 1e-4 < np.abs(half - tokens).mean() / tokens.std() < 3e-2  # rounded, as asked for
 
 
 def test_written_samples_say_what_is_absent(model, labels, tmp_path):

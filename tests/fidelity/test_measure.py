@@ -155,10 +155,14 @@ def test_the_command_line_writes_the_table(tmp_path, monkeypatch, corpus):
 def test_features_are_the_mean_token_of_the_decoded_volume():
     encoder, tokenizer = make_models()
     tokens = np.random.default_rng(0).normal(size=(5, 8, 4)).astype(np.float16)
-    features = encode_decoded(tokens, encoder, tokenizer, 2, "test")
+    features = encode_decoded(tokens, encoder, tokenizer, FidelitySettings(batch_size=2), "test")
     with torch.no_grad():
         volume = tokenizer.decode(torch.tensor(tokens[3:4].astype(np.float32)))
         expected = encoder.encode(volume).mean(dim=1)[0].numpy()
     np.testing.assert_allclose(features[3], expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(CheckpointError, match="do not fit"):
-        encode_decoded(tokens[:, :, :3], encoder, tokenizer, 2, "test")
+        encode_decoded(tokens[:, :, :3], encoder, tokenizer, FidelitySettings(), "test")
+    half = encode_decoded(tokens, encoder, tokenizer, FidelitySettings(precision="bfloat16"), "test")
+    assert half.dtype == np.float32
+    errors = np.abs(half - features) / features.std()
+    assert 1e-4 < errors.mean() < 3e-2  # bfloat16 keeps three digits, and it was asked for

@@ -52,10 +52,10 @@ def models():
     return encoder.requires_grad_(False), tokenizer.requires_grad_(False)
 
 
-def cache(models, volumes, folder):
+def cache(models, volumes, folder, settings=SETTINGS):
     source = folder / "inputs"
     source.write_text("x")
-    cache_latents(*models, volumes, SETTINGS, folder / "tokens.npy", folder / "f.npz", [source], CPU)
+    cache_latents(*models, volumes, settings, folder / "tokens.npy", folder / "f.npz", [source], CPU)
     return np.load(folder / "tokens.npy"), np.load(folder / "f.npz")
 
 
@@ -80,6 +80,18 @@ def test_without_a_projection_tokens_are_the_encoders(models, tmp_path):
     encoded = encoder.encode(torch.from_numpy(volumes.load(4)[0])[None, None])[0].numpy()
     assert np.abs(tokens[4] - encoded).max() < 1e-2
     assert np.allclose(tokens.astype(np.float32).mean(axis=1), features["features"], atol=1e-3)
+
+
+def test_bfloat16_is_used_where_it_is_asked_for(models, tmp_path):
+    volumes, half = InventedVolumes(n=12), SETTINGS.model_copy(update={"precision": "bfloat16"})
+    found = {settings.precision: cache(models, volumes, tmp_path, settings) for settings in (SETTINGS, half)}
+    untrained = [compute_features("untrained", volumes, options, SIZES, CPU) for options in (SETTINGS, half)]
+    exact, rounded = (found[precision] for precision in ("float32", "bfloat16"))
+    pairs = [(exact[0], rounded[0]), (exact[1]["features"], rounded[1]["features"]), untrained]
+    for one, other in pairs:
+        assert one.dtype == other.dtype
+        errors = np.abs(one.astype(np.float32) - other) / one.std()
+        assert 1e-4 < errors.mean() < 3e-2  # three digits are kept
 
 
 def test_killed_job_goes_on_and_ends_with_the_same_bytes(models, tmp_path):
