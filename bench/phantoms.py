@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from functools import partial
@@ -19,10 +18,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
+
+from machine import describe_processor  # noqa: E402
+
+from braing3n.runtime import count_cpus, set_threads, write_if_changed  # noqa: E402
+
+set_threads(count_cpus())  # before torch is loaded
+
+import torch  # noqa: E402
 
 from braing3n import training  # noqa: E402
 from braing3n.config import (  # noqa: E402
@@ -45,7 +51,6 @@ from braing3n.probe.plan import plan_probe, span_rows  # noqa: E402
 from braing3n.probe.scores import find_interval  # noqa: E402
 from braing3n.probe.sweep import find_tasks  # noqa: E402
 from braing3n.resources import fetch  # noqa: E402
-from braing3n.runtime import set_threads, write_if_changed  # noqa: E402
 from braing3n.tokenizer.measure import measure_reconstruction  # noqa: E402
 from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct  # noqa: E402
 from braing3n.tokenizer.train import train_tokenizer  # noqa: E402
@@ -267,11 +272,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--people", type=int, default=1000)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=count_cpus())
     parser.add_argument(
         "--work-dir", type=Path, help="keeps checkpoints and figures, so that a run can go on"
     )
     options = parser.parse_args()
+    print(describe_processor(), flush=True)
     set_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         work_dir = (options.work_dir or Path(folder)) / f"people-{options.people}"
