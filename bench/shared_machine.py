@@ -60,12 +60,12 @@ def build_step(**changes: str) -> Callable[[], None]:
 
 
 @contextmanager
-def keep_busy(n_processes: int) -> Iterator[None]:
-    """Within, so many processes compute without a pause; they end with this one at the latest."""
+def keep_busy(n_processes: int) -> Iterator[list[int]]:
+    """Within, so many processes (their ids) compute without a pause; they end with this one at the latest."""
     busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(n_processes)]
     try:
         time.sleep(0.5)  # they start
-        yield
+        yield [process.pid for process in busy]
     finally:
         for process in busy:
             process.kill()
