@@ -157,6 +157,9 @@ class PretrainSettings(Settings):
     decoder_n_heads: int = setting(16, "decoder heads", "given", ge=1)
     mask_ratio: float = setting(0.70, "share of patches hidden", "given", gt=0, lt=1)
     normalise_target: bool = setting(False, "per-patch normalised target")
+    offset: Literal["none", "mean_image"] = setting(
+        "none", "what predictions are added to: nothing, or the training volumes' mean patch of each place"
+    )
     optimiser: OptimiserSettings = setting(OptimiserSettings, "phase 1 training")
     seed: int = setting(2025, "weights, masks and data order")
 
@@ -242,8 +245,11 @@ class LatentsSettings(Settings):
 
     batch_size: int = setting(16, "volumes encoded at once", ge=1)
     precision: Precision = setting("float32", "autocast type of encoding")
-    encoders: tuple[Literal["mae", "untrained", "voxels", "histogram"], ...] = setting(
-        ("mae", "untrained", "voxels", "histogram"), "whose features are probed; mae is ours"
+    encoders: tuple[
+        Literal["mae", "untrained", "untrained_flattened", "patches", "voxels", "histogram"], ...
+    ] = setting(
+        ("mae", "untrained", "patches", "voxels", "histogram"),
+        "whose features are probed; mae is ours; untrained_flattened is for small runs",
     )
 
 

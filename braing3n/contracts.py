@@ -198,6 +198,12 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "verdict": (str, ("met", "not met", "n/a")),
         "note": (str, None),
     },
+    "masked_loss": {
+        "predictor": (str, "unique"),
+        "loss": (float, (0, float("inf"))),
+        "n_volumes": (int, (0, 10**7)),
+        "n_training_volumes": (int, (0, 10**7)),
+    },
     "predictions": {
         "encoder": (str, None),
         "task": (str, None),

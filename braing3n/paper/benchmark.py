@@ -123,8 +123,9 @@ def build_encoders(results: Results) -> Table:
         "n/a: not probed"
     )
     notes = [
-        "mae: our encoder; untrained: the same net before training; voxels: PCA in the fold; histogram: "
-        "intensities only.",
+        "mae: our encoder, the mean of its tokens; untrained: the same net before training; "
+        "untrained_flattened: all its tokens, PCA in the fold; patches: mean and deviation over raw patches, "
+        "no network; voxels: PCA in the fold; histogram: intensities only.",
         "MAE (mean absolute error) is better when lower, so that there a negative difference favours ours.",
         "Differences use the same resampled people for both encoders.",
     ]

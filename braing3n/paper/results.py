@@ -20,6 +20,7 @@ TABLES = {
     "near_duplicates": "manifest/near_duplicates.parquet",
     "segmentations": "manifest/segmentations.parquet",
     "quality": "manifest/quality.parquet",
+    "masked_loss": "pretrain/masked_loss.parquet",
     "scores": "probe/scores.parquet",
     "differences": "probe/differences.parquet",
     "controls": "probe/controls.parquet",

@@ -77,6 +77,8 @@ class MaskedAutoencoder(nn.Module):
         self.predict = Linear(narrow, n_voxels)
         self.register_buffer("positions", encode_positions(self.grid, width)[None], persistent=False)
         self.register_buffer("decoder_positions", encode_positions(self.grid, narrow)[None], persistent=False)
+        if settings.offset == "mean_image":  # known before the first step, and no weight
+            self.register_buffer("mean_image", torch.zeros(1, self.n_tokens, n_voxels))
         self.apply(initialise_linear)
         nn.init.normal_(self.mask_token, std=0.02)
 
@@ -89,11 +91,17 @@ class MaskedAutoencoder(nn.Module):
         order = noise.argsort(dim=1)
         visible, hidden = order[:, : self.n_visible], order[:, self.n_visible :]
         predicted = self.decode(self.encode_patches(patches, visible), order)
-        target = gather_tokens(patches, hidden)
-        if self.settings.normalise_target:
-            mean, variance = target.mean(-1, keepdim=True), target.var(-1, keepdim=True)
-            target = (target - mean) / (variance + 1e-6).sqrt()
-        return functional.mse_loss(predicted.float(), target)
+        return functional.mse_loss(predicted.float(), self.make_target(gather_tokens(patches, hidden)))
+
+    def make_target(self, patches: Tensor) -> Tensor:
+        """What is predicted of patches (..., voxels): themselves, or each less its mean over its deviation.
+
+        An empty patch stays 0.
+        """
+        if not self.settings.normalise_target:
+            return patches
+        mean, variance = patches.mean(-1, keepdim=True), patches.var(-1, keepdim=True)
+        return (patches - mean) / (variance + 1e-6).sqrt()
 
     def fill_in(self, volume: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Volumes (B, 1, D, H, W) with hidden patches blank (0), and with the model's own in their place.
@@ -128,7 +136,11 @@ class MaskedAutoencoder(nn.Module):
         for block in blocks:
             x = block(x)
         x = last(x, first=n_visible)  # nothing reads the visible tokens any more
-        return self.predict(self.decoder_norm(x))
+        predicted = self.predict(self.decoder_norm(x))
+        if self.settings.offset == "mean_image":
+            hidden = order[:, n_visible:]
+            predicted = predicted + gather_tokens(self.mean_image.expand(len(tokens), -1, -1), hidden)
+        return predicted
 
     def encode(self, volume: Tensor) -> Tensor:
         """All tokens of (B, 1, D, H, W), nothing hidden: (B, N, width)."""

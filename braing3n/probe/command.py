@@ -25,7 +25,7 @@ def encoder(
     Parameters
     ----------
     name
-        The encoder: mae, untrained, voxels or histogram.
+        The encoder, one of `latents.encoders`.
     features
         Its features (npz with volume_id and features).
     predictions

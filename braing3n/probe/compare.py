@@ -13,8 +13,8 @@ from braing3n.probe.plan import Probe, plan_probes, span_rows
 from braing3n.probe.scores import METRICS, bootstrap, find_interval, score, score_folds
 from braing3n.runtime import track
 
-# The encoder whose volumes are reduced by a PCA in the fold before the linear probe.
-PCA_ENCODERS = ("voxels",)
+# The encoders whose features are reduced by a PCA in the fold before the linear probe.
+PCA_ENCODERS = ("voxels", "untrained_flattened")
 OURS = "mae"
 
 

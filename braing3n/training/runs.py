@@ -46,6 +46,7 @@ class Run:
         plan: the rows of every step's batch.
         losses: of every step, on the device; of this process's share until `check_losses` averaged it.
         validation: validation losses by steps done.
+        baselines: by name, what they reach in place of the validation loss.
         parts: modules and optimisers that a checkpoint holds.
         n_done: steps that were done when this process began.
         n_checked: steps whose losses were checked, at `checked_at_s` last.
@@ -61,6 +62,7 @@ class Run:
     plan: list[np.ndarray]
     losses: Tensor
     validation: dict[int, float] = field(default_factory=dict)
+    baselines: dict[str, float] = field(default_factory=dict)
     parts: Parts = field(default_factory=dict)
     n_done: int = 0
     n_checked: int = 0
@@ -248,9 +250,10 @@ def note_validation(run: Run, step: int, loss: float, net: nn.Module) -> bool:
     is_best = loss <= min(run.validation.values())
     if run.is_main:
         text = f"{run.word}: step {step + 1}, loss {run.losses[step].item():.4f}, validation loss {loss:.4f}"
-        print(text, file=sys.stderr, flush=True)
+        beside = ", ".join(f"{name} {value:.4f}" for name, value in run.baselines.items())
+        print(text + (f" ({beside})" if beside else ""), file=sys.stderr, flush=True)
         run.writer.add_scalar("validation_loss", loss, step + 1)
-        plot_history(run.run_dir, run.losses[: step + 1], run.validation)
+        plot_history(run.run_dir, run.losses[: step + 1], run.validation, run.baselines)
         if is_best:
             _write_model(run, "best", net, n_done=step + 1, validation_loss=loss)
     return is_best
@@ -265,7 +268,7 @@ def finish(run: Run, net: nn.Module, n_done: int | None = None) -> None:
     if run.is_main:
         n_done = n_done or len(run.plan)
         write_history(run.run_dir, run.losses, run.validation, n_done)
-        plot_history(run.run_dir, run.losses[:n_done], run.validation)
+        plot_history(run.run_dir, run.losses[:n_done], run.validation, run.baselines)
         run.writer.close()
         _write_model(run, "weights", net)
     run.accelerator.wait_for_everyone()

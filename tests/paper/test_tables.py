@@ -17,6 +17,7 @@ from braing3n.paper.card_page import build_tables
 from braing3n.paper.command import app
 from braing3n.paper.figures import FIGURES
 from braing3n.paper.page import render_page
+from braing3n.paper.pretraining import build_masked_loss
 from braing3n.paper.render import number_reasons, render_latex
 from braing3n.paper.results import Results
 from braing3n.paper.tables import (
@@ -75,7 +76,16 @@ def results_dir(tmp_path):
     audit = [{"is_below_threshold": False, **row} for row in audit]
     control = {"control": "random labels", "measure": "labels of 40 outside their interval", "value": 2.0}
     decoy = {"control": "control_decoy", "measure": "site-matched AUC", "note": "no site has both"}
+    losses = {
+        "mae": 0.15,
+        "zero": 0.3,
+        "mean_image": 0.189,
+        "modality_mean_image": 0.103,
+        "in_painting": 0.097,
+    }
+    masked = [{"predictor": name, "loss": loss, "n_volumes": 7} for name, loss in losses.items()]
     tables = {
+        "pretrain/masked_loss": fill(masked, "masked_loss"),
         "manifest/volume_list": fill(volumes, "volume_list"),
         "manifest/labels": fill(volumes, "labels"),
         "manifest/flow": fill([dict(zip(names, row, strict=True)) for row in flow], "flow"),
@@ -142,6 +152,29 @@ def test_encoders_stand_side_by_side_with_their_difference(results):
     assert len(build_scores(results).frame) == 2
 
 
+def test_the_encoders_loss_stands_beside_its_baselines_and_the_page_says_what_was_not_learned(results_dir):
+    table = build_masked_loss(Results(results_dir))
+    claim = get_row(table, "mean image of its modality")
+    assert (claim["Mean squared error"], claim["The encoder beats it"]) == ("0.1030", "not met")
+    assert get_row(table, "training mean image")["The encoder beats it"] == "met"
+    assert get_row(table, "masked autoencoder")["Mean squared error"] == "0.1500"
+
+    def show(loss):
+        path = results_dir / "pretrain" / "masked_loss.parquet"
+        found = pd.read_parquet(path)
+        found.loc[found["predictor"] == "mae", "loss"] = loss
+        found.to_parquet(path)
+        return render_page(Results(results_dir), {})
+
+    assert "does not beat the mean image of a volume&#x27;s modality" in show(0.15)
+    assert "learned nothing" not in show(0.15)
+    page = show(0.285)
+    assert "learned nothing from the patches" in page
+    assert "0.285" in page
+    assert "learned nothing" not in show(0.1)
+    assert "does not beat" not in show(0.1)
+
+
 def test_table_8_never_calls_our_distance_a_fid(results):
     table = build_table_8(results)
     row = get_row(table, "Sex F (T1)")
@@ -186,6 +219,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "controls",
         "memorization",
         "flow",
+        "masked_loss",
         "scores",
         *build_tables(Results(results_dir)),
     ]

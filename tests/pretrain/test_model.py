@@ -1,6 +1,8 @@
 """The masked autoencoder against its definition, and at the paper's size."""
 
 import itertools
+import math
+import statistics
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def model():
     return MaskedAutoencoder(TINY, SHAPE)
 
 
-def reference_loss(model, volume, noise):
+def reference_loss(model, volume, noise, is_normalised=False):
     """The loss in float64, from its definition: patch by patch, hidden tokens put back in their place."""
     model, errors = model.double(), []
     for image, chance in zip(volume[:, 0].double(), noise, strict=True):
@@ -38,15 +40,35 @@ def reference_loss(model, volume, noise):
         full[visible] = model.decoder_embed(model.norm(nn.Sequential(*model.blocks)(x[None])[0]))
         full = nn.Sequential(*model.decoder_blocks)((full + model.decoder_positions[0])[None])[0]
         predicted = model.predict(model.decoder_norm(full))
-        errors += [(predicted[n] - patches[n]).square().mean() for n in range(24) if n not in visible]
+        target = patches
+        if is_normalised:
+            target = [
+                [(v - statistics.fmean(p)) / math.sqrt(statistics.variance(p) + 1e-6) for v in p]
+                for p in patches.tolist()
+            ]
+            target = torch.tensor(target, dtype=torch.float64)
+        errors += [(predicted[n] - target[n]).square().mean() for n in range(24) if n not in visible]
     return sum(errors).item() / len(errors)
 
 
-def test_loss_equals_reference(model):
+@pytest.mark.parametrize("is_normalised", [False, True])
+def test_loss_equals_reference(is_normalised):
+    """With patches of other means and deviations, one of them empty, which stays a target of 0."""
     torch.manual_seed(1)
-    volume, noise = torch.randn(3, 1, *SHAPE), torch.rand(3, 24)
+    model = MaskedAutoencoder(TINY.model_copy(update={"normalise_target": is_normalised}), SHAPE)
+    volume, noise = 3 + 5 * torch.randn(3, 1, *SHAPE), torch.rand(3, 24)
+    volume[:, :, :4, :4, :4] = 0
     ours = model(volume, noise).item()
-    assert ours == pytest.approx(reference_loss(model, volume, noise), rel=1e-5)
+    assert ours == pytest.approx(reference_loss(model, volume, noise, is_normalised), rel=1e-5)
+
+
+def test_an_offset_is_added_at_each_patchs_own_place():
+    """Volumes of the training mean, and a head that predicts 0: nothing is left to predict."""
+    model = MaskedAutoencoder(TINY.model_copy(update={"offset": "mean_image"}), SHAPE)
+    volume = torch.randn(1, 1, *SHAPE)
+    model.mean_image.copy_(patchify(volume, 4))
+    nn.init.zeros_(model.predict.weight)
+    assert model(volume.expand(5, -1, -1, -1, -1), torch.rand(5, 24)).item() == 0
 
 
 def test_loss_ignores_what_is_visible_only_as_target(model):
@@ -84,6 +106,17 @@ def test_positions_are_distinct_and_fill_any_width():
     assert code.shape == (150, 64)
     assert len(np.unique(code.numpy().round(4), axis=0)) == 150
     assert torch.count_nonzero(code[:, 60:]) == 0  # 6 does not divide 64: four channels stay 0
+
+
+def test_positions_are_sines_and_cosines_of_wavelengths_up_to_ten_thousand():
+    """Number by number, as Vaswani et al. 2017 write them, a third of the channels an axis."""
+    code = encode_positions((3, 4, 5), 24)
+    for n, place in enumerate(itertools.product(range(3), range(4), range(5))):
+        expected = []
+        for x in place:
+            angles = [x / 10000 ** (k / 4) for k in range(4)]
+            expected += [*map(math.sin, angles), *map(math.cos, angles)]
+        assert code[n].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_paper_size():

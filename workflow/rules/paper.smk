@@ -30,6 +30,7 @@ rule tabulate_paper:
         SWEEP_RESULTS,
         rules.sample_diffusion.output.picture,
         rules.train_mae.output.loss,
+        rules.train_mae.output.table,
     output:
         TABLES,
         card=report(f"{RESULTS}/paper/card.html", caption="../report/card.rst", category="Paper"),
