@@ -15,9 +15,8 @@ from braing3n.errors import ConfigurationError
 from braing3n.training import load_weights, read_weights
 from braing3n.transformer import Attention, Mlp, encode_positions, encode_scalars, initialise_linear
 
-
-# Sinusoids' shortest wavelength is 2 pi. Times in [0, 1] are stretched to use them all. Ages are counted in decades:
-# in years, people of 60 and 62 would look as far apart as any two, and few people are of any one age.
+# The sinusoids' shortest wavelength is 2 pi. Times in [0, 1] are stretched to use them all. Ages are counted
+# in decades: in years, people of 60 and 63 would look as far apart as any two, and few are of one age.
 TIME_SCALE = 1000.0
 AGE_UNIT_YEARS = 10.0
 

@@ -65,7 +65,9 @@ def latents():
     labels.loc[3, "age_years"] = np.nan
     rng = np.random.default_rng(0)
     places = rng.normal(0, 3, (1, 8, D))  # the mean image
-    person = rng.normal(0, [1, 2, 0.5], (len(labels), 8, D)) + (labels["dx"] == "AD").to_numpy()[:, None, None]
+    person = (
+        rng.normal(0, [1, 2, 0.5], (len(labels), 8, D)) + (labels["dx"] == "AD").to_numpy()[:, None, None]
+    )
     return Latents((places + person).astype(np.float16), GRID, labels)
 
 
@@ -132,7 +134,13 @@ def train_reference(latents, fault=""):
     rows = np.flatnonzero(labels["split"] == "train")
     sites = Counter(labels["site"] if fault == "vocabularies from everybody" else labels["site"].iloc[rows])
     frequent = tuple(sorted(sites, key=lambda site: (-sites[site], site))[:2])
-    vocabularies = SETTINGS.diseases, ("F", "M"), ("T1", "T1c", "T2", "FLAIR"), frequent, ("wildtype", "mutant")
+    vocabularies = (
+        SETTINGS.diseases,
+        ("F", "M"),
+        ("T1", "T1c", "T2", "FLAIR"),
+        frequent,
+        ("wildtype", "mutant"),
+    )
     codes, age_years = encode(labels, vocabularies)
     nulls = torch.tensor([len(names) for names in vocabularies])
 

@@ -39,7 +39,13 @@ def test_an_update_applies_the_schedule_and_clips_the_gradient(clip):
     gradient = torch.tensor([[2.0, -6.0, 9.0]])  # of length 11
     clipped = gradient * (min(1.0, clip / 11) if clip else 1.0)
     optimiser = torch.optim.SGD(net.parameters(), lr=9.9)
-    for step, rate in ((0, 0.05), (4, 0.25), (10, 0.5), (30, 0.25), (40, 0.5 * (1 + np.cos(0.75 * np.pi)) / 2)):
+    for step, rate in (
+        (0, 0.05),
+        (4, 0.25),
+        (10, 0.5),
+        (30, 0.25),
+        (40, 0.5 * (1 + np.cos(0.75 * np.pi)) / 2),
+    ):
         before, net.weight.grad = net.weight.detach().clone(), gradient.clone()
         training.update(run, optimiser, net, step)
         torch.testing.assert_close(before - net.weight.detach(), rate * clipped, rtol=1e-4, atol=1e-6)
