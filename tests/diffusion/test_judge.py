@@ -107,7 +107,8 @@ def test_diversity_is_the_ratio_of_mean_distances(labels, samples):
     assert row["verdict"] == "not met"
 
 
-def test_what_cannot_be_judged_says_why(labels, samples):
+def test_what_cannot_be_judged_says_why(labels):
+    samples = sampling.list_samples(list(sampling.ARMS), 4)
     found = judge(labels.assign(age_years=np.nan), samples, draw(samples))
     row = found.loc[("age", "")]
     assert np.isnan(row["value"])
@@ -115,3 +116,4 @@ def test_what_cannot_be_judged_says_why(labels, samples):
     assert row["note"]
     assert found.loc[("diversity", "idh1-mutant")]["note"]
     assert found.loc[("diversity", "age-30")]["note"]
+    assert found.loc[("disease", "")]["n_samples"] == 8  # not the tumours, which are of another modality
