@@ -105,6 +105,7 @@ def sample(
 def judge(
     *,
     tokens: Path,
+    tokenizer: Path,
     labels: Labels,
     samples: Path,
     table: Path,
@@ -118,6 +119,8 @@ def judge(
     ----------
     tokens
         Every volume's tokens (.npy), rows as in the label table.
+    tokenizer
+        The tokenizer's weight file: samples and real volumes are judged by what they decode to.
     samples
         Tokens of the samples (.npz).
     table
@@ -135,8 +138,14 @@ def judge(
     import numpy as np
 
     from braing3n.contracts import read_table, write_table
-    from braing3n.diffusion.judge import judge_samples
+    from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
+    from braing3n.tokenizer.model import load_tokenizer
+    from braing3n.training import open_accelerator
 
-    given = np.load(tokens, mmap_mode="r"), read_table(labels, "labels")
-    drawn = np.load(samples)["tokens"], read_table(table, "samples")
-    write_table(judge_samples(*given, *drawn, section), judged, "judged")
+    device = open_accelerator().device
+    decoder, labelled = load_tokenizer(tokenizer).to(device), read_table(labels, "labels")
+    rows = choose_real(labelled, section.seed)
+    real = decode_coarsely(decoder, np.load(tokens, mmap_mode="r")[rows], device)
+    sampled = decode_coarsely(decoder, np.load(samples)["tokens"], device)
+    given = real, labelled.iloc[rows], sampled, read_table(table, "samples")
+    write_table(judge_samples(*given, section), judged, "judged")

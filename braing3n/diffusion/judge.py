@@ -6,14 +6,20 @@ import math
 
 import numpy as np
 import pandas as pd
+import torch
 
+from braing3n import training
 from braing3n.config import ProbeSettings
 from braing3n.diffusion.conditions import read_conditions
 from braing3n.diffusion.sample import ARMS, Arm
+from braing3n.latents.baselines import average_voxels
 from braing3n.probe.fit import build_model
 from braing3n.probe.plan import span_rows
+from braing3n.runtime import track
+from braing3n.tokenizer.model import Tokenizer
 
-MOST_REAL = 2000  # volumes that a judge learns from, and as many that it is scored on; more teach it little
+MOST_REAL = 1000  # volumes that a judge learns from, and as many that it is scored on; more teach it little
+N_AT_ONCE = 8  # volumes decoded
 AGE_WINDOW_YEARS = 5.0  # real people this near to the age of an arm stand beside it
 CLAIMS = {"age": 0.7, "modality": 0.95, "diversity": 0.7}  # the least that a trained generator must reach
 
@@ -24,29 +30,40 @@ _BLANK = {
 }
 
 
+def choose_real(labels: pd.DataFrame, seed: int) -> np.ndarray:
+    """The rows of the real volumes that take part: of the training split, and of the others."""
+    is_training = (labels["split"] == "train").to_numpy()
+    rng = np.random.default_rng(seed)
+    parts = [rng.permutation(np.flatnonzero(part))[:MOST_REAL] for part in (is_training, ~is_training)]
+    return np.sort(np.concatenate(parts))
+
+
+@torch.no_grad()
+def decode_coarsely(tokenizer: Tokenizer, tokens: np.ndarray, device: torch.device) -> np.ndarray:
+    """What is seen of tokens (M, T, d): their decoded volumes, averaged over cubes, (M, F)."""
+    batches = training.cut_batches(tokens, N_AT_ONCE)
+    seen = []
+    for batch in track(batches, "diffusion: decoded", len(batches)):
+        images = tokenizer.decode(torch.from_numpy(np.asarray(batch, np.float32)).to(device))
+        seen += [average_voxels(image, image != 0) for image in images[:, 0].float().cpu().numpy()]
+    return np.stack(seen)
+
+
 def judge_samples(
-    tokens: np.ndarray,
-    labels: pd.DataFrame,
-    samples: np.ndarray,
-    table: pd.DataFrame,
-    settings: ProbeSettings,
+    real: np.ndarray, labels: pd.DataFrame, sampled: np.ndarray, table: pd.DataFrame, settings: ProbeSettings
 ) -> pd.DataFrame:
     """Requested against read, and the distance between two samples of an arm beside that of two real people.
 
-    Judges are linear probes on flattened tokens, fitted on real volumes of the training split; each is scored
-    on held-out real volumes as well (`reference`), since it can find no more in samples than it finds there.
+    Judges are linear probes fitted on the training split's decoded volumes; each is scored on held-out ones
+    as well (`reference`), since it can find no more in samples than it finds there. They read images, not
+    tokens: a generator may move a channel that a probe of tokens reads and the decoder does not show.
 
     Args:
-        tokens: (N, T, d) of the real volumes, rows as in `labels`; a memory map is read where needed.
-        samples: (M, T, d), rows as in `table`.
+        real: (N, F) of decoded real volumes, rows as in `labels`.
+        sampled: (M, F) of decoded samples, rows as in `table`.
     """
-    is_training = (labels["split"] == "train").to_numpy()
-    rows = np.concatenate(
-        [_draw_rows(np.flatnonzero(part), settings.seed) for part in (is_training, ~is_training)]
-    )
-    labels, conditions = labels.iloc[rows], read_conditions(labels.iloc[rows])
-    flat = [np.asarray(part, np.float32).reshape(len(part), -1) for part in (tokens[rows], samples)]
-    real, sampled = np.split(span_rows(np.concatenate(flat)), [len(rows)])
+    conditions = read_conditions(labels)
+    real, sampled = np.split(span_rows(np.concatenate([real, sampled])), [len(labels)])
     given = real, conditions, labels, sampled, table, settings
     return pd.DataFrame(
         [
@@ -57,11 +74,6 @@ def judge_samples(
             *(_compare(arm, real, conditions, labels, sampled, table) for arm in ARMS),
         ]
     )
-
-
-def _draw_rows(rows: np.ndarray, seed: int) -> np.ndarray:
-    order = np.random.default_rng(seed).permutation(len(rows))
-    return np.sort(rows[order[:MOST_REAL]])
 
 
 # ---- requested against read --------------------------------------------------------------------------

@@ -47,9 +47,9 @@ def build_judged(results: Results) -> Table:
             }
         )
     notes = [
-        "Samples are read by linear probes on flattened tokens, fitted on the training split; beside it what "
-        "they find in held-out real volumes. Distances are between tokens; an arm's people are of any split, "
-        "and within 5 years of its age.",
+        "Samples are read by linear probes on decoded volumes, fitted on the training split; beside it what "
+        "they find in held-out real volumes, decoded as well. Distances are between decoded volumes; the "
+        "people of an arm are of any split, and within 5 years of its age.",
     ]
     return Table("judged", title, pd.DataFrame(rows), source, notes)
 

@@ -1,13 +1,16 @@
 """The judge of samples: it finds what is there, sees what is not, and says so on the page."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from braing3n.config import ProbeSettings
 from braing3n.contracts import check_table
 from braing3n.diffusion import sample as sampling
-from braing3n.diffusion.judge import judge_samples
+from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
 
 N_PEOPLE, SHAPE = 120, (6, 4)
 RNG = np.random.default_rng(5)
@@ -15,7 +18,7 @@ EFFECTS = dict(zip(("age", "modality", "sex", "disease"), RNG.normal(size=(4, *S
 
 
 def make_tokens(table, rng):
-    """Tokens with planted effects and a person's own noise of deviation 1, from columns of labels."""
+    """Volumes with planted effects and a person's own noise of deviation 1, from columns of labels."""
     amounts = {
         "age": (table["age_years"].fillna(50) - 50) / 15,
         "modality": 4 * (table["modality"] == "T2"),
@@ -52,9 +55,13 @@ def draw(samples, seed=2):
     return make_tokens(table, rng)
 
 
+def flatten(tokens):
+    return tokens.reshape(len(tokens), -1)
+
+
 def judge(labels, samples, drawn):
     tokens = make_tokens(labels, np.random.default_rng(1))
-    table = judge_samples(tokens.astype(np.float16), labels, drawn, samples, ProbeSettings())
+    table = judge_samples(flatten(tokens), labels, flatten(drawn), samples, ProbeSettings())
     return check_table(table, "judged", "test").set_index(["measure", "arm"])
 
 
@@ -91,7 +98,7 @@ def test_diversity_is_the_ratio_of_mean_distances(labels, samples):
     drawn[is_female] = centre + 0.3 * (drawn[is_female] - centre)  # nearly one person
     labels.loc[1, "person_id"] = labels.loc[0, "person_id"]  # two visits of one person are no pair
     labels.loc[:1, ["modality", "sex"]] = "T1", "F"
-    tokens = make_tokens(labels, np.random.default_rng(1)).astype(np.float16).astype(np.float64)
+    tokens = make_tokens(labels, np.random.default_rng(1))
 
     def average(points, people):
         pairs = [(i, j) for i in range(len(points)) for j in range(i) if people[i] != people[j]]
@@ -117,3 +124,21 @@ def test_what_cannot_be_judged_says_why(labels):
     assert found.loc[("diversity", "idh1-mutant")]["note"]
     assert found.loc[("diversity", "age-30")]["note"]
     assert found.loc[("disease", "")]["n_samples"] == 8  # not the tumours, which are of another modality
+
+
+def test_volumes_are_decoded_and_averaged_over_cubes():
+    """Each voxel of the decoder's image counts, in batches and without."""
+    tokenizer = SimpleNamespace(decode=lambda tokens: tokens.reshape(-1, 1, 4, 2, 2))
+    tokens = np.random.default_rng(0).normal(size=(19, 4, 4)).astype(np.float32)
+    seen = decode_coarsely(tokenizer, tokens, torch.device("cpu"))
+    wanted = [[image[:2].mean(), image[2:].mean()] for image in tokens.reshape(-1, 4, 2, 2)]
+    np.testing.assert_allclose(seen, wanted, rtol=1e-5)
+
+
+def test_real_volumes_are_drawn_from_both_sides_of_the_split(monkeypatch):
+    labels = pd.DataFrame({"split": ["train"] * 30 + ["validation"] * 5 + ["test"] * 5})
+    assert choose_real(labels, 1).tolist() == list(range(40))
+    monkeypatch.setattr("braing3n.diffusion.judge.MOST_REAL", 8)
+    rows = choose_real(labels, 1)
+    assert ((rows < 30).sum(), (rows >= 30).sum(), len(set(rows))) == (8, 8, 16)
+    assert rows.tolist() == choose_real(labels, 1).tolist() != choose_real(labels, 2).tolist()

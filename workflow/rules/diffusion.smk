@@ -77,6 +77,7 @@ rule judge_diffusion:
     """Read the samples with probes of real people, and compare how much samples and people differ."""
     input:
         tokens=rules.cache_latents.output.tokens,
+        tokenizer=rules.train_tokenizer.output.weights,
         labels=rules.build_label_table.output.labels,
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
@@ -96,6 +97,6 @@ rule judge_diffusion:
         settings=CONFIG.probe.as_json(),
         stage=STAGE["diffusion"],
     shell:
-        "python -m braing3n diffusion judge --tokens {input.tokens:q} --labels {input.labels:q}"
+        "python -m braing3n diffusion judge --tokens {input.tokens:q} --tokenizer {input.tokenizer:q} --labels {input.labels:q}"
         " --samples {input.samples:q} --table {input.table:q} --judged {output.judged:q}"
         " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
