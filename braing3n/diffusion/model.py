@@ -15,6 +15,11 @@ from braing3n.errors import ConfigurationError
 from braing3n.training import load_weights, read_weights
 from braing3n.transformer import Attention, Mlp, encode_positions, encode_scalars, initialise_linear
 
+# The sinusoids' shortest wavelength is 2 pi. Times in [0, 1] are stretched to use them all. Ages are counted
+# in decades: in years, people of 60 and 63 would look as far apart as any two, and few are of one age.
+TIME_SCALE = 1000.0
+AGE_UNIT_YEARS = 10.0
+
 
 class ScalarEmbedding(nn.Module):
     """Sines and cosines of a scalar through two layers: (B,) to (B, width)."""
@@ -42,7 +47,7 @@ class ConditionEmbedding(nn.Module):
     def forward(self, codes: Tensor, age_years: Tensor) -> Tensor:
         """Codes (B, 5), a condition's number of classes meaning null, and ages (B,), NaN null: (B, width)."""
         is_null = age_years.isnan()[:, None]
-        total = torch.where(is_null, self.null_age, self.age(age_years.nan_to_num()))
+        total = torch.where(is_null, self.null_age, self.age(age_years.nan_to_num() / AGE_UNIT_YEARS))
         for i, table in enumerate(self.tables):
             total = total + table(codes[:, i])
         return total
@@ -77,7 +82,8 @@ class DiT(nn.Module):
         grid: tokens along each axis.
 
     Attributes:
-        token_mean, token_deviation: (d,) of the training split, by which tokens are standardised.
+        token_mean: (T, d) mean of the training split at each place.
+        token_deviation: (d,) deviation from that mean, over all places.
         nulls: (5,) the null code of each coded condition.
     """
 
@@ -104,7 +110,7 @@ class DiT(nn.Module):
         self.leave = nn.Linear(width, d)
         self.register_buffer("positions", encode_positions(self.grid, width)[None], persistent=False)
         self.register_buffer("nulls", torch.tensor(n_classes), persistent=False)
-        self.register_buffer("token_mean", torch.zeros(d))
+        self.register_buffer("token_mean", torch.zeros(self.n_tokens, d))
         self.register_buffer("token_deviation", torch.ones(d))
         self._initialise()
 
@@ -116,8 +122,7 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, codes: Tensor, age_years: Tensor) -> Tensor:
         """The velocity (B, T, d) of standardised tokens x (B, T, d) at times t (B,)."""
-        # Times are stretched to the sinusoids' range, whose shortest wavelength is 2 pi.
-        condition = functional.silu(self.time(1000 * t) + self.conditions(codes, age_years))
+        condition = functional.silu(self.time(TIME_SCALE * t) + self.conditions(codes, age_years))
         x = self.embed(x) + self.positions
         for block in self.blocks:
             x = block(x, condition)

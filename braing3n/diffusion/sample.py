@@ -128,13 +128,19 @@ def write_samples(
 def draw_samples(
     tokenizer: Tokenizer, tokens: np.ndarray, table: pd.DataFrame, path: Path, device: torch.device
 ) -> None:
-    """A picture of the first two samples of each arm, decoded, three planes."""
-    from braing3n.picture import draw_volumes
+    """A picture of the first two samples of each arm, decoded, three planes.
+
+    Those of a T1c go through its brightest place, where an enhancing tumour is: few lie in the middle.
+    """
+    from braing3n.picture import draw_volumes, find_brightest
 
     chosen = table.groupby("arm", sort=False).head(2).index
-    volumes = {}
+    volumes, places = {}, {}
     for i in chosen:
         batch = torch.from_numpy(tokens[i : i + 1]).to(device)
-        volumes[table.loc[i, "sample_id"]] = tokenizer.decode(batch)[0, 0].float().cpu().numpy()
+        name = table.loc[i, "sample_id"]
+        volumes[name] = tokenizer.decode(batch)[0, 0].float().cpu().numpy()
+        if table.loc[i, "modality"] == "T1c":
+            places[name] = find_brightest(volumes[name])
     with write_atomically(path) as beside:
-        draw_volumes(volumes, beside)
+        draw_volumes(volumes, beside, places=places)

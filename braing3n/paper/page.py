@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from braing3n.manifest.counts import list_warnings
+from braing3n.paper.generation import list_unlearned
 from braing3n.paper.render import render_html
 from braing3n.paper.results import TABLES, Results
 from braing3n.paper.tables import Table
@@ -52,6 +53,7 @@ def render_page(results: Results, sections: dict[str, list[Table]]) -> str:
         f"<p>{describe_run(results)} Who and what the run holds, in full, with the bias card: "
         "<a href='card.html'>dataset card</a>.</p>",
         *show_warnings(warnings),
+        *show_warnings(list_unlearned(results)),
         _draw_flow(results),
         _link_quality(results),
     ]

@@ -26,6 +26,7 @@ TABLES = {
     "controls": "probe/controls.parquet",
     "sweep": "probe/sweep.parquet",
     "sweep_list": "tokenizer/sweep/volume_list.parquet",
+    "judged": "diffusion/judged.parquet",
     "distances": "fidelity/distances.parquet",
     "memorization": "memorization/distances.parquet",
 }

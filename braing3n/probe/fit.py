@@ -32,7 +32,7 @@ def predict_out_of_fold(
     is_converged = True
     for fold in np.unique(folds):
         train, test = folds != fold, folds == fold
-        model = _build_model(probe.task.kind, train.sum(), features.shape[1], settings, has_pca)
+        model = build_model(probe.task.kind, train.sum(), features.shape[1], settings, has_pca)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             model.fit(features[train], target[train])
@@ -45,7 +45,8 @@ def predict_out_of_fold(
     return predictions, is_converged
 
 
-def _build_model(kind: str, n_train: int, n_features: int, settings: ProbeSettings, has_pca: bool):
+def build_model(kind: str, n_train: int, n_features: int, settings: ProbeSettings, has_pca: bool):
+    """A probe of this kind, not fitted: (PCA,) standardising, and logistic regression or ridge."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline

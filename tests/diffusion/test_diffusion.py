@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -163,8 +164,8 @@ def test_training_standardises_and_resumes_to_the_same_bits(tmp_path, latents):
     model = train(tmp_path / "whole", latents)
     rows = np.flatnonzero(latents.labels["split"] == "train")
     seen = latents.tokens[rows].astype(np.float64)
-    assert model.token_mean.numpy() == pytest.approx(seen.mean((0, 1)), rel=1e-4)
-    assert model.token_deviation.numpy() == pytest.approx(seen.std((0, 1)), rel=1e-4)
+    assert model.token_mean.numpy() == pytest.approx(seen.mean(0), rel=1e-4)
+    assert model.token_deviation.numpy() == pytest.approx((seen - seen.mean(0)).std((0, 1)), rel=1e-4)
 
     train(tmp_path / "resumed", latents)
     (run,) = (tmp_path / "resumed" / "runs").iterdir()
@@ -241,6 +242,27 @@ def test_picture_of_samples(model, labels, tmp_path):
         tokens = np.zeros((len(table), 8, D), np.float32)
         sampling.draw_samples(tokenizer, tokens, table, tmp_path / "p.png", torch.device("cpu"))
         assert (tmp_path / "p.png").stat().st_size > 500
+
+
+def test_planes_of_a_t1c_go_through_its_ring(model, tmp_path, monkeypatch):
+    """A tumour away from the middle is in the picture, and a T1 is cut in the middle."""
+    from braing3n import picture
+
+    ring = np.zeros((12, 14, 10), np.float32)
+    ring[8:11, 2:5, 6:9] = 3
+    ring[9, 3, 7] = 0  # necrosis
+    decoder = SimpleNamespace(decode=lambda tokens: torch.from_numpy(ring)[None, None])
+    drawn = []
+    cut = picture.cut_planes
+    monkeypatch.setattr(picture, "cut_planes", lambda *given: drawn.append(cut(*given)) or drawn[-1])
+    table = sampling.list_samples([sampling.Arm("a", "T1c"), sampling.Arm("b", "T1")], 1)
+    sampling.draw_samples(
+        decoder, np.zeros((2, 8, D), np.float32), table, tmp_path / "p.png", torch.device("cpu")
+    )
+    (t1c, t1), (axial, coronal, sagittal) = drawn, cut(ring)
+    assert [plane.max() for plane in t1c] == [3, 3, 3]
+    assert [plane.max() for plane in t1] == [0, 0, 0]
+    assert [plane.shape for plane in t1c] == [axial.shape, coronal.shape, sagittal.shape]
 
 
 def test_euler_of_a_constant_velocity(model):

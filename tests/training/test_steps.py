@@ -30,6 +30,28 @@ def test_schedule_warms_up_and_ends_near_zero():
     assert 0 < rates[-1] < 1e-3
 
 
+@pytest.mark.parametrize("clip", [0.0, 2.0, 100.0])
+def test_an_update_applies_the_schedule_and_clips_the_gradient(clip):
+    """Plain descent moves by rate times gradient: its direction kept, its length at most the clip's."""
+    options = OptimiserSettings(lr=0.5, n_epochs=10, n_warmup_epochs=2, gradient_clip=clip)
+    run = SimpleNamespace(options=options, plan=range(50))
+    net = torch.nn.Linear(3, 1, bias=False)
+    gradient = torch.tensor([[2.0, -6.0, 9.0]])  # of length 11
+    clipped = gradient * (min(1.0, clip / 11) if clip else 1.0)
+    optimiser = torch.optim.SGD(net.parameters(), lr=9.9)
+    for step, rate in (
+        (0, 0.05),
+        (4, 0.25),
+        (10, 0.5),
+        (30, 0.25),
+        (40, 0.5 * (1 + np.cos(0.75 * np.pi)) / 2),
+    ):
+        before, net.weight.grad = net.weight.detach().clone(), gradient.clone()
+        training.update(run, optimiser, net, step)
+        torch.testing.assert_close(before - net.weight.detach(), rate * clipped, rtol=1e-4, atol=1e-6)
+        assert net.weight.grad is None
+
+
 def test_patience_counts_epochs():
     def has_stalled(validation, patience):
         run = SimpleNamespace(
