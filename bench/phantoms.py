@@ -49,8 +49,8 @@ from braing3n.pretrain.model import MaskedAutoencoder, load_encoder  # noqa: E40
 from braing3n.pretrain.train import train_encoder  # noqa: E402
 from braing3n.pretrain.verdict import CLAIMED as CLAIMED_BASELINE  # noqa: E402
 from braing3n.pretrain.verdict import ENCODER  # noqa: E402
-from braing3n.probe.compare import score_predictions  # noqa: E402
-from braing3n.probe.fit import predict_out_of_fold  # noqa: E402
+from braing3n.probe.compare import score_reading  # noqa: E402
+from braing3n.probe.halves import read_probe  # noqa: E402
 from braing3n.probe.plan import plan_probe, span_rows  # noqa: E402
 from braing3n.probe.scores import find_interval  # noqa: E402
 from braing3n.probe.sweep import find_tasks  # noqa: E402
@@ -70,7 +70,7 @@ D = (8, 32, 128, "none")
 MIN_PSNR_GAIN_DB, MAX_AUC_LOSS = 1.0, 0.05
 MAE_EPOCHS, TOKENIZER_EPOCHS = 60, 4  # of 720 volumes where the demo has 200 and 20 of about 110
 N_PCA_COMPONENTS = 256  # of flattened tokens and of voxels, fitted in the fold
-Scores = dict[str, tuple[float, np.ndarray]]  # by task: value and bootstrap draws
+Scores = dict[str, tuple[float, np.ndarray]]  # by task: value, and the same on halves of the people
 
 
 class Phantoms:
@@ -129,11 +129,11 @@ class Probes:
         self.plans = {task.key: plan_probe(task, "all", labels, settings) for task in tasks}
 
     def score(self, features: np.ndarray, has_pca: bool = False) -> Scores:
-        """Features (N, F): the value out of fold and its bootstrap draws, by task."""
+        """Features (N, F): the value out of fold and the same on halves of the people, by task."""
         found = {}
         for key, plan in self.plans.items():
-            fit = predict_out_of_fold(plan.pool(features), plan, self.settings, has_pca)
-            found[key] = score_predictions(plan, *fit, self.settings)[1][MEASURES[key]]
+            reading = read_probe(features, plan, self.settings, has_pca)
+            found[key] = score_reading(plan, reading, self.settings)[1][MEASURES[key]]
         return found
 
 
@@ -208,8 +208,8 @@ def encode(encoder: MaskedAutoencoder, volumes: Phantoms) -> np.ndarray:
 def tabulate(scores: dict, metrics: dict) -> dict:
     """Numbers that can be written down: values with intervals, and paired differences."""
 
-    def describe(value: float, draws: np.ndarray) -> list[float]:
-        return [round(number, 3) for number in (value, *find_interval(draws))]
+    def describe(value: float, halves: np.ndarray) -> list[float]:
+        return [round(number, 3) for number in (value, *find_interval(value, halves))]
 
     ours = scores["MAE"]
     differences = {

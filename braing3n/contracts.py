@@ -33,6 +33,8 @@ TASK_COLUMNS: dict[str, type] = {
 }
 _PERSON = {"person_id": (str, None), "group_id": (str, None)}
 _COUNTS = {"n_people": (int, (0, 10**7)), "n_volumes": (int, (0, 10**7))}
+# A probe: `everyone`, or only the `unseen` people of the splits that no model is trained on.
+_PROBE = {"task": (str, None), "slice": (str, None), "people": (str, ("everyone", "unseen"))}
 # One task's score of one encoder or arm.
 _SCORE = {
     "metric": (str, ("auc", "r2", "mae", "r")),
@@ -206,20 +208,26 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
     },
     "predictions": {
         "encoder": (str, None),
-        "task": (str, None),
-        "slice": (str, None),
+        **_PROBE,
         "unit_id": (str, None),
         "fold": (int, (-1, 10**3)),
         "class_name": (str, None),
         "prediction": (float, None),
         "is_converged": (bool, None),
     },
+    "halves": {
+        "encoder": (str, None),
+        **_PROBE,
+        "metric": (str, ("auc", "r2", "mae", "r")),
+        "deal": (int, (0, 10**3)),
+        "first": (float, None),
+        "second": (float, None),
+    },
     "scores": {
         "encoder": (str, None),
-        "task": (str, None),
+        **_PROBE,
         "title": (str, None),
         "source": (str, ("paper", "pair", "control")),
-        "slice": (str, None),
         **_SCORE,
     },
     "sweep": {
@@ -233,8 +241,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
     "differences": {
         "encoder": (str, None),
         "other": (str, None),
-        "task": (str, None),
-        "slice": (str, None),
+        **_PROBE,
         "metric": (str, ("auc", "r2", "mae", "r")),
         "difference": (float, None),
         "low": (float, None),

@@ -22,7 +22,7 @@ def predict_out_of_fold(
 
     Returns:
         Predictions: (n_units, n_classes) probabilities, or (n_units, 1) in the target's unit; and
-        whether every fit converged.
+        whether every fit converged. Where only one class is left to fit, it is predicted.
     """
     from sklearn.exceptions import ConvergenceWarning
 
@@ -32,6 +32,9 @@ def predict_out_of_fold(
     is_converged = True
     for fold in np.unique(folds):
         train, test = folds != fold, folds == fold
+        if n_classes and len(set(target[train])) == 1:
+            predictions[test, probe.classes.index(target[train][0])] = 1
+            continue
         model = build_model(probe.task.kind, train.sum(), features.shape[1], settings, has_pca)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)

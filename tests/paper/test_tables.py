@@ -55,10 +55,15 @@ def results_dir(tmp_path):
     names = ["cohort", "received", "kept", "excluded", "reason"]
     counts = {"n_people": 3, "n_volumes": 4}
     score = {"task": "sex", "title": "Sex (AUC)", "source": "paper", "metric": "auc", "slice": "all"} | counts
+    score["people"] = "everyone"
     numbers = {"value": 0.75, "low": 0.6, "high": 0.9, "fold_mean": 0.7512, "fold_sd": 0.04}
     scores = [{**score, **numbers, "encoder": name} for name in ("mae", "untrained")]
     scores.append({**score, "encoder": "mae", "slice": "FLAIR", "reason": "no FLAIR volumes in this run"})
+    unseen = {**score, "encoder": "mae", "people": "unseen", "n_people": 2, "n_volumes": 2}
+    scores.append({**unseen, **numbers, "value": 0.66, "fold_mean": 0.65})
+    scores.append({**unseen, "slice": "T1", "reason": "only 2 people for 5 folds"})
     difference = {"encoder": "mae", "other": "untrained", "task": "sex", "slice": "all", "metric": "auc"}
+    difference["people"] = "everyone"
     arm = {"arm": "Sex F (T1)", "comparison": "gen-vs-real", "value": 12.345, "floor": 6.789, **counts}
     arm |= {"n_samples": 8, "n_floor_people": 2, "n_floor_volumes": 2}
     item = {"pool": "all", "modality": "T1", "threshold": 2.0}
@@ -139,6 +144,8 @@ def test_table_6_has_ours_the_papers_reasons_and_lost_cells(results):
     table = build_table_6(results)
     sex = get_row(table, "Sex (AUC)")
     assert (sex["all | ours"], sex["all | paper"]) == ("0.751 ± 0.040 (n 3/4)", "0.961")
+    assert sex["all | ours, unseen people"] == "0.650 ± 0.040 (n 2/2)"
+    assert sex["T1 | ours, unseen people"] == "n/a: only 2 people for 5 folds"
     assert sex["FLAIR | ours"] == "n/a: no FLAIR volumes in this run"
     assert get_row(table, "MMSE (R2)")["all | paper"] == "lost"
     assert get_row(table, "Modality (4-way, AUC)")["T1 | paper"] == "-"
@@ -146,10 +153,14 @@ def test_table_6_has_ours_the_papers_reasons_and_lost_cells(results):
 
 
 def test_encoders_stand_side_by_side_with_their_difference(results):
-    row = get_row(build_encoders(results), "Sex (AUC)")
+    frame = build_encoders(results).frame
+    row, unseen = frame.iloc[0], frame.iloc[1]
+    assert (row["Whom"], unseen["Whom"]) == ("everyone", "unseen")
+    assert (unseen["People / volumes"], unseen["Score | mae"][:5]) == ("2 / 2", "0.660")
+    assert unseen["Score | untrained"] == "n/a: not probed"
     assert row["Score | untrained"] == "0.750 [0.600, 0.900]"
     assert row["Ours minus | untrained"] == "0.100 [0.050, 0.200]"
-    assert len(build_scores(results).frame) == 2
+    assert list(build_scores(results).frame["Whom"]) == ["everyone", "everyone", "unseen"]
 
 
 def test_the_encoders_loss_stands_beside_its_baselines_and_the_page_says_what_was_not_learned(results_dir):
