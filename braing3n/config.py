@@ -298,14 +298,21 @@ class ProbeSettings(Settings):
 class FidelitySettings(Settings):
     """Distances between generated and real sets."""
 
-    min_people: int = setting(4, "an arm with fewer real people is n/a", ge=2)
+    min_people: int = setting(
+        4,
+        "real people that a distance needs; an arm with fewer is n/a, and where fewer are left its floor",
+        ge=2,
+    )
     age_window_years: float = setting(5.0, "real people this near to the age of an arm", unit="year", gt=0)
-    n_floor_splits: int = setting(20, "random halves of the real people behind a floor", ge=1)
-    batch_size: int = setting(8, "samples decoded and encoded at once", ge=1)
+    n_real: int = setting(
+        256, "real people an arm's samples are held against, at most; those of its floor come on top", ge=2
+    )
+    n_draws: int = setting(100, "draws of real people behind a distance and its floor", ge=1)
+    batch_size: int = setting(8, "volumes decoded and encoded at once", ge=1)
     precision: Precision = setting(
         "float32", "autocast type of decoding and encoding; that of latents, whose features are compared"
     )
-    seed: int = setting(2025, "floor splits")
+    seed: int = setting(2025, "who is drawn")
 
 
 class MemorizationSettings(Settings):

@@ -65,8 +65,11 @@ def results_dir(tmp_path):
     difference = {"encoder": "mae", "other": "untrained", "task": "sex", "slice": "all", "metric": "auc"}
     difference["people"] = "everyone"
     arm = {"arm": "Sex F (T1)", "comparison": "gen-vs-real", "value": 12.345, "floor": 6.789, **counts}
-    arm |= {"n_samples": 8, "n_floor_people": 2, "n_floor_volumes": 2}
-    item = {"pool": "all", "modality": "T1", "threshold": 2.0}
+    arm |= {"floor_low": 5.5, "floor_high": 12.5, "n_samples": 8, "n_floor_people": 8, "n_others": 20}
+    low = {**arm, "arm": "Sex M (T1)", "floor_reason": "9 unrelated people leave fewer than 4 beside 8"}
+    high = {**arm, "arm": "Modality T2", "value": 12.6}
+    item = {"pool": "all", "modality": "T1", "threshold": 2.0, "person_id": "p0", "group_id": "p0"}
+    t1 = {**item, "pool": "T1", "comparison": "held-out-real"}
     audit = [
         {**item, "comparison": "real-real", "item_id": "v0", "distance": 4.0},
         {**item, "comparison": "synthetic-real", "item_id": "s0", "distance": 5.0},
@@ -77,6 +80,9 @@ def results_dir(tmp_path):
             "distance": 1.0,
             "is_below_threshold": True,
         },
+    ]
+    audit += [{**row, "pool": "T1"} for row in audit] + [
+        {**t1, "item_id": f"h{k}", "person_id": f"h{k}", "distance": 3.0} for k in range(50)
     ]
     audit = [{"is_below_threshold": False, **row} for row in audit]
     control = {"control": "random labels", "measure": "labels of 40 outside their interval", "value": 2.0}
@@ -99,7 +105,7 @@ def results_dir(tmp_path):
             [{**difference, "difference": 0.1, "low": 0.05, "high": 0.2}], "differences"
         ),
         "probe/controls": fill([{**control, "verdict": "met"}, {**decoy, "verdict": "n/a"}], "controls"),
-        "fidelity/distances": fill([arm], "distances"),
+        "fidelity/distances": fill([arm, low, high], "distances"),
         "memorization/distances": fill(audit, "memorization"),
     }
     for name, frame in tables.items():
@@ -190,7 +196,13 @@ def test_table_8_never_calls_our_distance_a_fid(results):
     table = build_table_8(results)
     row = get_row(table, "Sex F (T1)")
     assert (row["gen-vs-real | ours"], row["gen-vs-real | paper (3D-FID)"]) == ("12.3", "114.8")
-    assert row["Floor, real-vs-real"] == "6.79 (n 2/2)"
+    assert row["Floor, real-vs-real"] == "6.79 [5.5, 12.5] (n 8/20)"
+    assert row["Above the floor"] == "no"
+    assert get_row(table, "Modality T2")["Above the floor"] == "yes"
+    lacking = get_row(table, "Sex M (T1)")
+    assert lacking["gen-vs-real | ours"] == "12.3"
+    reason = "n/a: 9 unrelated people leave fewer than 4 beside 8"
+    assert set(lacking[["Floor, real-vs-real", "Above the floor"]]) == {reason}
     assert row["gen-vs-recons | ours"] == "n/a: arm not measured"
     assert not any("FID" in name for name in table.frame.columns if "ours" in name)
     assert "Fréchet distance on MAE features" in table.notes[0]
@@ -200,10 +212,18 @@ def test_controls_and_audit(results):
     controls = build_controls(results)
     assert get_row(controls, "random labels")["Value [95 %]"] == "2"
     assert get_row(controls, "decoy")["Value [95 %]"] == "n/a: no site has both"
-    audit = build_memorization(results).frame.iloc[0]
+    table = build_memorization(results)
+    audit = get_row(table, "all")
     assert audit["Samples below the real-real percentile"] == "1 of 2"
     assert audit["Ratio of means, synthetic / real"] == "0.750"
+    assert audit["Expected of as many held-out people"] == "n/a: no held-out people in this pool"
+    assert audit["More than expected"].startswith("n/a")
     assert summarise_audit(results.read("memorization"))["n_held_out_real"][0] == 0
+    # One of two samples, where none of 50 held-out people lies below.
+    audit = get_row(table, "T1")
+    assert audit["Expected of as many held-out people"] == "0.0 [0, 0] (n 50)"
+    assert audit["More than expected"] == "yes"
+    assert audit["People who share a group"] == "0"
 
 
 def test_an_empty_run_gives_every_table_with_reasons(tmp_path):
