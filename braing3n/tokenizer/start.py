@@ -53,7 +53,8 @@ def start_from_components(
 
     The projection becomes the first d principal components of the encoder's tokens, all scaled by one
     number so that a channel has unit variance on average; the patch head the least-squares map from
-    these to voxels. Without a projection the decoder's fixed standardising does the same to all channels.
+    these to voxels, where there is one. Without a projection the decoder's fixed standardising does the
+    same to all channels.
     The CNN, which starts at 0, then learns what a linear map cannot say. From a random start the decoder
     takes many times as long to get where this begins.
     """
@@ -86,7 +87,8 @@ def _start_from_first_components(
     projection = (vectors * scale).T  # (d, width)
     head = (vectors.T @ cross) / (variances[:, None] * scale).clamp(min=1e-12)  # (d, voxels)
     _fill(tokenizer.project, projection, -(projection @ mean_x))
-    _fill(tokenizer.patch_head, head.T, mean_y)
+    if tokenizer.patch_head is not None:
+        _fill(tokenizer.patch_head, head.T, mean_y)
 
 
 def _start_from_all_channels(
@@ -95,10 +97,11 @@ def _start_from_all_channels(
     scale = covariance.diagonal().mean().rsqrt()
     standard = covariance * scale**2  # of tokens with unit variance on average
     standard.diagonal().add_(RIDGE)
-    head = torch.linalg.solve(standard, cross * scale)  # (width, voxels)
     tokenizer.standardise.mean.copy_(mean_x)
     tokenizer.standardise.scale.copy_(scale)
-    _fill(tokenizer.patch_head, head.T, mean_y)
+    if tokenizer.patch_head is not None:
+        head = torch.linalg.solve(standard, cross * scale)  # (width, voxels)
+        _fill(tokenizer.patch_head, head.T, mean_y)
 
 
 def _fill(layer: torch.nn.Linear, weight: Tensor, bias: Tensor) -> None:

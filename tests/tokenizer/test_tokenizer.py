@@ -139,6 +139,26 @@ def test_without_a_projection_the_start_is_least_squares_on_all_channels(encoder
 
 
 @pytest.mark.parametrize("d", ["3", "none"])
+def test_without_a_patch_head_the_image_is_the_cnns_alone(tmp_path, encoder, d):
+    settings = SETTINGS.with_d(d).model_copy(update={"has_patch_head": False})
+    volumes = InventedVolumes()
+    start = Tokenizer(settings, 12, 4, (2, 2, 2))
+    start_from_components(start, encoder, volumes, 4, CPU)
+    features, _ = list_tokens(encoder, volumes)
+    tokens = start.standardise(start.project(torch.from_numpy(features)))
+    assert tokens.var(dim=0, correction=0).mean().item() == pytest.approx(1, rel=1e-3)
+    assert torch.count_nonzero(start(torch.randn(1, 8, 12))) == 0, "the CNN starts at zero"
+
+    trained = train(tmp_path, encoder, volumes, settings)
+    assert not any("patch_head" in name for name in trained.state_dict())
+    assert trained.count_parameters()["patch_head"] == 0
+    tokens = torch.randn(2, 8, trained.n_channels)
+    grid = trained.standardise(tokens).transpose(1, 2).reshape(2, -1, 2, 2, 2)
+    assert torch.equal(trained.decode(tokens), trained.cnn(grid))
+    assert torch.count_nonzero(trained.decode(tokens))
+
+
+@pytest.mark.parametrize("d", ["3", "none"])
 def test_training_keeps_the_best_and_resumes_to_the_same_bits(tmp_path, encoder, d):
     volumes = InventedVolumes()
     for name in ("whole", "resumed"):
@@ -249,3 +269,11 @@ def test_wrong_weights(tokenizer, tmp_path):
     write_weights(tmp_path / "t.safetensors", state, "Tokenizer", tokenizer.describe())
     with pytest.raises(CheckpointError, match=r"of another shape: patch_head\.weight"):
         load_tokenizer(tmp_path / "t.safetensors")
+
+
+def test_weights_of_before_the_patch_heads_switch_have_one(tokenizer, tmp_path):
+    record = tokenizer.describe()
+    del record["settings"]["has_patch_head"]
+    write_weights(tmp_path / "t.safetensors", tokenizer.state_dict(), "Tokenizer", record)
+    tokens = torch.randn(1, 8, 3)
+    assert torch.equal(load_tokenizer(tmp_path / "t.safetensors").decode(tokens), tokenizer.decode(tokens))
