@@ -243,12 +243,11 @@ def test_at_matched_epochs_it_gets_those_of_both_phases():
     found = match_akl(SIZES, TOKENIZER, (8, 8, 8), "epochs")
     assert found["akl_n_epochs"] == 500 + 300
     assert found["akl_flops"] == 800 * found["akl_flops_an_epoch"]
+
+
+def test_the_papers_operations_pay_for_seven_epochs():
     paper = Config()
-    budgets = {
-        budget: match_akl(paper.pretrain, paper.tokenizer, paper.volumes.shape, budget)["akl_n_epochs"]
-        for budget in paper.tokenizer.sweep.akl_budgets
-    }
-    assert budgets == {"compute": 7, "epochs": 180}
+    assert match_akl(paper.pretrain, paper.tokenizer, paper.volumes.shape, "compute")["akl_n_epochs"] == 7
 
 
 @pytest.mark.parametrize("n_epochs", [7, 180])
@@ -258,7 +257,7 @@ def test_the_warm_up_keeps_its_share_of_any_budget(n_epochs):
     n_steps = 209 * n_epochs
     rates = [training.compute_learning_rate(step, n_steps, options) for step in range(n_steps)]
     assert options.n_epochs == n_epochs
-    assert np.argmax(rates) == pytest.approx(n_steps / 80, abs=1)
+    assert np.argmax(rates) + 1 == n_steps // 80
     assert max(rates) == options.lr
 
 
