@@ -20,7 +20,7 @@ from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruct
 from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct
 from braing3n.tokenizer.start import start_from_components
 from braing3n.tokenizer.train import train_tokenizer
-from braing3n.training import write_weights
+from braing3n.training import read_record, write_weights
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
 from invented import InventedVolumes
@@ -198,6 +198,7 @@ def test_early_stop_ends_training(tmp_path, encoder):
     trained = train(tmp_path, encoder, volumes, settings)
     (run,) = (tmp_path / "runs").iterdir()
     assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * settings.patience
+    assert read_record(tmp_path / "t.safetensors", "Tokenizer")["n_epochs_trained"] == settings.patience
     expected = Tokenizer(settings, 12, 4, (2, 2, 2))
     start_from_components(expected, encoder, volumes, 4, CPU)
     assert torch.equal(trained.project.weight, expected.project.weight)
