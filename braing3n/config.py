@@ -10,10 +10,14 @@ import yaml
 from pydantic import Field, model_validator
 
 from braing3n.errors import ConfigurationError
-from braing3n.settings import Settings, setting, validate
+from braing3n.settings import OptimiserSettings, Settings, setting, validate
 
 Modality = Literal["T1", "T1c", "T2", "FLAIR"]
 Precision = Literal["float32", "bfloat16"]
+Crop = Literal["centre", "atlas_centred"]
+Budget = Literal["compute", "epochs"]
+Times = Literal["uniform", "logit_normal"]
+GuidanceForm = Literal["joint", "per_condition"]
 Extractor = Literal["hd-bet", "hd-bet-v1", "deepbet", "none"]
 # Channels that the projection leaves of a token; none: no projection.
 Bottleneck = Annotated[int, Field(ge=1)] | Literal["none"]
@@ -53,7 +57,7 @@ class PreprocessSettings(Settings):
 
     spacing_mm: float = setting(1.0, "voxel size of the SRI24 grid", "given", "mm", gt=0)
     brain_extraction: Extractor = setting(
-        "hd-bet-v1", "how brains are found; input that is stripped already keeps its own", "given"
+        "hd-bet-v1", "how brains are found; input that is stripped already keeps its own"
     )
     fallback_extraction: Extractor = setting(
         "deepbet", "tried once where a mask fails its checks (volume, pieces, border); none: nothing else is"
@@ -90,7 +94,7 @@ class ManifestSettings(Settings):
 
     train: float = setting(0.90, "share of groups that models train on", gt=0, lt=1)
     validation: float = setting(0.05, "share of groups for early stopping", gt=0, lt=1)
-    seed: int = setting(2025, "salt of the split's hash", "given")
+    seed: int = setting(2025, "salt of the split's hash")
     near_duplicate_correlation: float = setting(
         0.6, "at 4 mm, from which two people's volumes count as one brain", gt=0, le=1
     )
@@ -116,32 +120,10 @@ class VolumesSettings(Settings):
     """What a model sees."""
 
     spacing_mm: float = setting(1.0, "a whole multiple of preprocess.spacing_mm", "given", "mm", gt=0)
-    shape: tuple[int, int, int] = setting((160, 192, 160), "centre crop or pad, L-P-S", "derived", "voxel")
-
-
-class OptimiserSettings(Settings):
-    """AdamW with a warm-up and a cosine."""
-
-    lr: float = setting(1e-4, "peak learning rate", gt=0)
-    weight_decay: float = setting(0.05, "decoupled decay", ge=0)
-    betas: tuple[float, float] = setting((0.9, 0.95), "AdamW's two")
-    batch_size: int = setting(256, "volumes a step, over all devices", ge=1)
-    n_epochs: int = setting(100, "passes over the training split", "given", ge=1)
-    n_warmup_epochs: int = setting(10, "linear warm-up", ge=0)
-    gradient_clip: float = setting(0.0, "largest gradient norm; 0: no clipping", ge=0)
-    precision: Precision = setting("bfloat16", "autocast type", "given")
-    n_accumulation_steps: int = setting(
-        1, "parts of its batch that a device takes one after another, to save memory", ge=1
+    shape: tuple[int, int, int] = setting((160, 192, 160), "crop or pad, L-P-S", "derived", "voxel")
+    crop: Crop = setting(
+        "centre", "about the middle of SRI24's grid, or of the box of its brain, which lies off that"
     )
-    recompute_activations: bool = setting(
-        False, "activation checkpointing: blocks keep their input only; far less memory, a third more time"
-    )
-    compile_blocks: bool = setting(
-        False, "blocks through torch.compile: a minute or two at the start, fewer trips to memory after it"
-    )
-    checkpoint_every_steps: int = setting(200, "steps between checkpoints", ge=1)
-    n_checkpoints_kept: int = setting(2, "the last so many checkpoints stay, beside the best weights", ge=1)
-    validate_every_epochs: int = setting(5, "epochs between validation losses", ge=1)
 
 
 class PretrainSettings(Settings):
@@ -160,7 +142,9 @@ class PretrainSettings(Settings):
     offset: Literal["none", "mean_image"] = setting(
         "none", "what predictions are added to: nothing, or the training volumes' mean patch of each place"
     )
-    optimiser: OptimiserSettings = setting(OptimiserSettings, "phase 1 training")
+    optimiser: OptimiserSettings = setting(
+        OptimiserSettings, "phase 1 training", given=("n_epochs", "schedule")
+    )
     seed: int = setting(2025, "weights, masks and data order")
 
 
@@ -176,7 +160,10 @@ class SweepSettings(Settings):
     d: tuple[Bottleneck, ...] = setting(
         (32, 128, 512, "none"), "channels a token of each arm; none: no projection", "given", min_length=1
     )
-    has_akl: bool = setting(True, "an AutoencoderKL is one more arm", "given")
+    akl_budgets: tuple[Budget, ...] = setting(
+        ("compute", "epochs"),
+        "an AutoencoderKL each, with the operations (as the paper) or the epochs of MAE and tokenizer",
+    )
     tasks: tuple[str, ...] = setting(("idh1", "grade"), "what is probed", "given", min_length=1)
     n_pca_components: int = setting(256, "of the flattened reading, fitted in the fold", ge=1)
     seed: int = setting(2025, "salt of the split's hash")
@@ -191,11 +178,6 @@ class AutoencoderKLSettings(Settings):
     latent_channels: int = setting(8, "numbers a place of the coarsest grid", "derived", ge=1)
     n_res_blocks: int = setting(2, "residual blocks a level", ge=1)
     kl_weight: float = setting(1e-7, "of the divergence, summed over the latent, beside the L1", ge=0)
-    has_matched_compute: bool = setting(
-        True,
-        "in place of optimiser.n_epochs, as many epochs as cost no more operations than MAE and tokenizer",
-        "given",
-    )
     patience: int = setting(40, "epochs without a better validation loss before stopping", ge=1)
     optimiser: OptimiserSettings = setting(
         lambda: OptimiserSettings(
@@ -206,7 +188,7 @@ class AutoencoderKLSettings(Settings):
             n_warmup_epochs=1,
             validate_every_epochs=1,
         ),
-        "the baseline's training",
+        "the baseline's training; a budget replaces n_epochs and changes n_warmup_epochs in proportion",
     )
     seed: int = setting(2025, "weights, data order and the latent's noise")
 
@@ -224,12 +206,16 @@ class TokenizerSettings(Settings):
     )
     n_blocks: int = setting(2, "residual blocks a level", ge=1)
     has_attention: bool = setting(True, "attention at the token grid", "given")
+    has_patch_head: bool = setting(
+        True, "a linear map from token to patch, first of least squares, whose image is added to the CNN's"
+    )
     patience: int = setting(40, "epochs without a better validation loss before stopping", "given", ge=1)
     optimiser: OptimiserSettings = setting(
         lambda: OptimiserSettings(
             batch_size=64, n_epochs=80, weight_decay=0.0, n_warmup_epochs=1, validate_every_epochs=1
         ),
         "phase 2 training",
+        given=("n_epochs", "precision"),
     )
     sweep: SweepSettings = setting(SweepSettings, "Table 5, in the runs that have its cohorts")
     seed: int = setting(2025, "weights and data order")
@@ -263,12 +249,15 @@ class DiffusionSettings(Settings):
     diseases: tuple[str, ...] = setting(
         ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "GBM", "Glioma"),
         "classes of the disease condition",
-        "derived",
     )
     n_sites: int = setting(19, "most frequent sites of the training split", "given", ge=1)
     condition_dropout: float = setting(0.1, "each droppable condition on its own", ge=0, lt=1)
     joint_dropout: float = setting(0.1, "all droppable conditions at once", ge=0, lt=1)
-    guidance: float = setting(2.0, "classifier-free guidance scale", "given", ge=0)
+    times: Times = setting("uniform", "how times are drawn in training; logit_normal: more in the middle")
+    guidance: float = setting(2.0, "classifier-free guidance scale w", ge=0)
+    guidance_form: GuidanceForm = setting(
+        "joint", "v(null) + w (v(c) - v(null)), or v(null) + the sum over conditions of w (v(c_k) - v(null))"
+    )
     n_sampling_steps: int = setting(50, "Euler steps", "given", ge=1)
     n_samples: int = setting(64, "samples an arm", "given", ge=1)
     precision: Precision = setting("bfloat16", "autocast type of sampling")
@@ -276,6 +265,7 @@ class DiffusionSettings(Settings):
     optimiser: OptimiserSettings = setting(
         lambda: OptimiserSettings(n_epochs=400, weight_decay=0.01, gradient_clip=1.0, betas=(0.9, 0.999)),
         "DiT training",
+        given=("precision",),
     )
     seed: int = setting(2025, "weights, data order and sampling noise")
 
@@ -347,9 +337,9 @@ class Config(Settings):
 
     @property
     def sweep_arms(self) -> list[str]:
-        """What the sweep trains: d-32 and the like, and akl."""
+        """What the sweep trains: d-32, akl-compute and the like."""
         sweep = self.tokenizer.sweep
-        arms = [f"d-{d}" for d in sweep.d] + ["akl"] * sweep.has_akl
+        arms = [f"d-{d}" for d in sweep.d] + [f"akl-{budget}" for budget in sweep.akl_budgets]
         return arms if self.sweep_cohorts else []
 
     @model_validator(mode="after")

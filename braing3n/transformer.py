@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+NORM_EPS = 1e-6  # of layer norms, as in the official code of MAE and DiT; PyTorch's own is 1e-5
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()
 MOST_TOKENS_WRITTEN_OUT = 512  # of more, the attention weights that backward needs would fill memory
 
@@ -68,9 +69,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int, n_heads: int, mlp_ratio: float):
         super().__init__()
-        self.norm1 = nn.LayerNorm(width)
+        self.norm1 = nn.LayerNorm(width, NORM_EPS)
         self.attention = Attention(width, n_heads)
-        self.norm2 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width, NORM_EPS)
         self.mlp = Mlp(width, mlp_ratio)
 
     def forward(self, x: Tensor, first: int = 0) -> Tensor:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from braing3n.config import DiffusionSettings
-from braing3n.diffusion.conditions import Vocabularies, nullify
+from braing3n.config import DiffusionSettings, GuidanceForm
+from braing3n.diffusion.conditions import Vocabularies, isolate, nullify
 from braing3n.errors import ConfigurationError
-from braing3n.training import load_weights, read_weights
-from braing3n.transformer import Attention, Mlp, encode_positions, encode_scalars, initialise_linear
+from braing3n.training import load_weights, read_settings, read_weights
+from braing3n.transformer import NORM_EPS, Attention, Mlp, encode_positions, encode_scalars, initialise_linear
 
 # The sinusoids' shortest wavelength is 2 pi. Times in [0, 1] are stretched to use them all. Ages are counted
 # in decades: in years, people of 60 and 63 would look as far apart as any two, and few are of one age.
@@ -58,9 +58,9 @@ class ModulatedBlock(nn.Module):
 
     def __init__(self, width: int, n_heads: int, mlp_ratio: float):
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
+        self.norm1 = nn.LayerNorm(width, NORM_EPS, elementwise_affine=False)
         self.attention = Attention(width, n_heads)
-        self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
+        self.norm2 = nn.LayerNorm(width, NORM_EPS, elementwise_affine=False)
         self.mlp = Mlp(width, mlp_ratio)
         self.modulate = nn.Linear(width, 6 * width)
 
@@ -105,7 +105,7 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(
             ModulatedBlock(width, settings.n_heads, settings.mlp_ratio) for _ in range(settings.depth)
         )
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.norm = nn.LayerNorm(width, NORM_EPS, elementwise_affine=False)
         self.modulate = nn.Linear(width, 2 * width)
         self.leave = nn.Linear(width, d)
         self.register_buffer("positions", encode_positions(self.grid, width)[None], persistent=False)
@@ -129,14 +129,26 @@ class DiT(nn.Module):
         shift, scale = self.modulate(condition)[:, None].chunk(2, dim=-1)
         return self.leave(self.norm(x) * (1 + scale) + shift)
 
-    def guide(self, x: Tensor, t: Tensor, codes: Tensor, age_years: Tensor, guidance: float) -> Tensor:
-        """v(null) + guidance (v(c) - v(null)), the modality kept in both branches (Ho & Salimans 2022)."""
-        null_codes, null_age = nullify(codes, age_years, self.nulls)
-        both = self(
-            x.repeat(2, 1, 1), t.repeat(2), torch.cat([codes, null_codes]), torch.cat([age_years, null_age])
-        )
-        conditional, unconditional = both.chunk(2)
-        return unconditional + guidance * (conditional - unconditional)
+    def guide(
+        self,
+        x: Tensor,
+        t: Tensor,
+        codes: Tensor,
+        age_years: Tensor,
+        guidance: float,
+        form: GuidanceForm = "joint",
+    ) -> Tensor:
+        """v(null) + guidance (v(c) - v(null)), the modality kept in both branches (Ho & Salimans 2022).
+
+        The form `per_condition` has a branch for each condition alone, and adds up their differences from
+        v(null) (Liu et al. 2022, "Compositional visual generation"). All branches are one batch.
+        """
+        given = [(codes, age_years)] if form == "joint" else isolate(codes, age_years, self.nulls)
+        branches = [*given, nullify(codes, age_years, self.nulls)]
+        n = len(branches)
+        all_codes, all_ages = (torch.cat(part) for part in zip(*branches, strict=True))
+        *conditional, unconditional = self(x.repeat(n, 1, 1), t.repeat(n), all_codes, all_ages).chunk(n)
+        return unconditional + guidance * sum(velocity - unconditional for velocity in conditional)
 
     def describe(self) -> dict:
         """The record that a weight file needs to build this model again."""
@@ -156,7 +168,7 @@ def load_dit(path: Path) -> DiT:
     """
     tensors, record = read_weights(path, "DiT")
     vocabularies = Vocabularies(**{name: tuple(classes) for name, classes in record["vocabularies"].items()})
-    settings = DiffusionSettings.model_validate(record["settings"])
+    settings = read_settings(DiffusionSettings, record, path)
     model = DiT(settings, vocabularies, record["d"], tuple(record["grid"]))
     load_weights(model, tensors, path)
     return model.eval().requires_grad_(False)

@@ -106,7 +106,7 @@ def sample_tokens(
         for k in range(settings.n_sampling_steps):
             t = torch.full((len(batch),), k / settings.n_sampling_steps, device=device)
             with training.autocast(device, settings):
-                velocity = model.guide(x, t, *given, settings.guidance)
+                velocity = model.guide(x, t, *given, settings.guidance, settings.guidance_form)
             x = x + velocity.float() / settings.n_sampling_steps
         out.append((x * model.token_deviation + model.token_mean).cpu().numpy())
     return np.concatenate(out) if out else np.zeros((0, model.n_tokens, model.d), np.float32)

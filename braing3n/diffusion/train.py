@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from braing3n import training
-from braing3n.config import DiffusionSettings, OptimiserSettings
+from braing3n.config import DiffusionSettings, OptimiserSettings, Times
 from braing3n.diffusion import STAGE_VERSION
 from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, read_conditions
 from braing3n.diffusion.model import DiT
@@ -80,6 +80,7 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
         own = training.send(torch.from_numpy(batch), run.device)
         drawn = draw_noise(len(run.plan[step]), tokens.shape[1:], settings.seed, "flow", step)
         noise, t, chance = (training.send(part[run.own], run.device) for part in drawn)
+        t = spread_times(t, settings.times)
         given = drop_conditions(
             codes[own], age_years[own], net.nulls, chance, settings.condition_dropout, settings.joint_dropout
         )
@@ -125,6 +126,15 @@ def draw_noise(n: int, shape: tuple[int, int], *key: int | str) -> tuple[Tensor,
     generator = training.make_generator(*key)
     noise = torch.randn(n, *shape, generator=generator)
     return noise, torch.rand(n, generator=generator), torch.rand(n, 6, generator=generator)
+
+
+def spread_times(t: Tensor, times: Times) -> Tensor:
+    """Uniform times (n,) as they are, or as those with the same ranks whose logits are standard normal.
+
+    The latter, more in the middle, are those of Esser et al. 2024 ("Scaling rectified flow transformers").
+    Validation keeps uniform times, so that its losses can be compared.
+    """
+    return t if times == "uniform" else torch.special.ndtri(t).sigmoid()
 
 
 def measure_tokens(net: DiT, tokens: np.ndarray, rows: np.ndarray) -> None:

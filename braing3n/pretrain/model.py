@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from braing3n.config import PretrainSettings
 from braing3n.errors import ConfigurationError
-from braing3n.training import load_weights, read_weights
-from braing3n.transformer import Block, Linear, encode_positions, initialise_linear
+from braing3n.training import load_weights, read_settings, read_weights
+from braing3n.transformer import NORM_EPS, Block, Linear, encode_positions, initialise_linear
 
 
 def patchify(volume: Tensor, patch_size: int) -> Tensor:
@@ -67,13 +67,13 @@ class MaskedAutoencoder(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, settings.n_heads, settings.mlp_ratio) for _ in range(settings.depth)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, NORM_EPS)
         self.decoder_embed = Linear(width, narrow)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, narrow))
         self.decoder_blocks = nn.ModuleList(
             Block(narrow, settings.decoder_n_heads, settings.mlp_ratio) for _ in range(settings.decoder_depth)
         )
-        self.decoder_norm = nn.LayerNorm(narrow)
+        self.decoder_norm = nn.LayerNorm(narrow, NORM_EPS)
         self.predict = Linear(narrow, n_voxels)
         self.register_buffer("positions", encode_positions(self.grid, width)[None], persistent=False)
         self.register_buffer("decoder_positions", encode_positions(self.grid, narrow)[None], persistent=False)
@@ -174,6 +174,7 @@ def load_encoder(path: Path) -> MaskedAutoencoder:
         CheckpointError: the file is no weight file of this model.
     """
     tensors, metadata = read_weights(path, "MaskedAutoencoder")
-    model = MaskedAutoencoder(PretrainSettings.model_validate(metadata["settings"]), tuple(metadata["shape"]))
+    settings = read_settings(PretrainSettings, metadata, path)
+    model = MaskedAutoencoder(settings, tuple(metadata["shape"]))
     load_weights(model, tensors, path)
     return model.eval().requires_grad_(False)

@@ -55,7 +55,7 @@ def start_from_components(
     1975): the first d principal components of what all channels predict of a patch, all scaled by one number
     so that a channel has unit variance on average. Components of the tokens themselves tell where in the
     head a token lies before they tell that it holds a tumour. Without a projection the decoder's fixed
-    standardising and the least-squares patch head do the same with all channels.
+    standardising and the least-squares patch head, where there is one, do the same with all channels.
     The CNN, which starts at 0, then learns what a linear map cannot say. From a random start the decoder
     takes many times as long to get where this begins.
     """
@@ -88,17 +88,19 @@ def _start_from_first_components(
     scale = variances.mean().rsqrt()
     projection = (all_channels @ vectors * scale).T  # (d, width)
     _fill(tokenizer.project, projection, -(projection @ mean_x))
-    _fill(tokenizer.patch_head, vectors / scale, mean_y)
+    if tokenizer.patch_head is not None:
+        _fill(tokenizer.patch_head, vectors / scale, mean_y)
 
 
 def _start_from_all_channels(
     tokenizer: Tokenizer, mean_x: Tensor, mean_y: Tensor, covariance: Tensor, cross: Tensor
 ) -> None:
     scale = covariance.diagonal().mean().rsqrt()
-    head = _solve(covariance, cross) / scale  # (width, voxels)
     tokenizer.standardise.mean.copy_(mean_x)
     tokenizer.standardise.scale.copy_(scale)
-    _fill(tokenizer.patch_head, head.T, mean_y)
+    if tokenizer.patch_head is not None:
+        head = _solve(covariance, cross) / scale  # (width, voxels)
+        _fill(tokenizer.patch_head, head.T, mean_y)
 
 
 def _solve(covariance: Tensor, cross: Tensor) -> Tensor:

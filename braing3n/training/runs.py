@@ -270,7 +270,7 @@ def finish(run: Run, net: nn.Module, n_done: int | None = None) -> None:
         write_history(run.run_dir, run.losses, run.validation, n_done)
         plot_history(run.run_dir, run.losses[:n_done], run.validation, run.baselines)
         run.writer.close()
-        _write_model(run, "weights", net)
+        _write_model(run, "weights", net, n_epochs_trained=n_done * run.options.n_epochs / len(run.plan))
     run.accelerator.wait_for_everyone()
 
 

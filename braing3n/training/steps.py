@@ -27,10 +27,12 @@ CHECK_EVERY_STEPS = 10  # losses are looked at so often: each look waits for the
 
 
 def compute_learning_rate(step: int, n_steps: int, options: OptimiserSettings) -> float:
-    """Linear warm-up to the peak, then half a cosine to 0 at the last step."""
-    n_warmup = n_steps * options.n_warmup_epochs // options.n_epochs
+    """Linear warm-up to the peak, then half a cosine to 0 at the last step, or the peak to the end."""
+    n_warmup = int(n_steps * options.n_warmup_epochs / options.n_epochs)
     if step < n_warmup:
         return options.lr * (step + 1) / n_warmup
+    if options.schedule == "constant":
+        return options.lr
     return options.lr * 0.5 * (1 + math.cos(math.pi * (step - n_warmup) / max(1, n_steps - n_warmup)))
 
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 import statistics
+from functools import partial
 
 import numpy as np
 import pytest
@@ -49,6 +50,17 @@ def reference_loss(model, volume, noise, is_normalised=False):
             target = torch.tensor(target, dtype=torch.float64)
         errors += [(predicted[n] - target[n]).square().mean() for n in range(24) if n not in visible]
     return sum(errors).item() / len(errors)
+
+
+def test_norms_are_those_of_the_official_code(model):
+    """1e-6 under the root, as in MAE's code; inputs that hardly vary show it."""
+    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    assert len(norms) == 2 * 3 + 2
+    for norm in norms:
+        x = 1e-3 * torch.randn(5, norm.normalized_shape[0], dtype=torch.float64)
+        variance = x.var(-1, keepdim=True, correction=0)
+        expected = (x - x.mean(-1, keepdim=True)) / (variance + 1e-6).sqrt()
+        torch.testing.assert_close(norm.double()(x), expected * norm.weight + norm.bias)
 
 
 @pytest.mark.parametrize("is_normalised", [False, True])
@@ -150,6 +162,11 @@ def test_wrong_weights_are_one_sentence(model, tmp_path):
     write_weights(path, model.state_dict(), "Tokenizer", {})
     with pytest.raises(CheckpointError, match="holds Tokenizer, not MaskedAutoencoder"):
         load_encoder(path)
+    unknown = model.describe() | {"settings": {"depht": 2}}
+    write_weights(path, model.state_dict(), "MaskedAutoencoder", unknown)
+    with pytest.raises(CheckpointError, match=r"another version .*'depht'; did you mean 'depth'") as error:
+        load_encoder(path)
+    assert "\n" not in str(error.value)
     torch.save(model.state_dict(), path)  # a pickle is never opened
     with pytest.raises(CheckpointError, match="not a safetensors file"):
         load_encoder(path)
@@ -159,7 +176,8 @@ def test_block_equals_timms_with_the_same_weights():
     """Values and gradients in float64; timm lists the same parameters in the same order."""
     torch.manual_seed(3)
     ours = Block(96, n_heads=4, mlp_ratio=4.0).double()
-    theirs = TimmBlock(96, num_heads=4, qkv_bias=True, norm_layer=torch.nn.LayerNorm).double()
+    norm = partial(nn.LayerNorm, eps=1e-6)
+    theirs = TimmBlock(96, num_heads=4, qkv_bias=True, norm_layer=norm).double()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         other.data.copy_(mine.data)
     x, y = (torch.randn(2, 30, 96, dtype=torch.float64, requires_grad=True) for _ in range(2))

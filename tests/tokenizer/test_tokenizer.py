@@ -20,7 +20,7 @@ from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruct
 from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct
 from braing3n.tokenizer.start import start_from_components
 from braing3n.tokenizer.train import train_tokenizer
-from braing3n.training import write_weights
+from braing3n.training import read_record, write_weights
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
 from invented import InventedVolumes
@@ -142,6 +142,27 @@ def test_without_a_projection_the_start_is_least_squares_on_all_channels(encoder
 
 
 @pytest.mark.parametrize("d", ["3", "none"])
+def test_without_a_patch_head_the_image_is_the_cnns_alone(tmp_path, encoder, d):
+    settings = SETTINGS.with_d(d).model_copy(update={"has_patch_head": False})
+    volumes = InventedVolumes()
+    start = Tokenizer(settings, 12, 4, (2, 2, 2))
+    start_from_components(start, encoder, volumes, 4, CPU)
+    features, _ = list_tokens(encoder, volumes)
+    tokens = start.standardise(start.project(torch.from_numpy(features)))
+    assert tokens.var(dim=0, correction=0).mean().item() == pytest.approx(1, rel=1e-3)
+    assert torch.count_nonzero(start(torch.randn(1, 8, 12))) == 0, "the CNN starts at zero"
+
+    trained = train(tmp_path, encoder, volumes, settings)
+    assert not any("patch_head" in name for name in trained.state_dict())
+    assert trained.count_parameters()["patch_head"] == 0
+    torch.nn.init.normal_(trained.cnn.leave.convolve.weight)
+    tokens = torch.randn(2, 8, trained.n_channels)
+    grid = trained.standardise(tokens).transpose(1, 2).reshape(2, -1, 2, 2, 2)
+    assert torch.count_nonzero(trained.cnn(grid))
+    assert torch.equal(trained.decode(tokens), trained.cnn(grid))
+
+
+@pytest.mark.parametrize("d", ["3", "none"])
 def test_training_keeps_the_best_and_resumes_to_the_same_bits(tmp_path, encoder, d):
     volumes = InventedVolumes()
     for name in ("whole", "resumed"):
@@ -180,6 +201,7 @@ def test_early_stop_ends_training(tmp_path, encoder):
     trained = train(tmp_path, encoder, volumes, settings)
     (run,) = (tmp_path / "runs").iterdir()
     assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * settings.patience
+    assert read_record(tmp_path / "t.safetensors", "Tokenizer")["n_epochs_trained"] == settings.patience
     expected = Tokenizer(settings, 12, 4, (2, 2, 2))
     start_from_components(expected, encoder, volumes, 4, CPU)
     assert torch.equal(trained.project.weight, expected.project.weight)
@@ -252,3 +274,11 @@ def test_wrong_weights(tokenizer, tmp_path):
     write_weights(tmp_path / "t.safetensors", state, "Tokenizer", tokenizer.describe())
     with pytest.raises(CheckpointError, match=r"of another shape: patch_head\.weight"):
         load_tokenizer(tmp_path / "t.safetensors")
+
+
+def test_weights_of_before_the_patch_heads_switch_have_one(tokenizer, tmp_path):
+    record = tokenizer.describe()
+    del record["settings"]["has_patch_head"]
+    write_weights(tmp_path / "t.safetensors", tokenizer.state_dict(), "Tokenizer", record)
+    tokens = torch.randn(1, 8, 3)
+    assert torch.equal(load_tokenizer(tmp_path / "t.safetensors").decode(tokens), tokenizer.decode(tokens))

@@ -52,6 +52,23 @@ def test_an_update_applies_the_schedule_and_clips_the_gradient(clip):
         assert net.weight.grad is None
 
 
+def test_a_constant_schedule_keeps_its_peak_after_the_warm_up():
+    options = OptimiserSettings(lr=0.3, n_epochs=10, n_warmup_epochs=1, schedule="constant")
+    rates = [training.compute_learning_rate(step, 50, options) for step in range(50)]
+    assert rates[:5] == pytest.approx([0.06, 0.12, 0.18, 0.24, 0.3])
+    assert rates[5:] == [0.3] * 45
+    without = options.model_copy(update={"n_warmup_epochs": 0})
+    assert [training.compute_learning_rate(step, 50, without) for step in range(50)] == [0.3] * 50
+
+
+def test_a_part_of_an_epoch_can_be_warm_up():
+    options = OptimiserSettings(lr=1.0, n_epochs=7, n_warmup_epochs=0.5)
+    rates = [training.compute_learning_rate(step, 140, options) for step in range(140)]  # 20 steps an epoch
+    assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
+    assert rates[10] == 1.0
+    assert max(rates[11:]) < 1
+
+
 def test_patience_counts_epochs():
     def has_stalled(validation, patience):
         run = SimpleNamespace(

@@ -109,17 +109,19 @@ rule cache_sweep_latents:
 
 
 rule cache_akl_latents:
-    """Encode the sweep's volumes: the AutoencoderKL's mean latents."""
+    """Encode the sweep's volumes: an AutoencoderKL's mean latents."""
     input:
         weights=rules.train_akl.output.weights,
         volumes=rules.choose_sweep_volumes.output.volumes,
         indices=rules.train_sweep_mae.input.indices,
     output:
-        latents=f"{SWEEP}/akl/latents.npy",
+        latents=f"{SWEEP}/akl-{{budget}}/latents.npy",
     log:
-        f"{LOGS}/latents/sweep/akl.log",
+        f"{LOGS}/latents/sweep/akl-{{budget}}.log",
     benchmark:
-        f"{BENCHMARKS}/latents/sweep/akl.tsv"
+        f"{BENCHMARKS}/latents/sweep/akl-{{budget}}.tsv"
+    wildcard_constraints:
+        budget="compute|epochs",
     conda:
         "../../envs/models.yaml"
     threads: 4
