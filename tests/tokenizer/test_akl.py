@@ -27,7 +27,9 @@ from braing3n.tokenizer.compute import count_arm, describe_arm, match_akl, print
 from braing3n.tokenizer.train_akl import train_akl
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from invented import InventedVolumes
+from reference import train_plainly
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -98,6 +100,7 @@ def test_recomputed_activations_give_the_same_gradients():
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
+@pytest.mark.slow
 def test_trained_it_beats_the_mean_image(tmp_path):
     volumes = InventedVolumes(n=24)
     net = train(tmp_path, volumes)
@@ -113,6 +116,43 @@ def test_trained_it_beats_the_mean_image(tmp_path):
     ]
     ours, theirs = np.mean(errors, axis=(0, 2, 3, 4))
     assert ours < 0.7 * theirs
+
+
+def test_losses_are_those_of_a_loop_written_anew(tmp_path):
+    """Mean absolute error and, beside it, torch's own divergence of the latent from a standard normal."""
+    volumes = InventedVolumes(n=15)
+    more = {"lr": 0.01, "weight_decay": 0.1, "gradient_clip": 0.5, "n_epochs": 6, "validate_every_epochs": 2}
+    options = SETTINGS.optimiser.model_copy(update=more)
+    settings = SETTINGS.model_copy(update={"optimiser": options, "kl_weight": 0.01})
+    train(tmp_path, volumes, settings)
+    (path,) = tmp_path.glob("runs/*/loss.csv")
+    found = np.genfromtxt(path, delimiter=",", skip_header=1)
+
+    images = torch.from_numpy(np.stack(volumes.images))[:, None]
+    rows = {split: np.flatnonzero(volumes.table["split"] == split) for split in ("train", "validation")}
+    plan = training.plan_batches(rows["train"], options, settings.seed)
+    torch.manual_seed(settings.seed)
+    net = AutoencoderKL(settings, (8, 8, 8))
+    divergences = []
+
+    def measure(step):
+        batch = images[plan[step]]
+        source = training.make_generator(settings.seed, "latent", step)
+        noise = torch.randn(len(batch), *net.latent_shape, generator=source)
+        mu, sigma = net.encode(batch)
+        divergence = kl_divergence(Normal(mu, sigma), Normal(0.0, 1.0)).sum() / len(batch)
+        divergences.append(0.01 * divergence.item())
+        return (net.decode(mu + sigma * noise) - batch).abs().mean() + 0.01 * divergence
+
+    losses, validation = [], []
+    for loss in train_plainly(net, measure, len(plan), options):
+        losses.append(loss)
+        with torch.no_grad():
+            unseen = images[rows["validation"]]
+            validation.append((net.decode(net.encode(unseen)[0]) - unseen).abs().mean().item())
+    assert min(divergences) > 0.02 * max(losses), "the divergence is seen beside the error"
+    assert found[:, 1] == pytest.approx(losses, rel=1e-3)
+    assert list(found[3::4, 2]) == pytest.approx(validation[3::4], rel=1e-3)  # two steps an epoch
 
 
 def test_a_learning_rate_that_only_harms_stops_early_and_keeps_the_start(tmp_path):

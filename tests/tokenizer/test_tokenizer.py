@@ -1,5 +1,8 @@
 """The tokenizer: shapes, size, the linear start against scikit-learn, early stop, metrics."""
 
+import json
+import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -7,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, Ridge
 
+from braing3n import training
+from braing3n.cli import main
 from braing3n.config import AutoencoderKLSettings, OptimiserSettings, PretrainSettings, TokenizerSettings
-from braing3n.errors import CheckpointError, ConfigurationError
+from braing3n.errors import CheckpointError, ConfigurationError, StoppedError
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
 from braing3n.runtime import digest_file
 from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
@@ -23,7 +29,9 @@ from braing3n.tokenizer.train import train_tokenizer
 from braing3n.training import read_record, write_weights
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from invented import InventedVolumes
+from reference import train_plainly
 
 CPU = torch.device("cpu")
 SETTINGS = TokenizerSettings(
@@ -67,6 +75,15 @@ def test_decoder_shapes_and_zero_branch(tokenizer):
     image = tokenizer.decode(tokens)
     assert image.shape == (2, 1, 8, 8, 8)
     assert torch.equal(patchify(image, 4), tokenizer.patch_head(tokens))  # the CNN starts at zero
+
+
+def test_the_image_is_the_patch_heads_and_the_cnns_together(tokenizer):
+    torch.nn.init.normal_(tokenizer.cnn.leave.convolve.weight)
+    tokens = torch.randn(2, 8, 3)
+    with torch.no_grad():
+        linear, rest = tokenizer.patch_head(tokens), tokenizer.cnn(tokens.mT.reshape(2, 3, 2, 2, 2))
+        assert torch.allclose(patchify(tokenizer.decode(tokens), 4), linear + patchify(rest, 4), atol=1e-5)
+    assert rest.abs().mean() > 0.1
 
 
 def test_cnn_keeps_places(tokenizer):
@@ -180,6 +197,74 @@ def test_training_keeps_the_best_and_resumes_to_the_same_bits(tmp_path, encoder,
 
     rows = [line.split(",") for line in (run / "loss.csv").read_text().splitlines()[1:]]
     assert [int(row[0]) for row in rows if row[2]] == [2, 4, 6, 8, 10, 12]
+
+
+def test_losses_are_the_mean_absolute_errors_of_a_loop_written_anew(tmp_path, encoder):
+    volumes = InventedVolumes(n=15)
+    more = {"lr": 0.02, "weight_decay": 0.1, "gradient_clip": 0.05, "validate_every_epochs": 2}
+    options = SETTINGS.optimiser.model_copy(update=more)
+    settings = SETTINGS.model_copy(update={"optimiser": options, "patience": 99})
+    train(tmp_path, encoder, volumes, settings)
+    (path,) = tmp_path.glob("runs/*/loss.csv")
+    found = np.genfromtxt(path, delimiter=",", skip_header=1)
+
+    images = torch.from_numpy(np.stack(volumes.images))[:, None]
+    rows = {split: np.flatnonzero(volumes.table["split"] == split) for split in ("train", "validation")}
+    plan = training.plan_batches(rows["train"], options, settings.seed)
+    torch.manual_seed(settings.seed)
+    net = Tokenizer(settings, 12, 4, (2, 2, 2))
+    start_from_components(net, encoder, volumes, options.batch_size, CPU)
+
+    def measure(batch):
+        return (net(encoder.encode(images[batch])) - images[batch]).abs().mean()
+
+    losses, validation = [], []
+    for loss in train_plainly(net, lambda step: measure(plan[step]), len(plan), options):
+        losses.append(loss)
+        validation.append(measure(rows["validation"]).item())
+    assert found[:, 1] == pytest.approx(losses, rel=1e-4)
+    assert list(found[3::4, 2]) == pytest.approx(validation[3::4], rel=1e-4)  # two steps an epoch
+    assert losses[-1] < 0.98 * losses[0]
+
+
+def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_bits(tmp_path, encoder):
+    class Stopping(InventedVolumes):
+        n_loaded = 0
+
+        def load_levels(self, i, out):
+            self.n_loaded += 1
+            if self.n_loaded == 30:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().load_levels(i, out)
+
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    train(tmp_path / "whole", encoder, InventedVolumes())
+    with pytest.raises(StoppedError, match=r"tokenizer: asked to stop, after step \d+ of 12") as stopped:
+        train(tmp_path / "stopped", encoder, Stopping())
+    (saved,) = (tmp_path / "stopped").glob("runs/*/step-*")
+    assert f"after step {int(saved.stem.split('-')[1])} of" in str(stopped.value)
+    train(tmp_path / "stopped", encoder, InventedVolumes())
+    assert digest_file(tmp_path / "whole/t.safetensors") == digest_file(tmp_path / "stopped/t.safetensors")
+
+
+def test_the_command_trains_measures_and_draws(tmp_path, monkeypatch):
+    encoder, volumes = build_encoder((12, 12, 12)), InventedVolumes(shape=(12, 12, 12))
+    volumes.index_paths = lambda: []
+    monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", lambda *paths: volumes)
+    monkeypatch.chdir(tmp_path)
+    write_weights(Path("mae.safetensors"), encoder.state_dict(), "MaskedAutoencoder", encoder.describe())
+    Path("list").write_text("")
+    given = ["--encoder", "mae.safetensors", "--volume-list", "list", "--volumes-dir", "."]
+    given += ["--checkpoints", "runs", "--weights", "t.safetensors", "--settings", SETTINGS.as_json()]
+    assert main(["tokenizer", "train", *given, "--metrics", "m.json", "--picture", "p.png"]) == 0
+    trained = load_tokenizer(Path("t.safetensors"))
+    scores = json.loads(Path("m.json").read_text())
+    assert (scores["d"], scores["n_numbers_a_volume"]) == (3, 3 * 27)
+    assert scores["n_parameters"] == trained.count_parameters()
+    expected = measure_reconstruction(partial(reconstruct, encoder, trained), volumes, CPU, {})
+    assert scores["crop"] == pytest.approx(expected["crop"], rel=1e-5)
+    assert Image.open("p.png").width > 100
 
 
 def test_a_baselines_settings_make_no_other_run(tmp_path, encoder):

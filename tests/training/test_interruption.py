@@ -18,6 +18,8 @@ from braing3n.training import read_weights
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 N_STEPS = 24  # 8 volumes to train on, batches of 4, 12 epochs
 

@@ -1,5 +1,6 @@
 """Packing: the crop, the z-score against the NIfTI, the size, the bytes."""
 
+import blosc2
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -41,6 +42,7 @@ def test_one_very_bright_voxel_costs_no_precision(tmp_path):
     assert measure_error(shard, 0, "bright") < 1e-3
 
 
+@pytest.mark.slow
 def test_a_noisy_brain_of_full_size_is_small_and_exact(tmp_path):
     rng = np.random.default_rng(0)
     axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in ONE_MM.shape], indexing="ij", sparse=True)
@@ -53,6 +55,7 @@ def test_a_noisy_brain_of_full_size_is_small_and_exact(tmp_path):
     assert measure_error(shard, 0, "noisy") < 1e-3
 
 
+@pytest.mark.slow
 def test_real_brains_keep_the_bounds(shared_data, tmp_path):
     images = {}
     for path in sorted((shared_data / "stroke").rglob("sub-*_desc-brain_*.nii.gz")):
@@ -69,6 +72,15 @@ def test_the_same_volumes_give_the_same_bytes(packed):
     packed.pack()
     assert packed.array_path.read_bytes() == array
     assert packed.index_path.read_bytes() == index
+
+
+def test_a_volume_is_one_chunk_of_whole_planes_in_the_codec_that_decodes_fastest(packed):
+    array = blosc2.open(str(packed.array_path), mode="r")
+    assert (array.shape, array.dtype) == ((2, 40, 48, 40), np.int16)
+    assert (array.chunks, array.blocks) == ((1, 40, 48, 40), (1, 8, 48, 40))
+    coding = array.schunk.cparams
+    assert (coding.codec, coding.clevel) == (blosc2.Codec.LZ4HC, 9)
+    assert [kind for kind in coding.filters if kind != blosc2.Filter.NOFILTER] == [blosc2.Filter.SHUFFLE]
 
 
 def test_an_empty_shard_packs_to_nothing(packed):
@@ -149,3 +161,22 @@ def test_crop_and_pad_are_centred_and_blocks_are_means():
     assert odd.sum() == array[1:5].sum()
     blocks = average_blocks(np.arange(8, dtype=np.float32).reshape(2, 2, 2), 2)
     assert blocks.item() == 3.5
+
+
+def test_a_reduced_volume_is_the_mean_of_its_blocks_where_half_a_block_is_brain():
+    """Two voxels of the first axis make one at 8 mm, since that axis spans the atlas's 240 mm."""
+    rng, settings = np.random.default_rng(0), VolumesSettings(spacing_mm=8.0, shape=(20, 10, 8))
+    mask = np.zeros((60, 30, 20), bool)
+    mask[20:40, 5:25, 2:18] = rng.random((20, 20, 16)) < 0.5
+    mask[0, 0, :3] = True  # which the crop loses
+    image = rng.normal(size=mask.shape).astype(np.float32)
+    small, small_mask, lost = to_model_grid(image, mask, settings)
+    assert lost == pytest.approx(3 / mask.sum())
+    n_half = 0
+    for i, j, k in np.ndindex(20, 10, 8):
+        place = tuple(slice(2 * n + m, 2 * n + m + 2) for n, m in zip((i, j, k), (10, 5, 2), strict=True))
+        n_half += mask[place].sum() == 4
+        is_brain = mask[place].mean() >= 0.5
+        assert small_mask[i, j, k] == is_brain
+        assert small[i, j, k] == pytest.approx(image[place].mean() if is_brain else 0, abs=1e-6)
+    assert n_half > 10
