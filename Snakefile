@@ -14,6 +14,7 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 # Jobs run this interpreter and this checkout, also where nobody activated the environment.
 ROOT = Path(workflow.basedir)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ["PYTHONSAFEPATH"] = "1"  # and no Python file of the working folder
 os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
 
 # The inventories are the DAG's leaves: the main process writes them before there is a DAG.

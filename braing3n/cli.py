@@ -9,6 +9,7 @@ import sys
 from braing3n import WORDS, __version__
 from braing3n.errors import BrainG3nError
 from braing3n.runtime import tell_storage_fault
+from braing3n.safe_path import use_safe_path
 
 # Words with a command line that are no stage.
 TOOLS = ("resources", "stages", "config")
@@ -16,7 +17,9 @@ TOOLS = ("resources", "stages", "config")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a fault the user can mend is one sentence on the error stream and status 2."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        use_safe_path()
+        arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_describe())
         return 0
