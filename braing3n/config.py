@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -33,6 +34,8 @@ class CohortSettings(Settings):
 
     @model_validator(mode="after")
     def _has_one_source(self):
+        if not re.fullmatch("[a-z0-9_]*", self.kind):
+            raise ValueError(f"kind is the name of a file in cohorts/, such as bids, not {self.kind!r}")
         if bool(self.raw_dir) == bool(self.miniature):
             raise ValueError("give either raw_dir (a download) or miniature (options of phantoms)")
         return self
