@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -301,6 +302,12 @@ def load_cohort(kind: str) -> Cohort:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.COHORT
+
+
+def digest_cohort_file(kind: str) -> str:
+    """The sha256 of `cohorts/<kind>.py`, so that an edited code is noticed; empty where there is no file."""
+    path = COHORTS_DIR / f"{kind}.py"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
 def find_kind(key: str, settings: CohortSettings) -> str:
