@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -238,6 +239,12 @@ class Miniature:
 
     files: str
     tables: Mapping[str, str] = field(default_factory=dict)
+
+    def list_examples(self, n: int = 4) -> list[str]:
+        """The first path of each of up to `n` layouts, paths that differ in digits alone counting as one."""
+        paths = [line.split("  ")[0].strip() for line in self.files.splitlines() if line.strip()]
+        layouts = {re.sub(r"\d+", "0", path.partition("/")[2]): path for path in reversed(paths)}
+        return list(layouts.values())[::-1][:n]
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ def _build_inventory(key: str, settings: CohortSettings, record: Record, results
     cohort = load_cohort(find_kind(key, settings))
     options = settle_options(key, cohort, settings.options)
     walk = walk_cohort(key, cohort, record.raw_dir, options, folder)
+    _check_found(key, cohort, record.raw_dir, walk)
     write_inventory(key, settings, walk, folder)
     write_participants(walk, derivative)
     record.write(walk, [*folder.glob("*.tsv"), derivative / "participants.tsv"], _list_warnings(walk, folder))
@@ -99,6 +100,24 @@ def walk_cohort(key: str, cohort: Cohort, raw_dir: Path, options: Mapping[str, A
         headers.save()
     _check_labels(key, walk.scans)
     return walk
+
+
+def _check_found(key: str, cohort: Cohort, raw_dir: Path, walk: Walk) -> None:
+    """A raw folder in which nothing is recognised is a mistake, found before there is a DAG.
+
+    Raises:
+        CohortError: what was found, and what the known layouts look like.
+    """
+    if walk.scans or walk.left_out:
+        return
+    files = sorted(walk.unused)
+    found = f"its {len(files)} files belong to no rule, such as {files[0]}" if files else "it holds no image"
+    examples = cohort.miniature.list_examples() if cohort.miniature else []
+    known = ", ".join(examples or ["sub-01/anat/sub-01_T1w.nii.gz (BIDS)"])
+    raise CohortError(
+        f"{key}: no scan is recognised in '{raw_dir}' ({found}); layouts that are known: {known}. "
+        f"Give the folder as it was downloaded as cohorts.{key}.raw_dir."
+    )
 
 
 def _write_miniature(

@@ -2,10 +2,10 @@
 
 import pytest
 
-from braing3n.config import CohortSettings
+from braing3n.config import CohortSettings, parse_config
 from braing3n.errors import CohortError
 from braing3n.inventory.bids import find_bids_scans
-from braing3n.inventory.build import write_inventory
+from braing3n.inventory.build import build_inventories, write_inventory
 
 
 def write_tree(folder, names):
@@ -173,3 +173,16 @@ def test_a_participants_table_in_any_form_is_accepted(tmp_path):
     ):
         (tmp_path / "participants.tsv").write_bytes(content)
         assert len(find_bids_scans(tmp_path, "mine").scans) == 1
+
+
+@pytest.mark.parametrize("kind", ["bids", "abide1", "ppmi"])
+def test_a_folder_without_a_scan_is_a_mistake_that_shows_known_layouts(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    for names in ([], ["KKI/readme.txt", "KKI/image.mgz"]):
+        write_tree(tmp_path / "raw", names)
+        (tmp_path / "raw").mkdir(exist_ok=True)
+        config = parse_config({"run": "x", "cohorts": {"mine": {"kind": kind, "raw_dir": "raw"}}})
+        with pytest.raises(CohortError, match="no scan is recognised in 'raw'") as caught:
+            build_inventories(config)
+        assert ("image.mgz" if names else "holds no image") in str(caught.value)
+        assert any(word in str(caught.value) for word in ("T1w", "mprage", "MPRAGE"))
