@@ -18,7 +18,7 @@ os.environ["PYTHONSAFEPATH"] = "1"  # and no Python file of the working folder
 os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
 
 # The inventories are the DAG's leaves: the main process writes them before there is a DAG.
-CONFIG = start_run(config, workflow.is_main_process)
+CONFIG = start_run(config, workflow.is_main_process, sys.argv[1:])
 STAGE = read_versions()
 RESULTS = f"results/{CONFIG.run}"  # every output of a stage lies in RESULTS/<word>/
 LOGS = f"logs/{CONFIG.run}"
