@@ -10,6 +10,7 @@ from braing3n import WORDS, __version__
 from braing3n.errors import BrainG3nError
 from braing3n.runtime import tell_storage_fault
 from braing3n.safe_path import use_safe_path
+from braing3n.scratch import unwind_on_sigterm
 
 # Words with a command line that are no stage.
 TOOLS = ("resources", "stages", "config")
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; a fault the user can mend is one sentence on the error stream and status 2."""
     if arguments is None:
         use_safe_path()
+        unwind_on_sigterm()
         arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_describe())

@@ -18,6 +18,7 @@ from braing3n.contracts import CONTRACTS
 from braing3n.errors import BrainG3nError, ResourceError
 from braing3n.resources import REGISTRY, RESOURCES_DIR
 from braing3n.runtime import write_atomically
+from braing3n.scratch import open_scratch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,10 +58,8 @@ def preprocess_by_hand(request: Request) -> int:
     from braing3n.preprocess.shard import preprocess_visits
 
     settings, resources = _settle_settings(request)
-    with tempfile.TemporaryDirectory(prefix="braing3n-") as links_dir:
-        found = gather_scans(
-            request.paths, request.by_modality, request.labels, request.facts, Path(links_dir)
-        )
+    with open_scratch() as links_dir:
+        found = gather_scans(request.paths, request.by_modality, request.labels, request.facts, links_dir)
         # The derivative's folder is named as a cohort's is, so that a run's code finds it.
         out_dir = request.out_dir if request.out_dir.name not in ("", "..") else request.out_dir.resolve()
         check_apart(out_dir, [*request.paths, *request.by_modality.values()])

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zlib
 from pathlib import Path
 
@@ -18,8 +17,10 @@ import numpy as np
 from braing3n.errors import ResourceError, ScanError
 from braing3n.preprocess.slices import check_slices
 from braing3n.runtime import check_free_space, digest_file
+from braing3n.scratch import open_scratch
 
 MAX_SIZE_DIFFERENCE = 0.01  # of a voxel's edge, between sform and qform: headers round
+DCM2NIIX_LIMIT_S = 900
 MAX_TURN_DEGREES = 45.0  # between sform and qform: no head is tilted that far
 
 
@@ -225,19 +226,12 @@ def _load_dicom(path: Path, modality: str):
     """One volume of a series through dcm2niix; what that prints is dropped, since it can hold names."""
     import nibabel as nib
 
-    with tempfile.TemporaryDirectory(prefix="braing3n-") as folder:
-        command = [_find_dcm2niix(), "-g", "i", "-b", "y", "-ba", "y", "-z", "n", "-f", "%j"]
-        command += ["-d", "0"] if path.is_dir() else ["-s", "y"]
-        subprocess.run(
-            [*command, "-o", folder, str(path.absolute())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
-        check_free_space(folder)
+    with open_scratch() as folder:
+        outputs = _convert(path, folder)
+        if len(outputs) > 1:  # echoes, perhaps: their times stand in sidecars, which hold more than that
+            outputs = _convert(path, folder, has_sidecars=True)
         try:
-            image = nib.load(_choose_volume(path.name, sorted(Path(folder).glob("*.nii")), modality))
+            image = nib.load(_choose_volume(path.name, outputs, modality))
             image = nib.spatialimages.SpatialImage(np.array(image.dataobj), image.affine)
         except (nib.filebasedimages.ImageFileError, OSError, ValueError, EOFError):  # they quote a UID
             raise ScanError(
@@ -246,6 +240,30 @@ def _load_dicom(path: Path, modality: str):
     _check_frames(path, image.shape)
     check_slices(path.name, list_raw_files(path))
     return image
+
+
+def _convert(path: Path, folder: Path, has_sidecars: bool = False) -> list[Path]:
+    """The NIfTI files that dcm2niix makes of a series in a folder, which is emptied before."""
+    for old in folder.iterdir():
+        old.unlink()
+    command = [_find_dcm2niix(), "-g", "i", "-z", "n", "-f", "%j"]
+    command += ["-b", "y", "-ba", "y"] if has_sidecars else ["-b", "n"]
+    command += ["-d", "0"] if path.is_dir() else ["-s", "y"]
+    try:
+        subprocess.run(
+            [*command, "-o", str(folder), str(path.absolute())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=DCM2NIIX_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise ScanError(
+            f"{path.name}: dcm2niix did not finish in {DCM2NIIX_LIMIT_S // 60} minutes; download it again."
+        ) from None
+    check_free_space(folder)
+    return sorted(folder.glob("*.nii"))
 
 
 def _find_dcm2niix() -> str:

@@ -20,6 +20,7 @@ from braing3n.config import PreprocessSettings, ResourceSettings
 from braing3n.errors import BrainG3nError
 from braing3n.resources import RESOURCES_DIR
 from braing3n.runtime import digest_file, listen_to_steps, set_threads, tell_storage_fault, track
+from braing3n.scratch import sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,7 +175,7 @@ def _start_worker(steps=None) -> None:
     listen_to_steps(steps.put if steps is not None else None)
     parent = parent_process()
     if parent is not None:
-        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        Thread(target=lambda: (parent.join(), sweep(is_own=True), os._exit(1)), daemon=True).start()
 
 
 def run_visit(visit: Visit, job: Job) -> list[dict]:
