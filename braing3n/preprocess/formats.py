@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from braing3n.errors import ResourceError, ScanError
+from braing3n.preprocess.claims import MAX_VOXELS, check_claims
 from braing3n.preprocess.slices import check_slices
 from braing3n.runtime import check_free_space, digest_file
 from braing3n.scratch import open_scratch
 
 MAX_SIZE_DIFFERENCE = 0.01  # of a voxel's edge, between sform and qform: headers round
 DCM2NIIX_LIMIT_S = 900
+MAX_RAW_BYTES = 8 * MAX_VOXELS
 MAX_TURN_DEGREES = 45.0  # between sform and qform: no head is tilted that far
 
 
@@ -50,7 +52,7 @@ def load_image(path: str | Path, source_format: str = "NIfTI", axes: str = "", m
         _check_exists(path, source_format)
         if source_format == "DICOM":
             return _load_dicom(path, modality)
-        _check_gzip(path)
+        _check_names(path)
         return _place(path.name, *_read(path, source_format), axes)
     except PermissionError:
         raise ScanError(f"{path.name}: may not be read; ask for permission to it (chmod).") from None
@@ -60,7 +62,11 @@ def _read(path: Path, source_format: str):
     """What nibabel makes of the file, and its voxels in memory."""
     try:
         image = _open(path, source_format)
+        check_claims(path, image)
+        _check_gzip(path)
         return image, np.asanyarray(image.dataobj)
+    except ScanError:
+        raise
     except EOFError:
         raise ScanError(f"{path.name}: the compressed data end too early; the file is truncated.") from None
     except MemoryError:
@@ -72,18 +78,29 @@ def _read(path: Path, source_format: str):
         raise ScanError(f"{path.name}: cannot be read as an image ({type(error).__name__}: {why}).") from None
 
 
+def _check_names(path: Path) -> None:
+    """What is called compressed is compressed."""
+    for file in list_raw_files(path):
+        if file.suffix.lower() == ".gz":
+            with file.open("rb") as stream:
+                if stream.read(2) != b"\x1f\x8b":
+                    raise ScanError(
+                        f"{file.name}: its name ends in .gz, but it is not compressed; rename it."
+                    )
+
+
 def _check_gzip(path: Path) -> None:
-    """Compressed files are whole up to their checksum, which nibabel does not look at."""
+    """Compressed files are whole up to their checksum, which nibabel does not look at, and no bombs."""
     for file in list_raw_files(path):
         if file.suffix.lower() != ".gz":
             continue
-        with file.open("rb") as stream:
-            if stream.read(2) != b"\x1f\x8b":
-                raise ScanError(f"{file.name}: its name ends in .gz, but it is not compressed; rename it.")
+        n_bytes = 0
         try:
             with gzip.open(file) as stream:
-                while stream.read(2**20):
-                    pass
+                while block := stream.read(2**20):
+                    n_bytes += len(block)
+                    if n_bytes > MAX_RAW_BYTES:
+                        raise ScanError(f"{file.name}: unpacks to more than any head; get the file again.")
         except EOFError:
             raise ScanError(
                 f"{file.name}: the compressed data end too early; the file is truncated."
@@ -113,6 +130,8 @@ def digest_scan(path: str | Path) -> str:
     files = list_raw_files(path)
     if not files:
         raise FileNotFoundError(path)
+    if not all(file.is_file() for file in files):  # a pipe or a device is never opened
+        raise FileNotFoundError(path)
     digests = sorted(digest_file(file) for file in files)
     if len(digests) == 1:
         return digests[0]
@@ -138,6 +157,8 @@ def _check_exists(path: Path, source_format: str) -> None:
             raise ScanError(f"{file.name}: is a folder, where a file is expected.")
         if file.is_symlink() and not file.exists():
             raise ScanError(f"{file.name}: is a link that leads to no file.")
+        if file.exists() and not file.is_file():
+            raise ScanError(f"{file.name}: is a pipe or a device, where a file is expected.")
         if not file.is_file():
             raise ScanError(
                 f"{file.name}: the {'folder' if source_format == 'DICOM' else 'file'} is missing."
