@@ -345,6 +345,17 @@ class Config(Settings):
             raise ValueError("volumes.shape must be divisible by pretrain.patch_size")
         if 2 ** len(self.tokenizer.widths) != self.pretrain.patch_size:
             raise ValueError("tokenizer.widths must have one width a doubling up to pretrain.patch_size")
+        if self.manifest.train + self.manifest.validation >= 1:
+            raise ValueError("manifest.train and manifest.validation must leave a share for the test split")
+        heads = {
+            "pretrain.width": (self.pretrain.width, self.pretrain.n_heads),
+            "pretrain.decoder_width": (self.pretrain.decoder_width, self.pretrain.decoder_n_heads),
+        }
+        for name, (width, n_heads) in heads.items():
+            if width % 6 or width % n_heads:
+                raise ValueError(f"{name}: {width} must be divisible by 6 and by its {n_heads} heads")
+        if self.diffusion.width % self.diffusion.n_heads:
+            raise ValueError("diffusion.width must be divisible by diffusion.n_heads")
         return self
 
 

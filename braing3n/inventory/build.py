@@ -24,7 +24,7 @@ from braing3n.cohort import (
     settle_options,
 )
 from braing3n.config import CohortSettings, Config, parse_config
-from braing3n.errors import BrainG3nError, CohortError
+from braing3n.errors import BrainG3nError, CohortError, ConfigurationError
 from braing3n.inventory.cache import Record, find_standing
 from braing3n.inventory.scans import SECOND_COPY, find_scans
 from braing3n.ledger import assign_shard
@@ -42,6 +42,7 @@ LOOKING = (
     "--report",
     "--summary",
 )
+BEFORE_SPLITS = ("inventory", "ingest", "preprocess")  # targets that need no split
 LOCK_PATIENCE_S = 20.0
 _held: dict[Path, FileLock] = {}  # this process's locks, which end with it
 VOLUME = ("cohort", "subject_id", "session_id", "run", "modality", "path")
@@ -66,14 +67,54 @@ def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) 
         config = parse_config(data)
         if is_main_process:
             lock = lock_run(config.run, plans_only(arguments))
+            check_cohorts(config)
             if lock is not None:
                 build_inventories(config)
+                if not any(word.split("_")[0] in BEFORE_SPLITS for word in arguments):
+                    check_splits(config)
                 if plans_only(arguments):
                     lock.release()
     except BrainG3nError as error:
         print(f"braing3n: {error}", file=sys.stderr)
         sys.exit(2)
     return config
+
+
+def check_cohorts(config: Config) -> None:
+    """A run needs scans.
+
+    Raises:
+        ConfigurationError: no cohort is configured.
+    """
+    if not config.cohorts:
+        raise ConfigurationError(
+            "no cohort is configured; give a file with `cohorts:` as --configfile (config/README.md "
+            "shows how; config/demo.yaml runs at once)."
+        )
+
+
+def check_splits(config: Config) -> None:
+    """Every split has people, as far as the inventories tell (people may still be joined or excluded).
+
+    Raises:
+        ConfigurationError: names the empty split and the number of people.
+    """
+    from braing3n.contracts import SPLITS
+    from braing3n.manifest.people import assign_split
+
+    folder = Path("results") / config.run / "inventory"
+    groups: set[str] = set()
+    for key in config.cohorts:
+        with open(folder / key / "scans.tsv", encoding="utf-8", newline="") as file:
+            groups |= {row["group_id"] for row in csv.DictReader(file, delimiter="\t")}
+    found = {assign_split(group, config.manifest) for group in groups}
+    empty = [split for split in SPLITS if split not in found]
+    if empty:
+        raise ConfigurationError(
+            f"the {' and '.join(empty)} split has nobody: {len(groups)} people or families, of which "
+            f"{config.manifest.train:g} train and {config.manifest.validation:g} validate; raise the share "
+            "of the empty split (manifest.train, manifest.validation), or give another manifest.seed."
+        )
 
 
 def plans_only(arguments: Sequence[str]) -> bool:
