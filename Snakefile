@@ -24,9 +24,9 @@ RESULTS = f"results/{CONFIG.run}"  # every output of a stage lies in RESULTS/<wo
 LOGS = f"logs/{CONFIG.run}"
 BENCHMARKS = f"benchmarks/{CONFIG.run}"
 # How a training starts: one process for each GPU that a profile gives, on one CPU otherwise. A scheduler's SIGTERM
-# is for the training alone, which saves its state and ends; the shell would end first and take it along.
+# and a terminal's Ctrl-C are for the training alone, which saves its state and ends; the shell would end first.
 TRAIN = (
-    "trap '' TERM; $([ {resources.gpu} -gt 1 ] && echo torchrun --standalone --nproc-per-node {resources.gpu}"
+    "trap '' TERM INT; $([ {resources.gpu} -gt 1 ] && echo torchrun --standalone --nproc-per-node {resources.gpu}"
     " || echo python) -m braing3n"
 )
 SHARDS = [(key, f"{n:03d}") for key, item in CONFIG.cohorts.items() for n in range(item.n_shards)]
