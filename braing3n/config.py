@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -38,6 +39,8 @@ class CohortSettings(Settings):
 
     @model_validator(mode="after")
     def _has_one_source(self):
+        if not re.fullmatch("[a-z0-9_]*", self.kind):
+            raise ValueError(f"kind is the name of a file in cohorts/, such as bids, not {self.kind!r}")
         if bool(self.raw_dir) == bool(self.miniature):
             raise ValueError("give either raw_dir (a download) or miniature (options of phantoms)")
         return self
@@ -353,6 +356,17 @@ class Config(Settings):
             raise ValueError("tokenizer.widths must have one width a doubling up to pretrain.patch_size")
         if self.fidelity.precision != self.latents.precision:
             raise ValueError("fidelity.precision must be latents.precision: their features are compared")
+        if self.manifest.train + self.manifest.validation >= 1:
+            raise ValueError("manifest.train and manifest.validation must leave a share for the test split")
+        heads = {
+            "pretrain.width": (self.pretrain.width, self.pretrain.n_heads),
+            "pretrain.decoder_width": (self.pretrain.decoder_width, self.pretrain.decoder_n_heads),
+        }
+        for name, (width, n_heads) in heads.items():
+            if width % 6 or width % n_heads:
+                raise ValueError(f"{name}: {width} must be divisible by 6 and by its {n_heads} heads")
+        if self.diffusion.width % self.diffusion.n_heads:
+            raise ValueError("diffusion.width must be divisible by diffusion.n_heads")
         return self
 
 

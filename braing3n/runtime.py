@@ -161,9 +161,18 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield beside
+            open_to_umask(beside)
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def open_to_umask(path: Path) -> None:
+    """The permissions of any new file: libraries that write by way of a temporary one leave it private."""
+    umask = os.umask(0)
+    os.umask(umask)
+    if path.is_file():
+        path.chmod(0o666 & ~umask)
 
 
 @contextmanager

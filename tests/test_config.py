@@ -36,6 +36,7 @@ from braing3n.errors import ConfigurationError
         ({"tokenizer": {"d": "nine"}}, "'tokenizer.d': "),
         ({"tokenizer": {"sweep": {"d": [0]}}}, "'tokenizer.sweep.d.0': "),
         ({"tokenizer": {"sweep": {"task": ["sex"]}}}, "did you mean 'tasks'?"),
+        ({"cohorts": {"mine": {"kind": "../../x", "raw_dir": "x"}}}, "a file in cohorts/"),
         ([], "mapping"),
     ],
 )

@@ -23,7 +23,7 @@ from braing3n.config import OptimiserSettings, Settings
 from braing3n.runtime import digest_file, digest_text, track, write_atomically
 from braing3n.training.batches import find_rows, plan_batches
 from braing3n.training.logs import open_writer, plot_history, write_history
-from braing3n.training.steps import check_cudnn, heed_sigterm, prepare_device
+from braing3n.training.steps import check_cudnn, heed_signals, prepare_device
 from braing3n.training.weights import load_weights, read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def open_run(
     """The folder of the run that these settings and these inputs' bytes make, held by a file lock.
 
     without names settings of which the run does not depend. `run.json` in it says what they are. The lock
-    waits for the orphan of a killed workflow, which may still be training the same run. Within, SIGTERM is
-    heeded.
+    waits for the orphan of a killed workflow, which may still be training the same run. Within, SIGTERM
+    and SIGINT let the run save its state first.
     """
     from filelock import FileLock
 
@@ -116,7 +116,7 @@ def open_run(
     run_dir = Path(checkpoints_dir) / digest_text(json.dumps(parts))[:16]
     run_dir.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")  # under torchrun each process holds its own lock
-    with FileLock(run_dir / f"lock-{rank}"), heed_sigterm():
+    with FileLock(run_dir / f"lock-{rank}"), heed_signals():
         names = [[path.name, digest] for path, digest in zip(map(Path, inputs), digests, strict=True)]
         record = {"stage": word, "stage_version": version, "inputs": names}
         told = {**record, "settings": json.loads(settings.as_json(without))}
