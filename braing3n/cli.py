@@ -8,8 +8,8 @@ import sys
 
 from braing3n import WORDS, __version__
 from braing3n.errors import BrainG3nError
+from braing3n.process import use_safe_path
 from braing3n.runtime import set_threads, tell_storage_fault
-from braing3n.safe_path import use_safe_path
 from braing3n.scratch import unwind_on_sigterm
 
 # Words with a command line that are no stage.

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from braing3n.config_fit import find_misfit
 from braing3n.errors import ConfigurationError
 from braing3n.settings import OptimiserSettings, Settings, setting, validate
 
@@ -347,26 +348,8 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self):
-        ratio = self.volumes.spacing_mm / self.preprocess.spacing_mm
-        if abs(ratio - round(ratio)) > 1e-6 or ratio < 1:
-            raise ValueError("volumes.spacing_mm must be a whole multiple of preprocess.spacing_mm")
-        if any(n % self.pretrain.patch_size for n in self.volumes.shape):
-            raise ValueError("volumes.shape must be divisible by pretrain.patch_size")
-        if 2 ** len(self.tokenizer.widths) != self.pretrain.patch_size:
-            raise ValueError("tokenizer.widths must have one width a doubling up to pretrain.patch_size")
-        if self.fidelity.precision != self.latents.precision:
-            raise ValueError("fidelity.precision must be latents.precision: their features are compared")
-        if self.manifest.train + self.manifest.validation >= 1:
-            raise ValueError("manifest.train and manifest.validation must leave a share for the test split")
-        heads = {
-            "pretrain.width": (self.pretrain.width, self.pretrain.n_heads),
-            "pretrain.decoder_width": (self.pretrain.decoder_width, self.pretrain.decoder_n_heads),
-        }
-        for name, (width, n_heads) in heads.items():
-            if width % 6 or width % n_heads:
-                raise ValueError(f"{name}: {width} must be divisible by 6 and by its {n_heads} heads")
-        if self.diffusion.width % self.diffusion.n_heads:
-            raise ValueError("diffusion.width must be divisible by diffusion.n_heads")
+        if fault := find_misfit(self):
+            raise ValueError(fault)
         return self
 
 

@@ -44,17 +44,6 @@ def tell_step(text: str) -> None:
         _listener(text)
 
 
-def let_threads_yield() -> None:
-    """Let OpenMP's threads sleep while they wait for one another, here and in the processes started here.
-
-    By default they spin, and beside other busy processes each wait then lasts until the scheduler takes the
-    spinning thread off its core (`bench/shared_machine.py`). Libraries read this once, when they are loaded,
-    so the package calls it before all else. What a user set stays.
-    """
-    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-
-
 def count_cpus(root: Path = Path("/")) -> int:
     """The CPUs that this process may use: those of its affinity, or fewer where a cgroup's quota says so.
 

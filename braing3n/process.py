@@ -1,4 +1,4 @@
-"""Keep the working folder's Python files from being imported in place of libraries."""
+"""What a process settles before it imports anything else: where libraries come from, how threads wait."""
 
 import os
 import sys
@@ -19,3 +19,14 @@ def use_safe_path() -> None:
     sys.path[:] = [path for path in sys.path if path not in working]
     if package_root not in sys.path:
         sys.path.append(package_root)
+
+
+def let_threads_yield() -> None:
+    """Let OpenMP's threads sleep while they wait for one another, here and in the processes started here.
+
+    By default they spin, and beside other busy processes each wait then lasts until the scheduler takes the
+    spinning thread off its core (`bench/shared_machine.py`). Libraries read this once, when they are loaded,
+    so the package calls it before all else. What a user set stays.
+    """
+    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

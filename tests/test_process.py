@@ -34,7 +34,7 @@ def test_the_command_imports_nothing_from_the_working_folder(folder, words):
 
 def test_worker_processes_import_nothing_from_the_working_folder(folder):
     program = (
-        "import sys; from braing3n.safe_path import use_safe_path; use_safe_path()\n"
+        "import sys; from braing3n.process import use_safe_path; use_safe_path()\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
         "from multiprocessing import get_context\n"
         "import os\n"
