@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import yaml
+from machine import describe_processor
 
 ROOT = Path(__file__).parents[1]
 MAX_SECONDS, MAX_MB, MAX_JOBS, MIN_RATIO = 8, 300, 1500, 20
@@ -116,6 +117,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3, help="our plans; the median counts")
     repeats = parser.parse_args().repeats
+    print(describe_processor(), flush=True)
     with tempfile.TemporaryDirectory() as name:
         ours_dir, peer_dir = Path(name) / "ours", Path(name) / "peer"
         ours_dir.mkdir()

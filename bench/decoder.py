@@ -17,9 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from peers.sides import build_parser, compare_sides  # noqa: E402
+from peers.sides import Targets, build_parser, compare_sides  # noqa: E402
 
-MAX_TIME_RATIO, MAX_MEMORY_RATIO, MAX_L1_RATIO = 0.6, 0.6, 1.0
+TARGETS, MAX_L1_RATIO = Targets(time_ratio=0.6, memory_ratio=0.6, share=0.0), 1.0
 SHAPE, SPACING_MM, PATCH_SIZE, D = (80, 96, 80), 2.0, 16, 32
 GRID = tuple(n // PATCH_SIZE for n in SHAPE)
 N_VOXELS, N_HELD_OUT = PATCH_SIZE**3, 8
@@ -167,7 +167,7 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=40, help=f"phantoms, of which {N_HELD_OUT} held out")
     options = parser.parse_args()
     builders = {"ours": lambda: prepare_step(build_ours), "monai": lambda: prepare_step(build_peer)}
-    is_met = compare_sides(__file__, options, builders, MAX_TIME_RATIO, MAX_MEMORY_RATIO)
+    is_met = compare_sides(__file__, options, builders, TARGETS)
     if options.train_steps:
         import torch
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -21,6 +20,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from gpu_parts.wheels import install_wheels, list_wheels  # noqa: E402
+from machine import describe_processor  # noqa: E402
+
+from braing3n.runtime import count_cpus, set_threads  # noqa: E402
 
 N_TARGETS = 2  # utilisation and encoding
 TINY = {
@@ -72,7 +74,7 @@ def main() -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="small sizes: to see that the code runs")
     parser.add_argument("--seconds", type=float, default=480, help="time for all parts, about")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
+    parser.add_argument("--threads", type=int, default=count_cpus(), help="CPU threads")
     parser.add_argument("--out", type=Path, help="rows as JSON, written after every part")
     parser.add_argument("--wheels", type=Path, help="a folder of wheels to install for this run")
     parser.add_argument("--list-wheels", action="store_true", help="print which wheels are needed, and end")
@@ -92,7 +94,8 @@ def main() -> int:
     from braing3n import training
     from braing3n.config import Config
 
-    torch.set_num_threads(options.threads)
+    print(describe_processor(), flush=True)
+    set_threads(options.threads)
     device = torch.device(options.device)
     training.prepare_device(device)
     config = Config.model_validate(TINY if options.tiny else {})

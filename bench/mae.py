@@ -1,8 +1,10 @@
 """One training step of the masked autoencoder at the paper's size: ours against MONAI's MaskedAutoEncoderViT.
 
-Batch 4, float32, AdamW, on the CPU, equal layers; MONAI's module computes no loss, so it gets the same masked
-mean squared error. Each side runs in processes of its own, by turns. Prints seconds a step (median) and peak
-memory above the imports, and their ratios; exits 1 short of a target.
+Batch 4, AdamW, on the CPU, equal layers; MONAI's module computes no loss, so it gets the same masked mean
+squared error. Each side runs in processes of its own, by turns, in float32 or, with --precision bfloat16, in
+autocast. Prints seconds a step (median) and peak memory above the imports, their ratios, and the share of
+what the machine can do: its products alone, over the step. How much faster than the peer ours is hangs on the
+processor (docs/performance.md), the share much less. Exits 1 short of a target.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from peers.sides import build_parser, compare_sides  # noqa: E402
+from peers.sides import Targets, build_parser, compare_sides  # noqa: E402
 
-MAX_TIME_RATIO, MAX_MEMORY_RATIO = 0.65, 0.72
+TARGETS = Targets(time_ratio=1.05, memory_ratio=0.72, share=0.75)
 BATCH_SIZE, SHAPE, PATCH_SIZE = 4, (160, 192, 160), 16
 
 
@@ -55,7 +57,7 @@ def main() -> int:
     """Run both sides by turns and compare."""
     options = build_parser(__doc__).parse_args()
     builders = {"ours": build_ours, "monai": build_peer}
-    return 0 if compare_sides(__file__, options, builders, MAX_TIME_RATIO, MAX_MEMORY_RATIO) else 1
+    return 0 if compare_sides(__file__, options, builders, TARGETS) else 1
 
 
 if __name__ == "__main__":

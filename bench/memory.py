@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -17,7 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from peers.sides import measure_steps  # noqa: E402
+from machine import describe_processor  # noqa: E402
+from peers.sides import measure_steps, summarise  # noqa: E402
+
+from braing3n.runtime import count_cpus  # noqa: E402
 
 SHAPE, AKL_SHAPE, MAX_GB = (160, 192, 160), (80, 96, 80), 24.0
 
@@ -79,7 +81,7 @@ def main() -> int:
     """Take a step of each model in a process of its own; compare with the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", choices=MODELS, nargs="+", default=list(MODELS))
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=count_cpus())
     parser.add_argument("--model", choices=MODELS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.model:
@@ -87,6 +89,7 @@ def main() -> int:
         found["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
         print(json.dumps(found))
         return 0
+    print(describe_processor(), flush=True)
     is_met = True
     for name in options.models:
         command = [sys.executable, __file__, "--model", name, "--threads", str(options.threads)]
@@ -94,6 +97,7 @@ def main() -> int:
         found = json.loads(done.stdout.splitlines()[-1])
         size = " x ".join(map(str, MODELS[name][1]))
         told = f"{found['n_parameters'] / 1e6:.1f} M parameters, {found['seconds'][0]:.1f} s a step"
+        told += f" ({summarise([found])['share']:.2f} of what the machine can do)"
         print(f"{name}, {size}: {told}, peak {found['peak_gb']:.1f} GB (at most {MAX_GB:.0f})", flush=True)
         is_met &= found["peak_gb"] <= MAX_GB
     return 0 if is_met else 1

@@ -25,6 +25,7 @@ os.environ["ANTS_RANDOM_SEED"] = "2025"
 import nibabel as nib  # noqa: E402
 import numpy as np  # noqa: E402
 import SimpleITK as sitk  # noqa: E402, N813
+from machine import describe_processor  # noqa: E402
 from scipy import ndimage  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
 from skimage.filters import threshold_multiotsu  # noqa: E402
@@ -294,6 +295,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=folder, help="a BIDS folder of real T1 heads")
     parser.add_argument("--peers", nargs="+", default=list(MIN_RATIOS), choices=list(MIN_RATIOS))
     options = parser.parse_args()
+    print(describe_processor(), flush=True)
     resources_dir = ROOT / "resources"
     peers_dir = install_peers() if "brainles" in options.peers else resources_dir
     readings: dict[str, list[Reading]] = {tool: [] for tool in ("ours", *options.peers)}

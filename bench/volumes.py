@@ -21,6 +21,7 @@ import blosc2  # noqa: E402
 import nibabel as nib  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from machine import describe_processor, measure_copy  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
 from braing3n.config import VolumesSettings  # noqa: E402
@@ -117,6 +118,7 @@ def main() -> int:
     parser.add_argument("--volumes", type=int, default=8, help="volumes at most")
     parser.add_argument("--rounds", type=int, default=5, help="readings of each; the median counts")
     options = parser.parse_args()
+    print(describe_processor(), flush=True)
     sources = find_volumes(options.preprocessed, options.volumes)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -138,6 +140,8 @@ def main() -> int:
         f"packed: {statistics.mean(sizes):.2f} MB a volume, the largest {max(sizes):.2f} (at most {MAX_MB})"
     )
     print(f"packed: largest error {max(errors):.6f} deviations (below {MAX_ERROR:g}); {ms['packed']:.1f} ms")
+    copy_ms = 1000 * 2 * image.nbytes / 1e9 / measure_copy()
+    print(f"share of what the machine can do: {copy_ms / ms['packed']:.2f}, a copy of one {copy_ms:.1f} ms")
     for name, target in MIN_RATIOS.items():
         print(f"nibabel, {name} .nii.gz: {ms[name]:.1f} ms, ratio {ratios[name]:.1f} (target {target})")
     is_good = max(sizes) <= MAX_MB and max(errors) < MAX_ERROR

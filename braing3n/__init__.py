@@ -1,5 +1,7 @@
 """BrainG3N: raw brain MRI to the paper's tables, one folder a stage."""
 
+from braing3n.process import let_threads_yield
+
 __version__ = "0.1.0"
 
 # The stages in the order in which data flows; each word names a rule file, a package folder,
@@ -19,3 +21,5 @@ WORDS = (
     "memorization",
     "paper",
 )
+
+let_threads_yield()

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -43,18 +44,59 @@ def tell_step(text: str) -> None:
         _listener(text)
 
 
+def count_cpus(root: Path = Path("/")) -> int:
+    """The CPUs that this process may use: those of its affinity, or fewer where a cgroup's quota says so.
+
+    root: where `proc` and `sys` lie. Of a quota of 2.5 CPUs two are used; one always is.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    n_cpus = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return max(1, int(min([n_cpus, *_read_quotas(root)])))
+
+
+def _read_quotas(root: Path) -> Iterator[float]:
+    """The CPUs that this process's cgroup grants, and each one above it, of version 1 or 2."""
+    groups = root / "proc" / "self" / "cgroup"
+    for line in groups.read_text().splitlines() if groups.exists() else []:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "sys" / "fs" / "cgroup" / ("cpu" if controllers else "")
+        names = [name for name in group.split("/") if name]
+        for depth in range(len(names) + 1):  # a container sees the top alone, whatever its path
+            yield from _read_quota(top.joinpath(*names[:depth]))
+
+
+def _read_quota(folder: Path) -> Iterator[float]:
+    """The CPUs that one cgroup grants; nothing where it has no limit."""
+    names = ["cpu.max"] if (folder / "cpu.max").exists() else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+    if all((folder / name).exists() for name in names):
+        quota, period = " ".join((folder / name).read_text() for name in names).split()
+        if quota.isdigit():  # "max" and -1 are none
+            yield int(quota) / int(period)
+
+
+def limit_threads(n_threads: int) -> int:
+    """As many threads as are asked for, or as this process may use; where that is fewer, a line says so."""
+    n_cpus = count_cpus()
+    if n_threads > n_cpus:
+        print(f"braing3n: {n_threads} threads are asked for; this process may use {n_cpus}.", file=sys.stderr)
+    return max(1, min(n_threads, n_cpus))
+
+
 def set_threads(n_threads: int) -> None:
-    """Limit this process to `n_threads`; call before the numerical libraries are imported."""
+    """Limit this process to `n_threads`; call before the numerical libraries are imported.
+
+    Never more than the process may use; under torchrun each process of a node takes its share.
+    """
+    n_threads = max(1, limit_threads(n_threads) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLOSC_NTHREADS"):
         os.environ[name] = str(n_threads)
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(n_threads)
     # Large tensors of PyTorch on pages of 2 MB: on small ones the kernel takes a third of a training step.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    try:
-        import torch
-    except ImportError:
-        return
-    torch.set_num_threads(n_threads)
+    if "torch" in sys.modules:  # which else reads the environment
+        sys.modules["torch"].set_num_threads(n_threads)
 
 
 def track(iterable: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
@@ -85,7 +127,6 @@ def track(iterable: Iterable[T], description: str, total: int | None = None) -> 
 
 
 def _track_in_log(iterable: Iterable[T], description: str, total: int | None) -> Iterator[T]:
-    import sys
     import time
 
     start, step = time.monotonic(), max(1, (total or 1000) // 10)
@@ -109,9 +150,18 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield beside
+            open_to_umask(beside)
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def open_to_umask(path: Path) -> None:
+    """The permissions of any new file: libraries that write by way of a temporary one leave it private."""
+    umask = os.umask(0)
+    os.umask(umask)
+    if path.is_file():
+        path.chmod(0o666 & ~umask)
 
 
 @contextmanager

@@ -43,8 +43,10 @@ def cache_latents(
     """
 
     def encode(volume: Tensor) -> dict[str, Tensor]:
-        encoded = encoder.encode(volume)
-        return {"tokens": to_float16(tokenizer.project(encoded)), "features": encoded.mean(dim=1)}
+        with training.autocast(device, settings):
+            encoded = encoder.encode(volume)
+            tokens = tokenizer.project(encoded)
+        return {"tokens": to_float16(tokens), "features": encoded.float().mean(dim=1)}
 
     rows = {
         "tokens": ((encoder.n_tokens, tokenizer.n_channels), np.float16),
@@ -69,7 +71,8 @@ def cache_akl(
     """Write the means of the baseline's latents float16 (N, C, d, h, w), likewise."""
 
     def encode(volume: Tensor) -> dict[str, Tensor]:
-        means = [net.encode_mean(one) for one in volume.split(1)]  # one fills memory with its first layers
+        with training.autocast(device, settings):  # one volume fills memory with its first layers
+            means = [net.encode_mean(one) for one in volume.split(1)]
         return {"latents": to_float16(torch.cat(means))}
 
     rows = {"latents": (net.latent_shape, np.float16)}

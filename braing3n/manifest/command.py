@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.options import Paths, VolumeList, VolumesDir
+from braing3n.options import Paths, Threads, VolumeList, VolumesDir
 
 app = App(name="manifest", help="Join all cohorts: the volume list, the splits, the label table.")
 
@@ -19,6 +19,7 @@ def near_duplicates(
     picture: Path,
     settings: str,
     volumes: str,
+    threads: Threads = 1,
 ) -> None:
     """Search all volumes for one brain under two people's ids.
 
@@ -37,6 +38,9 @@ def near_duplicates(
     volumes
         The section `volumes` as JSON, or a configuration file.
     """
+    from braing3n.runtime import set_threads
+
+    set_threads(threads)
     from braing3n.config import ManifestSettings, VolumesSettings, parse_section
     from braing3n.contracts import write_table
     from braing3n.manifest.duplicates import describe_pairs, find_near_duplicates, list_indices

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from braing3n.config import OptimiserSettings
 from braing3n.errors import ConfigurationError
+from braing3n.runtime import count_cpus
 from braing3n.volumes.levels import LEVELS_A_DEVIATION
 
 T = TypeVar("T")
@@ -173,4 +174,5 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 def count_workers(n_threads: int) -> int:
     """Reading threads of a process: beside an accelerator its share of all but one, on a CPU one."""
     n_processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # of this node, under torchrun
+    n_threads = min(n_threads, count_cpus())
     return max(1, n_threads // n_processes - 1) if torch.cuda.is_available() else 1

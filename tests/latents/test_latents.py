@@ -52,10 +52,10 @@ def models():
     return encoder.requires_grad_(False), tokenizer.requires_grad_(False)
 
 
-def cache(models, volumes, folder):
+def cache(models, volumes, folder, settings=SETTINGS):
     source = folder / "inputs"
     source.write_text("x")
-    cache_latents(*models, volumes, SETTINGS, folder / "tokens.npy", folder / "f.npz", [source], CPU)
+    cache_latents(*models, volumes, settings, folder / "tokens.npy", folder / "f.npz", [source], CPU)
     return np.load(folder / "tokens.npy"), np.load(folder / "f.npz")
 
 
@@ -80,6 +80,18 @@ def test_without_a_projection_tokens_are_the_encoders(models, tmp_path):
     encoded = encoder.encode(torch.from_numpy(volumes.load(4)[0])[None, None])[0].numpy()
     assert np.abs(tokens[4] - encoded).max() < 1e-2
     assert np.allclose(tokens.astype(np.float32).mean(axis=1), features["features"], atol=1e-3)
+
+
+def test_bfloat16_is_used_where_it_is_asked_for(models, tmp_path):
+    volumes, half = InventedVolumes(n=12), SETTINGS.model_copy(update={"precision": "bfloat16"})
+    found = {settings.precision: cache(models, volumes, tmp_path, settings) for settings in (SETTINGS, half)}
+    untrained = [compute_features("untrained", volumes, options, SIZES, CPU) for options in (SETTINGS, half)]
+    exact, rounded = (found[precision] for precision in ("float32", "bfloat16"))
+    pairs = [(exact[0], rounded[0]), (exact[1]["features"], rounded[1]["features"]), untrained]
+    for one, other in pairs:
+        assert one.dtype == other.dtype
+        errors = np.abs(one.astype(np.float32) - other) / one.std()
+        assert 1e-4 < errors.mean() < 3e-2  # three digits are kept
 
 
 def test_killed_job_goes_on_and_ends_with_the_same_bytes(models, tmp_path):
@@ -134,11 +146,35 @@ def test_untrained_encoder_is_the_same_class_from_another_seed():
     features = compute_features("untrained", volumes, SETTINGS, SIZES, CPU)
     torch.manual_seed(SIZES.seed + 1)
     encoder = MaskedAutoencoder(SIZES, (8, 8, 8))
-    expected = encoder.encode(torch.from_numpy(volumes.load(3)[0])[None, None]).mean(1)
+    tokens = encoder.encode(torch.from_numpy(volumes.load(3)[0])[None, None])
+    expected = tokens.mean(1)
     assert features.shape == (6, 12)
     assert np.allclose(features[3], expected.numpy(force=True)[0], atol=1e-5)
-    with pytest.raises(ConfigurationError, match="no baseline 'pca'"):
+    flat = compute_features("untrained_flattened", volumes, SETTINGS, SIZES, CPU)
+    assert flat.shape == (6, 8 * 12)
+    assert np.allclose(flat.reshape(6, 8, 12).mean(1), features, atol=1e-6)
+    assert np.allclose(flat[3, 12:24], tokens[0, 1].numpy(force=True), atol=1e-5)
+    with pytest.raises(ConfigurationError, match="no baseline 'pca'; known: untrained, "):
         compute_features("pca", volumes, SETTINGS, SIZES, CPU)
+
+
+def test_flattened_tokens_that_would_fill_the_disk_are_refused(monkeypatch):
+    monkeypatch.setattr("braing3n.latents.baselines.MOST_TOKEN_NUMBERS", 6 * 8 * 12)
+    assert len(compute_features("untrained_flattened", InventedVolumes(n=6), SETTINGS, SIZES, CPU)) == 6
+    with pytest.raises(ConfigurationError, match="7 volumes of 8 tokens"):
+        compute_features("untrained_flattened", InventedVolumes(n=7), SETTINGS, SIZES, CPU)
+
+
+def test_patches_are_means_and_deviations_over_the_places_of_a_grid():
+    volumes = InventedVolumes(n=6)
+    features = compute_features("patches", volumes, SETTINGS, SIZES, CPU)
+    assert features.shape == (6, 2 * 64)
+    image = volumes.images[2]
+    for i, j, k in ((0, 0, 0), (3, 1, 2)):  # a voxel's place in its patch: every fourth voxel of the volume
+        seen = image[i::4, j::4, k::4]
+        assert seen.size == 8
+        assert features[2][16 * i + 4 * j + k] == pytest.approx(seen.mean(), abs=1e-6)
+        assert features[2][64 + 16 * i + 4 * j + k] == pytest.approx(seen.std(), abs=1e-6)
 
 
 def test_equal_features_are_equal_bytes(tmp_path, monkeypatch):

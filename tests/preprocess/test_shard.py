@@ -116,6 +116,18 @@ def test_the_same_bytes_for_any_number_of_workers_and_any_order(tmp_path, run):
     assert len(trees[0]) == 2 + 3 * 6 + 4
 
 
+def test_no_more_workers_than_cpus(tmp_path, run, monkeypatch):
+    def refuse(visits, job, n_workers, tell):
+        raise RuntimeError(f"{n_workers} workers")
+
+    monkeypatch.setattr(shard, "run_visits", refuse)
+    monkeypatch.setattr("braing3n.runtime.count_cpus", lambda: 3)
+    inventory = write_inventory(tmp_path / "shard.tsv", make_people(tmp_path))
+    for n_asked, n_used in ((2, 2), (64, 3)):
+        with pytest.raises(RuntimeError, match=f"^{n_used} workers"):
+            run(inventory, n_workers=n_asked)
+
+
 def test_only_a_changed_visit_is_done_again(tmp_path, job, monkeypatch):
     from braing3n.preprocess import visit
 
@@ -202,7 +214,7 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(tmp_path, run, 
     os.kill(job.pid, signal.SIGKILL)
     job.wait()
     assert not (store / "table.parquet").exists()
-    half_written = store / "invented" / "sub-02" / "anat" / ".sub-02_space-SRI24-0123.nii.gz"
+    half_written = store / "invented" / "sub-02" / "anat" / ".sub-02_space-SRI24-0123456789ab.nii.gz"
     half_written.parent.mkdir(parents=True, exist_ok=True)
     half_written.write_bytes(b"half")
     again = run(inventory, "killed")

@@ -26,7 +26,7 @@ from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruct
 from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct
 from braing3n.tokenizer.start import start_from_components
 from braing3n.tokenizer.train import train_tokenizer
-from braing3n.training import write_weights
+from braing3n.training import read_record, write_weights
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -119,20 +119,23 @@ def list_tokens(encoder, volumes):
     return encoder.encode(batch).flatten(0, 1).numpy(), patchify(batch, 4).flatten(0, 1).numpy()
 
 
-def test_start_is_pca_and_least_squares(tokenizer, encoder):
+def test_start_is_the_best_linear_map_through_d_channels(tokenizer, encoder):
     volumes = InventedVolumes(n=30)
     start_from_components(tokenizer, encoder, volumes, 4, CPU)
-    features, patches = list_tokens(encoder, volumes)
+    features, patches = (part.astype(np.float64) for part in list_tokens(encoder, volumes))
 
-    scores = PCA(3, svd_solver="full").fit_transform(features.astype(np.float64))
-    ours = tokenizer.project(torch.from_numpy(features)).numpy(force=True)
-    correlation = np.abs(np.corrcoef(ours.T, scores.T)[:3, 3:])
-    assert np.diag(correlation) == pytest.approx(1, abs=1e-3)
-    assert ours.var(axis=0).mean() == pytest.approx(1, rel=1e-3)
-
-    expected = LinearRegression().fit(scores, patches).predict(scores)
-    predicted = tokenizer.patch_head(torch.from_numpy(ours)).numpy(force=True)
+    alpha = 1e-6 * len(features) * features.var(axis=0).mean()
+    predictable = Ridge(alpha=alpha).fit(features, patches).predict(features)
+    components = PCA(3, svd_solver="full").fit(predictable)
+    expected = components.inverse_transform(components.transform(predictable))
+    ours = tokenizer.project(torch.from_numpy(features).float())
+    predicted = tokenizer.patch_head(ours).numpy(force=True)
     assert np.abs(predicted - expected).max() < 1e-3
+    assert ours.numpy(force=True).var(axis=0).mean() == pytest.approx(1, rel=1e-3)
+
+    scores = PCA(3, svd_solver="full").fit_transform(features)  # the components of the tokens lose more
+    other = LinearRegression().fit(scores, patches).predict(scores)
+    assert ((predicted - patches) ** 2).mean() < 0.99 * ((other - patches) ** 2).mean()
 
 
 def test_without_a_projection_the_start_is_least_squares_on_all_channels(encoder):
@@ -153,6 +156,27 @@ def test_without_a_projection_the_start_is_least_squares_on_all_channels(encoder
     least_squares = LinearRegression().fit(features.astype(np.float64), patches)
     gap = ((predicted - patches) ** 2).mean() - ((least_squares.predict(features) - patches) ** 2).mean()
     assert 0 <= gap + 1e-6 < 1e-4
+
+
+@pytest.mark.parametrize("d", ["3", "none"])
+def test_without_a_patch_head_the_image_is_the_cnns_alone(tmp_path, encoder, d):
+    settings = SETTINGS.with_d(d).model_copy(update={"has_patch_head": False})
+    volumes = InventedVolumes()
+    start = Tokenizer(settings, 12, 4, (2, 2, 2))
+    start_from_components(start, encoder, volumes, 4, CPU)
+    features, _ = list_tokens(encoder, volumes)
+    tokens = start.standardise(start.project(torch.from_numpy(features)))
+    assert tokens.var(dim=0, correction=0).mean().item() == pytest.approx(1, rel=1e-3)
+    assert torch.count_nonzero(start(torch.randn(1, 8, 12))) == 0, "the CNN starts at zero"
+
+    trained = train(tmp_path, encoder, volumes, settings)
+    assert not any("patch_head" in name for name in trained.state_dict())
+    assert trained.count_parameters()["patch_head"] == 0
+    torch.nn.init.normal_(trained.cnn.leave.convolve.weight)
+    tokens = torch.randn(2, 8, trained.n_channels)
+    grid = trained.standardise(tokens).transpose(1, 2).reshape(2, -1, 2, 2, 2)
+    assert torch.count_nonzero(trained.cnn(grid))
+    assert torch.equal(trained.decode(tokens), trained.cnn(grid))
 
 
 @pytest.mark.parametrize("d", ["3", "none"])
@@ -265,6 +289,7 @@ def test_early_stop_ends_training(tmp_path, encoder):
     trained = train(tmp_path, encoder, volumes, settings)
     (run,) = (tmp_path / "runs").iterdir()
     assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * settings.patience
+    assert read_record(tmp_path / "t.safetensors", "Tokenizer")["n_epochs_trained"] == settings.patience
     expected = Tokenizer(settings, 12, 4, (2, 2, 2))
     start_from_components(expected, encoder, volumes, 4, CPU)
     assert torch.equal(trained.project.weight, expected.project.weight)
@@ -337,3 +362,11 @@ def test_wrong_weights(tokenizer, tmp_path):
     write_weights(tmp_path / "t.safetensors", state, "Tokenizer", tokenizer.describe())
     with pytest.raises(CheckpointError, match=r"of another shape: patch_head\.weight"):
         load_tokenizer(tmp_path / "t.safetensors")
+
+
+def test_weights_of_before_the_patch_heads_switch_have_one(tokenizer, tmp_path):
+    record = tokenizer.describe()
+    del record["settings"]["has_patch_head"]
+    write_weights(tmp_path / "t.safetensors", tokenizer.state_dict(), "Tokenizer", record)
+    tokens = torch.randn(1, 8, 3)
+    assert torch.equal(load_tokenizer(tmp_path / "t.safetensors").decode(tokens), tokenizer.decode(tokens))

@@ -32,6 +32,45 @@ def test_schedule_warms_up_and_ends_near_zero():
     assert 0 < rates[-1] < 1e-3
 
 
+@pytest.mark.parametrize("clip", [0.0, 2.0, 100.0])
+def test_an_update_applies_the_schedule_and_clips_the_gradient(clip):
+    """Plain descent moves by rate times gradient: its direction kept, its length at most the clip's."""
+    options = OptimiserSettings(lr=0.5, n_epochs=10, n_warmup_epochs=2, gradient_clip=clip)
+    run = SimpleNamespace(options=options, plan=range(50))
+    net = torch.nn.Linear(3, 1, bias=False)
+    gradient = torch.tensor([[2.0, -6.0, 9.0]])  # of length 11
+    clipped = gradient * (min(1.0, clip / 11) if clip else 1.0)
+    optimiser = torch.optim.SGD(net.parameters(), lr=9.9)
+    for step, rate in (
+        (0, 0.05),
+        (4, 0.25),
+        (10, 0.5),
+        (30, 0.25),
+        (40, 0.5 * (1 + np.cos(0.75 * np.pi)) / 2),
+    ):
+        before, net.weight.grad = net.weight.detach().clone(), gradient.clone()
+        training.update(run, optimiser, net, step)
+        torch.testing.assert_close(before - net.weight.detach(), rate * clipped, rtol=1e-4, atol=1e-6)
+        assert net.weight.grad is None
+
+
+def test_a_constant_schedule_keeps_its_peak_after_the_warm_up():
+    options = OptimiserSettings(lr=0.3, n_epochs=10, n_warmup_epochs=1, schedule="constant")
+    rates = [training.compute_learning_rate(step, 50, options) for step in range(50)]
+    assert rates[:5] == pytest.approx([0.06, 0.12, 0.18, 0.24, 0.3])
+    assert rates[5:] == [0.3] * 45
+    without = options.model_copy(update={"n_warmup_epochs": 0})
+    assert [training.compute_learning_rate(step, 50, without) for step in range(50)] == [0.3] * 50
+
+
+def test_a_part_of_an_epoch_can_be_warm_up():
+    options = OptimiserSettings(lr=1.0, n_epochs=7, n_warmup_epochs=0.5)
+    rates = [training.compute_learning_rate(step, 140, options) for step in range(140)]  # 20 steps an epoch
+    assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
+    assert rates[10] == 1.0
+    assert max(rates[11:]) < 1
+
+
 def test_schedule_is_the_one_written_anew():
     options = OptimiserSettings(lr=3e-4, n_epochs=7, n_warmup_epochs=2)
     rates = [training.compute_learning_rate(step, 35, options) for step in range(35)]

@@ -62,7 +62,7 @@ rule find_near_duplicates:
         "python -m braing3n manifest near-duplicates --tables {input.tables:q}"
         " --inventory-dir {params.inventory_dir:q} --volumes-dir {params.volumes_dir:q}"
         " --out {output.pairs:q} --picture {output.picture:q}"
-        " --settings {params.settings:q} --volumes {params.volumes:q} 2>&1 | tee {log:q}"
+        " --settings {params.settings:q} --volumes {params.volumes:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule build_volume_list:

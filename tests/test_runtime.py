@@ -1,0 +1,107 @@
+"""Threads yield, and are never more than a process may use."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from braing3n.cli import main
+from braing3n.runtime import count_cpus, limit_threads
+
+ROOT = Path(__file__).parents[1]
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+SET = "from braing3n.runtime import set_threads; set_threads({})"
+
+
+def run(code, **settings):
+    """The output and the errors of Python code in a process that inherits no setting of threads."""
+    clean = {name: value for name, value in os.environ.items() if name not in WAITING}
+    environment = clean | {"PYTHONPATH": str(ROOT)} | settings
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_the_openmp_that_torch_loads_does_not_spin():
+    _, said = run("import braing3n, torch", OMP_DISPLAY_ENV="VERBOSE")  # OpenMP says what it has read
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in said
+    assert "GOMP_SPINCOUNT = '0'" in said or "GOMP_SPINCOUNT" not in said  # libgomp's own
+
+
+@pytest.mark.parametrize(("name", "value"), [("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "7")])
+def test_what_a_user_set_of_waiting_stays(name, value):
+    told, _ = run(f"import os, braing3n; print({{n: os.environ.get(n) for n in {WAITING}}})", **{name: value})
+    assert eval(told) == dict.fromkeys(WAITING) | {name: value}
+
+
+def test_a_process_bound_to_one_cpu_gets_one_thread_and_says_so():
+    code = (
+        "import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])\n"
+        f"{SET.format(3)}\n"
+        "import torch; print(torch.get_num_threads(), os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    told, said = run(code)
+    assert told.split() == ["1", "1"]
+    assert said == "braing3n: 3 threads are asked for; this process may use 1.\n"
+
+
+def test_threads_that_are_set_after_torch_is_loaded_count():
+    told, _ = run(f"import torch\n{SET.format(1)}\nprint(torch.get_num_threads())")
+    assert told.strip() == "1"
+
+
+def test_processes_under_torchrun_share_a_nodes_threads():
+    told, _ = run(f"{SET.format(2)}\nimport os; print(os.environ['OMP_NUM_THREADS'])", LOCAL_WORLD_SIZE="2")
+    assert told.strip() == "1"
+
+
+def test_a_command_without_threads_has_one(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    main(["resources", "list"])
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
+# ---- quotas of control groups -------------------------------------------------------------------
+
+V2 = "0::/slice/job\n"
+V1 = "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n0::/\n"
+
+
+@pytest.mark.parametrize(
+    ("listing", "files", "share"),
+    [
+        (V2, {"slice/job/cpu.max": "{half} 100000\n"}, "half"),
+        (V2, {"slice/job/cpu.max": "max 100000\n", "slice/cpu.max": "{half} 100000\n"}, "half"),
+        (V2, {"cpu.max": "{half} 100000\n"}, "half"),  # a container sees its own group as the top
+        (V2, {"slice/job/cpu.max": "max 100000\n"}, "all"),
+        (V2, {"slice/job/cpu.max": "20000 100000\n"}, "one"),  # a fifth of a CPU is one thread
+        (
+            V1,
+            {"cpu/docker/abc/cpu.cfs_quota_us": "{half}\n", "cpu/docker/abc/cpu.cfs_period_us": "100000\n"},
+            "half",
+        ),
+        (V1, {"cpu/cpu.cfs_quota_us": "{half}\n", "cpu/cpu.cfs_period_us": "100000\n"}, "half"),
+        (V1, {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, "all"),
+        (V1, {"memory/docker/abc/cpu.max": "1000 100000\n"}, "all"),  # no controller of CPUs
+        ("", {}, "all"),
+    ],
+)
+def test_cpus_are_counted_by_the_quota_too(listing, files, share, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    for name, text in files.items():
+        path = tmp_path / "sys" / "fs" / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.format(half=450_000))  # 4.5 CPUs
+    if listing:
+        (tmp_path / "proc" / "self").mkdir(parents=True)
+        (tmp_path / "proc" / "self" / "cgroup").write_text(listing)
+    assert count_cpus(tmp_path) == {"half": 4, "all": 8, "one": 1}[share]
+
+
+def test_threads_are_limited_from_both_sides(capsys):
+    assert limit_threads(0) == 1
+    assert limit_threads(1) == 1
+    assert not capsys.readouterr().err
+    assert limit_threads(10**6) == count_cpus()
