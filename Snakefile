@@ -14,18 +14,19 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 # Jobs run this interpreter and this checkout, also where nobody activated the environment.
 ROOT = Path(workflow.basedir)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ["PYTHONSAFEPATH"] = "1"  # and no Python file of the working folder
 os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
 
 # The inventories are the DAG's leaves: the main process writes them before there is a DAG.
-CONFIG = start_run(config, workflow.is_main_process)
+CONFIG = start_run(config, workflow.is_main_process, sys.argv[1:])
 STAGE = read_versions()
 RESULTS = f"results/{CONFIG.run}"  # every output of a stage lies in RESULTS/<word>/
 LOGS = f"logs/{CONFIG.run}"
 BENCHMARKS = f"benchmarks/{CONFIG.run}"
 # How a training starts: one process for each GPU that a profile gives, on one CPU otherwise. A scheduler's SIGTERM
-# is for the training alone, which saves its state and ends; the shell would end first and take it along.
+# and a terminal's Ctrl-C are for the training alone, which saves its state and ends; the shell would end first.
 TRAIN = (
-    "trap '' TERM; $([ {resources.gpu} -gt 1 ] && echo torchrun --standalone --nproc-per-node {resources.gpu}"
+    "trap '' TERM INT; $([ {resources.gpu} -gt 1 ] && echo torchrun --standalone --nproc-per-node {resources.gpu}"
     " || echo python) -m braing3n"
 )
 SHARDS = [(key, f"{n:03d}") for key, item in CONFIG.cohorts.items() for n in range(item.n_shards)]

@@ -1,10 +1,11 @@
-"""What the models learn on phantoms, whose effects are planted: the demo's sizes, three seeds.
+"""What the models learn on phantoms, whose effects are planted: the demo's sizes, three fresh seeds.
 
-Each seed has its own people, split, weights and folds. Prints the tables of docs/phantoms.md, and exits 1
-where a claim fails: PSNR at d = 128 above that at d = 8 by more than 1 dB; flattened tokens of d = 32 within
-0.05 AUC of all channels; the MAE's features above the untrained encoder's on age, sex and disease, beyond the
-interval. A PCA of voxels stands beside. A killed run goes on where --work-dir is given; give another after a
-change of code.
+Each seed has its own people, split, weights and folds. Recipes were chosen on the development seeds, so the
+fresh ones report. Prints the tables of docs/phantoms.md, and exits 1 where a claim fails. In every seed: the
+MAE's loss on hidden patches below the mean image's; PSNR at d = 128 above that at d = 8 by more than 1 dB;
+flattened tokens of d = 32 within 0.05 AUC of all channels. In two of three seeds: the MAE's features above
+the untrained encoder's and above raw patches' on age, sex and disease, beyond the interval. A killed run goes
+on where --work-dir is given; give another after a change of code.
 """
 
 from __future__ import annotations
@@ -40,13 +41,16 @@ from braing3n.config import (  # noqa: E402
     TokenizerSettings,
     load_config,
 )
+from braing3n.contracts import read_table  # noqa: E402
 from braing3n.latents.baselines import compute_features  # noqa: E402
 from braing3n.manifest.people import assign_split  # noqa: E402
 from braing3n.phantoms.miniature import render_preprocessed  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder, load_encoder  # noqa: E402
 from braing3n.pretrain.train import train_encoder  # noqa: E402
-from braing3n.probe.compare import score_predictions  # noqa: E402
-from braing3n.probe.fit import predict_out_of_fold  # noqa: E402
+from braing3n.pretrain.verdict import CLAIMED as CLAIMED_BASELINE  # noqa: E402
+from braing3n.pretrain.verdict import ENCODER  # noqa: E402
+from braing3n.probe.compare import score_reading  # noqa: E402
+from braing3n.probe.halves import read_probe  # noqa: E402
 from braing3n.probe.plan import plan_probe, span_rows  # noqa: E402
 from braing3n.probe.scores import find_interval  # noqa: E402
 from braing3n.probe.sweep import find_tasks  # noqa: E402
@@ -58,12 +62,15 @@ from braing3n.volumes.levels import quantise, read_far_voxels  # noqa: E402
 
 CPU = torch.device("cpu")
 MEASURES = {"age": "r", "sex": "auc", "disease": "auc", "hc_vs_ad": "auc"}
-CLAIMED = ("age", "sex", "disease")  # on which the trained encoder must beat the untrained one
+CLAIMED = ("age", "sex", "disease")  # on which the trained encoder must beat the others
+OTHERS = ("untrained", "patches")  # whose readout is the same: a mean over tokens, and a linear probe
+IN_PCA = ("untrained_flattened", "voxels")
+SEEDS = {"development": (1, 2, 3), "fresh": (11, 12, 13)}
 D = (8, 32, 128, "none")
 MIN_PSNR_GAIN_DB, MAX_AUC_LOSS = 1.0, 0.05
 MAE_EPOCHS, TOKENIZER_EPOCHS = 60, 4  # of 720 volumes where the demo has 200 and 20 of about 110
 N_PCA_COMPONENTS = 256  # of flattened tokens and of voxels, fitted in the fold
-Scores = dict[str, tuple[float, np.ndarray]]  # by task: value and bootstrap draws
+Scores = dict[str, tuple[float, np.ndarray]]  # by task: value, and the same on halves of the people
 
 
 class Phantoms:
@@ -122,15 +129,15 @@ class Probes:
         self.plans = {task.key: plan_probe(task, "all", labels, settings) for task in tasks}
 
     def score(self, features: np.ndarray, has_pca: bool = False) -> Scores:
-        """Features (N, F): the value out of fold and its bootstrap draws, by task."""
+        """Features (N, F): the value out of fold and the same on halves of the people, by task."""
         found = {}
         for key, plan in self.plans.items():
-            fit = predict_out_of_fold(plan.pool(features), plan, self.settings, has_pca)
-            found[key] = score_predictions(plan, *fit, self.settings)[1][MEASURES[key]]
+            reading = read_probe(features, plan, self.settings, has_pca)
+            found[key] = score_reading(plan, reading, self.settings)[1][MEASURES[key]]
         return found
 
 
-def run_seed(seed: int, n_people: int, work_dir: Path) -> dict:
+def run_seed(seed: int, n_people: int, work_dir: Path, has_encoder_only: bool) -> dict:
     """All figures of one seed."""
     config = load_config(ROOT / "config/demo.yaml")
     volumes = Phantoms(n_people, seed)
@@ -140,13 +147,13 @@ def run_seed(seed: int, n_people: int, work_dir: Path) -> dict:
     encoder = train_mae(volumes, config.pretrain, seed, work_dir / f"seed-{seed}" / "mae")
     tokens = encode(encoder, volumes)
     scores = {"MAE": probes.score(tokens.mean(axis=1))}
-    for name in ("untrained", "voxels"):
+    for name in (*OTHERS, *IN_PCA):
         pretrain = config.pretrain.model_copy(update={"seed": seed})
         features = compute_features(name, volumes, LatentsSettings(), pretrain, CPU)
-        is_voxels = name == "voxels"
-        scores[name] = probes.score(span_rows(features) if is_voxels else features, has_pca=is_voxels)
+        has_pca = name in IN_PCA
+        scores[name] = probes.score(span_rows(features) if has_pca else features, has_pca)
     metrics = {}
-    for d in D:
+    for d in () if has_encoder_only else D:
         tokenizer = train_decoder(
             volumes, encoder, config.tokenizer, d, seed, work_dir / f"seed-{seed}/d-{d}"
         )
@@ -158,7 +165,9 @@ def run_seed(seed: int, n_people: int, work_dir: Path) -> dict:
         scores[f"d = {d}, mean"] = probes.score(projected.mean(axis=1))
         flat = span_rows(projected.reshape(len(projected), -1))
         scores[f"d = {d}, flattened"] = probes.score(flat, has_pca=True)
-    return {"seed": seed, "split": split, **tabulate(scores, metrics)}
+    losses = read_table(work_dir / f"seed-{seed}/mae/masked_loss.parquet", "masked_loss")
+    losses = {name: round(loss, 4) for name, loss in zip(losses["predictor"], losses["loss"], strict=True)}
+    return {"seed": seed, "split": split, "losses": losses, **tabulate(scores, metrics)}
 
 
 def train_mae(volumes: Phantoms, settings: PretrainSettings, seed: int, folder: Path) -> MaskedAutoencoder:
@@ -166,7 +175,8 @@ def train_mae(volumes: Phantoms, settings: PretrainSettings, seed: int, folder: 
     options = settings.optimiser.model_copy(update={"n_epochs": MAE_EPOCHS, "n_warmup_epochs": 1})
     settings = settings.model_copy(update={"seed": seed, "optimiser": options})
     source = name_people(folder, volumes)
-    train_encoder(volumes, settings, folder / "runs", folder / "mae.safetensors", [source])
+    paths = folder / "runs", folder / "mae.safetensors", [source]
+    train_encoder(volumes, settings, *paths, table_path=folder / "masked_loss.parquet")
     return load_encoder(folder / "mae.safetensors")
 
 
@@ -198,30 +208,48 @@ def encode(encoder: MaskedAutoencoder, volumes: Phantoms) -> np.ndarray:
 def tabulate(scores: dict, metrics: dict) -> dict:
     """Numbers that can be written down: values with intervals, and paired differences."""
 
-    def describe(value: float, draws: np.ndarray) -> list[float]:
-        return [round(number, 3) for number in (value, *find_interval(draws))]
+    def describe(value: float, halves: np.ndarray) -> list[float]:
+        return [round(number, 3) for number in (value, *find_interval(value, halves))]
 
+    ours = scores["MAE"]
     differences = {
-        key: describe(
-            scores["MAE"][key][0] - scores["untrained"][key][0],
-            scores["MAE"][key][1] - scores["untrained"][key][1],
-        )
-        for key in MEASURES
+        name: {
+            key: describe(ours[key][0] - scores[name][key][0], ours[key][1] - scores[name][key][1])
+            for key in MEASURES
+        }
+        for name in OTHERS
     }
     return {
         "scores": {
             name: {key: describe(*pair) for key, pair in found.items()} for name, found in scores.items()
         },
-        "mae_minus_untrained": differences,
+        "mae_minus": differences,
         "psnr_db": {str(d): round(found["crop"]["psnr_db"], 2) for d, found in metrics.items()},
         "ssim": {str(d): round(found["crop"]["ssim"], 3) for d, found in metrics.items()},
         "psnr_brain_db": {str(d): round(found["brain"]["psnr_db"], 2) for d, found in metrics.items()},
     }
 
 
-def check(found: dict) -> list[str]:
-    """The claims that do not hold in one seed."""
+def check(found: list[dict]) -> list[str]:
+    """The claims that do not hold: of all seeds, and those that a third of the seeds may miss."""
+    faults = [fault for item in found for fault in _check_seed(item)]
+    for name in OTHERS:
+        for key in CLAIMED:
+            missed = [item["seed"] for item in found if item["mae_minus"][name][key][1] <= 0]
+            if 3 * len(missed) > len(found):
+                listed = ", ".join(map(str, missed))
+                faults.append(f"MAE - {name} on {key}: not beyond the interval in seeds {listed}")
+    return faults
+
+
+def _check_seed(found: dict) -> list[str]:
+    """The claims on loss and bottleneck that do not hold in one seed."""
     faults, seed, scores = [], found["seed"], found["scores"]
+    ours, claimed = found["losses"][ENCODER], found["losses"][CLAIMED_BASELINE]
+    if ours >= claimed:
+        faults.append(f"seed {seed}: loss {ours} where the mean image has {claimed}")
+    if not found["psnr_db"]:  # without decoders
+        return faults
     gain = found["psnr_db"]["128"] - found["psnr_db"]["8"]
     if gain <= MIN_PSNR_GAIN_DB:
         faults.append(f"seed {seed}: PSNR at d = 128 exceeds d = 8 by {gain:.2f} dB only")
@@ -229,10 +257,6 @@ def check(found: dict) -> list[str]:
         loss = scores["d = none, flattened"][key][0] - scores["d = 32, flattened"][key][0]
         if loss > MAX_AUC_LOSS:
             faults.append(f"seed {seed}: d = 32, flattened, loses {loss:.3f} AUC on {key}")
-    for key in CLAIMED:
-        difference, low, _ = found["mae_minus_untrained"][key]
-        if low <= 0:
-            faults.append(f"seed {seed}: MAE - untrained on {key}: {difference:+.3f}, from {low:+.3f}")
     return faults
 
 
@@ -240,21 +264,27 @@ def format_tables(found: list[dict]) -> str:
     """The tables in Markdown, a column a seed."""
     seeds = [f"seed {item['seed']}" for item in found]
     head = "| {} | " + " | ".join(seeds) + " |\n|---|" + "---|" * len(seeds) + "\n"
-    lines = [head.format("reconstruction, held-out people")]
+    lines = [head.format("mean squared error on hidden patches, validation people")]
+    for name in found[0]["losses"]:
+        lines.append(_row(name.replace("_", " "), [f"{item['losses'][name]:.4f}" for item in found]))
+    if found[0]["psnr_db"]:
+        lines.append("\n" + head.format("reconstruction, held-out people"))
     for name, key in (
         ("PSNR over the crop, dB", "psnr_db"),
         ("PSNR inside the brain, dB", "psnr_brain_db"),
         ("SSIM", "ssim"),
     ):
-        for d in map(str, D):
+        for d in found[0][key]:
             lines.append(_row(f"{name}, d = {d}", [str(item[key][d]) for item in found]))
     for task, measure in MEASURES.items():
         lines.append("\n" + head.format(f"{task}, {'Pearson r' if measure == 'r' else 'AUC'}"))
         for name in found[0]["scores"]:
-            lines.append(_row(name, [_interval(item["scores"][name][task]) for item in found]))
-        lines.append(
-            _row("MAE - untrained", [_interval(item["mae_minus_untrained"][task], "+") for item in found])
-        )
+            lines.append(
+                _row(name.replace("_", ", "), [_interval(item["scores"][name][task]) for item in found])
+            )
+        for other in OTHERS:
+            cells = [_interval(item["mae_minus"][other][task], "+") for item in found]
+            lines.append(_row(f"MAE - {other}", cells))
     return "".join(lines)
 
 
@@ -270,7 +300,10 @@ def _interval(numbers: list[float], sign: str = "") -> str:
 def main() -> int:
     """Run every seed, print tables and faults."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument(
+        "--seeds", nargs="+", default=["fresh"], help=f"numbers, or a name: {', '.join(SEEDS)}"
+    )
+    parser.add_argument("--encoder-only", action="store_true", help="no tokenizers: a fifth of the time")
     parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=count_cpus())
     parser.add_argument(
@@ -282,15 +315,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         work_dir = (options.work_dir or Path(folder)) / f"people-{options.people}"
         found = []
-        for seed in options.seeds:
-            path = work_dir / f"seed-{seed}.json"
+        for seed in [seed for name in options.seeds for seed in SEEDS.get(name) or [int(name)]]:
+            path = work_dir / f"seed-{seed}{'-encoder' if options.encoder_only else ''}.json"
             if not path.exists():
-                figures = run_seed(seed, options.people, work_dir)
+                figures = run_seed(seed, options.people, work_dir, options.encoder_only)
                 path.write_text(json.dumps(figures, indent=1) + "\n")
             found.append(json.loads(path.read_text()))
     print(format_tables(found))
-    faults = [fault for item in found for fault in check(item)]
-    print("\n".join(faults) or "every claim holds in every seed")
+    faults = check(found)
+    print("\n".join(faults) or "every claim holds")
     return 1 if faults else 0
 
 

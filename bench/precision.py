@@ -30,8 +30,8 @@ from braing3n import training  # noqa: E402
 from braing3n.config import LatentsSettings, PretrainSettings, ProbeSettings, VolumesSettings  # noqa: E402
 from braing3n.contracts import read_table  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder, load_encoder  # noqa: E402
-from braing3n.probe.compare import score_predictions  # noqa: E402
-from braing3n.probe.fit import predict_out_of_fold  # noqa: E402
+from braing3n.probe.compare import score_reading  # noqa: E402
+from braing3n.probe.halves import read_probe  # noqa: E402
 from braing3n.probe.plan import plan_probes  # noqa: E402
 from braing3n.probe.scores import find_interval  # noqa: E402
 from braing3n.volumes.dataset import PackedVolumes  # noqa: E402
@@ -99,12 +99,12 @@ def probe_both(exact: np.ndarray, rounded: np.ndarray, labels) -> list[float]:
         if plan.reason:
             continue
         measure = "r" if plan.task.kind == "regression" else "auc"
-        found = []
-        for features in (exact, rounded):
-            fit = predict_out_of_fold(plan.pool(features), plan, settings, has_pca=False)
-            found.append(score_predictions(plan, *fit, settings)[1][measure])
-        (value, draws), (other, other_draws) = found
-        low, high = find_interval(other_draws - draws)
+        found = [
+            score_reading(plan, read_probe(features, plan, settings), settings)[1][measure]
+            for features in (exact, rounded)
+        ]
+        (value, halves), (other, other_halves) = found
+        low, high = find_interval(other - value, other_halves - halves)
         told = f"{value:.3f} in float32, bfloat16 {other - value:+.4f} [{low:+.4f}, {high:+.4f}]"
         print(f"{plan.task.key}, {plan.slice}: {measure} {told}", flush=True)
         differences.append(other - value)

@@ -2,6 +2,10 @@
 
 import sys
 
-from braing3n.cli import main
+from braing3n.process import use_safe_path
+
+use_safe_path()  # before anything else is imported
+
+from braing3n.cli import main  # noqa: E402
 
 sys.exit(main())

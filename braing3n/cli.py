@@ -8,7 +8,9 @@ import sys
 
 from braing3n import WORDS, __version__
 from braing3n.errors import BrainG3nError
+from braing3n.process import use_safe_path
 from braing3n.runtime import set_threads, tell_storage_fault
+from braing3n.scratch import unwind_on_sigterm
 
 # Words with a command line that are no stage.
 TOOLS = ("resources", "stages", "config")
@@ -16,7 +18,27 @@ TOOLS = ("resources", "stages", "config")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a fault the user can mend is one sentence on the error stream and status 2."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        use_safe_path()
+        unwind_on_sigterm()
+        arguments = sys.argv[1:]
+    try:
+        with tell_storage_fault("an output"):
+            status = _answer(arguments)
+            sys.stdout.flush()
+            return status
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except BrainG3nError as error:
+        if os.environ.get("BRAING3N_DEBUG") == "1":
+            raise
+        print(f"braing3n: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _answer(arguments: list[str]) -> int:
+    """Run a command, or say what there is."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_describe())
         return 0
@@ -24,14 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(__version__)
         return 0
     set_threads(1)  # until a command is given more
-    try:
-        with tell_storage_fault("an output"):
-            return _dispatch(arguments[0], arguments[1:])
-    except BrainG3nError as error:
-        if os.environ.get("BRAING3N_DEBUG") == "1":
-            raise
-        print(f"braing3n: {error}", file=sys.stderr)
-        return error.exit_status
+    return _dispatch(arguments[0], arguments[1:])
 
 
 def _dispatch(word: str, arguments: list[str]) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -238,6 +240,12 @@ class Miniature:
     files: str
     tables: Mapping[str, str] = field(default_factory=dict)
 
+    def list_examples(self, n: int = 4) -> list[str]:
+        """The first path of each of up to `n` layouts, paths that differ in digits alone counting as one."""
+        paths = [line.split("  ")[0].strip() for line in self.files.splitlines() if line.strip()]
+        layouts = {re.sub(r"\d+", "0", path.partition("/")[2]): path for path in reversed(paths)}
+        return list(layouts.values())[::-1][:n]
+
 
 @dataclass(frozen=True)
 class Cohort:
@@ -301,6 +309,12 @@ def load_cohort(kind: str) -> Cohort:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.COHORT
+
+
+def digest_cohort_file(kind: str) -> str:
+    """The sha256 of `cohorts/<kind>.py`, so that an edited code is noticed; empty where there is no file."""
+    path = COHORTS_DIR / f"{kind}.py"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
 def find_kind(key: str, settings: CohortSettings) -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, model_validator
 
+from braing3n.config_fit import find_misfit
 from braing3n.errors import ConfigurationError
-from braing3n.settings import Settings, setting, validate
+from braing3n.settings import OptimiserSettings, Settings, setting, validate
 
 Modality = Literal["T1", "T1c", "T2", "FLAIR"]
 Precision = Literal["float32", "bfloat16"]
+Crop = Literal["centre", "atlas_centred"]
+Budget = Literal["compute", "epochs"]
+Times = Literal["uniform", "logit_normal"]
+GuidanceForm = Literal["joint", "per_condition"]
 Extractor = Literal["hd-bet", "hd-bet-v1", "deepbet", "none"]
 # Channels that the projection leaves of a token; none: no projection.
 Bottleneck = Annotated[int, Field(ge=1)] | Literal["none"]
@@ -34,6 +40,8 @@ class CohortSettings(Settings):
 
     @model_validator(mode="after")
     def _has_one_source(self):
+        if not re.fullmatch("[a-z0-9_]*", self.kind):
+            raise ValueError(f"kind is the name of a file in cohorts/, such as bids, not {self.kind!r}")
         if bool(self.raw_dir) == bool(self.miniature):
             raise ValueError("give either raw_dir (a download) or miniature (options of phantoms)")
         return self
@@ -53,7 +61,7 @@ class PreprocessSettings(Settings):
 
     spacing_mm: float = setting(1.0, "voxel size of the SRI24 grid", "given", "mm", gt=0)
     brain_extraction: Extractor = setting(
-        "hd-bet-v1", "how brains are found; input that is stripped already keeps its own", "given"
+        "hd-bet-v1", "how brains are found; input that is stripped already keeps its own"
     )
     fallback_extraction: Extractor = setting(
         "deepbet", "tried once where a mask fails its checks (volume, pieces, border); none: nothing else is"
@@ -90,7 +98,7 @@ class ManifestSettings(Settings):
 
     train: float = setting(0.90, "share of groups that models train on", gt=0, lt=1)
     validation: float = setting(0.05, "share of groups for early stopping", gt=0, lt=1)
-    seed: int = setting(2025, "salt of the split's hash", "given")
+    seed: int = setting(2025, "salt of the split's hash")
     near_duplicate_correlation: float = setting(
         0.6, "at 4 mm, from which two people's volumes count as one brain", gt=0, le=1
     )
@@ -116,32 +124,10 @@ class VolumesSettings(Settings):
     """What a model sees."""
 
     spacing_mm: float = setting(1.0, "a whole multiple of preprocess.spacing_mm", "given", "mm", gt=0)
-    shape: tuple[int, int, int] = setting((160, 192, 160), "centre crop or pad, L-P-S", "derived", "voxel")
-
-
-class OptimiserSettings(Settings):
-    """AdamW with a warm-up and a cosine."""
-
-    lr: float = setting(1e-4, "peak learning rate", gt=0)
-    weight_decay: float = setting(0.05, "decoupled decay", ge=0)
-    betas: tuple[float, float] = setting((0.9, 0.95), "AdamW's two")
-    batch_size: int = setting(256, "volumes a step, over all devices", ge=1)
-    n_epochs: int = setting(100, "passes over the training split", "given", ge=1)
-    n_warmup_epochs: int = setting(10, "linear warm-up", ge=0)
-    gradient_clip: float = setting(0.0, "largest gradient norm; 0: no clipping", ge=0)
-    precision: Precision = setting("bfloat16", "autocast type", "given")
-    n_accumulation_steps: int = setting(
-        1, "parts of its batch that a device takes one after another, to save memory", ge=1
+    shape: tuple[int, int, int] = setting((160, 192, 160), "crop or pad, L-P-S", "derived", "voxel")
+    crop: Crop = setting(
+        "centre", "about the middle of SRI24's grid, or of the box of its brain, which lies off that"
     )
-    recompute_activations: bool = setting(
-        False, "activation checkpointing: blocks keep their input only; far less memory, a third more time"
-    )
-    compile_blocks: bool = setting(
-        False, "blocks through torch.compile: a minute or two at the start, fewer trips to memory after it"
-    )
-    checkpoint_every_steps: int = setting(200, "steps between checkpoints", ge=1)
-    n_checkpoints_kept: int = setting(2, "the last so many checkpoints stay, beside the best weights", ge=1)
-    validate_every_epochs: int = setting(5, "epochs between validation losses", ge=1)
 
 
 class PretrainSettings(Settings):
@@ -157,7 +143,12 @@ class PretrainSettings(Settings):
     decoder_n_heads: int = setting(16, "decoder heads", "given", ge=1)
     mask_ratio: float = setting(0.70, "share of patches hidden", "given", gt=0, lt=1)
     normalise_target: bool = setting(False, "per-patch normalised target")
-    optimiser: OptimiserSettings = setting(OptimiserSettings, "phase 1 training")
+    offset: Literal["none", "mean_image"] = setting(
+        "none", "what predictions are added to: nothing, or the training volumes' mean patch of each place"
+    )
+    optimiser: OptimiserSettings = setting(
+        OptimiserSettings, "phase 1 training", given=("n_epochs", "schedule")
+    )
     seed: int = setting(2025, "weights, masks and data order")
 
 
@@ -173,7 +164,10 @@ class SweepSettings(Settings):
     d: tuple[Bottleneck, ...] = setting(
         (32, 128, 512, "none"), "channels a token of each arm; none: no projection", "given", min_length=1
     )
-    has_akl: bool = setting(True, "an AutoencoderKL is one more arm", "given")
+    akl_budgets: tuple[Budget, ...] = setting(
+        ("compute", "epochs"),
+        "an AutoencoderKL each, with the operations (as the paper) or the epochs of MAE and tokenizer",
+    )
     tasks: tuple[str, ...] = setting(("idh1", "grade"), "what is probed", "given", min_length=1)
     n_pca_components: int = setting(256, "of the flattened reading, fitted in the fold", ge=1)
     seed: int = setting(2025, "salt of the split's hash")
@@ -188,11 +182,6 @@ class AutoencoderKLSettings(Settings):
     latent_channels: int = setting(8, "numbers a place of the coarsest grid", "derived", ge=1)
     n_res_blocks: int = setting(2, "residual blocks a level", ge=1)
     kl_weight: float = setting(1e-7, "of the divergence, summed over the latent, beside the L1", ge=0)
-    has_matched_compute: bool = setting(
-        True,
-        "in place of optimiser.n_epochs, as many epochs as cost no more operations than MAE and tokenizer",
-        "given",
-    )
     patience: int = setting(40, "epochs without a better validation loss before stopping", ge=1)
     optimiser: OptimiserSettings = setting(
         lambda: OptimiserSettings(
@@ -203,7 +192,7 @@ class AutoencoderKLSettings(Settings):
             n_warmup_epochs=1,
             validate_every_epochs=1,
         ),
-        "the baseline's training",
+        "the baseline's training; a budget replaces n_epochs and changes n_warmup_epochs in proportion",
     )
     seed: int = setting(2025, "weights, data order and the latent's noise")
 
@@ -221,12 +210,16 @@ class TokenizerSettings(Settings):
     )
     n_blocks: int = setting(2, "residual blocks a level", ge=1)
     has_attention: bool = setting(True, "attention at the token grid", "given")
+    has_patch_head: bool = setting(
+        True, "a linear map from token to patch, first of least squares, whose image is added to the CNN's"
+    )
     patience: int = setting(40, "epochs without a better validation loss before stopping", "given", ge=1)
     optimiser: OptimiserSettings = setting(
         lambda: OptimiserSettings(
             batch_size=64, n_epochs=80, weight_decay=0.0, n_warmup_epochs=1, validate_every_epochs=1
         ),
         "phase 2 training",
+        given=("n_epochs", "precision"),
     )
     sweep: SweepSettings = setting(SweepSettings, "Table 5, in the runs that have its cohorts")
     seed: int = setting(2025, "weights and data order")
@@ -242,8 +235,11 @@ class LatentsSettings(Settings):
 
     batch_size: int = setting(16, "volumes encoded at once", ge=1)
     precision: Precision = setting("float32", "autocast type of encoding")
-    encoders: tuple[Literal["mae", "untrained", "voxels", "histogram"], ...] = setting(
-        ("mae", "untrained", "voxels", "histogram"), "whose features are probed; mae is ours"
+    encoders: tuple[
+        Literal["mae", "untrained", "untrained_flattened", "patches", "voxels", "histogram"], ...
+    ] = setting(
+        ("mae", "untrained", "patches", "voxels", "histogram"),
+        "whose features are probed; mae is ours; untrained_flattened is for small runs",
     )
 
 
@@ -257,12 +253,15 @@ class DiffusionSettings(Settings):
     diseases: tuple[str, ...] = setting(
         ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "GBM", "Glioma"),
         "classes of the disease condition",
-        "derived",
     )
     n_sites: int = setting(19, "most frequent sites of the training split", "given", ge=1)
     condition_dropout: float = setting(0.1, "each droppable condition on its own", ge=0, lt=1)
     joint_dropout: float = setting(0.1, "all droppable conditions at once", ge=0, lt=1)
-    guidance: float = setting(2.0, "classifier-free guidance scale", "given", ge=0)
+    times: Times = setting("uniform", "how times are drawn in training; logit_normal: more in the middle")
+    guidance: float = setting(2.0, "classifier-free guidance scale w", ge=0)
+    guidance_form: GuidanceForm = setting(
+        "joint", "v(null) + w (v(c) - v(null)), or v(null) + the sum over conditions of w (v(c_k) - v(null))"
+    )
     n_sampling_steps: int = setting(50, "Euler steps", "given", ge=1)
     n_samples: int = setting(64, "samples an arm", "given", ge=1)
     precision: Precision = setting("bfloat16", "autocast type of sampling")
@@ -270,6 +269,7 @@ class DiffusionSettings(Settings):
     optimiser: OptimiserSettings = setting(
         lambda: OptimiserSettings(n_epochs=400, weight_decay=0.01, gradient_clip=1.0, betas=(0.9, 0.999)),
         "DiT training",
+        given=("precision",),
     )
     seed: int = setting(2025, "weights, data order and sampling noise")
 
@@ -278,13 +278,13 @@ class ProbeSettings(Settings):
     """Linear probes on frozen features."""
 
     n_folds: int = setting(5, "person-level folds", "given", ge=2)
-    seed: int = setting(2025, "folds, bootstrap and permutations", "given")
+    seed: int = setting(2025, "folds, halves and permutations", "given")
     max_iter: int = setting(1000, "logistic regression", "given", ge=1)
     ridge_alpha: float = setting(1.0, "ridge penalty", gt=0)
     n_pca_components: int = setting(64, "components of the voxel PCA, fitted in the fold", ge=1)
-    n_bootstraps: int = setting(1000, "resamplings of people for an interval", ge=100)
+    n_halvings: int = setting(5, "deals of people into halves behind an interval", ge=3)
     n_random_labels: int = setting(0, "random labels probed as a control; 0: none", ge=0)
-    n_permutations: int = setting(200, "permutations behind a random label's interval", ge=20)
+    n_permutations: int = setting(200, "permutations behind a site-matched AUC", ge=20)
     n_matched_repeats: int = setting(20, "deals of folds behind a site-matched AUC", ge=1)
     min_class_people: int = setting(5, "classes with fewer people are dropped and named", ge=2)
 
@@ -292,14 +292,21 @@ class ProbeSettings(Settings):
 class FidelitySettings(Settings):
     """Distances between generated and real sets."""
 
-    min_people: int = setting(4, "an arm with fewer real people is n/a", ge=2)
+    min_people: int = setting(
+        4,
+        "real people that a distance needs; an arm with fewer is n/a, and where fewer are left its floor",
+        ge=2,
+    )
     age_window_years: float = setting(5.0, "real people this near to the age of an arm", unit="year", gt=0)
-    n_floor_splits: int = setting(20, "random halves of the real people behind a floor", ge=1)
-    batch_size: int = setting(8, "samples decoded and encoded at once", ge=1)
+    n_real: int = setting(
+        256, "real people an arm's samples are held against, at most; those of its floor come on top", ge=2
+    )
+    n_draws: int = setting(100, "draws of real people behind a distance and its floor", ge=1)
+    batch_size: int = setting(8, "volumes decoded and encoded at once", ge=1)
     precision: Precision = setting(
         "float32", "autocast type of decoding and encoding; that of latents, whose features are compared"
     )
-    seed: int = setting(2025, "floor splits")
+    seed: int = setting(2025, "who is drawn")
 
 
 class MemorizationSettings(Settings):
@@ -334,22 +341,15 @@ class Config(Settings):
 
     @property
     def sweep_arms(self) -> list[str]:
-        """What the sweep trains: d-32 and the like, and akl."""
+        """What the sweep trains: d-32, akl-compute and the like."""
         sweep = self.tokenizer.sweep
-        arms = [f"d-{d}" for d in sweep.d] + ["akl"] * sweep.has_akl
+        arms = [f"d-{d}" for d in sweep.d] + [f"akl-{budget}" for budget in sweep.akl_budgets]
         return arms if self.sweep_cohorts else []
 
     @model_validator(mode="after")
     def _fits_together(self):
-        ratio = self.volumes.spacing_mm / self.preprocess.spacing_mm
-        if abs(ratio - round(ratio)) > 1e-6 or ratio < 1:
-            raise ValueError("volumes.spacing_mm must be a whole multiple of preprocess.spacing_mm")
-        if any(n % self.pretrain.patch_size for n in self.volumes.shape):
-            raise ValueError("volumes.shape must be divisible by pretrain.patch_size")
-        if 2 ** len(self.tokenizer.widths) != self.pretrain.patch_size:
-            raise ValueError("tokenizer.widths must have one width a doubling up to pretrain.patch_size")
-        if self.fidelity.precision != self.latents.precision:
-            raise ValueError("fidelity.precision must be latents.precision: their features are compared")
+        if fault := find_misfit(self):
+            raise ValueError(fault)
         return self
 
 

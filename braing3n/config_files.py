@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -23,12 +24,24 @@ HEADER = """\
 
 def render_yaml() -> str:
     """The default configuration as commented YAML."""
-    return HEADER + "\n".join(_render(Config(), 0)) + "\n"
+    return HEADER + "\n".join(_render(Config())) + "\n"
 
 
 def render_schema() -> str:
     """The JSON schema that editors complete from."""
-    return json.dumps(Config.model_json_schema(), indent=1, sort_keys=True) + "\n"
+    schema = Config.model_json_schema()
+    for section in schema["$defs"].values():
+        for place in section["properties"].values():
+            if "given" in place:
+                place |= _mark_given(schema["$defs"][place.pop("$ref").split("/")[-1]], place.pop("given"))
+    return json.dumps(schema, indent=1, sort_keys=True) + "\n"
+
+
+def _mark_given(section: dict, given: list[str]) -> dict:
+    """A shared section's schema, for the place where these fields are the paper's."""
+    fields = section["properties"]
+    marked = {name: field | {"provenance": "given"} for name, field in fields.items() if name in given}
+    return section | {"properties": fields | marked}
 
 
 def write_files() -> list[Path]:
@@ -37,16 +50,18 @@ def write_files() -> list[Path]:
     return [path for path, text in wanted.items() if write_if_changed(path, text)]
 
 
-def _render(section: Settings, depth: int) -> list[str]:
-    """The lines of one section, its sub-sections indented."""
+def _render(section: Settings, depth: int = 0, given: Sequence[str] = ()) -> list[str]:
+    """The lines of one section, its sub-sections indented; given: the fields that are the paper's here."""
     lines, indent = [], "  " * depth
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        if isinstance(value, Settings):
-            lines += ["", f"{indent}# {field.description}", f"{indent}{name}:", *_render(value, depth + 1)]
-            continue
         extra = field.json_schema_extra or {}
-        facts = "; ".join(item for item in (extra.get("unit"), extra.get("provenance")) if item)
+        if isinstance(value, Settings):
+            lines += ["", f"{indent}# {field.description}", f"{indent}{name}:"]
+            lines += _render(value, depth + 1, extra.get("given", ()))
+            continue
+        provenance = "given" if name in given else extra.get("provenance")
+        facts = "; ".join(item for item in (extra.get("unit"), provenance) if item)
         plain = json.loads(json.dumps(section.model_dump(mode="json")[name]))
         text = yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
         lines.append(f"{indent}{name}: {text}  # {field.description} ({facts})")

@@ -33,6 +33,8 @@ TASK_COLUMNS: dict[str, type] = {
 }
 _PERSON = {"person_id": (str, None), "group_id": (str, None)}
 _COUNTS = {"n_people": (int, (0, 10**7)), "n_volumes": (int, (0, 10**7))}
+# A probe: `everyone`, or only the `unseen` people of the splits that no model is trained on.
+_PROBE = {"task": (str, None), "slice": (str, None), "people": (str, ("everyone", "unseen"))}
 # One task's score of one encoder or arm.
 _SCORE = {
     "metric": (str, ("auc", "r2", "mae", "r")),
@@ -198,22 +200,34 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "verdict": (str, ("met", "not met", "n/a")),
         "note": (str, None),
     },
+    "masked_loss": {
+        "predictor": (str, "unique"),
+        "loss": (float, (0, float("inf"))),
+        "n_volumes": (int, (0, 10**7)),
+        "n_training_volumes": (int, (0, 10**7)),
+    },
     "predictions": {
         "encoder": (str, None),
-        "task": (str, None),
-        "slice": (str, None),
+        **_PROBE,
         "unit_id": (str, None),
         "fold": (int, (-1, 10**3)),
         "class_name": (str, None),
         "prediction": (float, None),
         "is_converged": (bool, None),
     },
+    "halves": {
+        "encoder": (str, None),
+        **_PROBE,
+        "metric": (str, ("auc", "r2", "mae", "r")),
+        "deal": (int, (0, 10**3)),
+        "first": (float, None),
+        "second": (float, None),
+    },
     "scores": {
         "encoder": (str, None),
-        "task": (str, None),
+        **_PROBE,
         "title": (str, None),
         "source": (str, ("paper", "pair", "control")),
-        "slice": (str, None),
         **_SCORE,
     },
     "sweep": {
@@ -227,8 +241,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
     "differences": {
         "encoder": (str, None),
         "other": (str, None),
-        "task": (str, None),
-        "slice": (str, None),
+        **_PROBE,
         "metric": (str, ("auc", "r2", "mae", "r")),
         "difference": (float, None),
         "low": (float, None),
@@ -258,24 +271,41 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "age_years": (float, (0, 130)),
         "idh1": (str, ("wildtype", "mutant", "")),
     },
+    "judged": {
+        "measure": (str, ("age", "modality", "sex", "disease", "diversity")),
+        "arm": (str, None),
+        "value": (float, (-1, float("inf"))),
+        "low": (float, (-1, 1)),
+        "high": (float, (-1, 1)),
+        "reference": (float, (-1, 1)),
+        "n_samples": (int, (0, 10**7)),
+        **_COUNTS,
+        "expected": (str, None),
+        "verdict": (str, ("met", "not met", "n/a")),
+        "note": (str, None),
+    },
     "distances": {
         "arm": (str, None),
         "comparison": (str, ("gen-vs-real", "gen-vs-recons", "recons-vs-real")),
         "quantity": (str, None),
         "value": (float, (0, float("inf"))),
         "floor": (float, (0, float("inf"))),
+        "floor_low": (float, (0, float("inf"))),
+        "floor_high": (float, (0, float("inf"))),
         "n_samples": (int, (0, 10**7)),
         **_COUNTS,
         "n_floor_people": (int, (0, 10**7)),
-        "n_floor_volumes": (int, (0, 10**7)),
+        "n_others": (int, (0, 10**7)),
         "n_features": (int, (0, 10**6)),
         "rank": (int, (0, 10**6)),
         "reason": (str, None),
+        "floor_reason": (str, None),
     },
     "memorization": {
         "comparison": (str, ("real-real", "held-out-real", "synthetic-real")),
         "pool": (str, None),
         "item_id": (str, None),
+        **_PERSON,
         "modality": (str, MODALITIES),
         "nearest_id": (str, None),
         "distance": (float, (0, float("inf"))),

@@ -58,10 +58,30 @@ def write_provenance(
 
 
 def _read_commit() -> str:
-    """The commit of the checkout this package runs from, or an empty text outside one."""
-    git_dir = Path(__file__).parents[1] / ".git"
+    """The commit of the checkout this package runs from, or an empty text outside one.
+
+    Read from git's files, since git need not be installed: of a worktree `.git` is a file that names its
+    folder, and after `git gc` the commit of a branch stands in `packed-refs`.
+    """
+    return read_commit(Path(__file__).parents[1])
+
+
+def read_commit(checkout: Path) -> str:
+    """The commit that a checkout has open; empty where there is none."""
+    git_dir = checkout / ".git"
     try:
+        if git_dir.is_file():
+            git_dir = checkout / git_dir.read_text().removeprefix("gitdir:").strip()
+        common = git_dir / "commondir"
+        shared_dir = git_dir / common.read_text().strip() if common.exists() else git_dir
         head = (git_dir / "HEAD").read_text().strip()
-        return (git_dir / head[5:]).read_text().strip() if head.startswith("ref: ") else head
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        for folder in (git_dir, shared_dir):
+            if (folder / name).exists():
+                return (folder / name).read_text().strip()
+        packed = (shared_dir / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(f" {name}")), "")
     except OSError:
         return ""

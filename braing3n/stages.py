@@ -14,7 +14,7 @@ from braing3n.errors import BrainG3nError
 PACKAGE_DIR = Path(__file__).parent
 LOCK_PATH = PACKAGE_DIR.parent / "workflow" / "stages.lock"
 # What every stage uses and none is defined by: a change here alters how, never what.
-NEUTRAL = {"cli", "runtime", "errors", "stages", "by_hand", "__init__", "__main__"}
+NEUTRAL = {"cli", "process", "scratch", "runtime", "errors", "stages", "by_hand", "__init__", "__main__"}
 
 
 def read_versions() -> dict[str, int]:

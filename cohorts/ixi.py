@@ -6,7 +6,8 @@ from braing3n.ingest.dates import parse_date, years_between
 VENDORS = {"Guys": "Philips", "HH": "Philips", "IOP": "GE"}  # Gyroscan Intera, Intera, GE
 FIELD_STRENGTHS_T = {"Guys": "1.5", "HH": "3", "IOP": "1.5"}
 SEX = {"1": "M", "2": "F"}
-RACE = {"1": "White", "2": "Black", "3": "Asian", "5": "Asian", "6": "Other"}  # 5 Chinese; there is no 4
+# As the workbook's own sheet has it: 4 Black or Black British, 5 Chinese; there is no 2.
+RACE = {"1": "White", "3": "Asian", "4": "Black", "5": "Asian", "6": "Other"}
 EDUCATION = {"1": "none", "2": "O-level or GCSE", "3": "A-level", "4": "further education", "5": "university"}
 NAME = r"(?P<subject>IXI(?P<number>\d{3}))-(?P<site>Guys|HH|IOP)-(?P<scan>\d{4})"
 KEY = {"IXI_ID": "number"}
@@ -32,6 +33,16 @@ def read_age(visit):
     return found
 
 
+def read_sex(visit):
+    """SEX_ID where all rows of the person agree; two sexes are none."""
+    columns = ("SEX_ID (1=m, 2=f)", "SEX_ID")
+    codes = sorted({row.get(name.lower(), "") for row in visit.rows("people") for name in columns} - {""})
+    if len(codes) > 1:
+        visit.flag(f"sex: rows of one person say {' and '.join(codes)}")
+        return Found("", "people:SEX_ID")
+    return next(filter(None, (Cell("people", name, SEX)(visit) for name in columns)), None)
+
+
 def read_scan_date(visit):
     """STUDY_DATE as an ISO date."""
     found = visit.find("people", "STUDY_DATE")
@@ -52,12 +63,14 @@ COHORT = Cohort(
     ),
     tables=(
         # Of two rows of a person the one with images (DATE_AVAILABLE 1) is asked first.
-        Table("people", r"IXI\.xlsx?", KEY, sheet="Table", order="-DATE_AVAILABLE", normalise=strip_zeros),
+        Table(
+            "people", r"IXI\.(xlsx?|csv)", KEY, sheet="Table", order="-DATE_AVAILABLE", normalise=strip_zeros
+        ),
     ),
     fields={
         "scan_date": (read_scan_date,),
         "age_years": (read_age,),
-        "sex": (Cell("people", "SEX_ID (1=m, 2=f)", SEX), Cell("people", "SEX_ID", SEX)),
+        "sex": (read_sex,),
         "race": (Cell("people", "ETHNIC_ID", RACE, missing=("0",)),),
         "education_code": (Cell("people", "QUALIFICATION_ID", EDUCATION, missing=("0",)),),
         "dx": (Fixed("HC"),),

@@ -134,7 +134,7 @@ COHORT = Cohort(
         "apoe": (sources.read_genotype("iu_genetic_consensus", "apoe"), loni.XML_APOE),
         "education_years": (Cell("education", "educyrs"),),
         "handedness": (Cell("demographics", "handed", {"1": "R", "2": "L", "3": "A"}),),
-        "ethnicity": (Cell("demographics", "hisplat", {"1": "Hispanic", "0": "Not Hispanic"}),),
+        "ethnicity": (Cell("demographics", "hisplat", {"1": "Hispanic", "0": "Not Hispanic", "2": ""}),),
         "race": (sources.read_flags("demographics", RACES, "More than one"),),
     },
     options={

@@ -24,6 +24,7 @@ MGMT = {"positive": "methylated", "negative": "unmethylated", "indeterminate": "
 CODELETION = {name: name for name in ("intact", "co-deletion", "relative co-deletion")}
 # The digits of folder and file differ at times: the folder's count.
 CASE = r"(?P<subject>UCSF-PDGM-\d+)(?P<follow_up>_FU\d+d)?(_nifti)?/UCSF-PDGM-\d+(_FU\d+d)?"
+BASE = r"(?P<subject>UCSF-PDGM-\d+)(_nifti)?/UCSF-PDGM-\d+"
 STATE = {"is_stripped": True, "raw_space": "coregistered"}
 DX_RULES = {
     "grade": Cell("cases", "WHO CNS Grade", DX_BY_GRADE),
@@ -59,13 +60,17 @@ COHORT = Cohort(
             **STATE,
         ),
         Pattern(rf"{CASE}_(?P<series>T1|T1c|T2|FLAIR)\.nii\.gz", facts={"copy": "plain"}, **STATE),
-        Pattern(rf"{CASE}_tumor_segmentation.*\.nii\.gz", label="tumour"),
+        Pattern(rf"{BASE}_tumor_segmentation.*\.nii\.gz", label="tumour"),
+        Pattern(rf"{CASE}_tumor_segmentation.*\.nii\.gz", reason="a label of a follow-up"),
         Pattern(rf"{CASE}_brain(_parenchyma)?_segmentation\.nii\.gz", reason="a label: the brain"),
         Pattern(rf"{CASE}_(SWI|DWI|ADC|ASL)(_bias)?\.nii\.gz", reason="neither T1, T1c, T2 nor FLAIR"),
         Pattern(rf"{CASE}_DTI_eddy.*", reason="diffusion"),
     ),
     classify=classify,
-    tables=(Table("cases", r"UCSF-PDGM-metadata.*\.csv", {"ID": "subject"}, normalise=pad_number),),
+    tables=(
+        # The glossary beside it has the table's name and other columns.
+        Table("cases", r"UCSF-PDGM-metadata.*\.csv", {"ID": "subject"}, ("Sex",), normalise=pad_number),
+    ),
     fields={
         "age_years": (Cell("cases", "Age at MRI"),),
         "sex": (Cell("cases", "Sex", SEX),),

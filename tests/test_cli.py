@@ -2,12 +2,17 @@
 
 import importlib
 import inspect
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from docstring_parser import parse
 
 from braing3n import WORDS
 from braing3n.cli import TOOLS, main
+
+ROOT = Path(__file__).parents[1]
 
 
 def list_commands():
@@ -56,3 +61,11 @@ def test_a_slip_is_one_sentence(arguments, sentence, capsys):
     assert said.startswith("braing3n: ")
     assert sentence in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("words", ["--help", "preprocess --help"])
+def test_a_reader_that_has_read_enough_is_no_fault(words):
+    line = f"{sys.executable} -m braing3n {words} | head -1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr == ""
+    assert done.stdout

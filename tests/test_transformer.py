@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from braing3n.transformer import Linear
+from braing3n.transformer import MOST_TOKENS_WRITTEN_OUT, Linear, attend
 
 
 @pytest.mark.parametrize("shape", [(2, 7, 12), (1, 1, 12), (3, 40, 12)])
@@ -33,3 +33,22 @@ def test_autocast_and_float64_keep_their_precision():
 def test_a_slice_of_tokens_is_read_where_it_lies():
     layer, x = Linear(12, 20), torch.randn(2, 7, 12)
     torch.testing.assert_close(layer(x[:, 3:]), layer(x)[:, 3:])
+
+
+@pytest.mark.parametrize("n_tokens", [20, MOST_TOKENS_WRITTEN_OUT + 1])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2e-2), (torch.float32, 1e-5)])
+def test_attention_and_its_gradients_are_those_of_float64(n_tokens, dtype, tolerance):
+    """Queries, keys and values, written out or fused, against softmax(q k / sqrt(C)) v."""
+    torch.manual_seed(0)
+    parts = [torch.randn(2, 3, n_tokens, 16, dtype=torch.float64) for _ in range(3)]
+    theirs = [part.clone().requires_grad_() for part in parts]
+    weights = torch.einsum("bhmc,bhnc->bhmn", theirs[0], theirs[1]) / 4
+    expected = torch.einsum("bhmn,bhnc->bhmc", weights.exp() / weights.exp().sum(-1, keepdim=True), theirs[2])
+    ours = [part.to(dtype).requires_grad_() for part in parts]
+    found = attend(*ours)
+    assert found.dtype == dtype
+    found.double().sin().sum().backward()
+    expected.sin().sum().backward()
+    pairs = [(found, expected), *((one.grad, other.grad) for one, other in zip(ours, theirs, strict=True))]
+    for one, other in pairs:
+        assert (one.double() - other).norm() < tolerance * other.norm()

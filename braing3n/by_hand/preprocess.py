@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from braing3n.contracts import CONTRACTS
 from braing3n.errors import BrainG3nError, ResourceError
 from braing3n.resources import REGISTRY, RESOURCES_DIR
 from braing3n.runtime import write_atomically
+from braing3n.scratch import open_scratch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,15 +58,15 @@ def preprocess_by_hand(request: Request) -> int:
     from braing3n.preprocess.shard import preprocess_visits
 
     settings, resources = _settle_settings(request)
-    with tempfile.TemporaryDirectory(prefix="braing3n-") as links_dir:
-        found = gather_scans(
-            request.paths, request.by_modality, request.labels, request.facts, Path(links_dir)
-        )
+    with open_scratch() as links_dir:
+        found = gather_scans(request.paths, request.by_modality, request.labels, request.facts, links_dir)
         # The derivative's folder is named as a cohort's is, so that a run's code finds it.
         out_dir = request.out_dir if request.out_dir.name not in ("", "..") else request.out_dir.resolve()
+        check_apart(out_dir, [*request.paths, *request.by_modality.values()])
         visits = _list_visits(out_dir.name, found.scans)
         _check_writable(out_dir)
         job = _prepare(out_dir.parent, settings, resources, request.resources_dir)
+        job = replace(job, may_overwrite=request.may_overwrite)
         reused = _check_earlier(visits, job, request.may_overwrite)
         _announce(found, visits, reused)
         table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
@@ -101,6 +102,28 @@ def _list_visits(cohort: str, scans: Sequence[Scan]) -> list[Visit]:
         row["segmentations"] = json.dumps(dict(scan.segmentations)) if scan.segmentations else ""
         rows.append({name: row[name] for name in CONTRACTS["inventory"]})
     return group_visits(pd.DataFrame(rows), "these scans")
+
+
+def check_apart(out_dir: Path, raw: Iterable[Path]) -> None:
+    """Refuse an output folder among the raw scans, or raw scans inside it.
+
+    A folder `derivatives` inside a raw dataset is where BIDS wants results, and is taken.
+
+    Raises:
+        BrainG3nError: names both folders.
+    """
+    out = out_dir.resolve()
+    for path in raw:
+        given = path.resolve()
+        folder = given if given.is_dir() else None
+        is_inside = folder is not None and (out == folder or folder in out.parents)
+        if is_inside and "derivatives" in out.relative_to(folder).parts:
+            is_inside = False
+        if is_inside or (folder is not None and out in folder.parents):
+            raise BrainG3nError(
+                f"{out_dir}: overlaps with the raw scans in {path}; give another folder as -o "
+                "(a folder `derivatives` inside a dataset is taken)."
+            )
 
 
 def _check_writable(out_dir: Path) -> None:
@@ -150,9 +173,14 @@ def _check_earlier(visits: list[Visit], job: Job, may_overwrite: bool) -> list[b
         key = store.compute_key(visit, store.digest_raw(visit), job.settings, job.atlas_sha256, job.weights)
         reused.append(store.load_visit(job.store_dir, *who, key) is not None)
         sidecar_path = derivative_path(job.store_dir, *who, kind="sidecar")
-        if may_overwrite or reused[-1] or not sidecar_path.exists():
+        if may_overwrite or reused[-1]:
             continue
-        if json.loads(sidecar_path.read_text()).get("Key") not in ("", key):
+        foreign = store.find_foreign(job.store_dir, *who)
+        if foreign is not None:
+            raise BrainG3nError(
+                f"{foreign}: is there already and braing3n did not write it; give another -o, or --overwrite."
+            )
+        if sidecar_path.exists() and store.read_json(sidecar_path).get("Key") not in ("", key):
             raise BrainG3nError(
                 f"{job.store_dir / who[0]}: holds results of other scans or settings as "
                 f"{entities(*who[1:])}; give another -o, --subject or --session, or --overwrite."

@@ -6,7 +6,7 @@ from cyclopts import App
 
 from braing3n.options import Checkpoints, Labels, Threads, TrainedWeights, VolumeList
 
-app = App(name="diffusion", help="Train the conditional DiT; sample it.")
+app = App(name="diffusion", help="Train the conditional DiT; sample it; judge the samples.")
 
 
 @app.command
@@ -99,3 +99,53 @@ def sample(
     tokens = sampling.sample_tokens(model, rows, options, device)
     sampling.write_samples(tokens, rows, absent, samples, table)
     sampling.draw_samples(load_tokenizer(tokenizer).to(device), tokens, rows, picture, device)
+
+
+@app.command
+def judge(
+    *,
+    tokens: Path,
+    tokenizer: Path,
+    labels: Labels,
+    samples: Path,
+    table: Path,
+    judged: Path,
+    settings: str = "{}",
+    threads: Threads = 1,
+) -> None:
+    """Read the samples with probes of real people, and compare how much samples and people differ.
+
+    Parameters
+    ----------
+    tokens
+        Every volume's tokens (.npy), rows as in the label table.
+    tokenizer
+        The tokenizer's weight file: samples and real volumes are judged by what they decode to.
+    samples
+        Tokens of the samples (.npz).
+    table
+        The samples' conditions (.parquet).
+    judged
+        Table to write (.parquet): one row a condition, and one an arm.
+    settings
+        JSON of the section `probe`, or a configuration file.
+    """
+    from braing3n.config import ProbeSettings, parse_section
+    from braing3n.runtime import set_threads
+
+    section = parse_section(ProbeSettings, settings)
+    set_threads(threads)
+    import numpy as np
+
+    from braing3n.contracts import read_table, write_table
+    from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
+    from braing3n.tokenizer.model import load_tokenizer
+    from braing3n.training import open_accelerator
+
+    device = open_accelerator().device
+    decoder, labelled = load_tokenizer(tokenizer).to(device), read_table(labels, "labels")
+    rows = choose_real(labelled, section.seed)
+    real = decode_coarsely(decoder, np.load(tokens, mmap_mode="r")[rows], device)
+    sampled = decode_coarsely(decoder, np.load(samples)["tokens"], device)
+    given = real, labelled.iloc[rows], sampled, read_table(table, "samples")
+    write_table(judge_samples(*given, section), judged, "judged")

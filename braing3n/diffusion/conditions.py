@@ -86,3 +86,15 @@ def nullify(codes: Tensor, age_years: Tensor, nulls: Tensor) -> tuple[Tensor, Te
     """The branch without conditions: everything null but the modality."""
     is_kept = torch.tensor([name == "modality" for name in CODED], device=codes.device)
     return torch.where(is_kept, codes, nulls), torch.full_like(age_years, torch.nan)
+
+
+def isolate(codes: Tensor, age_years: Tensor, nulls: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """A branch for each condition that any sample has: that one alone, beside the modality."""
+    null_codes, null_age = nullify(codes, age_years, nulls)
+    branches = []
+    for i, name in enumerate(CODED):
+        if name != "modality" and (codes[:, i] != nulls[i]).any():
+            alone = null_codes.clone()
+            alone[:, i] = codes[:, i]
+            branches.append((alone, null_age))
+    return branches if age_years.isnan().all() else [*branches, (null_codes, age_years)]

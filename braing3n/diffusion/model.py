@@ -9,11 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from braing3n.config import DiffusionSettings
-from braing3n.diffusion.conditions import Vocabularies, nullify
+from braing3n.config import DiffusionSettings, GuidanceForm
+from braing3n.diffusion.conditions import Vocabularies, isolate, nullify
 from braing3n.errors import ConfigurationError
-from braing3n.training import load_weights, read_weights
-from braing3n.transformer import Attention, Mlp, encode_positions, encode_scalars, initialise_linear
+from braing3n.training import load_weights, read_settings, read_weights
+from braing3n.transformer import NORM_EPS, Attention, Mlp, encode_positions, encode_scalars, initialise_linear
+
+# The sinusoids' shortest wavelength is 2 pi. Times in [0, 1] are stretched to use them all. Ages are counted
+# in decades: in years, people of 60 and 63 would look as far apart as any two, and few are of one age.
+TIME_SCALE = 1000.0
+AGE_UNIT_YEARS = 10.0
 
 
 class ScalarEmbedding(nn.Module):
@@ -42,7 +47,7 @@ class ConditionEmbedding(nn.Module):
     def forward(self, codes: Tensor, age_years: Tensor) -> Tensor:
         """Codes (B, 5), a condition's number of classes meaning null, and ages (B,), NaN null: (B, width)."""
         is_null = age_years.isnan()[:, None]
-        total = torch.where(is_null, self.null_age, self.age(age_years.nan_to_num()))
+        total = torch.where(is_null, self.null_age, self.age(age_years.nan_to_num() / AGE_UNIT_YEARS))
         for i, table in enumerate(self.tables):
             total = total + table(codes[:, i])
         return total
@@ -53,9 +58,9 @@ class ModulatedBlock(nn.Module):
 
     def __init__(self, width: int, n_heads: int, mlp_ratio: float):
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
+        self.norm1 = nn.LayerNorm(width, NORM_EPS, elementwise_affine=False)
         self.attention = Attention(width, n_heads)
-        self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
+        self.norm2 = nn.LayerNorm(width, NORM_EPS, elementwise_affine=False)
         self.mlp = Mlp(width, mlp_ratio)
         self.modulate = nn.Linear(width, 6 * width)
 
@@ -77,7 +82,8 @@ class DiT(nn.Module):
         grid: tokens along each axis.
 
     Attributes:
-        token_mean, token_deviation: (d,) of the training split, by which tokens are standardised.
+        token_mean: (T, d) mean of the training split at each place.
+        token_deviation: (d,) deviation from that mean, over all places.
         nulls: (5,) the null code of each coded condition.
     """
 
@@ -99,12 +105,12 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(
             ModulatedBlock(width, settings.n_heads, settings.mlp_ratio) for _ in range(settings.depth)
         )
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.norm = nn.LayerNorm(width, NORM_EPS, elementwise_affine=False)
         self.modulate = nn.Linear(width, 2 * width)
         self.leave = nn.Linear(width, d)
         self.register_buffer("positions", encode_positions(self.grid, width)[None], persistent=False)
         self.register_buffer("nulls", torch.tensor(n_classes), persistent=False)
-        self.register_buffer("token_mean", torch.zeros(d))
+        self.register_buffer("token_mean", torch.zeros(self.n_tokens, d))
         self.register_buffer("token_deviation", torch.ones(d))
         self._initialise()
 
@@ -116,22 +122,33 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, codes: Tensor, age_years: Tensor) -> Tensor:
         """The velocity (B, T, d) of standardised tokens x (B, T, d) at times t (B,)."""
-        # Times are stretched to the sinusoids' range, whose shortest wavelength is 2 pi.
-        condition = functional.silu(self.time(1000 * t) + self.conditions(codes, age_years))
+        condition = functional.silu(self.time(TIME_SCALE * t) + self.conditions(codes, age_years))
         x = self.embed(x) + self.positions
         for block in self.blocks:
             x = block(x, condition)
         shift, scale = self.modulate(condition)[:, None].chunk(2, dim=-1)
         return self.leave(self.norm(x) * (1 + scale) + shift)
 
-    def guide(self, x: Tensor, t: Tensor, codes: Tensor, age_years: Tensor, guidance: float) -> Tensor:
-        """v(null) + guidance (v(c) - v(null)), the modality kept in both branches (Ho & Salimans 2022)."""
-        null_codes, null_age = nullify(codes, age_years, self.nulls)
-        both = self(
-            x.repeat(2, 1, 1), t.repeat(2), torch.cat([codes, null_codes]), torch.cat([age_years, null_age])
-        )
-        conditional, unconditional = both.chunk(2)
-        return unconditional + guidance * (conditional - unconditional)
+    def guide(
+        self,
+        x: Tensor,
+        t: Tensor,
+        codes: Tensor,
+        age_years: Tensor,
+        guidance: float,
+        form: GuidanceForm = "joint",
+    ) -> Tensor:
+        """v(null) + guidance (v(c) - v(null)), the modality kept in both branches (Ho & Salimans 2022).
+
+        The form `per_condition` has a branch for each condition alone, and adds up their differences from
+        v(null) (Liu et al. 2022, "Compositional visual generation"). All branches are one batch.
+        """
+        given = [(codes, age_years)] if form == "joint" else isolate(codes, age_years, self.nulls)
+        branches = [*given, nullify(codes, age_years, self.nulls)]
+        n = len(branches)
+        all_codes, all_ages = (torch.cat(part) for part in zip(*branches, strict=True))
+        *conditional, unconditional = self(x.repeat(n, 1, 1), t.repeat(n), all_codes, all_ages).chunk(n)
+        return unconditional + guidance * sum(velocity - unconditional for velocity in conditional)
 
     def describe(self) -> dict:
         """The record that a weight file needs to build this model again."""
@@ -151,7 +168,7 @@ def load_dit(path: Path) -> DiT:
     """
     tensors, record = read_weights(path, "DiT")
     vocabularies = Vocabularies(**{name: tuple(classes) for name, classes in record["vocabularies"].items()})
-    settings = DiffusionSettings.model_validate(record["settings"])
+    settings = read_settings(DiffusionSettings, record, path)
     model = DiT(settings, vocabularies, record["d"], tuple(record["grid"]))
     load_weights(model, tensors, path)
     return model.eval().requires_grad_(False)

@@ -106,7 +106,7 @@ def sample_tokens(
         for k in range(settings.n_sampling_steps):
             t = torch.full((len(batch),), k / settings.n_sampling_steps, device=device)
             with training.autocast(device, settings):
-                velocity = model.guide(x, t, *given, settings.guidance)
+                velocity = model.guide(x, t, *given, settings.guidance, settings.guidance_form)
             x = x + velocity.float() / settings.n_sampling_steps
         out.append((x * model.token_deviation + model.token_mean).cpu().numpy())
     return np.concatenate(out) if out else np.zeros((0, model.n_tokens, model.d), np.float32)
@@ -128,13 +128,19 @@ def write_samples(
 def draw_samples(
     tokenizer: Tokenizer, tokens: np.ndarray, table: pd.DataFrame, path: Path, device: torch.device
 ) -> None:
-    """A picture of the first two samples of each arm, decoded, three planes."""
-    from braing3n.picture import draw_volumes
+    """A picture of the first two samples of each arm, decoded, three planes.
+
+    Those of a T1c go through its brightest place, where an enhancing tumour is: few lie in the middle.
+    """
+    from braing3n.picture import draw_volumes, find_brightest
 
     chosen = table.groupby("arm", sort=False).head(2).index
-    volumes = {}
+    volumes, places = {}, {}
     for i in chosen:
         batch = torch.from_numpy(tokens[i : i + 1]).to(device)
-        volumes[table.loc[i, "sample_id"]] = tokenizer.decode(batch)[0, 0].float().cpu().numpy()
+        name = table.loc[i, "sample_id"]
+        volumes[name] = tokenizer.decode(batch)[0, 0].float().cpu().numpy()
+        if table.loc[i, "modality"] == "T1c":
+            places[name] = find_brightest(volumes[name])
     with write_atomically(path) as beside:
-        draw_volumes(volumes, beside)
+        draw_volumes(volumes, beside, places=places)

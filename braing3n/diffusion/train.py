@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from braing3n import training
-from braing3n.config import DiffusionSettings, OptimiserSettings
+from braing3n.config import DiffusionSettings, OptimiserSettings, Times
 from braing3n.diffusion import STAGE_VERSION
 from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, read_conditions
 from braing3n.diffusion.model import DiT
@@ -80,6 +80,7 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
         own = training.send(torch.from_numpy(batch), run.device)
         drawn = draw_noise(len(run.plan[step]), tokens.shape[1:], settings.seed, "flow", step)
         noise, t, chance = (training.send(part[run.own], run.device) for part in drawn)
+        t = spread_times(t, settings.times)
         given = drop_conditions(
             codes[own], age_years[own], net.nulls, chance, settings.condition_dropout, settings.joint_dropout
         )
@@ -127,20 +128,31 @@ def draw_noise(n: int, shape: tuple[int, int], *key: int | str) -> tuple[Tensor,
     return noise, torch.rand(n, generator=generator), torch.rand(n, 6, generator=generator)
 
 
+def spread_times(t: Tensor, times: Times) -> Tensor:
+    """Uniform times (n,) as they are, or as those with the same ranks whose logits are standard normal.
+
+    The latter, more in the middle, are those of Esser et al. 2024 ("Scaling rectified flow transformers").
+    Validation keeps uniform times, so that its losses can be compared.
+    """
+    return t if times == "uniform" else torch.special.ndtri(t).sigmoid()
+
+
 def measure_tokens(net: DiT, tokens: np.ndarray, rows: np.ndarray) -> None:
-    """Set the model's token mean and deviation by channel from the rows trained on, in float64."""
-    total, squares, n = 0.0, 0.0, len(rows) * tokens.shape[1]
-    for batch in training.cut_batches(np.sort(rows), 256):
-        part = tokens[batch].astype(np.float64)
-        total, squares = total + part.sum(axis=(0, 1)), squares + (part**2).sum(axis=(0, 1))
-    mean = total / n
-    deviation = np.sqrt(np.maximum(squares / n - mean**2, 1e-12))
+    """Set the model's token mean (by place) and deviation from it (by channel) from the rows trained on.
+
+    Most of a channel's variance is between places, which is the mean image. Against one mean for all places
+    people would differ by a small part of a unit, and the flow would spend itself on what all have in common.
+    """
+    batches = training.cut_batches(np.sort(rows), 256)
+    mean = sum(tokens[batch].sum(axis=0, dtype=np.float64) for batch in batches) / len(rows)
+    squares = sum(((tokens[batch] - mean) ** 2).sum(axis=(0, 1)) for batch in batches)
+    deviation = np.sqrt(np.maximum(squares / (len(rows) * len(mean)), 1e-12))
     net.token_mean.copy_(torch.from_numpy(mean))
     net.token_deviation.copy_(torch.from_numpy(deviation))
 
 
 def standardise(net: DiT, tokens: Tensor) -> Tensor:
-    """Tokens to zero mean and unit variance by channel, float32."""
+    """Tokens to zero mean at each place and unit variance by channel, float32."""
     return (tokens.float() - net.token_mean) / net.token_deviation
 
 

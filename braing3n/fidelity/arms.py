@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from braing3n.config import FidelitySettings
+
 DROPPABLE = ("disease", "sex", "site", "age_years", "idh1")
 
 
@@ -81,3 +83,26 @@ def select_real(arm: Arm, labels: pd.DataFrame, age_window_years: float) -> np.n
     if "age_years" in arm.conditions:
         chosen &= ((labels["age_years"] - arm.conditions["age_years"]).abs() <= age_window_years).to_numpy()
     return chosen
+
+
+def choose_real(arm: Arm, labels: pd.DataFrame, n_samples: int, settings: FidelitySettings) -> np.ndarray:
+    """Rows of the real volumes that an arm is measured on: one a group, at random, bounded in number.
+
+    People of one group (relatives, or one brain under two ids) would make real lie near real. One order of
+    all groups serves every arm, so that arms that share people share what has to be decoded.
+
+    Args:
+        n_samples: of the arm; as many real people behind its floor come on top of `settings.n_real`.
+    """
+    rng = np.random.default_rng(settings.seed)
+    groups, names = pd.factorize(labels["group_id"], sort=True)
+    order = np.lexsort((rng.permutation(len(labels)), rng.permutation(len(names))[groups]))
+    order = order[select_real(arm, labels, settings.age_window_years)[order]]
+    _, first = np.unique(groups[order], return_index=True)
+    return order[np.sort(first)][: n_samples + settings.n_real]
+
+
+def list_real(samples: pd.DataFrame, labels: pd.DataFrame, settings: FidelitySettings) -> np.ndarray:
+    """Rows of all real volumes that any arm is measured on, in order."""
+    chosen = [choose_real(arm, labels, int(select_samples(arm, samples).sum()), settings) for arm in ARMS]
+    return np.unique(np.concatenate(chosen))

@@ -40,7 +40,7 @@ def measure(
     distances
         Table to write.
     tokens
-        Cached latents of the real volumes; with them reconstructions are measured, too.
+        Cached latents of the real volumes; with them the reconstructions of those drawn are measured, too.
     settings
         JSON of the section `fidelity`, or a configuration file.
     """
@@ -52,17 +52,27 @@ def measure(
 
     from braing3n.config import FidelitySettings, parse_section
     from braing3n.contracts import read_table, write_table
+    from braing3n.errors import ContractError
+    from braing3n.fidelity.arms import list_real
     from braing3n.fidelity.encode import encode_decoded
     from braing3n.fidelity.measure import measure_arms
     from braing3n.pretrain.model import load_encoder
     from braing3n.probe.plan import load_features
     from braing3n.tokenizer.model import load_tokenizer
+    from braing3n.training import open_accelerator
 
     section, labelled = parse_section(FidelitySettings, settings), read_table(labels, "labels")
-    models = load_encoder(encoder), load_tokenizer(tokenizer), section
-    generated = encode_decoded(np.load(samples)["tokens"], *models, "samples")
-    real_tokens = None if tokens is None else np.load(tokens, mmap_mode="r")
-    reconstructed = tokens and encode_decoded(real_tokens, *models, "reconstructions")
     real, conditions = load_features(features, labelled), pd.read_parquet(table)
+    sampled = np.load(samples)["tokens"]
+    device = open_accelerator().device
+    models = load_encoder(encoder).to(device), load_tokenizer(tokenizer).to(device), section
+    generated = encode_decoded(sampled, np.arange(len(sampled)), *models, "samples")
+    reconstructed = None
+    if tokens is not None:
+        cached = np.load(tokens, mmap_mode="r")
+        if len(cached) != len(labelled):
+            raise ContractError(f"{tokens}: its rows are not those of {labels}; rerun the latents stage.")
+        rows, reconstructed = list_real(conditions, labelled, section), np.full(real.shape, np.nan)
+        reconstructed[rows] = encode_decoded(cached, rows, *models, "reconstructions")
     measured = measure_arms(generated, conditions, real, reconstructed, labelled, section)
     write_table(measured, distances, "distances")

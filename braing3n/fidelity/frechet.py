@@ -24,30 +24,3 @@ def _factor(features: np.ndarray) -> np.ndarray:
     """Rows X, at most F of them, with X'X the unbiased covariance."""
     x = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
     return np.linalg.qr(x, mode="r") if len(x) > x.shape[1] else x
-
-
-def measure_floor(
-    features: np.ndarray, people: np.ndarray, n_most: int, n_splits: int, seed: int
-) -> tuple[float, int, int]:
-    """What the distance is between real and real: the median over random halves of the people.
-
-    Args:
-        features: (N, F) of real volumes; people: (N,), no person lies in both halves.
-        n_most: volumes a half at most, the number of samples that the floor is held against.
-
-    Returns:
-        The median distance (NaN where a half has fewer than two volumes), people and volumes a half.
-    """
-    rng = np.random.default_rng(seed)
-    names = np.unique(people)
-    n_people = len(names) // 2
-    distances, n_volumes = [], 0
-    for _ in range(n_splits):
-        order = rng.permutation(names)
-        halves = [np.flatnonzero(np.isin(people, part)) for part in (order[:n_people], order[n_people:])]
-        n_volumes = min(n_most, *map(len, halves))
-        if n_volumes < 2:
-            return float("nan"), n_people, n_volumes
-        halves = [rng.choice(half, n_volumes, replace=False) for half in halves]
-        distances.append(measure_frechet(features[halves[0]], features[halves[1]]))
-    return float(np.median(distances)), n_people, n_volumes

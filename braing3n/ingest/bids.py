@@ -1,137 +1,211 @@
-"""Read the labels of a BIDS dataset: participants.tsv, sessions.tsv and the scans' sidecars."""
+"""Read the labels of a BIDS dataset: participants, sessions and scans tables, and the scans' sidecars."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 from braing3n.contracts import TASK_COLUMNS
-from braing3n.errors import CohortError
-from braing3n.inventory.headers import normalise_vendor
+from braing3n.ingest.bids_tables import (
+    Answer,
+    LabelTable,
+    find_cell,
+    normalise_row,
+    read_label_table,
+    select_visit,
+)
+from braing3n.ingest.bids_values import (
+    DAYS_PER_YEAR,
+    DX_CODES,
+    SEX_CODES,
+    decode,
+    is_missing,
+    parse_age,
+    parse_number,
+    spell_out,
+)
+from braing3n.ingest.tables import read_rows
+from braing3n.inventory.sidecars import Sidecars, describe_scanner
 
-DIAGNOSES = ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "ADHD", "GBM", "Glioma", "Paediatric")
-# Spellings that datasets use; anything else stays in dx_detail and leaves dx empty.
-DX_CODES = {name.lower(): name for name in DIAGNOSES} | {
-    "control": "HC",
-    "controls": "HC",
-    "healthy": "HC",
-    "healthy control": "HC",
-    "cn": "HC",
-    "nc": "HC",
-}
-SEX_CODES = {"f": "F", "female": "F", "m": "M", "male": "M"}
-MISSING = ("", "n/a", "na", "nan", "none", "unknown")
-# Our field -> the columns that datasets call it, the first one present is read.
+# Our field -> the columns that datasets call it, without case and punctuation; the first that says something
+# is read.
 COLUMNS = {
-    "age_years": ("age", "age_years", "age_at_scan"),
+    "age_years": (
+        "age",
+        "age_years",
+        "age_yrs",
+        "age_at_scan",
+        "age_at_session",
+        "age_at_visit",
+        "ageatscan",
+    ),
     "sex": ("sex", "gender"),
     "dx": ("dx", "diagnosis", "group"),
     "site": ("site", "site_id", "scan_site"),
     "scan_date": ("acq_time",),
 }
-DAYS_PER_YEAR = 365.25
+# Columns whose name is the unit of their ages.
+AGE_UNITS = {"age_months": "months", "age_in_months": "months", "age_days": "days", "age_weeks": "weeks"}
+# What lasts from visit to visit: where a visit's row is silent, the person's other rows are read.
+LASTING = ("sex", "gender", "handedness", "race", "ethnicity", "apoe", "education_years")
 
 
 def read_bids_records(raw_dir: Path, cohort: str, scans: pd.DataFrame) -> pd.DataFrame:
-    """One record a scan; a missing row or cell leaves fields empty and a flag, never loses a volume."""
-    people = _read_people(raw_dir / "participants.tsv")
-    visits = {
-        subject: _read_table(raw_dir / f"sub-{subject}" / f"sub-{subject}_sessions.tsv", "session_id", "ses-")
-        for subject in scans["subject_id"].unique()
-    }
-    return pd.DataFrame([_read_scan(scan, raw_dir, people, visits) for scan in scans.itertuples()])
+    """One record a scan; a missing row or cell leaves fields empty and a flag, never loses a volume.
+
+    A flag names the table, the subject and the value.
+    """
+    dataset = Dataset(raw_dir, tuple(scans["subject_id"].unique()))
+    return pd.DataFrame([dataset.read(scan) for scan in scans.itertuples()])
 
 
-def _read_people(path: Path) -> dict[str, dict[str, str]]:
-    return _read_table(path, "participant_id", "sub-")
+class Dataset:
+    """The tables and sidecars of one dataset."""
+
+    def __init__(self, raw_dir: Path, subjects: tuple[str, ...]):
+        self.raw_dir, self.subjects = raw_dir, subjects
+        self.people = read_label_table(raw_dir / "participants.tsv", "sub-")
+        self.sidecars = Sidecars(raw_dir)
+        self.read_visits = cache(self._read_visits)
+        self.read_times = cache(read_times)
+
+    def _read_visits(self, subject: str) -> LabelTable:
+        return read_label_table(self.raw_dir / f"sub-{subject}" / f"sub-{subject}_sessions.tsv", "ses-")
+
+    def find_acquisition_time(self, scan_path: Path) -> str:
+        """A scan's `acq_time` in the `_scans.tsv` of its session or subject; empty where there is none."""
+        for folder in scan_path.parents[1:3]:
+            for path in sorted(folder.glob("sub-*_scans.tsv")):
+                text = self.read_times(path).get(scan_path.relative_to(folder).as_posix(), "")
+                if not is_missing(text):
+                    return text
+        return ""
+
+    def read(self, scan) -> dict:
+        """The record of one scan: its visit's own cell wins over the person's."""
+        labels = ScanLabels(self, scan.subject_id, scan.session_id)
+        record: dict = {"volume_id": scan.volume_id}
+        record |= labels.read_age()
+        for field, codes in (("sex", SEX_CODES), ("dx", DX_CODES)):
+            record |= labels.read_code(field, codes)
+        record |= labels.read_text("site", COLUMNS["site"])
+        record |= labels.read_text("scan_date", COLUMNS["scan_date"])
+        day = self.find_acquisition_time(Path(scan.path))
+        if day:
+            record |= {"scan_date": day, "scan_date_source": "scans.tsv:acq_time"}
+        for name, kind in TASK_COLUMNS.items():
+            record |= labels.read_number(name) if kind is float else labels.read_text(name, (name,))
+        for name in labels.list_controls():
+            record[name] = labels.find((name,)).text
+        facts, faults = self.sidecars.read(Path(scan.path))
+        vendor, strength_t, fault = describe_scanner(facts)
+        labels.flags += [*faults, *([f"sub-{scan.subject_id}: {fault}"] if fault else [])]
+        record |= {
+            "vendor": vendor,
+            "vendor_source": "sidecar:Manufacturer" if vendor else "",
+            "field_strength_t": strength_t,
+            "field_strength_t_source": "sidecar:MagneticFieldStrength" if strength_t == strength_t else "",
+            "clinical_lag_days": float("nan"),
+        }
+        return record | {"qc_flag": "; ".join(dict.fromkeys(labels.flags))}
 
 
-def _read_table(path: Path, id_column: str, prefix: str) -> dict[str, dict[str, str]]:
-    """Rows of a TSV by id without its prefix; an empty mapping where there is no file."""
-    if not path.exists():
-        return {}
-    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    if id_column not in frame:
-        raise CohortError(f"{path}: has no column '{id_column}'; rename the column with the ids.")
-    frame.columns = [str(name).strip() for name in frame.columns]
-    return {row[id_column].removeprefix(prefix): row for row in frame.to_dict("records")}
+class ScanLabels:
+    """The rows of one scan's person and visit, and the flags of what they say."""
+
+    def __init__(self, dataset: Dataset, subject: str, session: str):
+        self.subject, self.people, self.visits = subject, dataset.people, dataset.read_visits(subject)
+        name, remark = self.people.match(subject, dataset.subjects)
+        self.all_rows = self.people.rows.get(name, [])
+        self.flags = [*self.people.faults, *self.visits.faults, *([remark] if remark else [])]
+        if self.people.rows and not self.all_rows:
+            self.flags.append(f"{self.people.name}: no row of sub-{subject}")
+        self.person = self.all_rows
+        if self.people.has_visits:
+            self.person = select_visit(self.all_rows, session)
+            if self.all_rows and not self.person:
+                self.flags.append(f"{self.people.name}: no row of sub-{subject} is of session '{session}'")
+        self.visit = select_visit(self.visits.rows.get("", []), session) if session else []
+
+    def find(self, names: tuple[str, ...]) -> Answer:
+        """The first cell that is not missing, of the visit before the person; contradictions are flagged."""
+        asked = [(self.visits, self.visit), (self.people, self.person)]
+        if any(name in LASTING for name in names):
+            asked.append((self.people, self.all_rows))
+        for table, rows in asked:
+            answer = find_cell(table, rows, names)
+            if answer.rivals:
+                values = " and ".join(repr(text) for text in answer.rivals)
+                self._flag(answer, f"has rows that say {values}")
+            if answer.source:
+                return answer
+        return Answer()
+
+    def _flag(self, answer: Answer, text: str) -> None:
+        self.flags.append(f"{answer.source}, sub-{self.subject}: {text}")
+
+    def _describe(self, answer: Answer, kind: str) -> Mapping | str:
+        """Levels or units of an answer's column."""
+        table = self.visits if answer.source.startswith("sessions") else self.people
+        return getattr(table, kind).get(answer.column, {} if kind == "levels" else "")
+
+    def read_text(self, field: str, names: tuple[str, ...]) -> dict:
+        """A field that is kept as it stands, its levels spelled out."""
+        answer = self.find(names)
+        text = spell_out(answer.text, self._describe(answer, "levels")) if answer.text else ""
+        return {field: text, f"{field}_source": answer.source if text else ""}
+
+    def read_code(self, field: str, codes: Mapping[str, str]) -> dict:
+        """A coded field; of a diagnosis the spelling stays in dx_detail."""
+        answer = self.find(COLUMNS[field])
+        levels = self._describe(answer, "levels")
+        value = decode(answer.text, levels, codes) if answer.text else ""
+        if value is None:
+            self._flag(answer, f"the code {answer.text!r} is not known")
+        record = {field: value or "", f"{field}_source": answer.source}
+        if field == "dx":
+            record["dx_detail"] = spell_out(answer.text, levels) if answer.text else ""
+        return record
+
+    def read_number(self, field: str) -> dict:
+        """A numeric field."""
+        answer = self.find((field,))
+        return {
+            field: self._parse(answer, parse_number(answer.text), "number"),
+            f"{field}_source": answer.source,
+        }
+
+    def _parse(self, answer: Answer, value: float | None, kind: str) -> float:
+        if answer.text and value is None:
+            self._flag(answer, f"{answer.text!r} is not a {kind}")
+        return float("nan") if value is None else value
+
+    def read_age(self) -> dict:
+        """Age at the scan; where only the baseline's age is known, the visit's days are added."""
+        answer = self.find((*COLUMNS["age_years"], *AGE_UNITS))
+        unit = AGE_UNITS.get(answer.column) or str(self._describe(answer, "units"))
+        age = self._parse(
+            answer, parse_age(answer.text, unit), f"plausible age{f' in {unit}' if unit else ''}"
+        )
+        source = answer.source
+        if source.startswith("participants") and not self.people.has_visits:
+            days = find_cell(self.visits, self.visit, ("days_since_baseline",))
+            n_days = self._parse(days, parse_number(days.text), "number") if days.text else float("nan")
+            if n_days == n_days:
+                age, source = age + n_days / DAYS_PER_YEAR, f"{source} + {days.source}"
+        return {"age_years": age, "age_years_source": source}
+
+    def list_controls(self) -> list[str]:
+        """The columns of planted effects (phantoms)."""
+        rows = [*self.person, *self.visit]
+        return sorted({name for row in rows for name in row if name.startswith("control_")})
 
 
-def _read_scan(scan, raw_dir: Path, people: dict, visits: dict) -> dict:
-    """The record of one scan: a visit's own cell wins over the person's."""
-    person = people.get(scan.subject_id, {})
-    visit = visits.get(scan.subject_id, {}).get(scan.session_id, {})
-    flags = [] if person or not people else ["no row in participants.tsv"]
-    record: dict = {"volume_id": scan.volume_id}
-    cells = {}
-    for field, names in COLUMNS.items():
-        cells[field], record[f"{field}_source"] = _find_cell(names, visit, person)
-    record["age_years"] = _read_age(cells["age_years"], visit, record, flags)
-    record["sex"] = _read_code(cells["sex"], SEX_CODES, "sex", flags)
-    record["dx"] = _read_code(cells["dx"], DX_CODES, "dx", flags)
-    record["dx_detail"], record["site"], record["scan_date"] = cells["dx"], cells["site"], cells["scan_date"]
-    record |= _read_sidecar(Path(scan.path), raw_dir)
-    for name, kind in TASK_COLUMNS.items():
-        text, record[f"{name}_source"] = _find_cell((name,), visit, person)
-        record[name] = _to_number(text, name, flags) if kind is float else text
-    for name in sorted({*person, *visit}):
-        if name.startswith("control_"):
-            record[name] = _find_cell((name,), visit, person)[0]
-    return record | {"clinical_lag_days": float("nan"), "qc_flag": "; ".join(flags)}
-
-
-def _find_cell(names: tuple[str, ...], visit: dict, person: dict) -> tuple[str, str]:
-    """The first cell that is not missing, and where it stood."""
-    for table, row in (("sessions.tsv", visit), ("participants.tsv", person)):
-        for name in names:
-            text = str(row.get(name, "")).strip()
-            if text.lower() not in MISSING:
-                return text, f"{table}:{name}"
-    return "", ""
-
-
-def _read_age(text: str, visit: dict, record: dict, flags: list[str]) -> float:
-    """Age at the scan; where only the baseline's age is known, the visit's days are added."""
-    age = _to_number(text.removesuffix("+"), "age_years", flags)
-    days = _to_number(str(visit.get("days_since_baseline", "")), "days_since_baseline", flags)
-    if record["age_years_source"].startswith("participants") and days == days:
-        record["age_years_source"] += " + sessions.tsv:days_since_baseline"
-        age += days / DAYS_PER_YEAR
-    return age
-
-
-def _to_number(text: str, field: str, flags: list[str]) -> float:
-    if text.strip().lower() in MISSING:
-        return float("nan")
-    try:
-        return float(text)
-    except ValueError:
-        flags.append(f"{field}: {text!r} is no number")
-        return float("nan")
-
-
-def _read_code(text: str, codes: dict[str, str], field: str, flags: list[str]) -> str:
-    if text and text.lower() not in codes:
-        flags.append(f"{field}: code {text!r} is not known")
-    return codes.get(text.lower(), "")
-
-
-def _read_sidecar(path: Path, raw_dir: Path) -> dict:
-    """Vendor and field strength of the scan's own sidecar or of one for the whole dataset; no other field."""
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    facts: dict = {}
-    for sidecar in (raw_dir / f"{stem.rsplit('_', 1)[-1]}.json", path.with_name(f"{stem}.json")):
-        if sidecar.exists():
-            try:
-                facts |= json.loads(sidecar.read_text(encoding="utf-8-sig"))
-            except (ValueError, UnicodeDecodeError):
-                raise CohortError(f"{sidecar}: is not valid JSON; mend or remove it.") from None
-    strength = facts.get("MagneticFieldStrength")
-    return {
-        "vendor": normalise_vendor(str(facts.get("Manufacturer", ""))),
-        "vendor_source": "sidecar:Manufacturer" if "Manufacturer" in facts else "",
-        "field_strength_t": float(strength) if isinstance(strength, (int, float)) else float("nan"),
-        "field_strength_t_source": "sidecar:MagneticFieldStrength" if strength else "",
-    }
+def read_times(path: Path) -> dict[str, str]:
+    """File name -> `acq_time` of a `_scans.tsv`."""
+    _, rows, _ = read_rows(path)
+    rows = [normalise_row(row) for row in rows]
+    return {row.get("filename", ""): row.get("acq_time", "") for row in rows}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from braing3n.cohort import Table
@@ -78,6 +78,26 @@ def read_table_file(path: Path, table: Table) -> list[Row] | None:
     )
 
 
+def read_rows(path: Path) -> tuple[list[str], list[Row], list[str]]:
+    """A table whose first line is its header: the header, the rows, and sentences about odd lines.
+
+    Cells that stand beyond the header's last column are reported, unless they are empty.
+    """
+    lines = _read_cells(path, "")
+    if not lines:
+        return [], [], []
+    header = [cell.strip() for cell in lines[0]]
+    rows, faults = [], []
+    for number, cells in enumerate(lines[1:], start=2):
+        if not any(map(str.strip, cells)):
+            continue
+        if any(cell.strip() for cell in cells[len(header) :]):
+            faults.append(f"{path.name}: row {number} has more cells than the header; the last are not read")
+        padded = [*cells, *[""] * (len(header) - len(cells))]
+        rows.append(_to_row(header, padded))
+    return header, rows, faults
+
+
 def _to_row(header: list[str], cells: list[str]) -> Row:
     """Cells by column; of two columns of one name the first that is not empty counts."""
     row: Row = {}
@@ -97,7 +117,19 @@ def _split_cells(content: bytes) -> list[list[str]]:
     # The extension lies often enough (tabs under .csv): what separates the first lines counts.
     sample = "\n".join(text.split("\n", N_HEADER_LINES)[:N_HEADER_LINES])
     separator = max(SEPARATORS, key=sample.count)
-    return [line for line in csv.reader(io.StringIO(text), delimiter=separator) if line]
+    lines = [line for line in _read_csv(text, separator) if line]
+    width = max(map(len, lines[:N_HEADER_LINES]), default=0)
+    if not any("\n" in cell and len(line) < width for line in lines for cell in line):
+        return lines
+    # A quote that nothing closes took the lines after it along: then each line is read on its own.
+    return [line for row in text.split("\n") for line in _read_csv(row, separator) if line]
+
+
+def _read_csv(text: str, separator: str) -> Iterator[list[str]]:
+    csv.field_size_limit(2**27)  # a cell may hold what an open quote took along
+    if "\n" not in text and text.count('"') % 2:  # one line with an open quote, which is then a letter
+        return csv.reader(io.StringIO(text), delimiter=separator, quoting=csv.QUOTE_NONE)
+    return csv.reader(io.StringIO(text), delimiter=separator)
 
 
 def _decode(content: bytes) -> str:
@@ -109,7 +141,7 @@ def _decode(content: bytes) -> str:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
             text = content.decode("cp1252", errors="replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _read_workbook(path: Path, sheet: str) -> list[list[str]]:

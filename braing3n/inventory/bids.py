@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from braing3n.cohort import Scan, Walk
 from braing3n.errors import CohortError
+from braing3n.ingest.bids_tables import normalise_column
+from braing3n.ingest.tables import read_rows
 from braing3n.inventory.files import list_files
 from braing3n.inventory.scans import Segmentation, attach_segmentations
+from braing3n.inventory.sidecars import Sidecars, has_contrast, split_name
 
 MODALITIES = {"T1w": "T1", "T2w": "T2", "FLAIR": "FLAIR"}
 SEGMENTATIONS = ("mask", "dseg", "roi")  # with label- or desc-, which says of what
@@ -27,6 +32,9 @@ METADATA = {
     "CHANGES",
     "LICENSE",
 }
+TABLE_ENDS = ("_sessions.tsv", "_scans.tsv")
+# Images of a scanner's series that no reader of T1 wants: `part-` says which half of a complex image one is.
+PARTS = ("mag",)
 SPACES = {"MNI": "mni", "SRI24": "sri24", "TAL": "talairach", "ACPC": "acpc"}
 OWN_SPACES = ("T1w", "orig", "individual")
 
@@ -48,21 +56,58 @@ def find_bids_scans(raw_dir: Path, cohort: str) -> Walk:
     _check_participants(raw_dir / "participants.tsv", cohort)
     walk = Walk()
     segmentations: list[Segmentation] = []
+    ignored = read_ignored(raw_dir)
     for path, stamp in list_files(raw_dir, SKIPPED_DIRS, walk):
-        sort_file(Path(path), stamp, cohort, walk, segmentations)
+        if is_ignored(Path(path).relative_to(raw_dir).as_posix(), ignored):
+            walk.unused[path] = ".bidsignore names it"
+        else:
+            sort_file(Path(path), stamp, cohort, walk, segmentations)
+    sidecars = Sidecars(raw_dir)
+    walk.scans = [find_contrast(scan, sidecars) for scan in walk.scans]
     walk.scans = attach_segmentations(_choose(walk), segmentations, walk)
     return walk
+
+
+def read_ignored(raw_dir: Path) -> list[str]:
+    """The patterns of `.bidsignore`."""
+    path = raw_dir / ".bidsignore"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def is_ignored(path: str, patterns: list[str]) -> bool:
+    """Whether a path below the dataset's folder is ignored: by its own name or that of a folder it lies in.
+
+    As in a `.gitignore`: a pattern with a slash inside counts from the top, `!` takes a path back.
+    """
+    parts = path.split("/")
+    heads = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
+    is_out = False
+    for pattern in patterns:
+        wanted = pattern.removeprefix("!").rstrip("/").removeprefix("**/")
+        is_anchored = "/" in wanted
+        names = heads if is_anchored else parts
+        names = names[:-1] if pattern.endswith("/") else names
+        if any(fnmatchcase(name, wanted.lstrip("/")) for name in names):
+            is_out = not pattern.startswith("!")
+    return is_out
+
+
+def find_contrast(scan: Scan, sidecars: Sidecars) -> Scan:
+    """A T1 whose sidecar names a contrast agent is a T1c."""
+    if scan.modality == "T1" and has_contrast(sidecars.read(Path(scan.path))[0]):
+        return replace(scan, modality="T1c")
+    return scan
 
 
 def _check_participants(path: Path, cohort: str) -> None:
     if not path.exists():
         return
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        columns = file.readline().rstrip("\r\n").split("\t")
-    if "participant_id" not in columns:
+    columns, _, _ = read_rows(path)
+    if columns and "participant_id" not in map(normalise_column, columns):
         raise CohortError(
             f"{cohort}: {path} has no column 'participant_id' (its columns: {', '.join(columns)}); "
-            "rename the column with the subjects' ids, and keep tabs between columns."
+            "rename the column with the subjects' ids."
         )
 
 
@@ -70,15 +115,14 @@ def sort_file(path: Path, stamp: str, cohort: str, walk: Walk, segmentations: li
     """Put one file among the scans, the tables or the unused."""
     if path.name in METADATA:
         return
-    if path.name.endswith(".json") or path.name == "participants.tsv" or path.name.endswith("_sessions.tsv"):
+    if path.name.endswith(".json") or path.name == "participants.tsv" or path.name.endswith(TABLE_ENDS):
         walk.tables.append(path)
         return
     extension = next((end for end in EXTENSIONS if path.name.endswith(end)), None)
     if extension is None:
         walk.unused[path.as_posix()] = "not a NIfTI file"
         return
-    *pairs, suffix = path.name.removesuffix(extension).split("_")
-    entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
+    entities, suffix = split_name(path.name.removesuffix(extension))
     name = entities.get("label") or entities.get("desc", "")
     if suffix in SEGMENTATIONS and entities.get("sub") and name not in ("", "brain"):
         visit = entities["sub"], entities.get("ses", "")
@@ -113,6 +157,8 @@ def _refuse(suffix: str, entities: dict[str, str]) -> str:
         return "no sub- entity in the name"
     if entities.get("desc", "brain") != "brain":
         return f"desc-{entities['desc']} is not known"
+    if entities.get("part", "mag") not in PARTS:
+        return f"part-{entities['part']} is not the magnitude image"
     if _find_space(entities.get("space", "")) is None:
         return f"space-{entities['space']} is not known"
     return ""

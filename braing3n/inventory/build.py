@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from braing3n.bids import label
 from braing3n.cohort import (
@@ -21,12 +24,27 @@ from braing3n.cohort import (
     settle_options,
 )
 from braing3n.config import CohortSettings, Config, parse_config
-from braing3n.errors import BrainG3nError, CohortError
+from braing3n.errors import BrainG3nError, CohortError, ConfigurationError
 from braing3n.inventory.cache import Record, find_standing
 from braing3n.inventory.scans import SECOND_COPY, find_scans
 from braing3n.ledger import assign_shard
 from braing3n.runtime import digest_file, write_if_changed
 
+# What Snakemake is asked where it executes nothing.
+LOOKING = (
+    "--dry-run",
+    "--dryrun",
+    "--unlock",
+    "--lint",
+    "--list-rules",
+    "--list",
+    "-l",
+    "--report",
+    "--summary",
+)
+BEFORE_SPLITS = ("inventory", "ingest", "preprocess")  # targets that need no split
+LOCK_PATIENCE_S = 20.0
+_held: dict[Path, FileLock] = {}  # this process's locks, which end with it
 VOLUME = ("cohort", "subject_id", "session_id", "run", "modality", "path")
 PERSON = ("person_id", "group_id")
 STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
@@ -37,19 +55,104 @@ LEFT_OUT_COLUMNS = (*VOLUME, "reason")
 UNSTORED_FACTS = ("name", "folder", "n_files", "n_bytes")
 
 
-def start_run(data: dict, is_main_process: bool) -> Config:
+def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) -> Config:
     """Check the configuration and, in the main process, build all inventories.
 
     A fault is one sentence on the error stream and exit status 2, before there is a DAG.
+
+    Args:
+        arguments: Snakemake's command line, which says whether anything is to be executed.
     """
     try:
         config = parse_config(data)
         if is_main_process:
-            build_inventories(config)
+            lock = lock_run(config.run, plans_only(arguments))
+            check_cohorts(config)
+            if lock is not None:
+                build_inventories(config)
+                if not any(word.split("_")[0] in BEFORE_SPLITS for word in arguments):
+                    check_splits(config)
+                if plans_only(arguments):
+                    lock.release()
     except BrainG3nError as error:
         print(f"braing3n: {error}", file=sys.stderr)
         sys.exit(2)
     return config
+
+
+def check_cohorts(config: Config) -> None:
+    """A run needs scans.
+
+    Raises:
+        ConfigurationError: no cohort is configured.
+    """
+    if not config.cohorts:
+        raise ConfigurationError(
+            "no cohort is configured; give a file with `cohorts:` as --configfile (config/README.md "
+            "shows how; config/demo.yaml runs at once)."
+        )
+
+
+def check_splits(config: Config) -> None:
+    """Every split has people, as far as the inventories tell (people may still be joined or excluded).
+
+    Raises:
+        ConfigurationError: names the empty split and the number of people.
+    """
+    from braing3n.contracts import SPLITS
+    from braing3n.manifest.people import assign_split
+
+    folder = Path("results") / config.run / "inventory"
+    groups: set[str] = set()
+    for key in config.cohorts:
+        with open(folder / key / "scans.tsv", encoding="utf-8", newline="") as file:
+            groups |= {row["group_id"] for row in csv.DictReader(file, delimiter="\t")}
+    found = {assign_split(group, config.manifest) for group in groups}
+    empty = [split for split in SPLITS if split not in found]
+    if empty:
+        raise ConfigurationError(
+            f"the {' and '.join(empty)} split has nobody: {len(groups)} people or families, of which "
+            f"{config.manifest.train:g} train and {config.manifest.validation:g} validate; raise the share "
+            "of the empty split (manifest.train, manifest.validation), or give another manifest.seed."
+        )
+
+
+def plans_only(arguments: Sequence[str]) -> bool:
+    """Whether Snakemake was asked to look and not to execute (`-n`, `-np`, `--dry-run`, `--unlock` ...)."""
+    return any(word in LOOKING or re.fullmatch("-[a-z]*n[a-z]*", word) for word in arguments)
+
+
+def lock_run(run: str, is_looking: bool, patience_s: float | None = None) -> FileLock | None:
+    """Hold a run's inventories, so that no other process rewrites them while it is executed.
+
+    The lock ends with the process; one that only looks lets go at once. Where another process executes the
+    run, one that looks gets None and plans from the files that are there.
+
+    Raises:
+        BrainG3nError: another process executes this run, and this one would, too.
+    """
+    path = Path("results") / run / "inventory" / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _held.setdefault(path.absolute(), FileLock(path))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if is_looking:
+            print(
+                f"braing3n: run '{run}' is being executed by another process; this plan is made from the "
+                "inventories that are there.",
+                file=sys.stderr,
+            )
+            return None
+        try:
+            print(f"braing3n: waiting for another process of run '{run}' ({path}) ...", file=sys.stderr)
+            lock.acquire(timeout=LOCK_PATIENCE_S if patience_s is None else patience_s)
+        except Timeout:
+            raise BrainG3nError(
+                f"run '{run}' is being executed by another process in this folder ({path} is held); wait for "
+                "it, or give another name as `run`."
+            ) from None
+    return lock
 
 
 def build_inventories(config: Config) -> None:
@@ -80,6 +183,7 @@ def _build_inventory(key: str, settings: CohortSettings, record: Record, results
     cohort = load_cohort(find_kind(key, settings))
     options = settle_options(key, cohort, settings.options)
     walk = walk_cohort(key, cohort, record.raw_dir, options, folder)
+    _check_found(key, cohort, record.raw_dir, walk)
     write_inventory(key, settings, walk, folder)
     write_participants(walk, derivative)
     record.write(walk, [*folder.glob("*.tsv"), derivative / "participants.tsv"], _list_warnings(walk, folder))
@@ -99,6 +203,24 @@ def walk_cohort(key: str, cohort: Cohort, raw_dir: Path, options: Mapping[str, A
         headers.save()
     _check_labels(key, walk.scans)
     return walk
+
+
+def _check_found(key: str, cohort: Cohort, raw_dir: Path, walk: Walk) -> None:
+    """A raw folder in which nothing is recognised is a mistake, found before there is a DAG.
+
+    Raises:
+        CohortError: what was found, and what the known layouts look like.
+    """
+    if walk.scans or walk.left_out:
+        return
+    files = sorted(walk.unused)
+    found = f"its {len(files)} files belong to no rule, such as {files[0]}" if files else "it holds no image"
+    examples = cohort.miniature.list_examples() if cohort.miniature else []
+    known = ", ".join(examples or ["sub-01/anat/sub-01_T1w.nii.gz (BIDS)"])
+    raise CohortError(
+        f"{key}: no scan is recognised in '{raw_dir}' ({found}); layouts that are known: {known}. "
+        f"Give the folder as it was downloaded as cohorts.{key}.raw_dir."
+    )
 
 
 def _write_miniature(

@@ -1,6 +1,8 @@
-"""Features that no training made: an untrained encoder, coarse voxels, a histogram."""
+"""Features that no training made: an untrained encoder, raw patches, coarse voxels, a histogram."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,12 +10,13 @@ import torch
 from braing3n import training
 from braing3n.config import LatentsSettings, PretrainSettings
 from braing3n.errors import ConfigurationError
-from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.pretrain.model import MaskedAutoencoder, patchify
 from braing3n.runtime import track
 
 N_BINS = 20
 Z_LIMIT = 4.0  # the histogram's end bins take what lies beyond
 MOST_VOXELS = 10_000  # numbers a volume; at 35,309 volumes this is 1.4 GB
+MOST_TOKEN_NUMBERS = 2**28  # of all volumes' flattened tokens: 1 GB
 
 
 def compute_features(
@@ -23,32 +26,61 @@ def compute_features(
     pretrain: PretrainSettings,
     device: torch.device,
 ) -> np.ndarray:
-    """The features float32 (N, F) of one baseline: untrained, voxels or histogram.
+    """The features float32 (N, F) of one baseline.
 
     Raises:
-        ConfigurationError: no such baseline.
+        ConfigurationError: no such baseline, or one that is too large for so many volumes.
     """
-    if name == "untrained":
-        return encode_untrained(volumes, settings, pretrain, device)
-    measures = {"voxels": average_voxels, "histogram": count_levels}
+    if name in ("untrained", "untrained_flattened"):
+        return encode_untrained(volumes, settings, pretrain, device, name == "untrained_flattened")
+    measures = {
+        "patches": partial(summarise_patches, patch_size=pretrain.patch_size),
+        "voxels": average_voxels,
+        "histogram": count_levels,
+    }
     if name not in measures:
-        raise ConfigurationError(f"latents: no baseline '{name}'; there are untrained, voxels and histogram.")
+        known = ", ".join(["untrained", "untrained_flattened", *measures])
+        raise ConfigurationError(f"latents: no baseline '{name}'; known: {known}.")
     rows = track(range(len(volumes)), f"latents: {name}", len(volumes))
     return np.stack([measures[name](*volumes.load(i)) for i in rows])
 
 
 @torch.no_grad()
 def encode_untrained(
-    volumes: training.Volumes, settings: LatentsSettings, pretrain: PretrainSettings, device: torch.device
+    volumes: training.Volumes,
+    settings: LatentsSettings,
+    pretrain: PretrainSettings,
+    device: torch.device,
+    is_flattened: bool = False,
 ) -> np.ndarray:
-    """Mean tokens (N, width) of the same encoder as it starts, from the seed after the trained one's."""
+    """Mean tokens (N, width) of the same encoder as it starts, from the seed after the trained one's.
+
+    Flattened: all its tokens (N, tokens * width).
+    """
     torch.manual_seed(pretrain.seed + 1)
     encoder = MaskedAutoencoder(pretrain, volumes.shape).to(device).eval()
+    n_numbers = len(volumes) * encoder.n_tokens * pretrain.width
+    if is_flattened and n_numbers > MOST_TOKEN_NUMBERS:
+        raise ConfigurationError(
+            f"latents.encoders: untrained_flattened would take {4 * n_numbers / 1e9:.1f} GB "
+            f"({len(volumes):,} volumes of {encoder.n_tokens} tokens); leave it out of large runs."
+        )
     batches = training.cut_batches(np.arange(len(volumes)), settings.batch_size)
     loaded = track(training.load_batches(volumes, batches, device=device), "latents: untrained", len(batches))
     with training.autocast(device, settings):
-        features = [encoder.encode(volume).float().mean(dim=1).cpu().numpy() for volume in loaded]
+        tokens = (encoder.encode(volume).float() for volume in loaded)
+        features = [(t.flatten(1) if is_flattened else t.mean(dim=1)).cpu().numpy() for t in tokens]
     return np.concatenate(features)
+
+
+def summarise_patches(image: np.ndarray, mask: np.ndarray, patch_size: int) -> np.ndarray:
+    """Mean and deviation over all patches of each voxel's place in its patch: (2 * patch_size^3,).
+
+    What the mean over tokens keeps of raw patches, without a network.
+    """
+    del mask  # the image is 0 outside it
+    patches = patchify(torch.from_numpy(image)[None, None], patch_size)[0].numpy()
+    return np.concatenate([patches.mean(axis=0), patches.std(axis=0)])
 
 
 def average_voxels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

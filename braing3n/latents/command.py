@@ -114,13 +114,13 @@ def features(
     Parameters
     ----------
     name
-        Untrained, voxels or histogram.
+        One of `latents.encoders`, mae aside.
     features
         Features to write (.npz).
     settings
         The section `latents` as JSON, or a configuration file.
     pretrain_settings
-        The section `pretrain`, which gives the untrained encoder's sizes.
+        The section `pretrain`, which gives the untrained encoder's sizes and the patch size.
     """
     from braing3n.runtime import set_threads
 

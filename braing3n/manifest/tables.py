@@ -160,7 +160,13 @@ def build_label_table(volume_list: Path, records: list[Path], out: Path) -> None
     for name in labels.columns:
         if labels[name].dtype != float and TASK_COLUMNS.get(name) is not float:
             labels[name] = labels[name].fillna("")
+    labels["site"] = _name_sites(labels)
     write_table(_read_controls(labels), out, "labels")
+
+
+def _name_sites(labels: pd.DataFrame) -> pd.Series:
+    """`cohort/site`: equal names in two cohorts are two sites, of other scanners or other places."""
+    return (labels["cohort"] + "/" + labels["site"]).where(labels["site"] != "", "")
 
 
 def _read_controls(labels: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from braing3n.runtime import track
@@ -11,13 +13,31 @@ _N_CANDIDATES = 8
 _N_BLOCK = 1024
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of an array (N, D) that may lie on disk; only what is asked for is read."""
+
+    array: np.ndarray
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, key) -> np.ndarray:
+        return self.array[self.index[key]]
+
+
 def find_nearest(
-    queries: np.ndarray, pool: np.ndarray, query_owner: np.ndarray, pool_owner: np.ndarray, description: str
+    queries: Rows | np.ndarray,
+    pool: Rows | np.ndarray,
+    query_owner: np.ndarray,
+    pool_owner: np.ndarray,
+    description: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each query's nearest row of the pool that belongs to somebody else.
 
     Args:
-        queries: (n, D); pool: (m, D), any float type, memory-mapped or not.
+        queries: (n, D); pool: (m, D), any float type, read in blocks of rows.
         query_owner: (n,) and pool_owner: (m,): rows of equal owner are never neighbours.
 
     Returns:
@@ -45,7 +65,7 @@ def find_nearest(
 
 
 def _mean(pool: np.ndarray) -> np.ndarray:
-    total = np.zeros(pool.shape[1])
+    total = np.zeros(pool[:1].shape[1])
     for start in range(0, len(pool), _N_BLOCK):
         total += np.asarray(pool[start : start + _N_BLOCK], dtype=np.float64).sum(axis=0)
     return (total / len(pool)).astype(np.float32)

@@ -12,6 +12,7 @@ from braing3n.paper.tables import LEVELS, Table, format_interval
 from braing3n.probe.tasks import PAPER_TASKS, SLICES
 
 _OURS = "mae"
+_OURS_BY_PEOPLE = {"everyone": f"{LEVELS}ours", "unseen": f"{LEVELS}ours, unseen people"}
 _SHOWN = {"auc": "AUC", "r2": "R2", "mae": "MAE", "r": "r"}
 
 
@@ -24,13 +25,13 @@ def build_table_6(results: Results) -> Table:
         else scores[(scores["encoder"] == _OURS) & scores["metric"].isin(["auc", "r2"])]
     )
     if ours is not None:
-        ours = ours.set_index(["task", "slice"])
+        ours = ours.set_index(["task", "slice", "people"])
     rows = []
     for task in PAPER_TASKS:
         row = {"Task": task.title if task.kind == "classification" else f"{task.title} (R2)"}
         cells = published[task.key]
         for k, name in enumerate(SLICES):
-            row[f"{name}{LEVELS}ours"] = _format_cell(ours, task.key, name) if name in task.slices else "-"
+            row |= _format_cells(ours, task.key, name, name in task.slices)
             row[f"{name}{LEVELS}paper"] = LOST if cells == LOST else cells[k]
         rows.append(row)
     if ours is not None:
@@ -39,12 +40,14 @@ def build_table_6(results: Results) -> Table:
             slices = set(extra.loc[extra["task"] == key, "slice"])
             row = {"Task": title}
             for name in SLICES:
-                row[f"{name}{LEVELS}ours"] = _format_cell(ours, key, name) if name in slices else "-"
+                row |= _format_cells(ours, key, name, name in slices)
                 row[f"{name}{LEVELS}paper"] = "-"
             rows.append(row)
     notes = [
         "Ours: mean ± standard deviation over folds (n people/volumes). Classes: macro one-vs-rest AUC; "
         "numbers: R2.",
+        "Unseen people: those of the validation and test splits, on whom no model is trained; the probe is "
+        "fitted and tested on them alone, in folds of their own.",
         "-: not reported for this slice. lost: the copy of the paper's text has lost cells of this row.",
         "8-way, 19-way and so on are the paper's; which classes ours has and which were dropped for few "
         "people stands in the table of all scores, with intervals, MAE and r.",
@@ -53,12 +56,20 @@ def build_table_6(results: Results) -> Table:
     return Table("table_6", title, pd.DataFrame(rows), "probe/scores.parquet", notes)
 
 
-def _format_cell(ours: pd.DataFrame | None, task: str, name: str) -> str:
+def _format_cells(ours: pd.DataFrame | None, task: str, name: str, is_probed: bool) -> dict[str, str]:
+    """Our two cells of a task and slice: everyone, and unseen people."""
+    return {
+        f"{name}{title}": _format_cell(ours, (task, name, people)) if is_probed else "-"
+        for people, title in _OURS_BY_PEOPLE.items()
+    }
+
+
+def _format_cell(ours: pd.DataFrame | None, key: tuple[str, str, str]) -> str:
     if ours is None:
         return explain_missing("scores")
-    if (task, name) not in ours.index:
+    if key not in ours.index:
         return "n/a: not probed"
-    row = ours.loc[(task, name)]
+    row = ours.loc[key]
     if row["reason"]:
         return f"n/a: {row['reason']}"
     return f"{row['fold_mean']:.3f} ± {row['fold_sd']:.3f} (n {row['n_people']}/{row['n_volumes']})"
@@ -67,7 +78,7 @@ def _format_cell(ours: pd.DataFrame | None, task: str, name: str) -> str:
 def build_scores(results: Results) -> Table:
     """Every score of every encoder that could be fitted, with its interval, numbers and notes."""
     scores = results.read("scores")
-    title = "All scores, out of fold, with 95 % intervals over people"
+    title = "All scores, out of fold, with 95 % intervals"
     if scores is None:
         frame = pd.DataFrame([{"Task": explain_missing("scores")}])
         return Table("scores", title, frame, "probe/scores.parquet")
@@ -75,6 +86,7 @@ def build_scores(results: Results) -> Table:
         {
             "Task": row.title,
             "Slice": row.slice,
+            "Whom": row.people,
             "Encoder": row.encoder,
             "Metric": _SHOWN[row.metric],
             "Out of fold [95 %]": format_interval(row.value, row.low, row.high),
@@ -94,25 +106,26 @@ def build_scores(results: Results) -> Table:
 def build_encoders(results: Results) -> Table:
     """Encoders side by side on all volumes, and ours minus each other one, in pairs."""
     scores, differences = results.read("scores"), results.read("differences")
-    title = "Encoders on the same folds, all volumes, with 95 % intervals over people"
+    title = "Encoders on the same folds, all volumes, with 95 % intervals"
     source = "probe/differences.parquet"
     if scores is None or differences is None:
         missing = "scores" if scores is None else "differences"
         return Table("encoders", title, pd.DataFrame([{"Task": explain_missing(missing)}]), source)
     chosen = scores[(scores["slice"] == "all") & (scores["reason"] == "") & (scores["metric"] != "r2")]
-    differences = differences[differences["slice"] == "all"].set_index(["other", "task", "metric"])
+    differences = differences[differences["slice"] == "all"].set_index(["other", "task", "metric", "people"])
     rows = []
-    for (task, metric), group in chosen.groupby(["task", "metric"], sort=False):
+    for (people, task, metric), group in chosen.groupby(["people", "task", "metric"], sort=False):
         first = group.iloc[0]
         row = {
             "Task": first["title"],
+            "Whom": people,
             "Metric": _SHOWN[metric],
             "People / volumes": f"{first['n_people']} / {first['n_volumes']}",
         }
         for score in group.itertuples():
             row[f"Score{LEVELS}{score.encoder}"] = format_interval(score.value, score.low, score.high)
         for other in [name for name in group["encoder"] if name != _OURS]:
-            key = (other, task, metric)
+            key = (other, task, metric, people)
             cell = "n/a: no difference"
             if key in differences.index:
                 found = differences.loc[key]
@@ -123,10 +136,13 @@ def build_encoders(results: Results) -> Table:
         "n/a: not probed"
     )
     notes = [
-        "mae: our encoder; untrained: the same net before training; voxels: PCA in the fold; histogram: "
-        "intensities only.",
+        "mae: our encoder, the mean of its tokens; untrained: the same net before training; "
+        "untrained_flattened: all its tokens, PCA in the fold; patches: mean and deviation over raw patches, "
+        "no network; voxels: PCA in the fold; histogram: intensities only.",
         "MAE (mean absolute error) is better when lower, so that there a negative difference favours ours.",
-        "Differences use the same resampled people for both encoders.",
+        "Intervals come from the whole probe repeated on halves of the people, for differences on the same "
+        "halves for both encoders.",
+        "Unseen: only people of the validation and test splits, on whom no model is trained.",
     ]
     return Table("encoders", title, frame, source, notes)
 

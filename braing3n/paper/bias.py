@@ -63,7 +63,7 @@ def build_bias_sites(results: Results) -> Table:
     if labels is None:
         return explain_table("card_bias_sites", title, "Site")
     frame = _count_values(spread_people(labels, "site"), labels).rename(columns={"Value": "Site"})
-    return Table("card_bias_sites", title, frame, LABELS_PATH, ["-: nobody. Sites of one name count as one."])
+    return Table("card_bias_sites", title, frame, LABELS_PATH, ["-: nobody."])
 
 
 def _count_values(spread: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:

@@ -196,7 +196,7 @@ def build_scanners(results: Results) -> Table:
         rows.append(row)
     n_sites = labels.loc[labels["site"] != "", "site"].nunique()
     paper = read_published()["corpus"]["sites"]
-    notes = [f"All cohorts: {n_sites:,} sites by name; the paper: {paper}."]
+    notes = [f"All cohorts: {n_sites:,} sites; the paper: {paper}."]
     notes.append("A scanner is a vendor with a field strength; a person may count in several.")
     return Table("card_scanners", title, pd.DataFrame(rows), LABELS_PATH, notes)
 

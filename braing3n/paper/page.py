@@ -7,9 +7,11 @@ from html import escape
 from pathlib import Path
 
 from braing3n.manifest.counts import list_warnings
+from braing3n.paper.generation import list_unlearned
 from braing3n.paper.render import render_html
 from braing3n.paper.results import TABLES, Results
 from braing3n.paper.tables import Table
+from braing3n.pretrain.verdict import find_fault
 
 # Caption and path in the run of the figures.
 FIGURES = (
@@ -43,12 +45,15 @@ def render_page(results: Results, sections: dict[str, list[Table]]) -> str:
         results: the run.
         sections: heading to tables, in order.
     """
-    counts = results.read("counts")
+    counts, losses = results.read("counts"), results.read("masked_loss")
+    warnings = [] if counts is None else list_warnings(counts)
+    warnings += [] if losses is None else filter(None, [find_fault(losses)])
     parts = [
         open_page(f"BrainG3N: run {results.run}"),
         f"<p>{describe_run(results)} Who and what the run holds, in full, with the bias card: "
         "<a href='card.html'>dataset card</a>.</p>",
-        *show_warnings([] if counts is None else list_warnings(counts)),
+        *show_warnings(warnings),
+        *show_warnings(list_unlearned(results)),
         _draw_flow(results),
         _link_quality(results),
     ]

@@ -15,7 +15,7 @@ _MISSING = "n/a: "
 def write_formats(table: Table, out_dir: Path) -> None:
     """Write `<name>.csv`, `.md`, `.tex` and `.html` into a folder, each atomically."""
     texts = {
-        "csv": table.frame.to_csv(index=False),
+        "csv": table.frame.map(defuse).rename(columns=defuse).to_csv(index=False),
         "md": render_markdown(table),
         "tex": render_latex(table),
         "html": "<!doctype html>\n<meta charset='utf-8'>\n" + render_html(table),
@@ -23,6 +23,17 @@ def write_formats(table: Table, out_dir: Path) -> None:
     for suffix, text in texts.items():
         with write_atomically(Path(out_dir) / f"{table.name}.{suffix}") as beside:
             beside.write_text(text)
+
+
+def defuse(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula: names of sites and people come from files."""
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell.split()[0].replace("−", "-"))
+        return cell  # a number with its sign, an interval behind it
+    except ValueError:
+        return f"'{cell}"
 
 
 def number_reasons(table: Table) -> tuple[pd.DataFrame, list[str]]:

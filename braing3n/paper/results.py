@@ -20,11 +20,13 @@ TABLES = {
     "near_duplicates": "manifest/near_duplicates.parquet",
     "segmentations": "manifest/segmentations.parquet",
     "quality": "manifest/quality.parquet",
+    "masked_loss": "pretrain/masked_loss.parquet",
     "scores": "probe/scores.parquet",
     "differences": "probe/differences.parquet",
     "controls": "probe/controls.parquet",
     "sweep": "probe/sweep.parquet",
     "sweep_list": "tokenizer/sweep/volume_list.parquet",
+    "judged": "diffusion/judged.parquet",
     "distances": "fidelity/distances.parquet",
     "memorization": "memorization/distances.parquet",
 }

@@ -17,6 +17,9 @@ READINGS, UNTRAINED = ("mean", "flattened"), "untrained"  # as `braing3n.probe.s
 _NO_SWEEP = "n/a: this run has no sweep (no cohort of tokenizer.sweep.cohorts)"
 _NO_ARM = "n/a: not an arm of this run's sweep"
 _NOT_PUBLISHED = "n/a: not in the paper"
+_NOT_ON_RECORD = "n/a: its encoder's weights do not say how long they were trained"
+# The paper trains its AutoencoderKL at matched compute; the other is ours, and stands below it.
+_AKL, _OUR_AKL = "akl-compute", "akl-epochs"
 
 
 def build_table_5(results: Results) -> Table:
@@ -25,15 +28,17 @@ def build_table_5(results: Results) -> Table:
     scores = results.read("sweep")
     tasks = _list_tasks(scores)
     ours = [] if scores is None else [arm for arm in scores["arm"].unique() if arm != UNTRAINED]
-    rows = []
-    for arm in [*published, *(arm for arm in ours if arm not in published)]:
+    rows, listed = [], list(dict.fromkeys([_AKL, _OUR_AKL, *published, *ours]))
+    for arm in listed:
         paper, path = published.get(arm), f"tokenizer/sweep/{arm}/metrics.json"
         title = paper["model"] if paper else f"MAE (d = {arm.removeprefix('d-')})"
+        title = "AKL (matched epochs)" if arm == _OUR_AKL else title
         fault = _find_fault(results, arm)
         metrics = None if fault else results.read_metrics(path)
         row = {"Model": title} | _show_metrics(metrics, fault or explain_missing(path), paper)
         rows.append(row | _show_scores(results, arm, tasks, paper))
     row = {"Model": "Untrained encoder"} | _show_metrics(None, "n/a: has no decoder", None)
+    row |= _show_training(None, "n/a: is never trained")
     rows.append(row | _show_scores(results, UNTRAINED, tasks, None))
     rows.append(_show_own(results.read_metrics(), tasks))
     title = "Table 5. Bottleneck sweep and AutoencoderKL"
@@ -42,7 +47,7 @@ def build_table_5(results: Results) -> Table:
 
 
 def _name_arm(d: str) -> str:
-    return d if d == "akl" else f"d-{d}"
+    return _AKL if d == "akl" else f"d-{d}"
 
 
 def _find_fault(results: Results, arm: str) -> str:
@@ -62,9 +67,10 @@ def _list_tasks(scores: pd.DataFrame | None) -> list[tuple[str, str, str]]:
 
 
 def _show_metrics(metrics: dict | None, absent: str, paper: dict | None) -> dict[str, str]:
-    """Dims and the three metrics: over the crop beside the paper's, and inside the brain."""
+    """What it was trained for, dims and three metrics: over the crop beside the paper's, and in the brain."""
+    cells = _show_training(metrics, absent)
     dims = absent if metrics is None else f"{metrics['n_numbers_a_volume']:,}"
-    cells = _pair("Dims", {"ours": dims}, paper, "dims")
+    cells |= _pair("Dims", {"ours": dims}, paper, "dims")
     for title, key, digits in _METRICS:
         ours = {
             name: absent if metrics is None else format_number(metrics[region][key], digits)
@@ -72,6 +78,16 @@ def _show_metrics(metrics: dict | None, absent: str, paper: dict | None) -> dict
         }
         cells |= _pair(title, ours, paper, key)
     return cells
+
+
+def _show_training(metrics: dict | None, absent: str) -> dict[str, str]:
+    """Epochs, and 1e12 floating-point operations a training volume, of which the paper states neither."""
+    epochs = operations = absent
+    if metrics is not None:
+        training = metrics.get("training")
+        epochs = training["epochs"] if training else _NOT_ON_RECORD
+        operations = f"{training['flops_a_volume'] / 1e12:.4g}" if training else _NOT_ON_RECORD
+    return {f"Training{LEVELS}epochs": epochs, f"Training{LEVELS}1e12 operations a volume": operations}
 
 
 def _show_scores(results: Results, arm: str, tasks: list, paper: dict | None) -> dict[str, str]:
@@ -130,6 +146,11 @@ def _write_notes(results: Results) -> list[str]:
             "Encoder, decoders and AKL are trained from scratch on its training people; the validation "
             "people (chosen) stop a training early."
         )
+    notes.append(
+        "Training: epochs of MAE + tokenizer, or of the AKL, as trained; floating-point operations a "
+        "training volume in them (forward and backward, validation left out). The AKL has the operations "
+        "of MAE and tokenizer (d = that of this run's tokenizer), as in the paper, or, ours, their epochs."
+    )
     notes.append(
         "MSE, PSNR (of the mean MSE) and SSIM of z-scored voxels of the test people, over the crop and "
         "in the brain, for a range of 14.7 z units."

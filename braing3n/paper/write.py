@@ -9,7 +9,9 @@ from braing3n.paper.benchmark import build_controls, build_encoders, build_score
 from braing3n.paper.card import build_cohorts
 from braing3n.paper.card_page import build_tables, render_card
 from braing3n.paper.figures import draw_figures
+from braing3n.paper.generation import build_judged
 from braing3n.paper.page import render_page
+from braing3n.paper.pretraining import build_masked_loss
 from braing3n.paper.render import write_formats
 from braing3n.paper.results import Results
 from braing3n.paper.sweep import build_table_5
@@ -18,10 +20,11 @@ from braing3n.runtime import write_atomically
 
 SECTIONS = {
     "Data": (build_table_3, build_cohorts),
+    "Pretraining": (build_masked_loss,),
     "Benchmark": (build_table_6, build_encoders),
     "Controls": (build_controls,),
     "Tokenizer": (build_table_5,),
-    "Generation": (build_table_8, build_memorization),
+    "Generation": (build_judged, build_table_8, build_memorization),
     "Every score": (build_scores,),
 }
 

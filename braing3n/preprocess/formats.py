@@ -9,17 +9,20 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from braing3n.errors import ResourceError, ScanError
+from braing3n.preprocess.claims import MAX_VOXELS, check_claims
 from braing3n.preprocess.slices import check_slices
 from braing3n.runtime import check_free_space, digest_file
+from braing3n.scratch import open_scratch
 
 MAX_SIZE_DIFFERENCE = 0.01  # of a voxel's edge, between sform and qform: headers round
+DCM2NIIX_LIMIT_S = 900
+MAX_RAW_BYTES = 8 * MAX_VOXELS
 MAX_TURN_DEGREES = 45.0  # between sform and qform: no head is tilted that far
 
 
@@ -49,7 +52,7 @@ def load_image(path: str | Path, source_format: str = "NIfTI", axes: str = "", m
         _check_exists(path, source_format)
         if source_format == "DICOM":
             return _load_dicom(path, modality)
-        _check_gzip(path)
+        _check_names(path)
         return _place(path.name, *_read(path, source_format), axes)
     except PermissionError:
         raise ScanError(f"{path.name}: may not be read; ask for permission to it (chmod).") from None
@@ -59,7 +62,11 @@ def _read(path: Path, source_format: str):
     """What nibabel makes of the file, and its voxels in memory."""
     try:
         image = _open(path, source_format)
+        check_claims(path, image)
+        _check_gzip(path)
         return image, np.asanyarray(image.dataobj)
+    except ScanError:
+        raise
     except EOFError:
         raise ScanError(f"{path.name}: the compressed data end too early; the file is truncated.") from None
     except MemoryError:
@@ -71,18 +78,29 @@ def _read(path: Path, source_format: str):
         raise ScanError(f"{path.name}: cannot be read as an image ({type(error).__name__}: {why}).") from None
 
 
+def _check_names(path: Path) -> None:
+    """What is called compressed is compressed."""
+    for file in list_raw_files(path):
+        if file.suffix.lower() == ".gz":
+            with file.open("rb") as stream:
+                if stream.read(2) != b"\x1f\x8b":
+                    raise ScanError(
+                        f"{file.name}: its name ends in .gz, but it is not compressed; rename it."
+                    )
+
+
 def _check_gzip(path: Path) -> None:
-    """Compressed files are whole up to their checksum, which nibabel does not look at."""
+    """Compressed files are whole up to their checksum, which nibabel does not look at, and no bombs."""
     for file in list_raw_files(path):
         if file.suffix.lower() != ".gz":
             continue
-        with file.open("rb") as stream:
-            if stream.read(2) != b"\x1f\x8b":
-                raise ScanError(f"{file.name}: its name ends in .gz, but it is not compressed; rename it.")
+        n_bytes = 0
         try:
             with gzip.open(file) as stream:
-                while stream.read(2**20):
-                    pass
+                while block := stream.read(2**20):
+                    n_bytes += len(block)
+                    if n_bytes > MAX_RAW_BYTES:
+                        raise ScanError(f"{file.name}: unpacks to more than any head; get the file again.")
         except EOFError:
             raise ScanError(
                 f"{file.name}: the compressed data end too early; the file is truncated."
@@ -112,6 +130,8 @@ def digest_scan(path: str | Path) -> str:
     files = list_raw_files(path)
     if not files:
         raise FileNotFoundError(path)
+    if not all(file.is_file() for file in files):  # a pipe or a device is never opened
+        raise FileNotFoundError(path)
     digests = sorted(digest_file(file) for file in files)
     if len(digests) == 1:
         return digests[0]
@@ -137,6 +157,8 @@ def _check_exists(path: Path, source_format: str) -> None:
             raise ScanError(f"{file.name}: is a folder, where a file is expected.")
         if file.is_symlink() and not file.exists():
             raise ScanError(f"{file.name}: is a link that leads to no file.")
+        if file.exists() and not file.is_file():
+            raise ScanError(f"{file.name}: is a pipe or a device, where a file is expected.")
         if not file.is_file():
             raise ScanError(
                 f"{file.name}: the {'folder' if source_format == 'DICOM' else 'file'} is missing."
@@ -225,19 +247,12 @@ def _load_dicom(path: Path, modality: str):
     """One volume of a series through dcm2niix; what that prints is dropped, since it can hold names."""
     import nibabel as nib
 
-    with tempfile.TemporaryDirectory(prefix="braing3n-") as folder:
-        command = [_find_dcm2niix(), "-g", "i", "-b", "y", "-ba", "y", "-z", "n", "-f", "%j"]
-        command += ["-d", "0"] if path.is_dir() else ["-s", "y"]
-        subprocess.run(
-            [*command, "-o", folder, str(path.absolute())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
-        check_free_space(folder)
+    with open_scratch() as folder:
+        outputs = _convert(path, folder)
+        if len(outputs) > 1:  # echoes, perhaps: their times stand in sidecars, which hold more than that
+            outputs = _convert(path, folder, has_sidecars=True)
         try:
-            image = nib.load(_choose_volume(path.name, sorted(Path(folder).glob("*.nii")), modality))
+            image = nib.load(_choose_volume(path.name, outputs, modality))
             image = nib.spatialimages.SpatialImage(np.array(image.dataobj), image.affine)
         except (nib.filebasedimages.ImageFileError, OSError, ValueError, EOFError):  # they quote a UID
             raise ScanError(
@@ -246,6 +261,30 @@ def _load_dicom(path: Path, modality: str):
     _check_frames(path, image.shape)
     check_slices(path.name, list_raw_files(path))
     return image
+
+
+def _convert(path: Path, folder: Path, has_sidecars: bool = False) -> list[Path]:
+    """The NIfTI files that dcm2niix makes of a series in a folder, which is emptied before."""
+    for old in folder.iterdir():
+        old.unlink()
+    command = [_find_dcm2niix(), "-g", "i", "-z", "n", "-f", "%j"]
+    command += ["-b", "y", "-ba", "y"] if has_sidecars else ["-b", "n"]
+    command += ["-d", "0"] if path.is_dir() else ["-s", "y"]
+    try:
+        subprocess.run(
+            [*command, "-o", str(folder), str(path.absolute())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=DCM2NIIX_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise ScanError(
+            f"{path.name}: dcm2niix did not finish in {DCM2NIIX_LIMIT_S // 60} minutes; download it again."
+        ) from None
+    check_free_space(folder)
+    return sorted(folder.glob("*.nii"))
 
 
 def _find_dcm2niix() -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from braing3n.preprocess.scan import Scan, coarsen, find_box
 from braing3n.preprocess.space import Grid, encode_affine, resample, to_ants
+from braing3n.scratch import open_scratch
 
 CROP_MARGIN_MM = 10.0  # ANTs' pyramid needs no more around a brain, and empty space costs time and fit
 START_SPACING_MM = 4.0  # at which the starting points of a rigid registration are compared
@@ -95,9 +93,9 @@ def _register(fixed: Scan, moving: Scan, kind: str, seed: int, start: np.ndarray
     """Run ANTs with a seed; its files lie in a folder of their own that is gone afterwards."""
     import ants
 
-    with tempfile.TemporaryDirectory() as folder:
+    with open_scratch() as folder:
         if start is not None:
-            start_path = Path(folder) / "start.mat"
+            start_path = folder / "start.mat"
             start_path.write_bytes(encode_affine(start))
             options["initial_transform"] = [str(start_path)]
         done = ants.registration(

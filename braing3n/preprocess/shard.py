@@ -27,6 +27,7 @@ from braing3n.runtime import (
     tell_storage_fault,
     track,
 )
+from braing3n.scratch import sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,7 @@ class Job:
     atlas_sha256: str
     hd_bet_wheel: Path | None
     hd_bet_model: Model | None = None
+    may_overwrite: bool = False  # files that braing3n did not record
 
     @property
     def weights(self) -> dict[str, str]:
@@ -151,7 +153,8 @@ def run_visits(
                 try:
                     yield from _run_pool({index: visit}, job, 1, tell)
                 except BrokenProcessPool:
-                    yield index, _list_lost(visit)
+                    reason = "the process of this visit died (a tool crashed, or memory ran out)."
+                    yield index, _exclude(visit, reason)
 
 
 def _run_pool(
@@ -180,7 +183,7 @@ def _start_worker(steps=None) -> None:
     listen_to_steps(steps.put if steps is not None else None)
     parent = parent_process()
     if parent is not None:
-        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        Thread(target=lambda: (parent.join(), sweep(is_own=True), os._exit(1)), daemon=True).start()
 
 
 def run_visit(visit: Visit, job: Job) -> list[dict]:
@@ -189,6 +192,9 @@ def run_visit(visit: Visit, job: Job) -> list[dict]:
     from braing3n.preprocess.steady import process_steady
 
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
+    foreign = None if job.may_overwrite else store.find_foreign(job.store_dir, *who)
+    if foreign is not None:
+        return _exclude(visit, f"{foreign} is there already and braing3n did not write it; move it away.")
     digests = store.digest_raw(visit)
     key = store.compute_key(visit, digests, job.settings, job.atlas_sha256, job.weights)
     cells = store.load_visit(job.store_dir, *who, key)
@@ -230,10 +236,9 @@ def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256
     return {"volume_id": volume_id(*who, cell["run"], cell["modality"]), **ids, **cell, **paths}
 
 
-def _list_lost(visit: Visit) -> list[dict]:
-    """Rows of a visit whose process died."""
+def _exclude(visit: Visit, reason: str) -> list[dict]:
+    """Rows of a visit that was not worked on to the end."""
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
-    reason = "the process that worked on this visit died (a tool crashed, or memory ran out)."
     lost = {"status": "excluded", "reason": reason, "steps": ""}
     lost |= {"path": "", "mask_path": "", "picture_path": "", "volume_sha256": "", "segmentations": ""}
     cells = [{"modality": row["modality"], "run": row["run"], **lost} for row in visit]

@@ -1,20 +1,29 @@
-"""The content-keyed store: a visit whose key and files still hold is not done again."""
+"""The content-keyed store: a visit whose key and files still hold is not done again.
+
+What a sidecar says is never a path: names in it count only where they are plain names of this visit.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from braing3n.bids import derivative_path
+from braing3n.bids import derivative_path, entities
 from braing3n.config import PreprocessSettings
+from braing3n.errors import BrainG3nError
 from braing3n.preprocess import STAGE_VERSION
 from braing3n.preprocess.formats import digest_scan
 from braing3n.preprocess.visit import VisitResult
 from braing3n.runtime import digest_file, digest_text, write_atomically, write_if_changed
 
 STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
+CELL_PATHS = ("path", "mask_path", "picture_path")
 NOT_BIDS = ("*.jpg", "/*.html", "/*.parquet", ".*.lock")  # what lies in the derivative beside it
+OWN_NAME = r"sub-[0-9A-Za-z]+(_[0-9A-Za-z]+-[0-9A-Za-z]+)*_[0-9A-Za-z]+\.(nii\.gz|mat|jpg)"
+HALF_WRITTEN = r"\.sub-[0-9A-Za-z_-]+-[0-9a-f]{12}\.(nii\.gz|mat|jpg|json)"  # see `write_atomically`
 FACTS = ("modality", "run", "source_format", "axes", *STATE)
 
 
@@ -73,6 +82,18 @@ def load_visit(store_dir: Path, cohort: str, subject_id: str, session_id: str, k
     return sidecar["Volumes"]
 
 
+def find_foreign(store_dir: Path, cohort: str, subject_id: str, session_id: str) -> Path | None:
+    """A file that has a name of ours but stands in no sidecar of ours: another tool's, or somebody's own."""
+    sidecar_path = derivative_path(store_dir, cohort, subject_id, session_id, kind="sidecar")
+    folder, recorded = sidecar_path.parent, _read_sidecar(sidecar_path).get("Files", {})
+    if sidecar_path.exists() and not _read_sidecar(sidecar_path):
+        return sidecar_path
+    for path in sorted(folder.glob(f"{entities(subject_id, session_id)}_*")):
+        if "SRI24" in path.name and path != sidecar_path and path.name not in recorded:
+            return path
+    return None
+
+
 def save_visit(
     store_dir: Path,
     cohort: str,
@@ -92,15 +113,15 @@ def save_visit(
         return derivative_path(store_dir, cohort, subject_id, session_id, run, modality, kind)
 
     sidecar_path = find_path("sidecar")
-    old_names = set(_read_sidecar(sidecar_path).get("Files", {}))
-    for half_written in sidecar_path.parent.glob(".sub-*"):  # of a killed process; the shard's lock is ours
-        half_written.unlink(missing_ok=True)
-    digests = {}
-    for file_key, content in result.files.items():
-        path = find_path(*file_key)
+    old_files = _read_sidecar(sidecar_path).get("Files", {})
+    _remove_half_written(sidecar_path.parent)
+    contents = {find_path(*file_key): content for file_key, content in result.files.items()}
+    digests = {path.name: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
+    # What is about to be written is recorded first, so that a killed run leaves no file of ours unrecorded.
+    _write_sidecar(sidecar_path, {"Key": "", "Files": old_files | digests, "Volumes": []})
+    for path, content in contents.items():
         with write_atomically(path) as beside:
             beside.write_bytes(content)
-        digests[path.name] = digest_file(path)
     for cell in result.cells:
         is_kept = cell["status"] == "kept"
         path = find_path("preproc", cell["run"], cell["modality"])
@@ -119,10 +140,21 @@ def save_visit(
     }
     if weights:
         sidecar["Weights"] = dict(weights)
-    write_if_changed(sidecar_path, json.dumps(sidecar, indent=1, sort_keys=True) + "\n")
-    for name in old_names - set(digests):
+    for name in old_files.keys() - digests.keys():
         (sidecar_path.parent / name).unlink(missing_ok=True)
+    _write_sidecar(sidecar_path, sidecar)
     return result.cells
+
+
+def _write_sidecar(path: Path, content: dict) -> None:
+    write_if_changed(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _remove_half_written(folder: Path) -> None:
+    """Remove what a killed process of ours left beside a final name; the shard's lock is held."""
+    for path in folder.glob(".sub-*"):
+        if re.fullmatch(HALF_WRITTEN, path.name) and not path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 def _name_segmentations(text: str, find_path) -> str:
@@ -144,13 +176,45 @@ def describe_dataset(store_dir: Path, cohort: str) -> None:
         "GeneratedBy": [{"Name": "braing3n", "Version": __version__}],
     }
     folder = Path(store_dir) / cohort
+    _check_ours(folder / "dataset_description.json")
     write_if_changed(folder / "dataset_description.json", json.dumps(description, indent=1) + "\n")
     write_if_changed(folder / ".bidsignore", "".join(f"{pattern}\n" for pattern in NOT_BIDS))
 
 
-def _read_sidecar(path: Path) -> dict:
-    """A sidecar's content; nothing where it is missing or no JSON."""
+def _check_ours(path: Path) -> None:
+    """Refuse a folder that is another dataset.
+
+    Raises:
+        BrainG3nError: its `dataset_description.json` was not written by this program.
+    """
+    if not path.exists():
+        return
+    makers = read_json(path).get("GeneratedBy")
+    names = (
+        [maker.get("Name") for maker in makers if isinstance(maker, dict)] if isinstance(makers, list) else []
+    )
+    if "braing3n" not in names:
+        raise BrainG3nError(
+            f"{path.parent}: is a dataset that braing3n did not write (see {path.name}); nothing in it is "
+            "replaced; give another output folder."
+        )
+
+
+def read_json(path: Path) -> dict:
+    """The object in a JSON file; empty where it is missing, no JSON or no object."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
         return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _read_sidecar(path: Path) -> dict:
+    """A sidecar of ours; nothing where it is missing, or says anything that we would not have written."""
+    sidecar = read_json(path)
+    files, volumes = sidecar.get("Files"), sidecar.get("Volumes")
+    if not (isinstance(files, dict) and isinstance(volumes, list) and isinstance(sidecar.get("Key"), str)):
+        return {}
+    names = [cell.get(name) for cell in volumes if isinstance(cell, dict) for name in CELL_PATHS]
+    are_ours = all(re.fullmatch(OWN_NAME, name) and isinstance(files[name], str) for name in files)
+    return sidecar if are_ours and all(name in ("", *files) for name in names) else {}

@@ -13,6 +13,7 @@ import numpy as np
 from braing3n.config import PreprocessSettings
 from braing3n.errors import ScanError, StorageError
 from braing3n.preprocess.bias import correct_bias, find_head
+from braing3n.preprocess.claims import check_field_of_view
 from braing3n.preprocess.extract import FindBrain, extract_brain, find_brain, find_nonzero
 from braing3n.preprocess.mosaic import draw_thumbnail
 from braing3n.preprocess.negatives import Negatives, lift_brain, measure_negatives
@@ -303,7 +304,10 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
 
 
 def _read(row: Mapping) -> Scan:
-    return read_scan(row["path"], row.get("source_format", "NIfTI"), row.get("axes", ""), row["modality"])
+    path = row["path"]
+    scan = read_scan(path, row.get("source_format", "NIfTI"), row.get("axes", ""), row["modality"])
+    check_field_of_view(Path(path).name, scan.data.shape, scan.spacing_mm)
+    return scan
 
 
 def _move(

@@ -18,6 +18,7 @@ def train(
     weights: TrainedWeights,
     settings: str,
     loss_picture: Path | None = None,
+    loss_table: Path | None = None,
     threads: Threads = 1,
 ) -> None:
     """Train the encoder on the training split; a killed run goes on from its last checkpoint.
@@ -28,6 +29,8 @@ def train(
         The section `pretrain` as JSON, or a configuration file.
     loss_picture
         The loss curve to make (.png).
+    loss_table
+        Table to write: the last validation loss beside the baselines'.
     """
     from braing3n.runtime import set_threads
 
@@ -39,9 +42,8 @@ def train(
 
     volumes = PackedVolumes(volume_list, volumes_dir)
     inputs, options = [volume_list, *volumes.index_paths()], parse_section(PretrainSettings, settings)
-    train_encoder(
-        volumes, options, checkpoints, weights, inputs, count_workers(threads), picture_path=loss_picture
-    )
+    paths = {"picture_path": loss_picture, "table_path": loss_table}
+    train_encoder(volumes, options, checkpoints, weights, inputs, count_workers(threads), **paths)
 
 
 @app.command(name="import")

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from braing3n.config import PretrainSettings
 from braing3n.errors import ConfigurationError
-from braing3n.training import load_weights, read_weights
-from braing3n.transformer import Block, Linear, encode_positions, initialise_linear
+from braing3n.training import load_weights, read_settings, read_weights
+from braing3n.transformer import NORM_EPS, Block, Linear, encode_positions, initialise_linear
 
 
 def patchify(volume: Tensor, patch_size: int) -> Tensor:
@@ -67,16 +67,18 @@ class MaskedAutoencoder(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, settings.n_heads, settings.mlp_ratio) for _ in range(settings.depth)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, NORM_EPS)
         self.decoder_embed = Linear(width, narrow)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, narrow))
         self.decoder_blocks = nn.ModuleList(
             Block(narrow, settings.decoder_n_heads, settings.mlp_ratio) for _ in range(settings.decoder_depth)
         )
-        self.decoder_norm = nn.LayerNorm(narrow)
+        self.decoder_norm = nn.LayerNorm(narrow, NORM_EPS)
         self.predict = Linear(narrow, n_voxels)
         self.register_buffer("positions", encode_positions(self.grid, width)[None], persistent=False)
         self.register_buffer("decoder_positions", encode_positions(self.grid, narrow)[None], persistent=False)
+        if settings.offset == "mean_image":  # known before the first step, and no weight
+            self.register_buffer("mean_image", torch.zeros(1, self.n_tokens, n_voxels))
         self.apply(initialise_linear)
         nn.init.normal_(self.mask_token, std=0.02)
 
@@ -89,11 +91,17 @@ class MaskedAutoencoder(nn.Module):
         order = noise.argsort(dim=1)
         visible, hidden = order[:, : self.n_visible], order[:, self.n_visible :]
         predicted = self.decode(self.encode_patches(patches, visible), order)
-        target = gather_tokens(patches, hidden)
-        if self.settings.normalise_target:
-            mean, variance = target.mean(-1, keepdim=True), target.var(-1, keepdim=True)
-            target = (target - mean) / (variance + 1e-6).sqrt()
-        return functional.mse_loss(predicted.float(), target)
+        return functional.mse_loss(predicted.float(), self.make_target(gather_tokens(patches, hidden)))
+
+    def make_target(self, patches: Tensor) -> Tensor:
+        """What is predicted of patches (..., voxels): themselves, or each less its mean over its deviation.
+
+        An empty patch stays 0.
+        """
+        if not self.settings.normalise_target:
+            return patches
+        mean, variance = patches.mean(-1, keepdim=True), patches.var(-1, keepdim=True)
+        return (patches - mean) / (variance + 1e-6).sqrt()
 
     def fill_in(self, volume: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Volumes (B, 1, D, H, W) with hidden patches blank (0), and with the model's own in their place.
@@ -128,7 +136,11 @@ class MaskedAutoencoder(nn.Module):
         for block in blocks:
             x = block(x)
         x = last(x, first=n_visible)  # nothing reads the visible tokens any more
-        return self.predict(self.decoder_norm(x))
+        predicted = self.predict(self.decoder_norm(x))
+        if self.settings.offset == "mean_image":
+            hidden = order[:, n_visible:]
+            predicted = predicted + gather_tokens(self.mean_image.expand(len(tokens), -1, -1), hidden)
+        return predicted
 
     def encode(self, volume: Tensor) -> Tensor:
         """All tokens of (B, 1, D, H, W), nothing hidden: (B, N, width)."""
@@ -162,6 +174,7 @@ def load_encoder(path: Path) -> MaskedAutoencoder:
         CheckpointError: the file is no weight file of this model.
     """
     tensors, metadata = read_weights(path, "MaskedAutoencoder")
-    model = MaskedAutoencoder(PretrainSettings.model_validate(metadata["settings"]), tuple(metadata["shape"]))
+    settings = read_settings(PretrainSettings, metadata, path)
+    model = MaskedAutoencoder(settings, tuple(metadata["shape"]))
     load_weights(model, tensors, path)
     return model.eval().requires_grad_(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,12 @@ from torch import Tensor
 
 from braing3n import training
 from braing3n.config import PretrainSettings
+from braing3n.contracts import read_table, write_table
 from braing3n.pretrain import STAGE_VERSION
-from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.pretrain.baselines import measure_baselines
+from braing3n.pretrain.masks import draw_noise, draw_validation_noise
+from braing3n.pretrain.model import MaskedAutoencoder, patchify
+from braing3n.pretrain.verdict import add_encoder, find_fault
 
 
 def train_encoder(
@@ -22,12 +27,14 @@ def train_encoder(
     inputs: list[Path],
     n_workers: int = 1,
     picture_path: Path | None = None,
+    table_path: Path | None = None,
 ) -> None:
     """Train, or go on training, and write the weights.
 
     inputs are the files whose bytes say what is trained on (the volume list, the packed indices): with
     the settings they name the run's folder in checkpoints_dir, where a killed run finds its checkpoint.
-    picture_path, where given, becomes the loss curve.
+    picture_path, where given, becomes the loss curve, and table_path the last validation loss beside what
+    baselines reach on the same hidden patches.
 
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
@@ -39,6 +46,8 @@ def train_encoder(
         if training.open_accelerator().is_main_process:
             if picture_path:
                 training.publish(run_dir / "loss.png", picture_path)
+            if table_path:
+                training.publish(run_dir / "masked_loss.parquet", table_path)
             training.publish(done_path, weights_path)
 
 
@@ -50,16 +59,18 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
     training.recompute_activations([*net.blocks, *net.decoder_blocks], options)
     training.compile_blocks([*net.blocks, *net.decoder_blocks], options)
     optimiser = training.build_optimiser(net, options)
+    if settings.offset == "mean_image":
+        net.mean_image.copy_(average_targets(run, net, volumes))
     training.start(run, {"model": net, "optimiser": optimiser})
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
     def fill_in(volume: Tensor, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Volumes with what stays visible, and with the rest filled in by the model."""
-        return net.fill_in(volume, _draw_noise_by_row(rows, net.n_tokens, seed).to(run.device))
+        return net.fill_in(volume, draw_validation_noise(rows, net.n_tokens, seed).to(run.device))
 
     batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
     for step, volume in training.count_steps(run, batches):
-        noise = _draw_noise(len(run.plan[step]), net.n_tokens, seed, "mask", step)[run.own]
+        noise = draw_noise(len(run.plan[step]), net.n_tokens, seed, "mask", step)[run.own]
         noise = training.send(noise, run.device)
         for share, images, chances in training.accumulate(run, model, volume, noise):
             with training.autocast(run.device, options):
@@ -72,13 +83,48 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
         if due.check:
             training.check_losses(run, step)
         if due.validate:
+            note_baselines(run, net, volumes)
             training.note_validation(run, step, measure_loss(run, net, volumes, settings), net)
             training.draw_examples(run, step, volumes, fill_in)
         if due.save:
             training.save(run, step + 1)
         if due.stop:
             training.stop(run, step)
+    if run.is_main:
+        _tabulate(run)
     training.finish(run, net)
+
+
+@torch.no_grad()
+def average_targets(run: training.Run, net: MaskedAutoencoder, volumes: training.Volumes) -> Tensor:
+    """The training split's mean target of each place, (N, voxels)."""
+    rows = training.find_rows(volumes.table, "train")
+    total = torch.zeros(net.n_tokens, net.settings.patch_size**3, dtype=torch.float64)
+    batches = training.cut_batches(rows, run.options.batch_size)
+    for volume in training.load_batches(volumes, batches):
+        total += net.make_target(patchify(volume, net.settings.patch_size)).sum(dim=0, dtype=torch.float64)
+    return (total / len(rows)).float()
+
+
+def note_baselines(run: training.Run, net: MaskedAutoencoder, volumes: training.Volumes) -> None:
+    """Measure the baselines, once a run, and let them stand beside every validation loss."""
+    if not run.is_main or run.baselines:
+        return
+    path = run.run_dir / "baselines.parquet"
+    if not path.exists():
+        write_table(measure_baselines(run, net, volumes), path, "masked_loss")
+    table = read_table(path, "masked_loss")
+    run.baselines = dict(zip(table["predictor"], table["loss"], strict=True))
+
+
+def _tabulate(run: training.Run) -> None:
+    """The baselines and the encoder in one table; print where nothing was learned."""
+    n_volumes = len({row for batch in run.plan for row in batch})
+    table = read_table(run.run_dir / "baselines.parquet", "masked_loss")
+    table = add_encoder(table, run.validation[len(run.plan)], n_volumes)
+    write_table(table, run.run_dir / "masked_loss.parquet", "masked_loss")
+    if fault := find_fault(table):
+        print(f"pretrain: {fault}", file=sys.stderr, flush=True)
 
 
 @torch.no_grad()
@@ -92,17 +138,7 @@ def measure_loss(
     for batch, volume in zip(
         batches, training.load_batches(volumes, batches, device=run.device), strict=True
     ):
-        noise = _draw_noise_by_row(batch, net.n_tokens, settings.seed).to(run.device)
+        noise = draw_validation_noise(batch, net.n_tokens, settings.seed).to(run.device)
         with training.autocast(run.device, settings.optimiser):
             total += net(volume, noise).item() * len(batch)
     return training.add_up(run, total) / len(rows) if len(rows) else float("nan")
-
-
-def _draw_noise(n_volumes: int, n_tokens: int, *key: int | str) -> Tensor:
-    """What decides which patches stay visible: uniform (n_volumes, n_tokens), a function of the key."""
-    return torch.rand(n_volumes, n_tokens, generator=training.make_generator(*key))
-
-
-def _draw_noise_by_row(rows: np.ndarray, n_tokens: int, seed: int) -> Tensor:
-    """The same for validation volumes (n,), a function of each one's row, however they are batched."""
-    return torch.cat([_draw_noise(1, n_tokens, seed, "validation", int(row)) for row in rows])

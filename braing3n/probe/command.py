@@ -17,6 +17,7 @@ def encoder(
     features: Path,
     labels: Labels,
     predictions: Path,
+    halves: Path,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -25,11 +26,13 @@ def encoder(
     Parameters
     ----------
     name
-        The encoder: mae, untrained, voxels or histogram.
+        The encoder, one of `latents.encoders`.
     features
         Its features (npz with volume_id and features).
     predictions
-        Table to write.
+        Table of predictions to write.
+    halves
+        Table to write: scores on halves of the people, for intervals.
     settings
         JSON of the section `probe`, or a configuration file.
     """
@@ -43,15 +46,16 @@ def encoder(
     from braing3n.probe.plan import load_features
 
     table = read_table(labels, "labels")
-    write_table(
-        probe_encoder(name, load_features(features, table), table, section), predictions, "predictions"
-    )
+    found, on_halves = probe_encoder(name, load_features(features, table), table, section)
+    write_table(found, predictions, "predictions")
+    write_table(on_halves, halves, "halves")
 
 
 @app.command
 def compare(
     *,
     predictions: Paths,
+    halves: Paths,
     features: Path,
     labels: Labels,
     scores: Path,
@@ -65,6 +69,8 @@ def compare(
     Parameters
     ----------
     predictions
+        One table an encoder, from `probe encoder`.
+    halves
         One table an encoder, from `probe encoder`.
     features
         Features of our encoder, for the controls.
@@ -83,14 +89,15 @@ def compare(
     section = parse_section(ProbeSettings, settings)
     set_threads(threads)
     from braing3n.contracts import read_table, write_table
-    from braing3n.probe.compare import compare_encoders
+    from braing3n.probe.compare import Readings, compare_encoders
     from braing3n.probe.controls import run_controls
     from braing3n.probe.plan import load_features
 
     table = read_table(labels, "labels")
-    tables = [read_table(path, "predictions") for path in predictions]
-    score_table, difference_table = compare_encoders(tables, table, section)
-    control_table = run_controls(tables, load_features(features, table), table, section)
+    found = [read_table(path, "predictions") for path in predictions]
+    readings = Readings(found, [read_table(path, "halves") for path in halves])
+    score_table, difference_table = compare_encoders(readings, table, section)
+    control_table = run_controls(load_features(features, table), table, section)
     write_table(score_table, scores, "scores")
     write_table(difference_table, differences, "differences")
     write_table(control_table, controls, "controls")

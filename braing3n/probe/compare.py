@@ -8,99 +8,125 @@ import pandas as pd
 from braing3n.config import ProbeSettings
 from braing3n.contracts import CONTRACTS
 from braing3n.errors import ContractError
-from braing3n.probe.fit import predict_out_of_fold
+from braing3n.probe.halves import Reading, read_probe
 from braing3n.probe.plan import Probe, plan_probes, span_rows
-from braing3n.probe.scores import METRICS, bootstrap, find_interval, score, score_folds
+from braing3n.probe.scores import BOUNDS, METRICS, find_interval, score, score_folds
 from braing3n.runtime import track
 
-# The encoder whose volumes are reduced by a PCA in the fold before the linear probe.
-PCA_ENCODERS = ("voxels",)
+# The encoders whose features are reduced by a PCA in the fold before the linear probe.
+PCA_ENCODERS = ("voxels", "untrained_flattened")
 OURS = "mae"
 
 
 def probe_encoder(
     name: str, features: np.ndarray, labels: pd.DataFrame, settings: ProbeSettings
-) -> pd.DataFrame:
-    """Out-of-fold predictions: one row a unit and class; one empty row for a probe that cannot be fitted."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Out-of-fold predictions, and scores on halves of the people.
+
+    Predictions have a row a unit and class, and an empty row for a probe that cannot be fitted; halves
+    have a row a metric and deal.
+    """
     has_pca = name in PCA_ENCODERS
     if has_pca:
         features = span_rows(features)
-    tables = []
+    predictions, halves = [], []
     for probe in track(plan_probes(labels, settings), f"probing {name}"):
-        if probe.reason:
-            tables.append(_tabulate_nothing(name, probe))
-            continue
-        predictions, is_converged = predict_out_of_fold(probe.pool(features), probe, settings, has_pca)
-        tables.append(_tabulate(name, probe, predictions, is_converged))
-    return pd.concat(tables, ignore_index=True)
+        reading = read_probe(features, probe, settings, has_pca)
+        predictions.append(_tabulate_predictions(name, probe, reading))
+        if reading is not None:
+            halves.append(_tabulate_halves(name, probe, reading))
+    none = pd.DataFrame(columns=list(CONTRACTS["halves"]))
+    return pd.concat(predictions, ignore_index=True), pd.concat(halves or [none], ignore_index=True)
 
 
-def _tabulate_nothing(name: str, probe: Probe) -> pd.DataFrame:
-    row = {"encoder": name, "task": probe.task.key, "slice": probe.slice, "unit_id": "", "fold": -1}
-    return pd.DataFrame([{**row, "class_name": "", "prediction": float("nan"), "is_converged": False}])
+def _name_probe(encoder: str, probe: Probe) -> dict[str, str]:
+    return {"encoder": encoder, "task": probe.task.key, "slice": probe.slice, "people": probe.people}
 
 
-def _tabulate(name: str, probe: Probe, predictions: np.ndarray, is_converged: bool) -> pd.DataFrame:
-    n_units, n_columns = predictions.shape
+def _tabulate_predictions(name: str, probe: Probe, reading: Reading | None) -> pd.DataFrame:
+    base = _name_probe(name, probe)
+    if reading is None:
+        row = {**base, "unit_id": "", "fold": -1, "class_name": "", "prediction": float("nan")}
+        return pd.DataFrame([{**row, "is_converged": False}])
+    n_units, n_columns = reading.predictions.shape
     return pd.DataFrame(
         {
-            "encoder": name,
-            "task": probe.task.key,
-            "slice": probe.slice,
+            **base,
             "unit_id": np.repeat(probe.units["unit_id"].to_numpy(), n_columns),
             "fold": np.repeat(probe.units["fold"].to_numpy(), n_columns),
             "class_name": np.tile(probe.classes or ("",), n_units),
-            "prediction": predictions.ravel(),
-            "is_converged": is_converged,
+            "prediction": reading.predictions.ravel(),
+            "is_converged": reading.is_converged,
         }
     )
 
 
-class Predictions:
-    """All encoders' predictions, found by probe and encoder."""
+def _tabulate_halves(name: str, probe: Probe, reading: Reading) -> pd.DataFrame:
+    return pd.concat(
+        [
+            pd.DataFrame(scores, columns=["first", "second"]).assign(
+                **_name_probe(name, probe), metric=metric, deal=range(len(scores))
+            )
+            for metric, scores in reading.halves.items()
+        ]
+    )
 
-    def __init__(self, tables: list[pd.DataFrame]):
-        self.encoders = [str(table["encoder"].iloc[0]) for table in tables]
-        keys = ["encoder", "task", "slice"]
-        self._by_key = {key: group for table in tables for key, group in table.groupby(keys, sort=False)}
 
-    def find(self, encoder: str, probe: Probe) -> tuple[np.ndarray, bool]:
-        """(n_units, n_classes or 1) in the plan's order, and whether all fits converged.
+class Readings:
+    """All encoders' readings, found by probe and encoder, from their two tables."""
+
+    def __init__(self, predictions: list[pd.DataFrame], halves: list[pd.DataFrame]):
+        self.encoders = [str(table["encoder"].iloc[0]) for table in predictions]
+        keys = ["encoder", "task", "slice", "people"]
+        self._predictions = {key: part for table in predictions for key, part in table.groupby(keys)}
+        self._halves = {key: part for table in halves for key, part in table.groupby([*keys, "metric"])}
+
+    def find(self, encoder: str, probe: Probe) -> Reading:
+        """The reading, its units in the plan's order.
 
         Raises:
-            ContractError: the predictions were made from another label table or other settings.
+            ContractError: the tables were made from another label table or other settings.
         """
-        group = self._by_key.get((encoder, probe.task.key, probe.slice))
+        key = tuple(_name_probe(encoder, probe).values())
+        part = self._predictions.get(key)
+        metrics = METRICS[probe.task.kind]
+        halves = {metric: self._halves.get((*key, metric)) for metric in metrics}
         n_columns = len(probe.classes) or 1
         expected = np.repeat(probe.units["unit_id"].to_numpy(), n_columns)
-        if group is None or not np.array_equal(group["unit_id"].to_numpy(), expected):
+        is_complete = part is not None and all(table is not None for table in halves.values())
+        if not is_complete or not np.array_equal(part["unit_id"].to_numpy(), expected):
             raise ContractError(
                 f"predictions of {encoder}: task {probe.task.key}, slice {probe.slice} does not fit the "
                 "label table; rerun `probe encoder` with the same labels and settings."
             )
-        predictions = group["prediction"].to_numpy().reshape(-1, n_columns)
-        return predictions, bool(group["is_converged"].all())
+        return Reading(
+            part["prediction"].to_numpy().reshape(-1, n_columns),
+            {name: table[["first", "second"]].to_numpy() for name, table in halves.items()},
+            bool(part["is_converged"].all()),
+        )
 
 
 def compare_encoders(
-    tables: list[pd.DataFrame], labels: pd.DataFrame, settings: ProbeSettings
+    readings: Readings, labels: pd.DataFrame, settings: ProbeSettings
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores of every encoder, and paired differences of ours to each other one.
 
     Probes that could not be fitted stand in the scores with their reason.
     """
-    predictions = Predictions(tables)
     scores, differences = [], []
     for probe in track(plan_probes(labels, settings), "comparing encoders"):
-        draws = {}
-        for encoder in predictions.encoders:
-            rows, draws[encoder] = _score_probe(encoder, probe, predictions, settings)
-            scores.extend(rows)
-        if probe.reason or OURS not in draws:
+        found = {}
+        for encoder in readings.encoders:
+            reading = None if probe.reason else readings.find(encoder, probe)
+            rows, found[encoder] = score_reading(probe, reading, settings)
+            base = {"encoder": encoder, "title": probe.task.title, "source": probe.task.source}
+            base |= {"slice": probe.slice, "people": probe.people}
+            scores.extend({**base, **row} for row in rows)
+        if probe.reason or OURS not in found:
             continue
-        for other in predictions.encoders:
+        for other in readings.encoders:
             if other != OURS:
-                differences.extend(_subtract(probe, other, draws[OURS], draws[other]))
+                differences.extend(_subtract(probe, other, found[OURS], found[other]))
     return pd.DataFrame(scores), pd.DataFrame(differences, columns=list(CONTRACTS["differences"]))
 
 
@@ -112,24 +138,15 @@ def count_units(probe: Probe) -> dict[str, int]:
     }
 
 
-def _score_probe(encoder, probe, predictions, settings) -> tuple[list[dict], dict]:
-    """A score row a metric, and (point, draws) of each metric for the differences."""
-    task = probe.task
-    base = {"encoder": encoder, "title": task.title, "source": task.source, "slice": probe.slice}
-    found = (None, True) if probe.reason else predictions.find(encoder, probe)
-    rows, draws = score_predictions(probe, *found, settings)
-    return [{**base, **row} for row in rows], draws
-
-
-def score_predictions(
-    probe: Probe, predicted: np.ndarray | None, is_converged: bool, settings: ProbeSettings
+def score_reading(
+    probe: Probe, reading: Reading | None, settings: ProbeSettings
 ) -> tuple[list[dict], dict[str, tuple[float, np.ndarray]]]:
-    """A row a metric of one encoder's predictions (n_units, n_classes or 1), and (point, draws) by metric.
+    """A row a metric of one encoder's reading, and (value, the same on halves) by metric.
 
     Rows have task, metric, fold_mean, fold_sd, value, low, high, counts and remarks; of a probe that
-    cannot be fitted (predicted is None) they have its reason and no numbers.
+    cannot be fitted (reading is None) they have its reason and no numbers.
     """
-    task = probe.task
+    task, metrics = probe.task, METRICS[probe.task.kind]
     base = {
         "task": task.key,
         **count_units(probe),
@@ -139,47 +156,39 @@ def score_predictions(
         "note": probe.note,
     }
     blank = dict.fromkeys(["fold_mean", "fold_sd", "value", "low", "high"], float("nan"))
-    if predicted is None:
-        return [{**base, "metric": metric, **blank} for metric in METRICS[task.kind]], {}
-    if not is_converged:
-        told = f"the fit stopped at {settings.max_iter} iterations"
-        base["note"] = "; ".join(filter(None, [base["note"], told]))
-    target, groups = probe.units["target"].to_numpy(), probe.units["group_id"].to_numpy()
-    point = score(task.kind, target, predicted, probe.classes)
-    folds = score_folds(task.kind, target, predicted, probe.classes, probe.units["fold"].to_numpy())
-    draws = bootstrap(
-        task.kind, target, predicted, probe.classes, groups, settings.n_bootstraps, settings.seed
-    )
+    if reading is None:
+        return [{**base, "metric": metric, **blank} for metric in metrics], {}
+    target, folds = probe.units["target"].to_numpy(), probe.units["fold"].to_numpy()
+    arguments = task.kind, target, reading.predictions, probe.classes, folds
+    values, over_folds = score(*arguments), score_folds(*arguments)
     rows = []
-    for metric in METRICS[task.kind]:
-        low, high = find_interval(draws[metric])
-        mean, sd = folds[metric]
-        value = float(point[metric][0])
-        rows.append(
-            {
-                **base,
-                "metric": metric,
-                "fold_mean": mean,
-                "fold_sd": sd,
-                "value": value,
-                "low": low,
-                "high": high,
-            }
-        )
-    return rows, {metric: (float(point[metric][0]), draws[metric]) for metric in METRICS[task.kind]}
+    for metric in metrics:
+        low, high = find_interval(values[metric], reading.halves[metric], BOUNDS[metric])
+        mean, sd = over_folds[metric]
+        numbers = {"fold_mean": mean, "fold_sd": sd, "value": values[metric], "low": low, "high": high}
+        rows.append({**base, "metric": metric, **numbers, "note": _write_note(probe, reading, low, settings)})
+    return rows, {metric: (values[metric], reading.halves[metric]) for metric in metrics}
+
+
+def _write_note(probe: Probe, reading: Reading, low: float, settings: ProbeSettings) -> str:
+    remarks = [probe.note]
+    if not reading.is_converged:
+        remarks.append(f"the fit stopped at {settings.max_iter} iterations")
+    if np.isnan(low):
+        remarks.append("too few people to halve for an interval")
+    return "; ".join(filter(None, remarks))
 
 
 def _subtract(probe, other, ours, theirs):
-    """Ours minus another encoder's, draw by draw; a positive MAE difference is worse."""
-    for metric, (value, draws) in ours.items():
-        low, high = find_interval(draws - theirs[metric][1])
+    """Ours minus another encoder's, half by half; a positive MAE difference is worse."""
+    for metric, (value, halves) in ours.items():
+        difference = value - theirs[metric][0]
+        low, high = find_interval(difference, halves - theirs[metric][1])
         yield {
-            "encoder": OURS,
+            **_name_probe(OURS, probe),
             "other": other,
-            "task": probe.task.key,
-            "slice": probe.slice,
             "metric": metric,
-            "difference": value - theirs[metric][0],
+            "difference": difference,
             "low": low,
             "high": high,
             **count_units(probe),

@@ -22,7 +22,7 @@ def predict_out_of_fold(
 
     Returns:
         Predictions: (n_units, n_classes) probabilities, or (n_units, 1) in the target's unit; and
-        whether every fit converged.
+        whether every fit converged. Where only one class is left to fit, it is predicted.
     """
     from sklearn.exceptions import ConvergenceWarning
 
@@ -32,7 +32,10 @@ def predict_out_of_fold(
     is_converged = True
     for fold in np.unique(folds):
         train, test = folds != fold, folds == fold
-        model = _build_model(probe.task.kind, train.sum(), features.shape[1], settings, has_pca)
+        if n_classes and len(set(target[train])) == 1:
+            predictions[test, probe.classes.index(target[train][0])] = 1
+            continue
+        model = build_model(probe.task.kind, train.sum(), features.shape[1], settings, has_pca)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             model.fit(features[train], target[train])
@@ -45,7 +48,8 @@ def predict_out_of_fold(
     return predictions, is_converged
 
 
-def _build_model(kind: str, n_train: int, n_features: int, settings: ProbeSettings, has_pca: bool):
+def build_model(kind: str, n_train: int, n_features: int, settings: ProbeSettings, has_pca: bool):
+    """A probe of this kind, not fitted: (PCA,) standardising, and logistic regression or ridge."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline

@@ -12,12 +12,14 @@ from braing3n.errors import ContractError
 from braing3n.probe.folds import assign_folds
 from braing3n.probe.tasks import Task, list_tasks
 
+# Whom a probe reads: everyone, as the paper does, or only people of the splits that no model is trained on.
+PEOPLE = ("everyone", "unseen")
 BLOCK_NUMBERS = 2**23  # of features that are centred at once: 64 MB
 
 
 @dataclass
 class Probe:
-    """One task on one slice: its units and folds, or the reason why it cannot be probed.
+    """One task on one slice of some people: its units and folds, or the reason why it cannot be probed.
 
     `units` has unit_id, person_id, group_id, n_volumes, target, fold; `unit_of_row` maps each row of
     the label table to its unit, -1 where it has none.
@@ -25,6 +27,7 @@ class Probe:
 
     task: Task
     slice: str
+    people: str
     units: pd.DataFrame
     unit_of_row: np.ndarray
     classes: tuple[str, ...] = ()
@@ -43,17 +46,32 @@ class Probe:
 
 
 def plan_probes(labels: pd.DataFrame, settings: ProbeSettings, source: str = "") -> list[Probe]:
-    """Every task (of one source, where given) on every slice it is reported for, alike for all encoders."""
-    tasks = [task for task in list_tasks(labels) if source in ("", task.source)]
-    return [plan_probe(task, name, labels, settings) for task in tasks for name in task.slices]
+    """Every task (of one source, where given) on every slice it is reported for, alike for all encoders.
+
+    Controls read everyone only.
+    """
+    return [
+        plan_probe(task, name, labels, settings, people)
+        for people in PEOPLE
+        for task in list_tasks(labels)
+        if source in ("", task.source) and (people == "everyone" or task.source != "control")
+        for name in task.slices
+    ]
 
 
-def plan_probe(task: Task, slice_name: str, labels: pd.DataFrame, settings: ProbeSettings) -> Probe:
-    """Select units, drop small classes and deal folds; `reason` is set where that leaves nothing to probe."""
+def plan_probe(
+    task: Task, slice_name: str, labels: pd.DataFrame, settings: ProbeSettings, people: str = "everyone"
+) -> Probe:
+    """Select units, drop small classes and deal folds; `reason` is set where that leaves nothing to probe.
+
+    Unseen people are dealt into folds among themselves, so that no other person has a part in their score.
+    """
     target = task.read_target(labels)
     is_given = target.notna() if task.kind == "regression" else target != ""
     if slice_name in ("T1", "T1c", "T2", "FLAIR"):
         is_given &= labels["modality"] == slice_name
+    if people == "unseen":
+        is_given &= labels["split"] != "train"
     dropped = ""
     if task.kind == "classification":
         n_people = labels[is_given].groupby(target[is_given])["person_id"].nunique()
@@ -61,7 +79,7 @@ def plan_probe(task: Task, slice_name: str, labels: pd.DataFrame, settings: Prob
         dropped = ", ".join(f"{name} ({n} people)" for name, n in sorted(small.items()))
         is_given &= ~target.isin(small.index)
     units, unit_of_row = _build_units(task, slice_name, labels, target, is_given)
-    probe = Probe(task, slice_name, units, unit_of_row, dropped=dropped)
+    probe = Probe(task, slice_name, people, units, unit_of_row, dropped=dropped)
     if task.kind == "classification":
         probe.classes = tuple(sorted(units["target"].unique()))
     probe.reason = _find_obstacle(task, slice_name, labels, probe, settings)
@@ -101,7 +119,8 @@ def _find_obstacle(task, slice_name, labels, probe, settings) -> str:
     if slice_name in ("T1", "T1c", "T2", "FLAIR") and not (labels["modality"] == slice_name).any():
         return f"no {slice_name} volumes in this run"
     if not len(probe.units) and not probe.dropped:
-        return f"no labels in column {task.column}"
+        among = "" if probe.people == "everyone" else f" among {probe.people} people"
+        return f"no labels in column {task.column}{among}"
     if task.kind == "classification" and len(probe.classes) < 2:
         dropped = f"; dropped: {probe.dropped}" if probe.dropped else ""
         return f"fewer than two classes with {settings.min_class_people} people{dropped}"

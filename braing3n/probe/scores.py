@@ -1,4 +1,4 @@
-"""Scores of out-of-fold predictions, with intervals from resampled people, all bootstraps at once."""
+"""Scores of out-of-fold predictions, and intervals from the spread between halves of the people."""
 
 from __future__ import annotations
 
@@ -7,101 +7,79 @@ import warnings
 import numpy as np
 
 METRICS = {"classification": ("auc",), "regression": ("r2", "mae", "r")}
-# Entries of the weight matrix that are held at once.
-_BLOCK = 4_000_000
+BOUNDS = {"auc": (0, 1), "r2": (-np.inf, 1), "mae": (0, np.inf), "r": (-1, 1)}
+MIN_DEALS = 3  # deals of halves with a defined score, below which there is no interval
 
 
 def score(
-    kind: str,
-    target: np.ndarray,
-    predictions: np.ndarray,
-    classes: tuple[str, ...],
-    weights: np.ndarray | None = None,
-) -> dict[str, np.ndarray]:
-    """Every metric of a probe, once per row of `weights` (B, n_units); None: each unit once.
+    kind: str, target: np.ndarray, predictions: np.ndarray, classes: tuple[str, ...], folds: np.ndarray
+) -> dict[str, float]:
+    """Every metric of a probe's predictions (n_units, n_classes or 1); NaN where it is undefined.
 
     Classification: macro one-vs-rest AUC over the classes present. Regression: R2, mean absolute
-    error (unit of the target) and Pearson r. NaN where it is undefined.
+    error (unit of the target) and Pearson r. AUC and r compare units of one fold only: each fold has
+    its own model, and whoever is in a test fold is missing from its training set, so that scores
+    pooled over folds lie below chance where there is nothing to find.
     """
-    if weights is None:
-        weights = np.ones((1, len(target)))
     if kind == "classification":
         columns = [0] if len(classes) == 2 else range(len(classes))
-        per_class = [compute_auc(predictions[:, k], target == classes[k], weights) for k in columns]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            return {"auc": np.nanmean(per_class, axis=0)}
-    return _score_regression(target.astype(float), predictions[:, 0], weights)
+        aucs = [_compute_auc(predictions[:, k], target == classes[k], folds) for k in columns]
+        defined = [auc for auc in aucs if np.isfinite(auc)]
+        return {"auc": float(np.mean(defined)) if defined else np.nan}
+    y, p = target.astype(float), predictions[:, 0]
+    total = ((y - y.mean()) ** 2).sum()
+    r2 = 1 - ((y - p) ** 2).sum() / total if total > 0 else np.nan
+    return {"r2": float(r2), "mae": float(np.abs(y - p).mean()), "r": _correlate(y, p, folds)}
 
 
-def compute_auc(scores: np.ndarray, is_positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted AUC (B,), ties counted half: the share of weighted pairs in which the positive is higher."""
-    _, rank, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    order = np.argsort(rank, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    sorted_weights = weights[:, order].astype(np.float64)
-    negative = sorted_weights * ~is_positive[order]
-    positive = np.add.reduceat(sorted_weights - negative, starts, axis=1)
-    negative = np.add.reduceat(negative, starts, axis=1)
-    below = np.cumsum(negative, axis=1) - negative / 2
-    n_pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(n_pairs > 0, (positive * below).sum(axis=1) / n_pairs, np.nan)
+def _compute_auc(scores: np.ndarray, is_positive: np.ndarray, folds: np.ndarray) -> float:
+    """The share of pairs of a positive and a negative of one fold in which the positive is higher."""
+    counts = [count_wins(scores[folds == k], is_positive[folds == k]) for k in np.unique(folds)]
+    wins, pairs = np.sum(counts, axis=0)
+    return wins / pairs if pairs else np.nan
 
 
-def _score_regression(
-    target: np.ndarray, predicted: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    # Moments about the plain means: large means would otherwise cancel.
-    y, p = target - target.mean(), predicted - target.mean()
-    moments = np.stack([np.ones_like(y), y, p, y * y, p * p, y * p, (y - p) ** 2, np.abs(y - p)], axis=1)
-    total, *sums = (weights @ moments).T
-    mean_y, mean_p, yy, pp, yp, squared, absolute = (value / total for value in sums)
-    variance_y, variance_p = yy - mean_y**2, pp - mean_p**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        r2 = np.where(variance_y > 0, 1 - squared / variance_y, np.nan)
-        spread = np.sqrt(variance_y * variance_p)
-        r = np.where(spread > 0, (yp - mean_y * mean_p) / spread, np.nan)
-    return {"r2": r2, "mae": absolute, "r": r}
+def count_wins(scores: np.ndarray, is_positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs in which the positive is higher (ties half), and all pairs; (n,) or a column each of (n, B)."""
+    from scipy.stats import rankdata
+
+    n_positive = is_positive.sum(axis=0)
+    wins = (rankdata(scores, axis=0) * is_positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
+    return wins, n_positive * (len(scores) - n_positive)
+
+
+def _correlate(y: np.ndarray, p: np.ndarray, folds: np.ndarray) -> float:
+    """Pearson r of deviations from the fold's own means."""
+    _, fold = np.unique(folds, return_inverse=True)
+    y, p = (v - (np.bincount(fold, v) / np.bincount(fold))[fold] for v in (y, p))
+    spread = np.sqrt((y @ y) * (p @ p))
+    return float(y @ p / spread) if spread > 0 else np.nan
 
 
 def score_folds(kind, target, predictions, classes, folds) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation over folds of every metric, as the paper reports them."""
-    per_fold = [score(kind, target[folds == k], predictions[folds == k], classes) for k in np.unique(folds)]
+    chosen = [folds == k for k in np.unique(folds)]
+    per_fold = [score(kind, target[rows], predictions[rows], classes, folds[rows]) for rows in chosen]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        values = {metric: [fold[metric][0] for fold in per_fold] for metric in METRICS[kind]}
+        values = {metric: [fold[metric] for fold in per_fold] for metric in METRICS[kind]}
         return {metric: (float(np.nanmean(v)), float(np.nanstd(v))) for metric, v in values.items()}
 
 
-def bootstrap(
-    kind, target, predictions, classes, groups, n_bootstraps: int, seed: int
-) -> dict[str, np.ndarray]:
-    """Every metric on `n_bootstraps` resamplings of groups (people, with their family and all their scans).
+def find_interval(
+    value: float, halves: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple[float, float]:
+    """The 95 % interval about a score, from the same score on halves of the people, (n_deals, 2).
 
-    The same groups, seed and count give the same draws, so that two encoders can be compared in pairs.
+    Two halves share nobody, so half the squared difference estimates the variance at n / 2 people,
+    that of fitting included; at n it is half of that. Student's t has a degree of freedom a deal. NaN
+    where fewer than `MIN_DEALS` deals have a score in both halves.
     """
-    blocks = [
-        score(kind, target, predictions, classes, weights)
-        for weights in draw_weights(groups, n_bootstraps, seed, max(1, _BLOCK // max(1, len(target))))
-    ]
-    return {metric: np.concatenate([block[metric] for block in blocks]) for metric in METRICS[kind]}
+    from scipy.stats import t
 
-
-def draw_weights(groups: np.ndarray, n_bootstraps: int, seed: int, n_block: int = 2**31):
-    """Yield (b, n_units) blocks that count how often each unit's group was drawn."""
-    rng = np.random.default_rng(seed)
-    names, group = np.unique(groups, return_inverse=True)
-    chance = np.full(len(names), 1 / len(names))
-    for start in range(0, n_bootstraps, n_block):
-        n_rows = min(n_block, n_bootstraps - start)
-        yield rng.multinomial(len(names), chance, size=n_rows)[:, group]
-
-
-def find_interval(draws: np.ndarray) -> tuple[float, float]:
-    """The 2.5th and 97.5th percentile of the draws that are defined; NaN where none is."""
-    draws = draws[np.isfinite(draws)]
-    if not len(draws):
+    squares = np.square(halves[:, 0] - halves[:, 1])
+    squares = squares[np.isfinite(squares)]
+    if len(squares) < MIN_DEALS or not np.isfinite(value):
         return float("nan"), float("nan")
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return float(low), float(high)
+    reach = t.ppf(0.975, len(squares)) * np.sqrt(squares.mean() / 4)
+    return float(max(bounds[0], value - reach)), float(min(bounds[1], value + reach))

@@ -10,8 +10,8 @@ import pandas as pd
 
 from braing3n.config import ProbeSettings, SweepSettings
 from braing3n.errors import ConfigurationError, ContractError
-from braing3n.probe.compare import score_predictions
-from braing3n.probe.fit import predict_out_of_fold
+from braing3n.probe.compare import score_reading
+from braing3n.probe.halves import read_probe
 from braing3n.probe.plan import load_features, plan_probe, span_rows
 from braing3n.probe.tasks import Task, list_tasks
 from braing3n.runtime import track
@@ -47,12 +47,9 @@ def probe_sweep(
     n_readings = len(latents) * len(READINGS) + 1
     for arm, reading, n_features, features in track(readings, "probing the sweep", n_readings):
         for plan in plans:
-            found = (None, True)
-            if not plan.reason:
-                has_pca = reading == "flattened"
-                found = predict_out_of_fold(plan.pool(features), plan, reduced, has_pca)
+            found = read_probe(features, plan, reduced, has_pca=reading == "flattened")
             base = {"arm": arm, "reading": reading, "n_features": n_features, "title": plan.task.title}
-            rows += [{**base, **row} for row in score_predictions(plan, *found, probe)[0]]
+            rows += [{**base, **row} for row in score_reading(plan, found, probe)[0]]
     return pd.DataFrame(rows)
 
 

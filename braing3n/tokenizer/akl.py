@@ -13,7 +13,7 @@ from torch import Tensor
 
 from braing3n.config import AutoencoderKLSettings
 from braing3n.errors import ConfigurationError
-from braing3n.training import load_weights, read_weights
+from braing3n.training import load_weights, read_settings, read_weights
 
 
 class AutoencoderKL(nets.AutoencoderKL):
@@ -95,6 +95,8 @@ def load_akl(path: Path) -> AutoencoderKL:
         CheckpointError: the file is no weight file of this model.
     """
     tensors, record = read_weights(path, "AutoencoderKL")
-    model = AutoencoderKL(AutoencoderKLSettings.model_validate(record["settings"]), tuple(record["shape"]))
+    record.get("settings", {}).pop("has_matched_compute", None)  # of files from before there were budgets
+    settings = read_settings(AutoencoderKLSettings, record, path)
+    model = AutoencoderKL(settings, tuple(record["shape"]))
     load_weights(model, tensors, path)
     return model.eval().requires_grad_(False)

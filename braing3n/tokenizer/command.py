@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
+from braing3n.config import Budget
 from braing3n.options import Checkpoints, Threads, TrainedWeights, VolumeList, VolumesDir
 
 app = App(name="tokenizer", help="Train the projection and the decoder; measure reconstructions.")
@@ -42,9 +43,10 @@ def train(
 
     from braing3n.config import TokenizerSettings, parse_section
     from braing3n.pretrain.model import load_encoder
+    from braing3n.tokenizer.compute import describe_arm
     from braing3n.tokenizer.model import load_tokenizer, reconstruct
     from braing3n.tokenizer.train import train_tokenizer
-    from braing3n.training import count_workers, open_accelerator
+    from braing3n.training import count_workers, open_accelerator, read_record
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes, mae = PackedVolumes(volume_list, volumes_dir), load_encoder(encoder)
@@ -56,6 +58,10 @@ def train(
         net = load_tokenizer(weights).to(accelerator.device)
         counts = {"n_numbers_a_volume": net.n_numbers, "n_parameters": net.count_parameters()}
         facts = {"d": net.settings.d} | counts
+        records = read_record(encoder, "MaskedAutoencoder"), read_record(weights, "Tokenizer")
+        done = [record.get("n_epochs_trained") for record in records]
+        if None not in done:  # an encoder that somebody else trained does not say
+            facts["training"] = describe_arm(mae.settings, options, volumes.shape, *done)
         function = partial(reconstruct, mae.to(accelerator.device), net)
         _show_reconstructions(function, volumes, accelerator.device, facts, metrics, picture)
 
@@ -71,43 +77,49 @@ def akl(
     picture: Path,
     settings: str,
     pretrain_settings: str,
+    budget: Budget = "compute",
     threads: Threads = 1,
 ) -> None:
-    """Train the AutoencoderKL baseline, with the compute of MAE and tokenizer; measure and draw likewise.
+    """Train the AutoencoderKL baseline under a budget of MAE's and tokenizer's; measure and draw likewise.
 
     Parameters
     ----------
     metrics
-        MSE, PSNR and SSIM over the crop and inside the brain, and the compute of both arms (.json).
+        MSE, PSNR and SSIM over the crop and inside the brain, and the operations of both arms (.json).
     picture
         Real and reconstructed volumes by modality (.png).
     settings
         The section `tokenizer` as JSON, or a configuration file.
     pretrain_settings
-        The section `pretrain`, whose training is part of the compute that is matched.
+        The section `pretrain`, whose training is part of the budget that is matched.
+    budget
+        What of MAE and tokenizer is matched: their operations, or their epochs.
     """
     from braing3n.runtime import set_threads
 
     set_threads(threads)
     from braing3n.config import PretrainSettings, TokenizerSettings, parse_section
     from braing3n.tokenizer.akl import load_akl
-    from braing3n.tokenizer.compute import match_compute, set_epochs, tell_compute
+    from braing3n.tokenizer.compute import describe_training, match_akl, print_compute, set_epochs
     from braing3n.tokenizer.train_akl import train_akl
-    from braing3n.training import count_workers, open_accelerator
+    from braing3n.training import count_workers, open_accelerator, read_record
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes = PackedVolumes(volume_list, volumes_dir)
     options = parse_section(TokenizerSettings, settings)
-    compute = match_compute(parse_section(PretrainSettings, pretrain_settings), options, volumes.shape)
+    compute = match_akl(parse_section(PretrainSettings, pretrain_settings), options, volumes.shape, budget)
     accelerator = open_accelerator()
     if accelerator.is_main_process:
-        tell_compute(compute)
-    chosen, inputs = set_epochs(options.akl, compute), [volume_list, *volumes.index_paths()]
+        print_compute(compute)
+    planned, inputs = compute["akl_n_epochs"], [volume_list, *volumes.index_paths()]
+    chosen = set_epochs(options.akl, planned)
     train_akl(volumes, chosen, checkpoints, weights, inputs, count_workers(threads))
     if accelerator.is_main_process:
         net = load_akl(weights).to(accelerator.device)
         counts = {"n_numbers_a_volume": net.n_numbers, "n_parameters": net.count_parameters()}
-        facts = counts | {"compute": compute}
+        done = read_record(weights, "AutoencoderKL")["n_epochs_trained"]
+        training = describe_training((planned, done, compute["akl_flops_an_epoch"]))
+        facts = counts | {"budget": budget, "compute": compute, "training": training}
         _show_reconstructions(net.reconstruct, volumes, accelerator.device, facts, metrics, picture)
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from braing3n.config import TokenizerSettings
 from braing3n.errors import ConfigurationError
 from braing3n.pretrain.model import unpatchify
-from braing3n.training import load_weights, read_weights
+from braing3n.training import load_weights, read_settings, read_weights
 from braing3n.transformer import Attention, encode_positions
 
 
@@ -115,8 +115,8 @@ class Tokenizer(nn.Module):
     """A linear projection to d channels a token, and a decoder that is a linear patch head plus a CNN.
 
     The decoder's image is patch_head(token) + cnn(all tokens): the patch head alone is the best linear
-    reconstruction, from which `braing3n.tokenizer.start` lets both begin. With d none, tokens are the
-    encoder's own, all channels.
+    reconstruction, from which `braing3n.tokenizer.start` lets both begin. Without `has_patch_head` the
+    image is the CNN's alone. With d none, tokens are the encoder's own, all channels.
 
     Args:
         settings: sizes; the paper's are the defaults.
@@ -140,7 +140,7 @@ class Tokenizer(nn.Module):
         self.n_channels = settings.d if has_projection else encoder_width
         self.project = nn.Linear(encoder_width, self.n_channels) if has_projection else nn.Identity()
         self.standardise = nn.Identity() if has_projection else Standardise(encoder_width)
-        self.patch_head = nn.Linear(self.n_channels, patch_size**3)
+        self.patch_head = nn.Linear(self.n_channels, patch_size**3) if settings.has_patch_head else None
         self.cnn = CNNDecoder(settings, self.n_channels, self.grid)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -151,7 +151,10 @@ class Tokenizer(nn.Module):
         """Tokens (B, T, n_channels) to volumes (B, 1, D, H, W), in z units."""
         tokens = self.standardise(tokens)
         grid = tokens.transpose(1, 2).reshape(len(tokens), -1, *self.grid)
-        return unpatchify(self.patch_head(tokens), self.grid, self.patch_size) + self.cnn(grid)
+        image = self.cnn(grid)
+        if self.patch_head is None:
+            return image
+        return unpatchify(self.patch_head(tokens), self.grid, self.patch_size) + image
 
     def describe(self) -> dict:
         """The record that a weight file needs to build this tokenizer again."""
@@ -169,7 +172,8 @@ class Tokenizer(nn.Module):
 
     def count_parameters(self) -> dict[str, int]:
         """Parameters of the projection, of the CNN decoder and of the linear patch head beside it."""
-        parts = {"projection": self.project, "cnn_decoder": self.cnn, "patch_head": self.patch_head}
+        patch_head = self.patch_head or nn.Identity()
+        parts = {"projection": self.project, "cnn_decoder": self.cnn, "patch_head": patch_head}
         return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 
 
@@ -185,7 +189,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         CheckpointError: the file is no weight file of this model.
     """
     tensors, record = read_weights(path, "Tokenizer")
-    settings = TokenizerSettings.model_validate(record["settings"])
+    settings = read_settings(TokenizerSettings, record, path)
     model = Tokenizer(settings, record["encoder_width"], record["patch_size"], tuple(record["grid"]))
     load_weights(model, tensors, path)
     return model.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Where the tokenizer starts: principal components as projection, least squares as patch head."""
+"""Where the tokenizer starts: the linear map through d channels that reconstructs patches best."""
 
 from __future__ import annotations
 
@@ -51,9 +51,11 @@ def start_from_components(
 ) -> None:
     """Set projection and patch head from the training split, by one pass over it.
 
-    The projection becomes the first d principal components of the encoder's tokens, all scaled by one
-    number so that a channel has unit variance on average; the patch head the least-squares map from
-    these to voxels. Without a projection the decoder's fixed standardising does the same to all channels.
+    Projection and patch head become the reduced-rank regression of patches on the encoder's tokens (Izenman
+    1975): the first d principal components of what all channels predict of a patch, all scaled by one number
+    so that a channel has unit variance on average. Components of the tokens themselves tell where in the
+    head a token lies before they tell that it holds a tumour. Without a projection the decoder's fixed
+    standardising and the least-squares patch head, where there is one, do the same with all channels.
     The CNN, which starts at 0, then learns what a linear map cannot say. From a random start the decoder
     takes many times as long to get where this begins.
     """
@@ -78,27 +80,33 @@ def start_from_moments(tokenizer: Tokenizer, moments: Moments) -> None:
 def _start_from_first_components(
     tokenizer: Tokenizer, mean_x: Tensor, mean_y: Tensor, covariance: Tensor, cross: Tensor
 ) -> None:
-    variances, vectors = torch.linalg.eigh(covariance)  # ascending
-    d = min(tokenizer.n_channels, len(variances))
-    variances, vectors = variances.flip(0)[:d], vectors.flip(1)[:, :d]
+    all_channels = _solve(covariance, cross)  # (width, voxels)
+    variances, vectors = torch.linalg.eigh(all_channels.T @ covariance @ all_channels)  # ascending
+    d = min(tokenizer.n_channels, *all_channels.shape)
+    variances, vectors = variances.flip(0)[:d], vectors.flip(1)[:, :d]  # (voxels, d)
     vectors = vectors * torch.where(vectors.sum(0) < 0, -1.0, 1.0)  # a component's sign is arbitrary
     scale = variances.mean().rsqrt()
-    projection = (vectors * scale).T  # (d, width)
-    head = (vectors.T @ cross) / (variances[:, None] * scale).clamp(min=1e-12)  # (d, voxels)
+    projection = (all_channels @ vectors * scale).T  # (d, width)
     _fill(tokenizer.project, projection, -(projection @ mean_x))
-    _fill(tokenizer.patch_head, head.T, mean_y)
+    if tokenizer.patch_head is not None:
+        _fill(tokenizer.patch_head, vectors / scale, mean_y)
 
 
 def _start_from_all_channels(
     tokenizer: Tokenizer, mean_x: Tensor, mean_y: Tensor, covariance: Tensor, cross: Tensor
 ) -> None:
     scale = covariance.diagonal().mean().rsqrt()
-    standard = covariance * scale**2  # of tokens with unit variance on average
-    standard.diagonal().add_(RIDGE)
-    head = torch.linalg.solve(standard, cross * scale)  # (width, voxels)
     tokenizer.standardise.mean.copy_(mean_x)
     tokenizer.standardise.scale.copy_(scale)
-    _fill(tokenizer.patch_head, head.T, mean_y)
+    if tokenizer.patch_head is not None:
+        head = _solve(covariance, cross) / scale  # (width, voxels)
+        _fill(tokenizer.patch_head, head.T, mean_y)
+
+
+def _solve(covariance: Tensor, cross: Tensor) -> Tensor:
+    """Least squares of patches on tokens, (width, voxels), with the ridge of tokens of unit variance."""
+    ridge = RIDGE * covariance.diagonal().mean() * torch.ones_like(covariance[0])
+    return torch.linalg.solve(covariance + torch.diag(ridge), cross)
 
 
 def _fill(layer: torch.nn.Linear, weight: Tensor, bias: Tensor) -> None:

@@ -44,7 +44,7 @@ from braing3n.training.steps import (
     stop,
     update,
 )
-from braing3n.training.weights import load_weights, read_weights, write_weights
+from braing3n.training.weights import load_weights, read_record, read_settings, read_weights, write_weights
 
 __all__ = [
     "Run",
@@ -75,6 +75,8 @@ __all__ = [
     "plan_batches",
     "prepare_device",
     "publish",
+    "read_record",
+    "read_settings",
     "read_weights",
     "recompute_activations",
     "save",

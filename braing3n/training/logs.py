@@ -36,8 +36,10 @@ def write_history(run_dir: Path, losses: Tensor, validation: dict[int, float], n
             file.write(f"{step},{loss:.6g},{validation.get(step, float('nan')):.6g}\n".replace("nan", ""))
 
 
-def plot_history(run_dir: Path, losses: Tensor, validation: dict[int, float]) -> None:
-    """`loss.png`: the loss of each step and the validation loss."""
+def plot_history(
+    run_dir: Path, losses: Tensor, validation: dict[int, float], baselines: dict[str, float] | None = None
+) -> None:
+    """`loss.png`: the loss of each step and the validation loss, and what baselines reach in its place."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -47,6 +49,8 @@ def plot_history(run_dir: Path, losses: Tensor, validation: dict[int, float]) ->
     axes.plot(range(1, len(losses) + 1), losses.tolist(), color="0.7", linewidth=0.8, label="training")
     if validation:
         axes.plot(list(validation), list(validation.values()), "o-", markersize=3, label="validation")
+    for i, (name, value) in enumerate((baselines or {}).items(), start=1):
+        axes.axhline(value, color=f"C{i}", linewidth=0.8, linestyle="--", label=name.replace("_", " "))
     axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.legend()
     with write_atomically(run_dir / "loss.png") as beside:

@@ -23,7 +23,7 @@ from braing3n.config import OptimiserSettings, Settings
 from braing3n.runtime import digest_file, digest_text, track, write_atomically
 from braing3n.training.batches import find_rows, plan_batches
 from braing3n.training.logs import open_writer, plot_history, write_history
-from braing3n.training.steps import check_cudnn, heed_sigterm, prepare_device
+from braing3n.training.steps import check_cudnn, heed_signals, prepare_device
 from braing3n.training.weights import load_weights, read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Run:
         plan: the rows of every step's batch.
         losses: of every step, on the device; of this process's share until `check_losses` averaged it.
         validation: validation losses by steps done.
+        baselines: by name, what they reach in place of the validation loss.
         parts: modules and optimisers that a checkpoint holds.
         n_done: steps that were done when this process began.
         n_checked: steps whose losses were checked, at `checked_at_s` last.
@@ -61,6 +62,7 @@ class Run:
     plan: list[np.ndarray]
     losses: Tensor
     validation: dict[int, float] = field(default_factory=dict)
+    baselines: dict[str, float] = field(default_factory=dict)
     parts: Parts = field(default_factory=dict)
     n_done: int = 0
     n_checked: int = 0
@@ -104,8 +106,8 @@ def open_run(
     """The folder of the run that these settings and these inputs' bytes make, held by a file lock.
 
     without names settings of which the run does not depend. `run.json` in it says what they are. The lock
-    waits for the orphan of a killed workflow, which may still be training the same run. Within, SIGTERM is
-    heeded.
+    waits for the orphan of a killed workflow, which may still be training the same run. Within, SIGTERM
+    and SIGINT let the run save its state first.
     """
     from filelock import FileLock
 
@@ -114,7 +116,7 @@ def open_run(
     run_dir = Path(checkpoints_dir) / digest_text(json.dumps(parts))[:16]
     run_dir.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")  # under torchrun each process holds its own lock
-    with FileLock(run_dir / f"lock-{rank}"), heed_sigterm():
+    with FileLock(run_dir / f"lock-{rank}"), heed_signals():
         names = [[path.name, digest] for path, digest in zip(map(Path, inputs), digests, strict=True)]
         record = {"stage": word, "stage_version": version, "inputs": names}
         told = {**record, "settings": json.loads(settings.as_json(without))}
@@ -248,9 +250,10 @@ def note_validation(run: Run, step: int, loss: float, net: nn.Module) -> bool:
     is_best = loss <= min(run.validation.values())
     if run.is_main:
         text = f"{run.word}: step {step + 1}, loss {run.losses[step].item():.4f}, validation loss {loss:.4f}"
-        print(text, file=sys.stderr, flush=True)
+        beside = ", ".join(f"{name} {value:.4f}" for name, value in run.baselines.items())
+        print(text + (f" ({beside})" if beside else ""), file=sys.stderr, flush=True)
         run.writer.add_scalar("validation_loss", loss, step + 1)
-        plot_history(run.run_dir, run.losses[: step + 1], run.validation)
+        plot_history(run.run_dir, run.losses[: step + 1], run.validation, run.baselines)
         if is_best:
             _write_model(run, "best", net, n_done=step + 1, validation_loss=loss)
     return is_best
@@ -265,9 +268,9 @@ def finish(run: Run, net: nn.Module, n_done: int | None = None) -> None:
     if run.is_main:
         n_done = n_done or len(run.plan)
         write_history(run.run_dir, run.losses, run.validation, n_done)
-        plot_history(run.run_dir, run.losses[:n_done], run.validation)
+        plot_history(run.run_dir, run.losses[:n_done], run.validation, run.baselines)
         run.writer.close()
-        _write_model(run, "weights", net)
+        _write_model(run, "weights", net, n_epochs_trained=n_done * run.options.n_epochs / len(run.plan))
     run.accelerator.wait_for_everyone()
 
 

@@ -27,10 +27,12 @@ CHECK_EVERY_STEPS = 10  # losses are looked at so often: each look waits for the
 
 
 def compute_learning_rate(step: int, n_steps: int, options: OptimiserSettings) -> float:
-    """Linear warm-up to the peak, then half a cosine to 0 at the last step."""
-    n_warmup = n_steps * options.n_warmup_epochs // options.n_epochs
+    """Linear warm-up to the peak, then half a cosine to 0 at the last step, or the peak to the end."""
+    n_warmup = int(n_steps * options.n_warmup_epochs / options.n_epochs)
     if step < n_warmup:
         return options.lr * (step + 1) / n_warmup
+    if options.schedule == "constant":
+        return options.lr
     return options.lr * 0.5 * (1 + math.cos(math.pi * (step - n_warmup) / max(1, n_steps - n_warmup)))
 
 
@@ -165,14 +167,15 @@ def add_up(run: Run, total: float) -> float:
 
 # ---- when a scheduler says stop -----------------------------------------------------------------
 
-_is_asked_to_stop = threading.Event()  # by SIGTERM, to this process
+_is_asked_to_stop = threading.Event()  # by SIGTERM or SIGINT, to this process
 
 
 @contextmanager
-def heed_sigterm() -> Iterator[None]:
-    """Within, SIGTERM (a time limit, a preemption) lets the step end and the state be saved.
+def heed_signals() -> Iterator[None]:
+    """Within, SIGTERM (a time limit) and SIGINT (Ctrl-C) let the step end and the state be saved.
 
-    It may come more than once: a scheduler signals every process of a job, and torchrun its own once more.
+    SIGTERM may come more than once: a scheduler signals every process of a job, and torchrun its own once
+    more. A second Ctrl-C ends the process at once; the last checkpoint holds.
     Outside the main thread, where Python handles no signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -180,14 +183,17 @@ def heed_sigterm() -> Iterator[None]:
         return
 
     def note(number, frame):
+        if number == signal.SIGINT and _is_asked_to_stop.is_set():
+            raise KeyboardInterrupt
         _is_asked_to_stop.set()
 
     _is_asked_to_stop.clear()
-    before = signal.signal(signal.SIGTERM, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _agree_to_stop(run: Run) -> bool:

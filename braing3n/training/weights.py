@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from braing3n.errors import CheckpointError
+from braing3n.errors import CheckpointError, ConfigurationError
 from braing3n.runtime import write_atomically
+from braing3n.settings import Settings, validate
 
 
 def write_weights(path: Path, tensors: dict[str, Tensor], model: str, record: dict[str, Any]) -> None:
@@ -22,8 +23,8 @@ def write_weights(path: Path, tensors: dict[str, Tensor], model: str, record: di
         save_file(tensors, str(beside), metadata)
 
 
-def read_weights(path: Path, model: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and record of a weight file that holds this model.
+def read_record(path: Path, model: str) -> dict[str, Any]:
+    """The record of a weight file that holds this model, and none of its tensors.
 
     Raises:
         CheckpointError: no such file, no safetensors, or another model's.
@@ -32,13 +33,37 @@ def read_weights(path: Path, model: str) -> tuple[dict[str, Tensor], dict[str, A
 
     try:
         with safe_open(str(path), framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("braing3n", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            record = json.loads((file.metadata() or {}).get("braing3n", "{}"))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: not a safetensors file ({error}); train it again.") from None
-    if metadata.get("model") != model:
-        raise CheckpointError(f"{path}: holds {metadata.get('model', 'no model of ours')}, not {model}.")
-    return tensors, metadata
+    if record.get("model") != model:
+        raise CheckpointError(f"{path}: holds {record.get('model', 'no model of ours')}, not {model}.")
+    return record
+
+
+def read_weights(path: Path, model: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and record of a weight file that holds this model.
+
+    Raises:
+        CheckpointError: as `read_record`.
+    """
+    from safetensors.torch import load_file
+
+    record = read_record(path, model)
+    return load_file(path), record
+
+
+def read_settings(kind: type[Settings], record: dict[str, Any], path: Path) -> Any:
+    """The settings of a weight file's model; those that came after the file have their defaults.
+
+    Raises:
+        CheckpointError: there are none, or this version has no such settings.
+    """
+    try:
+        return validate(kind, record.get("settings"), "settings")
+    except ConfigurationError as error:
+        fault = str(error).removesuffix(".")
+        raise CheckpointError(f"{path}: is of another version ({fault}); train it again.") from None
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

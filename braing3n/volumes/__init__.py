@@ -1,3 +1,3 @@
-"""Preprocessed NIfTI to packed, model-ready arrays: centre crop, 16 bits, random access."""
+"""Preprocessed NIfTI to packed, model-ready arrays: crop, 16 bits, random access."""
 
 STAGE_VERSION = 2

@@ -10,24 +10,35 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from braing3n.config import VolumesSettings
+from braing3n.config import Crop, VolumesSettings
 from braing3n.contracts import CONTRACTS, read_table, write_table
 from braing3n.errors import ContractError
 from braing3n.runtime import track, write_atomically
 from braing3n.volumes.dataset import read_chunk
 from braing3n.volumes.levels import quantise
 
+# Edges of SRI24's brain in its box of 240 x 240 x 155 voxels of 1 mm, stored L-P-S.
+ATLAS_SHAPE_MM = (240, 240, 155)
+ATLAS_BRAIN_MM = ((53, 186), (44, 215), (6, 140))
 
-def crop_or_pad(array: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """The array (D, H, W) cut or zero-padded about its centre to `shape`."""
+
+def crop_or_pad(array: np.ndarray, shape: tuple[int, int, int], crop: Crop = "centre") -> np.ndarray:
+    """The array (D, H, W), on SRI24's grid at any spacing, cut or zero-padded to `shape`.
+
+    The middle of the result is that of the grid, or, `atlas_centred`, of the box of the atlas' brain, to half
+    a voxel.
+    """
     out = np.zeros(shape, array.dtype)
     source, target = [], []
-    for have, want in zip(array.shape, shape, strict=True):
-        start = (have - want) // 2 if have >= want else 0
-        offset = (want - have) // 2 if want > have else 0
-        n = min(have, want)
-        source.append(slice(start, start + n))
-        target.append(slice(offset, offset + n))
+    for axis, (have, want) in enumerate(zip(array.shape, shape, strict=True)):
+        start = int((have - want) / 2)  # towards 0: the odd voxel falls off, or is added, at the end
+        if crop == "atlas_centred":
+            middle_mm = sum(ATLAS_BRAIN_MM[axis]) / 2 - ATLAS_SHAPE_MM[axis] / 2
+            spacing_mm = ATLAS_SHAPE_MM[0] / array.shape[0]
+            start = math.floor((have - want) / 2 + middle_mm / spacing_mm + 0.5)
+        first, last = max(start, 0), min(start + want, have)
+        source.append(slice(first, max(first, last)))
+        target.append(slice(first - start, max(first, last) - start))
     out[tuple(target)] = array[tuple(source)]
     return out
 
@@ -49,10 +60,10 @@ def to_model_grid(
     """
     factor = _reduction(settings, image)
     fine = tuple(n * factor for n in settings.shape)
-    small_mask = crop_or_pad(mask, fine)
+    small_mask = crop_or_pad(mask, fine, settings.crop)
     lost = 1 - small_mask.sum() / max(1, mask.sum())
     small_mask = average_blocks(small_mask.astype(np.float32), factor) >= 0.5
-    small = average_blocks(crop_or_pad(image, fine), factor)
+    small = average_blocks(crop_or_pad(image, fine, settings.crop), factor)
     return np.where(small_mask, small, 0).astype(np.float32), small_mask, float(lost)
 
 

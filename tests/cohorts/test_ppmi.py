@@ -5,6 +5,7 @@ import re
 import pytest
 
 from braing3n.cohort import load_cohort, settle_options
+from braing3n.errors import CohortError
 from braing3n.ingest.records import Book
 
 from .fixtures import SPECIFICATIONS, read_chapter
@@ -209,3 +210,11 @@ def test_people_without_a_diagnosis_are_kept(tmp_path):
     book = Book(PPMI, [table], settle_options("ppmi", PPMI, {}))
     reasons = [PPMI.keep(book.open_visit({"subject": subject})) for subject in "12345"]
     assert reasons == ["", "", "SWEDD not kept", "Prodromal not kept", ""]
+
+
+def test_an_ethnicity_that_the_key_calls_unknown_is_empty_and_any_other_stops(tmp_path):
+    text = "PATNO,EVENT_ID,INFODT,HISPLAT\n90001,SC,12/2011,{}\n"
+    for code, ethnicity in (("0", "Not Hispanic"), ("1", "Hispanic"), ("2", "")):
+        assert read(tmp_path, {"Demographics.csv": text.format(code)})["ethnicity"] == ethnicity
+    with pytest.raises(CohortError, match="'7'"):
+        read(tmp_path, {"Demographics.csv": text.format("7")})

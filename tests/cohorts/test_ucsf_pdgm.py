@@ -6,6 +6,8 @@ import pytest
 
 from braing3n.cohort import load_cohort, settle_options
 from braing3n.ingest.records import Book
+from braing3n.ingest.tables import is_table, read_table_file
+from braing3n.inventory.scans import find_scans
 
 from .fixtures import SPECIFICATIONS, read_chapter
 from .trees import run_ingest
@@ -70,3 +72,27 @@ def test_the_plain_copies_are_those_of_the_option(open_case, tmp_path):
     for records in (plain, outcome.records):
         assert records["is_stripped"].all()
         assert set(records["raw_space"]) == {"coregistered"}
+
+
+def test_the_mask_of_a_follow_up_stays_with_the_follow_up(tmp_path):
+    case = "UCSF-PDGM-0901"
+    for name in (f"{case}_FU016d_nifti/{case}_FU016d", f"{case}_nifti/{case}"):
+        for end in ("T1_bias", "tumor_segmentation"):
+            path = tmp_path / f"{name}_{end}.nii.gz"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(name.encode())
+    walk = find_scans(UCSF, tmp_path, "ucsf_pdgm", settle_options("ucsf_pdgm", UCSF, {}), lambda *_: {})
+    (scan,) = walk.scans
+    assert scan.segmentations == {
+        "tumour": (tmp_path / f"{case}_nifti/{case}_tumor_segmentation.nii.gz").as_posix()
+    }
+
+
+def test_the_glossary_beside_the_table_is_no_table(tmp_path):
+    (tmp_path / "UCSF-PDGM-metadata_glossary.csv").write_text("ID,Meaning\nSex,of the patient\n")
+    record = read(tmp_path, 'F,34,4,"Astrocytoma, IDH-mutant",positive,intact,wildtype')
+    assert record["sex"] == "F"
+    glossary, table = sorted(tmp_path.glob("*.csv"))
+    assert read_table_file(glossary, UCSF.tables[0]) is None
+    assert not is_table(glossary, UCSF.tables[0])
+    assert is_table(table, UCSF.tables[0])

@@ -3,11 +3,13 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import special, stats
 
 from braing3n.config import DiffusionSettings, OptimiserSettings
 from braing3n.contracts import read_table
@@ -17,6 +19,7 @@ from braing3n.diffusion.model import DiT, load_dit
 from braing3n.diffusion.train import Latents, train_dit
 from braing3n.errors import ContractError
 from braing3n.runtime import digest_file
+from braing3n.training import write_weights
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
 from invented import InventedVolumes
@@ -131,6 +134,105 @@ def test_guidance_is_the_joint_form(model):
     assert torch.allclose(model.guide(x, t, *alone, 3.0), model(x, t, *alone), atol=1e-5)
 
 
+@pytest.fixture
+def float64_model(model, monkeypatch):
+    """A model whose velocity is an invented function in float64 of all it is given; `calls` counts."""
+    weights = torch.randn(6, D, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    calls = []
+
+    def invent_velocity(x, t, codes, age_years):
+        calls.append(len(x))
+        given = torch.cat([codes.double(), age_years.nan_to_num(-7.0)[:, None].double()], dim=1)
+        return torch.sin(x * (given @ weights)[:, None] + t[:, None, None])
+
+    monkeypatch.setattr(model, "forward", invent_velocity)
+    model.calls = calls
+    return model
+
+
+def draw_float64(model):
+    x, t, codes, age = draw_inputs(model, 3)
+    codes[1, [0, 3]] = model.nulls[[0, 3]]  # the second has neither disease nor site, the third no age
+    age[2] = torch.nan
+    return x.double(), t.double(), codes, age
+
+
+def test_guidance_by_condition_adds_up_each_ones_own_difference(float64_model):
+    """Against the formula, sample by sample, each branch evaluated on its own."""
+    x, t, codes, age = draw_float64(float64_model)
+    found = float64_model.guide(x, t, codes, age, 1.7, "per_condition")
+    assert float64_model.calls == [3 * 6], "one batch: five conditions and none"
+    disease, sex, modality, site, idh1 = range(5)
+    for i in range(3):
+        null = float64_model.nulls.clone()
+        null[modality] = codes[i, modality]
+
+        def velocity(code, years, i=i):
+            return float64_model.forward(x[[i]], t[[i]], code[None], torch.tensor([years]))[0]
+
+        start = velocity(null, torch.nan)
+        expected = start.clone()
+        for k in (disease, sex, site, idh1):
+            alone = null.clone()
+            alone[k] = codes[i, k]
+            expected += 1.7 * (velocity(alone, torch.nan) - start)
+        expected += 1.7 * (velocity(null, age[i].item()) - start)
+        torch.testing.assert_close(found[i], expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("condition", [0, 1, 3, 4, "age"])
+def test_both_forms_of_guidance_are_one_where_one_condition_is_set(float64_model, condition):
+    x, t, codes, age = draw_inputs(float64_model)
+    alone, years = nullify(codes, age, float64_model.nulls)
+    if condition == "age":
+        years = age
+    else:
+        alone[:, condition] = codes[:, condition]
+    joint, by_condition = (
+        float64_model.guide(x.double(), t.double(), alone, years, 3.0, form)
+        for form in ("joint", "per_condition")
+    )
+    torch.testing.assert_close(by_condition, joint, rtol=1e-12, atol=1e-12)
+    assert float64_model.calls == [8, 8], "nothing is evaluated for a condition that no sample has"
+
+
+def test_where_nothing_is_set_both_forms_leave_the_velocity_as_it_is(float64_model):
+    x, t, codes, age = draw_float64(float64_model)
+    nothing = nullify(codes, age, float64_model.nulls)
+    expected = float64_model.forward(x, t, *nothing)
+    for form in ("joint", "per_condition"):
+        torch.testing.assert_close(float64_model.guide(x, t, *nothing, 3.0, form), expected)
+
+
+def test_samples_follow_the_configured_form(float64_model, monkeypatch):
+    seen = []
+    guide = type(float64_model).guide
+    monkeypatch.setattr(type(float64_model), "guide", lambda *given: seen.append(given[-2:]) or guide(*given))
+    settings = SETTINGS.model_copy(update={"guidance": 1.5, "guidance_form": "per_condition"})
+    table = sampling.list_samples([sampling.ARMS[-1]], 1)
+    sampling.sample_tokens(float64_model, table, settings, torch.device("cpu"))
+    assert seen == [(1.5, "per_condition")] * SETTINGS.n_sampling_steps
+
+
+def test_times_are_uniform_or_have_normal_logits(tmp_path, latents, monkeypatch):
+    """What the training loop puts between noise and data, by the distribution that its times should have."""
+    from braing3n.diffusion import train as loop
+
+    given, seen = loop.compute_loss, []
+    monkeypatch.setattr(loop, "compute_loss", lambda *parts: seen.append(parts[3]) or given(*parts))
+    laws = {"uniform": stats.uniform(), "logit_normal": stats.norm()}
+    for times, law in laws.items():
+        seen.clear()
+        options = SETTINGS.optimiser.model_copy(update={"n_epochs": 60, "validate_every_epochs": 60})
+        (tmp_path / times).mkdir()
+        train(tmp_path / times, latents, SETTINGS.model_copy(update={"optimiser": options, "times": times}))
+        drawn = torch.cat(seen[:-1]).double().numpy()
+        assert len(drawn) > 300
+        values = special.logit(drawn) if times == "logit_normal" else drawn
+        assert stats.kstest(values, law.cdf).pvalue > 0.01
+    assert loop.spread_times(torch.zeros(1), "logit_normal").item() == 0
+
+
 def test_dropout_rates(model):
     n = 40_000
     codes, age = torch.zeros(n, 5, dtype=torch.int64), torch.full((n,), 50.0)
@@ -143,6 +245,28 @@ def test_dropout_rates(model):
     assert rates[[0, 1, 3, 4, 5]].tolist() == pytest.approx([expected] * 5, abs=0.01)
     all_at_once = (is_null.sum(1) == 5).float().mean().item()
     assert all_at_once == pytest.approx(0.2 + 0.8 * 0.1**5, abs=0.01)
+
+
+def test_norms_are_those_of_the_official_code(model):
+    """1e-6 under the root, as in DiT's code; inputs that hardly vary show it."""
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.LayerNorm)]
+    assert len(norms) == 2 * SETTINGS.depth + 1
+    x = 1e-3 * torch.randn(5, SETTINGS.width, dtype=torch.float64)
+    expected = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-6).sqrt()
+    for norm in norms:
+        torch.testing.assert_close(norm(x), expected)
+
+
+def test_weights_of_before_a_setting_have_its_default(model, tmp_path):
+    record = model.describe()
+    for name in ("times", "guidance_form"):
+        del record["settings"][name]
+    del record["settings"]["optimiser"]["schedule"]
+    write_weights(tmp_path / "old.safetensors", model.state_dict(), "DiT", record)
+    loaded = load_dit(tmp_path / "old.safetensors")
+    assert loaded.settings == SETTINGS
+    given = draw_inputs(model)
+    assert torch.equal(loaded(*given), model(*given))
 
 
 def test_starts_at_zero_velocity(labels):
@@ -163,8 +287,8 @@ def test_training_standardises_and_resumes_to_the_same_bits(tmp_path, latents):
     model = train(tmp_path / "whole", latents)
     rows = np.flatnonzero(latents.labels["split"] == "train")
     seen = latents.tokens[rows].astype(np.float64)
-    assert model.token_mean.numpy() == pytest.approx(seen.mean((0, 1)), rel=1e-4)
-    assert model.token_deviation.numpy() == pytest.approx(seen.std((0, 1)), rel=1e-4)
+    assert model.token_mean.numpy() == pytest.approx(seen.mean(0), rel=1e-4)
+    assert model.token_deviation.numpy() == pytest.approx((seen - seen.mean(0)).std((0, 1)), rel=1e-4)
 
     train(tmp_path / "resumed", latents)
     (run,) = (tmp_path / "resumed" / "runs").iterdir()
@@ -241,6 +365,27 @@ def test_picture_of_samples(model, labels, tmp_path):
         tokens = np.zeros((len(table), 8, D), np.float32)
         sampling.draw_samples(tokenizer, tokens, table, tmp_path / "p.png", torch.device("cpu"))
         assert (tmp_path / "p.png").stat().st_size > 500
+
+
+def test_planes_of_a_t1c_go_through_its_ring(model, tmp_path, monkeypatch):
+    """A tumour away from the middle is in the picture, and a T1 is cut in the middle."""
+    from braing3n import picture
+
+    ring = np.zeros((12, 14, 10), np.float32)
+    ring[8:11, 2:5, 6:9] = 3
+    ring[9, 3, 7] = 0  # necrosis
+    decoder = SimpleNamespace(decode=lambda tokens: torch.from_numpy(ring)[None, None])
+    drawn = []
+    cut = picture.cut_planes
+    monkeypatch.setattr(picture, "cut_planes", lambda *given: drawn.append(cut(*given)) or drawn[-1])
+    table = sampling.list_samples([sampling.Arm("a", "T1c"), sampling.Arm("b", "T1")], 1)
+    sampling.draw_samples(
+        decoder, np.zeros((2, 8, D), np.float32), table, tmp_path / "p.png", torch.device("cpu")
+    )
+    (t1c, t1), (axial, coronal, sagittal) = drawn, cut(ring)
+    assert [plane.max() for plane in t1c] == [3, 3, 3]
+    assert [plane.max() for plane in t1] == [0, 0, 0]
+    assert [plane.shape for plane in t1c] == [axial.shape, coronal.shape, sagittal.shape]
 
 
 def test_euler_of_a_constant_velocity(model):

@@ -1,99 +1,166 @@
-"""Arms select what their names say, and a missing part has a reason."""
-
-from pathlib import Path
+"""A distance stands beside a floor of its own numbers, and a missing part has a reason."""
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from scipy.linalg import sqrtm
+from scipy.stats import binom
 
-from braing3n.config import FidelitySettings, PretrainSettings, TokenizerSettings
-from braing3n.contracts import CONTRACTS, check_table, read_table
-from braing3n.errors import CheckpointError, ContractError
-from braing3n.fidelity.arms import ARMS, select_real, select_samples
-from braing3n.fidelity.command import app
-from braing3n.fidelity.encode import encode_decoded
+from braing3n.config import FidelitySettings
+from braing3n.contracts import check_table
+from braing3n.errors import ContractError
+from braing3n.fidelity.arms import list_real
 from braing3n.fidelity.measure import NO_RECONSTRUCTIONS, QUANTITY, measure_arms
-from braing3n.pretrain.model import MaskedAutoencoder
-from braing3n.tokenizer.model import Tokenizer
-from braing3n.training import write_weights
 
-BY_TITLE = {arm.title: arm for arm in ARMS}
-NULL = {"disease": "", "sex": "", "site": "", "age_years": np.nan, "idh1": ""}
-
-
-def make_samples():
-    """Four samples an arm but FLAIR, which has none, and four under a site, which belong to no arm."""
-    rows = []
-    for arm in ARMS:
-        if arm.conditions and arm.title != "Modality FLAIR":
-            rows += [{**NULL, **arm.conditions}] * 4
-    rows += [{**NULL, "modality": "T1", "site": "S0"}] * 4
-    return pd.DataFrame(rows).assign(sample_id=lambda frame: [f"s{k}" for k in range(len(frame))])
+from .invented import NULL, make_corpus, make_people, make_samples
 
 
 @pytest.fixture(scope="module")
 def corpus():
-    rng = np.random.default_rng(0)
-    n = 120
-    labels = pd.DataFrame(
-        {
-            "person_id": [f"p{k // 2}" for k in range(n)],
-            "modality": np.where(np.arange(n) % 2, "T1", "T1c"),
-            "dx": np.where(np.arange(n) // 2 % 3, "HC", "GBM"),
-            "sex": np.where(np.arange(n) // 2 % 2, "F", "M"),
-            "age_years": rng.uniform(20, 80, n),
-            "idh1": np.where(np.arange(n) // 2 % 3, "", "wildtype"),
-        }
+    return make_corpus()
+
+
+def ask(n):
+    """`n` samples of the arm "Modality T1"."""
+    return pd.DataFrame([{**NULL, "modality": "T1"}] * n)
+
+
+def measure_t1(generated, real, labels, reconstructed=None, **settings):
+    """The rows of the arm "Modality T1", by comparison."""
+    samples = ask(len(generated))
+    table = measure_arms(generated, samples, real, reconstructed, labels, FidelitySettings(**settings))
+    return check_table(table, "distances", "test").set_index(["arm", "comparison"]).loc["Modality T1"]
+
+
+def measure_densely(x, y):
+    """The textbook formula with an F x F matrix root."""
+    a, b = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    shift = x.mean(0) - y.mean(0)
+    return shift @ shift + np.trace(a) + np.trace(b) - 2 * np.trace(sqrtm(a @ b)).real
+
+
+@pytest.mark.parametrize("n_samples", [12, 50])
+def test_value_and_floor_have_the_same_numbers_and_agree_with_other_draws(n_samples):
+    """Both against the textbook formula on splits of our own; a floor that ignores n is off by 3 here."""
+    n_people, n_features = 70, 6
+    labels, real = make_people(n_people, n_features)
+    rng = np.random.default_rng(5)
+    generated = 1.3 * rng.normal(size=(n_samples, n_features)) + 0.5
+    found = measure_t1(generated, real, labels, n_draws=400).loc["gen-vs-real"]
+    values, floors = [], []
+    for _ in range(400):
+        order = rng.permutation(n_people)
+        others = real[order[n_samples:]]
+        values.append(measure_densely(generated, others))
+        floors.append(measure_densely(real[order[:n_samples]], others))
+    assert found["value"] == pytest.approx(np.mean(values), rel=0.02)
+    assert found["floor"] == pytest.approx(np.mean(floors), rel=0.05)
+    assert found["floor_low"] == pytest.approx(np.percentile(floors, 2.5), rel=0.1)
+    assert found["floor_high"] == pytest.approx(np.percentile(floors, 97.5), rel=0.1)
+    assert (found["n_floor_people"], found["n_others"]) == (n_samples, n_people - n_samples)
+    assert (found["n_samples"], found["n_people"], found["n_volumes"]) == (n_samples, n_people, n_people)
+    assert (found["n_features"], found["rank"]) == (n_features, n_features)
+
+
+def test_a_generator_off_by_a_quarter_of_a_deviation_lies_above_the_floor():
+    labels, real = make_people(400, 64)
+    generated = np.random.default_rng(1).normal(size=(64, 64))
+    same = measure_t1(generated, real, labels).loc["gen-vs-real"]
+    off = measure_t1(generated + 0.25, real, labels).loc["gen-vs-real"]
+    assert same["floor_low"] < same["value"] < same["floor_high"]
+    assert off["value"] > off["floor_high"]
+    assert same["floor_high"] == off["floor_high"]
+
+
+def test_samples_of_the_real_law_stay_within_the_floors_interval_at_the_nominal_rate():
+    n_inside, n_runs = 0, 40
+    for seed in range(n_runs):
+        labels, real = make_people(80, 5, seed)
+        generated = np.random.default_rng(1000 + seed).normal(size=(20, 5))
+        found = measure_t1(generated, real, labels, n_draws=40).loc["gen-vs-real"]
+        n_inside += found["floor_low"] <= found["value"] <= found["floor_high"]
+    assert binom.cdf(n_inside, n_runs, 0.95) > 0.001
+    assert n_inside < n_runs
+
+
+def test_reconstructions_are_held_against_the_same_numbers_of_others():
+    labels, real = make_people(60, 6)
+    rng = np.random.default_rng(3)
+    generated, blurred = rng.normal(size=(20, 6)), 0.5 * real
+    perfect = measure_t1(generated, real, labels, real.copy())
+    assert perfect.loc["recons-vs-real", "value"] == perfect.loc["recons-vs-real", "floor"]
+    assert perfect.loc["gen-vs-recons", "value"] == perfect.loc["gen-vs-real", "value"]
+    found = measure_t1(generated, real, labels, blurred)
+    assert found.loc["recons-vs-real", "value"] > found.loc["recons-vs-real", "floor_high"]
+    assert found.loc["recons-vs-real", "floor"] == found.loc["gen-vs-real", "floor"]
+    assert found.loc["gen-vs-recons", "floor"] == pytest.approx(found.loc["gen-vs-real", "floor"] / 4)
+    twice = measure_t1(generated, 2 * blurred, labels, blurred)
+    assert twice.loc["gen-vs-recons", "value"] == found.loc["gen-vs-recons", "value"]
+    assert set(found["n_floor_people"]) == {20}
+    assert set(found["n_others"]) == {40}
+
+
+def test_a_person_is_one_volume_and_relatives_are_never_on_both_sides():
+    """Everybody twice: as repeat scans, then under a second id; both lie at the same point."""
+    labels, real = make_people(40, 6)
+    generated = np.random.default_rng(4).normal(size=(10, 6))
+    once = measure_t1(generated, real, labels, n_draws=200).loc["gen-vs-real"]
+    for column in (["person_id"], []):
+        again = labels.assign(**{name: labels[name] + "x" for name in ("person_id",) if not column})
+        both = pd.concat([labels, again], ignore_index=True)
+        twice = measure_t1(generated, np.concatenate([real, real]), both, n_draws=200).loc["gen-vs-real"]
+        assert twice["floor"] == pytest.approx(once["floor"], rel=0.1)
+        assert twice["value"] == pytest.approx(once["value"], rel=0.05)
+        assert (twice["n_floor_people"], twice["n_others"], twice["n_volumes"]) == (10, 30, 80)
+        assert twice["n_people"] == (40 if column else 80)
+
+
+def test_at_most_so_many_people_are_drawn_and_nothing_else_is_decoded():
+    labels, real = make_people(300, 4)
+    labels["sex"] = np.where(np.arange(300) % 2, "F", "M")
+    samples, settings = make_samples(), FidelitySettings(n_real=20)
+    rows = list_real(samples, labels, settings)
+    # 32 samples of T1 in all and 48 pooled: the pools draw on 52 and 68 people, and the arms' lie among these
+    # or among the first 24 women, men or healthy people.
+    assert list(rows) == sorted(set(rows))
+    assert 68 <= len(rows) <= 75
+    reconstructed = np.full(real.shape, np.nan)
+    reconstructed[rows] = real[rows]
+    generated = np.random.default_rng(0).normal(size=(len(samples), 4))
+    found = measure_arms(generated, samples, real, reconstructed, labels, settings)
+    measured = found[found["reason"] == ""]
+    assert set(measured["n_others"]) == {20}
+    assert (measured["n_floor_people"] == measured["n_samples"]).all()
+    assert measured[["value", "floor", "floor_low", "floor_high"]].notna().all(axis=None)
+
+
+def test_the_seed_alone_decides_who_is_drawn(corpus):
+    labels, real, samples = corpus
+    generated = np.random.default_rng(1).normal(size=(len(samples), 16))
+    one, same, other = (
+        measure_arms(generated, samples, real, real, labels, FidelitySettings(seed=seed))
+        for seed in (1, 1, 2)
     )
-    return labels, rng.normal(size=(n, 16)), make_samples()
+    pd.testing.assert_frame_equal(one, same)
+    assert (one["floor"].dropna() != other["floor"].dropna()).all()
 
 
-def test_the_arms_are_the_papers_thirteen_and_two_pools():
-    assert len(ARMS) == 15
-    assert sum(not arm.conditions for arm in ARMS) == 2
-
-
-def test_samples_belong_to_the_arm_of_exactly_their_conditions():
-    samples = make_samples()
-    counts = {arm.title: int(select_samples(arm, samples).sum()) for arm in ARMS}
-    pooled = {title: counts.pop(title) for title in ("T1 pooled", "Pooled across all arms")}
-    assert counts.pop("Modality FLAIR") == 0
-    assert set(counts.values()) == {4}
-    assert pooled == {"T1 pooled": 32, "Pooled across all arms": 48}
-    tumour = pd.DataFrame(
-        [{**NULL, "idh1": "mutant", "modality": "T1c", "disease": dx} for dx in ("GBM", "HC")]
-    )
-    assert select_samples(BY_TITLE["IDH1 mutant (T1c, GBM)"], tumour).tolist() == [True, False]
-
-
-def test_real_volumes_answer_to_the_arm(corpus):
-    labels, _, _ = corpus
-    aged = labels[select_real(BY_TITLE["Age 50 (T1)"], labels, 5.0)]
-    assert aged["age_years"].between(45, 55).all()
-    assert set(aged["modality"]) == {"T1"}
-    tumours = labels[select_real(BY_TITLE["IDH1 wildtype (T1c, GBM)"], labels, 5.0)]
-    assert set(tumours["dx"]) == {"GBM"}
-    assert set(tumours["modality"]) == {"T1c"}
-    assert select_real(BY_TITLE["Pooled across all arms"], labels, 5.0).all()
-
-
-def test_a_set_drawn_from_the_real_law_is_near_the_floor_and_another_is_not(corpus):
+def test_every_arm_has_its_own_samples_and_people(corpus):
     labels, real, samples = corpus
     rng = np.random.default_rng(1)
-    generated = rng.normal(size=(len(samples), 16))
-    near = measure_arms(generated, samples, real, real, labels, FidelitySettings())
-    far = measure_arms(generated + 3, samples, real, None, labels, FidelitySettings())
-    check_table(near, "distances", "near")
-    title = "Pooled across all arms"
-    near, far = (frame.set_index(["arm", "comparison"]) for frame in (near, far))
-    row = near.loc[(title, "gen-vs-real")]
-    assert row["value"] < 2 * row["floor"]
-    assert row["quantity"] == QUANTITY
+    near = rng.normal(size=(len(samples), 16))
+    is_far = (samples["sex"] == "M").to_numpy()
+    table = measure_arms(near + 3 * is_far[:, None], samples, real, real, labels, FidelitySettings())
+    check_table(table, "distances", "near")
+    assert set(table["quantity"]) == {QUANTITY}
+    found = table.set_index(["arm", "comparison"])
+    row = found.loc[("Pooled across all arms", "gen-vs-real")]
     assert (row["n_people"], row["n_volumes"], row["n_samples"], row["n_features"]) == (60, 120, 48, 16)
-    assert far.loc[(title, "gen-vs-real"), "value"] > 10 * row["floor"]
-    assert near.loc[(title, "recons-vs-real"), "value"] == pytest.approx(0, abs=1e-8)
-    assert near.loc[("Modality T1", "gen-vs-real"), "rank"] == 3
+    above = found["value"] > found["floor_high"]
+    assert above[("Sex M (T1)", "gen-vs-real")]
+    assert not above[("Sex F (T1)", "gen-vs-real")]
+    assert above[("T1 pooled", "gen-vs-recons")]
+    assert found.loc[("Modality T1", "gen-vs-real"), "rank"] == 3
 
 
 def test_what_is_missing_has_a_reason(corpus):
@@ -101,68 +168,44 @@ def test_what_is_missing_has_a_reason(corpus):
     table = measure_arms(np.zeros((len(samples), 16)), samples, real, None, labels, FidelitySettings())
     reason = table.set_index(["arm", "comparison"])["reason"]
     assert reason[("Sex F (T1)", "gen-vs-recons")] == NO_RECONSTRUCTIONS
-    assert reason[("Disease AD (T1)", "gen-vs-real")] == "0 real people, fewer than 4"
-    assert reason[("Modality FLAIR", "gen-vs-real")] == "0 real people, fewer than 4"
-    t1c = labels.assign(modality="FLAIR")
-    table = measure_arms(np.zeros((len(samples), 16)), samples, real, None, t1c, FidelitySettings())
+    assert reason[("Sex F (T1)", "recons-vs-real")] == NO_RECONSTRUCTIONS
+    assert reason[("Sex F (T1)", "gen-vs-real")] == ""
+    assert reason[("Disease AD (T1)", "gen-vs-real")] == "0 unrelated real people, fewer than 4"
+    assert reason[("Modality FLAIR", "gen-vs-real")] == "0 unrelated real people, fewer than 4"
+    flair = labels.assign(modality="FLAIR")
+    table = measure_arms(np.zeros((len(samples), 16)), samples, real, None, flair, FidelitySettings())
     assert table.set_index(["arm", "comparison"])["reason"][("Modality FLAIR", "gen-vs-real")] == (
         "0 samples of this arm"
     )
     assert (table["value"].isna() == (table["reason"] != "")).all()
 
 
+def test_where_too_few_people_are_left_there_is_a_distance_and_no_floor():
+    real = make_people(24, 3)[1]
+    generated = np.random.default_rng(2).normal(size=(20, 3))
+    enough = measure_t1(generated, real, make_people(24, 3)[0], real)
+    assert (enough["floor_reason"] == "").all()
+    assert set(enough["n_others"]) == {4}
+    few = measure_t1(generated, real[:23], make_people(23, 3)[0], real[:23])
+    assert set(few["floor_reason"]) == {"23 unrelated people leave fewer than 4 beside 20"}
+    assert few[["floor", "floor_low", "floor_high"]].isna().all(axis=None)
+    row = few.loc["gen-vs-real"]
+    assert row["value"] == pytest.approx(measure_densely(generated, real[:23]))
+    assert (row["n_floor_people"], row["n_others"]) == (0, 23)
+    assert few.loc["recons-vs-real", "reason"] == few.loc["recons-vs-real", "floor_reason"]
+    assert measure_t1(generated, real[:4], make_people(4, 3)[0]).loc["gen-vs-real", "reason"] == ""
+    assert measure_t1(generated, real[:3], make_people(3, 3)[0]).loc["gen-vs-real", "reason"] == (
+        "3 unrelated real people, fewer than 4"
+    )
+    one = measure_t1(generated[:1], real, make_people(24, 3)[0]).loc["gen-vs-real", "reason"]
+    assert one == "1 samples of this arm"
+    assert measure_t1(generated[:2], real, make_people(24, 3)[0]).loc["gen-vs-real", "rank"] == 1
+
+
 def test_lengths_that_differ_are_one_sentence(corpus):
     labels, real, samples = corpus
     with pytest.raises(ContractError, match="differ in length"):
         measure_arms(np.zeros((3, 16)), samples, real, None, labels, FidelitySettings())
-
-
-def make_models():
-    torch.manual_seed(0)
-    sizes = {"patch_size": 8, "depth": 1, "width": 24, "n_heads": 2}
-    sizes |= {"decoder_depth": 1, "decoder_width": 24, "decoder_n_heads": 2}
-    encoder = MaskedAutoencoder(PretrainSettings(**sizes), (16, 16, 16))
-    tokenizer = Tokenizer(TokenizerSettings(d=4, widths=(16, 8, 8), n_blocks=1), 24, 8, encoder.grid)
-    return encoder.eval(), tokenizer.eval()
-
-
-def test_the_command_line_writes_the_table(tmp_path, monkeypatch, corpus):
-    monkeypatch.chdir(tmp_path)
-    labels, _, samples = corpus
-    encoder, tokenizer = make_models()
-    record = {"settings": encoder.settings.model_dump(mode="json"), "shape": [16, 16, 16]}
-    write_weights(Path("encoder.safetensors"), encoder.state_dict(), "MaskedAutoencoder", record)
-    write_weights(Path("tokenizer.safetensors"), tokenizer.state_dict(), "Tokenizer", tokenizer.describe())
-    labels = labels.assign(volume_id=[f"v{k}" for k in range(len(labels))], split="train")
-    for name, (kind, _) in CONTRACTS["labels"].items():
-        if name not in labels:
-            labels[name] = "" if kind is str else np.nan
-    labels.to_parquet("labels.parquet")
-    samples.to_parquet("samples.parquet")
-    rng = np.random.default_rng(0)
-    np.save("tokens.npy", rng.normal(size=(len(labels), 8, 4)).astype(np.float16))
-    np.savez("samples.npz", tokens=rng.normal(size=(len(samples), 8, 4)).astype(np.float32))
-    features = rng.normal(size=(len(labels), 24)).astype(np.float32)
-    np.savez("features.npz", volume_id=labels["volume_id"].to_numpy(str), features=features)
-    names = ("samples.npz", "encoder.safetensors", "tokenizer.safetensors", "features.npz", "labels.parquet")
-    arguments = [part for name in names for part in (f"--{name.split('.')[0]}", name)]
-    arguments += ["--table", "samples.parquet", "--tokens", "tokens.npy", "--distances", "out.parquet"]
-    app(["measure", *arguments], result_action="return_value")
-    found = read_table("out.parquet", "distances").set_index(["arm", "comparison"])
-    assert (found.loc["Sex F (T1)", "value"] > 0).all()
-
-
-def test_features_are_the_mean_token_of_the_decoded_volume():
-    encoder, tokenizer = make_models()
-    tokens = np.random.default_rng(0).normal(size=(5, 8, 4)).astype(np.float16)
-    features = encode_decoded(tokens, encoder, tokenizer, FidelitySettings(batch_size=2), "test")
-    with torch.no_grad():
-        volume = tokenizer.decode(torch.tensor(tokens[3:4].astype(np.float32)))
-        expected = encoder.encode(volume).mean(dim=1)[0].numpy()
-    np.testing.assert_allclose(features[3], expected, rtol=1e-4, atol=1e-6)
-    with pytest.raises(CheckpointError, match="do not fit"):
-        encode_decoded(tokens[:, :, :3], encoder, tokenizer, FidelitySettings(), "test")
-    half = encode_decoded(tokens, encoder, tokenizer, FidelitySettings(precision="bfloat16"), "test")
-    assert half.dtype == np.float32
-    errors = np.abs(half - features) / features.std()
-    assert 1e-4 < errors.mean() < 3e-2  # bfloat16 keeps three digits, and it was asked for
+    generated = np.zeros((len(samples), 16))
+    with pytest.raises(ContractError, match="differ in length"):
+        measure_arms(generated, samples, real[1:], None, labels, FidelitySettings())

@@ -85,9 +85,9 @@ def test_a_lost_row_and_a_strange_code_leave_fields_empty_and_a_flag(ingest):
     assert len(records) == 3
     assert records["age_years"].isna().all()
     assert set(records["sex"]) == {""}
-    assert "'old' is no number" in records["qc_flag"].iloc[0]
-    assert "code 'x' is not known" in records["qc_flag"].iloc[0]
-    assert records.loc["mine_sub-02_T1", "qc_flag"] == "no row in participants.tsv"
+    assert "'old' is not a plausible age" in records["qc_flag"].iloc[0]
+    assert "sub-01: the code 'x' is not known" in records["qc_flag"].iloc[0]
+    assert records.loc["mine_sub-02_T1", "qc_flag"] == "participants.tsv: no row of sub-02"
 
 
 def test_without_tables_there_are_records_with_nothing_known(ingest):

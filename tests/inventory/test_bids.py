@@ -2,10 +2,10 @@
 
 import pytest
 
-from braing3n.config import CohortSettings
+from braing3n.config import CohortSettings, parse_config
 from braing3n.errors import CohortError
 from braing3n.inventory.bids import find_bids_scans
-from braing3n.inventory.build import write_inventory
+from braing3n.inventory.build import build_inventories, write_inventory
 
 
 def write_tree(folder, names):
@@ -131,3 +131,58 @@ def test_what_was_delineated_goes_with_the_visits_first_scan(tmp_path):
     (tmp_path / names[2]).write_bytes(b"delineated anew")
     again = find_bids_scans(tmp_path, "mine")
     assert stamp not in {scan.stamp for scan in again.scans}, "a replaced mask is seen"
+
+
+def test_a_sidecar_that_names_a_contrast_agent_makes_t1c(tmp_path):
+    names = ["sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz"]
+    write_tree(tmp_path, names)
+    (tmp_path / "sub-01/anat/sub-01_T1w.json").write_text('{"ContrastBolusIngredient": "GADOLINIUM"}')
+    (tmp_path / "sub-02/anat/sub-02_T1w.json").write_text('{"ContrastBolusIngredient": "NONE"}')
+    assert [scan.modality for scan in find_bids_scans(tmp_path, "mine").scans] == ["T1c", "T1"]
+
+
+def test_phase_and_imaginary_parts_are_no_scans(tmp_path):
+    names = [
+        f"sub-0{i}/anat/sub-0{i}_part-{part}_T1w.nii.gz" for i, part in enumerate(("mag", "phase", "imag"))
+    ]
+    walk = find_bids_scans(write_tree(tmp_path, names), "mine")
+    assert [scan.subject_id for scan in walk.scans] == ["00"]
+    assert set(walk.unused.values()) == {
+        "part-phase is not the magnitude image",
+        "part-imag is not the magnitude image",
+    }
+
+
+def test_what_bidsignore_names_is_left_alone(tmp_path):
+    names = [f"sub-0{i}/anat/sub-0{i}_T1w.nii.gz" for i in range(1, 5)] + ["sub-05/extra/sub-05_T1w.nii.gz"]
+    write_tree(tmp_path, names)
+    (tmp_path / ".bidsignore").write_text(
+        "# ours\nsub-02/\n*03_T1w*\n/sub-04/anat/sub-04_*\nextra/\n!sub-03_T1w.nii.gz\n"
+    )
+    walk = find_bids_scans(tmp_path, "mine")
+    assert [scan.subject_id for scan in walk.scans] == ["01", "03"]
+    assert set(walk.unused.values()) == {".bidsignore names it"}
+
+
+def test_a_participants_table_in_any_form_is_accepted(tmp_path):
+    write_tree(tmp_path, ["sub-01/anat/sub-01_T1w.nii.gz"])
+    for content in (
+        b"",
+        '"Participant_ID";age\nsub-01;3\n'.encode("utf-16"),
+        b"\xef\xbb\xbfparticipant_id\tage\n",
+    ):
+        (tmp_path / "participants.tsv").write_bytes(content)
+        assert len(find_bids_scans(tmp_path, "mine").scans) == 1
+
+
+@pytest.mark.parametrize("kind", ["bids", "abide1", "ppmi"])
+def test_a_folder_without_a_scan_is_a_mistake_that_shows_known_layouts(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    for names in ([], ["KKI/readme.txt", "KKI/image.mgz"]):
+        write_tree(tmp_path / "raw", names)
+        (tmp_path / "raw").mkdir(exist_ok=True)
+        config = parse_config({"run": "x", "cohorts": {"mine": {"kind": kind, "raw_dir": "raw"}}})
+        with pytest.raises(CohortError, match="no scan is recognised in 'raw'") as caught:
+            build_inventories(config)
+        assert ("image.mgz" if names else "holds no image") in str(caught.value)
+        assert any(word in str(caught.value) for word in ("T1w", "mprage", "MPRAGE"))

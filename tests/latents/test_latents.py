@@ -146,11 +146,35 @@ def test_untrained_encoder_is_the_same_class_from_another_seed():
     features = compute_features("untrained", volumes, SETTINGS, SIZES, CPU)
     torch.manual_seed(SIZES.seed + 1)
     encoder = MaskedAutoencoder(SIZES, (8, 8, 8))
-    expected = encoder.encode(torch.from_numpy(volumes.load(3)[0])[None, None]).mean(1)
+    tokens = encoder.encode(torch.from_numpy(volumes.load(3)[0])[None, None])
+    expected = tokens.mean(1)
     assert features.shape == (6, 12)
     assert np.allclose(features[3], expected.numpy(force=True)[0], atol=1e-5)
-    with pytest.raises(ConfigurationError, match="no baseline 'pca'"):
+    flat = compute_features("untrained_flattened", volumes, SETTINGS, SIZES, CPU)
+    assert flat.shape == (6, 8 * 12)
+    assert np.allclose(flat.reshape(6, 8, 12).mean(1), features, atol=1e-6)
+    assert np.allclose(flat[3, 12:24], tokens[0, 1].numpy(force=True), atol=1e-5)
+    with pytest.raises(ConfigurationError, match="no baseline 'pca'; known: untrained, "):
         compute_features("pca", volumes, SETTINGS, SIZES, CPU)
+
+
+def test_flattened_tokens_that_would_fill_the_disk_are_refused(monkeypatch):
+    monkeypatch.setattr("braing3n.latents.baselines.MOST_TOKEN_NUMBERS", 6 * 8 * 12)
+    assert len(compute_features("untrained_flattened", InventedVolumes(n=6), SETTINGS, SIZES, CPU)) == 6
+    with pytest.raises(ConfigurationError, match="7 volumes of 8 tokens"):
+        compute_features("untrained_flattened", InventedVolumes(n=7), SETTINGS, SIZES, CPU)
+
+
+def test_patches_are_means_and_deviations_over_the_places_of_a_grid():
+    volumes = InventedVolumes(n=6)
+    features = compute_features("patches", volumes, SETTINGS, SIZES, CPU)
+    assert features.shape == (6, 2 * 64)
+    image = volumes.images[2]
+    for i, j, k in ((0, 0, 0), (3, 1, 2)):  # a voxel's place in its patch: every fourth voxel of the volume
+        seen = image[i::4, j::4, k::4]
+        assert seen.size == 8
+        assert features[2][16 * i + 4 * j + k] == pytest.approx(seen.mean(), abs=1e-6)
+        assert features[2][64 + 16 * i + 4 * j + k] == pytest.approx(seen.std(), abs=1e-6)
 
 
 def test_equal_features_are_equal_bytes(tmp_path, monkeypatch):

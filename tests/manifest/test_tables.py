@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from braing3n.config import ManifestSettings
+from braing3n.config import DiffusionSettings, ManifestSettings
 from braing3n.contracts import CONTRACTS, read_table, write_table
+from braing3n.diffusion.conditions import build_vocabularies
 from braing3n.errors import ContractError
 from braing3n.manifest.tables import (
     ListOutputs,
@@ -12,6 +13,7 @@ from braing3n.manifest.tables import (
     build_label_table,
     build_volume_list,
 )
+from braing3n.probe.tasks import PAPER_TASKS
 
 N_PEOPLE = 40
 SETTINGS = ManifestSettings(train=0.6, validation=0.2)
@@ -150,6 +152,32 @@ def test_labels_follow_the_list_and_a_lost_record_is_named(books, tmp_path):
     write_table(records.iloc[1:], tmp_path / "records.parquet", "records")
     with pytest.raises(ContractError, match="has no record"):
         build_label_table(listed, [tmp_path / "records.parquet"], tmp_path / "labels.parquet")
+
+
+def test_a_site_is_a_cohorts_site(tmp_path):
+    """ADNI's and PPMI's numeric codes, and WashU's two scanners: equal names, six sites in all."""
+    sites = [("adni", "002"), ("ppmi", "002"), ("oasis2", "WashU"), ("hcp_ya", "WashU"), ("ixi", "")]
+    sites += [("adni", "003"), ("adni", "002"), ("ppmi", "003")]
+    known = {"modality": "T1", "sex": "F", "field_strength_t": 3.0, "source_format": "NIfTI"}
+    known |= {"raw_space": "native", "split": "train"}
+    rows = [
+        known
+        | {"volume_id": f"v{k}", "cohort": cohort, "site": site, "person_id": f"p{k}", "group_id": f"p{k}"}
+        for k, (cohort, site) in enumerate(sites)
+    ]
+    for name in ("volume_list", "records"):
+        kept = [{key: row[key] for key in row if key in CONTRACTS[name]} for row in rows]
+        write_table(pd.DataFrame(blank(name, **row) for row in kept), tmp_path / f"{name}.parquet", name)
+    build_label_table(
+        tmp_path / "volume_list.parquet", [tmp_path / "records.parquet"], tmp_path / "labels.parquet"
+    )
+    labels = read_table(tmp_path / "labels.parquet", "labels")
+    named = [f"{cohort}/{site}" if site else "" for cohort, site in sites]
+    assert labels["site"].tolist() == named
+    (task,) = (task for task in PAPER_TASKS if task.key == "site")
+    assert set(task.read_target(labels)) == set(named)
+    assert set(build_vocabularies(labels, DiffusionSettings()).site) == set(named) - {""}
+    assert len(set(named)) == 7
 
 
 @pytest.mark.parametrize("reasons", [[], ["a repeat; raw/1 is taken", "a repeat; raw/2 is taken"]])

@@ -21,9 +21,10 @@ def fill(rows, contract):
     return frame
 
 
-def write_metrics(path, d, mse):
+def write_metrics(path, d, mse, training=None):
     region = {"mse": mse, "psnr_db": 33.333, "ssim": 0.9}
     metrics = {"split": "test", "n_volumes": 9, "d": d, "n_numbers_a_volume": 4800, "psnr_range_z": 14.7}
+    metrics |= {"training": training} if training else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**metrics, "crop": region, "brain": {**region, "mse": 2 * mse}}))
 
@@ -33,8 +34,14 @@ def run_dir(tmp_path):
     """A run with its own tokenizer, and a sweep of d = 32, d = 8 and the AKL over five people."""
     root = tmp_path / "results" / "tiny"
     write_metrics(root / "tokenizer" / "metrics.json", 16, 0.5)
-    for arm, d, mse in (("d-32", 32, 0.1234), ("d-8", 8, 0.25), ("akl", "akl", 0.2)):
-        write_metrics(root / "tokenizer" / "sweep" / arm / "metrics.json", d, mse)
+    for arm, d, mse, epochs, tera in (
+        ("d-32", 32, 0.1234, "100 + 57 of 80", 396.96),
+        ("d-8", 8, 0.25, "100 + 80", 480.0),
+        ("akl-compute", "akl", 0.2, "7", 490.4),
+        ("akl-epochs", "akl", 0.15, "180", 12609.0),
+    ):
+        training = {"epochs": epochs, "flops_a_volume": round(tera * 1e12)}
+        write_metrics(root / "tokenizer" / "sweep" / arm / "metrics.json", d, mse, training)
     splits = ["train", "train", "train", "validation", "test"]
     people = [
         {"volume_id": f"v{k}", "person_id": f"p{k}", "group_id": f"p{k}", "cohort": "ucsf_pdgm"}
@@ -43,7 +50,8 @@ def run_dir(tmp_path):
     ]
     write_table(fill(people, "volume_list"), root / "tokenizer/sweep/volume_list.parquet", "volume_list")
     scores = []
-    readings = [(arm, reading) for arm in ("d-32", "d-8", "akl") for reading in ("mean", "flattened")]
+    arms = ("d-32", "d-8", "akl-compute", "akl-epochs")
+    readings = [(arm, reading) for arm in arms for reading in ("mean", "flattened")]
     for k, (arm, reading) in enumerate([*readings, ("untrained", "mean")]):
         row = {"arm": arm, "reading": reading, "n_features": 6, "metric": "auc", "n_people": 5}
         scores.append({**row, "task": "idh1", "title": "IDH1 mutation (AUC)", "fold_mean": 0.9 - k / 100})
@@ -80,10 +88,27 @@ def test_every_arm_stands_beside_the_papers(run_dir):
     assert get_row(table, "MAE (d = 512)")["MSE | ours, crop"] == "n/a: not an arm of this run's sweep"
 
 
+def test_both_akls_stand_one_below_the_other_with_their_epochs_and_operations(run_dir):
+    table = build_table_5(Results(run_dir))
+    assert list(table.frame["Model"][:3]) == ["AKL", "AKL (matched epochs)", "MAE (d = 32, chosen)"]
+    cells = ["Training | epochs", "Training | 1e12 operations a volume"]
+    found = {row["Model"]: tuple(row[cells]) for _, row in table.frame.iterrows()}
+    assert found["AKL"] == ("7", "490.4")
+    assert found["AKL (matched epochs)"] == ("180", "1.261e+04")
+    assert found["MAE (d = 32, chosen)"] == ("100 + 57 of 80", "397")
+    assert found["Untrained encoder"] == ("n/a: is never trained",) * 2
+    own = found["This run's tokenizer (d = 16, all cohorts)"]
+    assert own == ("n/a: its encoder's weights do not say how long they were trained",) * 2
+    row = get_row(table, "AKL (matched epochs)")
+    assert (row["MSE | ours, crop"], row["MSE | paper"]) == ("0.150", "n/a: not in the paper")
+    assert row["IDH1 AUC | ours, flattened"] == "0.830 ± 0.050"
+    assert get_row(table, "AKL")["MSE | paper"] == "0.093"
+
+
 def test_the_untrained_encoder_and_the_runs_own_tokenizer_have_rows(run_dir):
     table = build_table_5(Results(run_dir))
     untrained = get_row(table, "Untrained encoder")
-    assert untrained["IDH1 AUC | ours, mean"] == "0.840 ± 0.050"
+    assert untrained["IDH1 AUC | ours, mean"] == "0.820 ± 0.050"
     assert untrained["IDH1 AUC | ours, flattened"] == "n/a: its mean alone is read"
     assert untrained["MSE | ours, crop"] == "n/a: has no decoder"
     own = get_row(table, "This run's tokenizer (d = 16, all cohorts)")

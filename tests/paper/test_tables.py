@@ -17,6 +17,7 @@ from braing3n.paper.card_page import build_tables
 from braing3n.paper.command import app
 from braing3n.paper.figures import FIGURES
 from braing3n.paper.page import render_page
+from braing3n.paper.pretraining import build_masked_loss
 from braing3n.paper.render import number_reasons, render_latex
 from braing3n.paper.results import Results
 from braing3n.paper.tables import (
@@ -54,13 +55,21 @@ def results_dir(tmp_path):
     names = ["cohort", "received", "kept", "excluded", "reason"]
     counts = {"n_people": 3, "n_volumes": 4}
     score = {"task": "sex", "title": "Sex (AUC)", "source": "paper", "metric": "auc", "slice": "all"} | counts
+    score["people"] = "everyone"
     numbers = {"value": 0.75, "low": 0.6, "high": 0.9, "fold_mean": 0.7512, "fold_sd": 0.04}
     scores = [{**score, **numbers, "encoder": name} for name in ("mae", "untrained")]
     scores.append({**score, "encoder": "mae", "slice": "FLAIR", "reason": "no FLAIR volumes in this run"})
+    unseen = {**score, "encoder": "mae", "people": "unseen", "n_people": 2, "n_volumes": 2}
+    scores.append({**unseen, **numbers, "value": 0.66, "fold_mean": 0.65})
+    scores.append({**unseen, "slice": "T1", "reason": "only 2 people for 5 folds"})
     difference = {"encoder": "mae", "other": "untrained", "task": "sex", "slice": "all", "metric": "auc"}
+    difference["people"] = "everyone"
     arm = {"arm": "Sex F (T1)", "comparison": "gen-vs-real", "value": 12.345, "floor": 6.789, **counts}
-    arm |= {"n_samples": 8, "n_floor_people": 2, "n_floor_volumes": 2}
-    item = {"pool": "all", "modality": "T1", "threshold": 2.0}
+    arm |= {"floor_low": 5.5, "floor_high": 12.5, "n_samples": 8, "n_floor_people": 8, "n_others": 20}
+    low = {**arm, "arm": "Sex M (T1)", "floor_reason": "9 unrelated people leave fewer than 4 beside 8"}
+    high = {**arm, "arm": "Modality T2", "value": 12.6}
+    item = {"pool": "all", "modality": "T1", "threshold": 2.0, "person_id": "p0", "group_id": "p0"}
+    t1 = {**item, "pool": "T1", "comparison": "held-out-real"}
     audit = [
         {**item, "comparison": "real-real", "item_id": "v0", "distance": 4.0},
         {**item, "comparison": "synthetic-real", "item_id": "s0", "distance": 5.0},
@@ -72,10 +81,22 @@ def results_dir(tmp_path):
             "is_below_threshold": True,
         },
     ]
+    audit += [{**row, "pool": "T1"} for row in audit] + [
+        {**t1, "item_id": f"h{k}", "person_id": f"h{k}", "distance": 3.0} for k in range(50)
+    ]
     audit = [{"is_below_threshold": False, **row} for row in audit]
     control = {"control": "random labels", "measure": "labels of 40 outside their interval", "value": 2.0}
     decoy = {"control": "control_decoy", "measure": "site-matched AUC", "note": "no site has both"}
+    losses = {
+        "mae": 0.15,
+        "zero": 0.3,
+        "mean_image": 0.189,
+        "modality_mean_image": 0.103,
+        "in_painting": 0.097,
+    }
+    masked = [{"predictor": name, "loss": loss, "n_volumes": 7} for name, loss in losses.items()]
     tables = {
+        "pretrain/masked_loss": fill(masked, "masked_loss"),
         "manifest/volume_list": fill(volumes, "volume_list"),
         "manifest/labels": fill(volumes, "labels"),
         "manifest/flow": fill([dict(zip(names, row, strict=True)) for row in flow], "flow"),
@@ -84,7 +105,7 @@ def results_dir(tmp_path):
             [{**difference, "difference": 0.1, "low": 0.05, "high": 0.2}], "differences"
         ),
         "probe/controls": fill([{**control, "verdict": "met"}, {**decoy, "verdict": "n/a"}], "controls"),
-        "fidelity/distances": fill([arm], "distances"),
+        "fidelity/distances": fill([arm, low, high], "distances"),
         "memorization/distances": fill(audit, "memorization"),
     }
     for name, frame in tables.items():
@@ -129,6 +150,8 @@ def test_table_6_has_ours_the_papers_reasons_and_lost_cells(results):
     table = build_table_6(results)
     sex = get_row(table, "Sex (AUC)")
     assert (sex["all | ours"], sex["all | paper"]) == ("0.751 ± 0.040 (n 3/4)", "0.961")
+    assert sex["all | ours, unseen people"] == "0.650 ± 0.040 (n 2/2)"
+    assert sex["T1 | ours, unseen people"] == "n/a: only 2 people for 5 folds"
     assert sex["FLAIR | ours"] == "n/a: no FLAIR volumes in this run"
     assert get_row(table, "MMSE (R2)")["all | paper"] == "lost"
     assert get_row(table, "Modality (4-way, AUC)")["T1 | paper"] == "-"
@@ -136,17 +159,50 @@ def test_table_6_has_ours_the_papers_reasons_and_lost_cells(results):
 
 
 def test_encoders_stand_side_by_side_with_their_difference(results):
-    row = get_row(build_encoders(results), "Sex (AUC)")
+    frame = build_encoders(results).frame
+    row, unseen = frame.iloc[0], frame.iloc[1]
+    assert (row["Whom"], unseen["Whom"]) == ("everyone", "unseen")
+    assert (unseen["People / volumes"], unseen["Score | mae"][:5]) == ("2 / 2", "0.660")
+    assert unseen["Score | untrained"] == "n/a: not probed"
     assert row["Score | untrained"] == "0.750 [0.600, 0.900]"
     assert row["Ours minus | untrained"] == "0.100 [0.050, 0.200]"
-    assert len(build_scores(results).frame) == 2
+    assert list(build_scores(results).frame["Whom"]) == ["everyone", "everyone", "unseen"]
+
+
+def test_the_encoders_loss_stands_beside_its_baselines_and_the_page_says_what_was_not_learned(results_dir):
+    table = build_masked_loss(Results(results_dir))
+    claim = get_row(table, "mean image of its modality")
+    assert (claim["Mean squared error"], claim["The encoder beats it"]) == ("0.1030", "not met")
+    assert get_row(table, "training mean image")["The encoder beats it"] == "met"
+    assert get_row(table, "masked autoencoder")["Mean squared error"] == "0.1500"
+
+    def show(loss):
+        path = results_dir / "pretrain" / "masked_loss.parquet"
+        found = pd.read_parquet(path)
+        found.loc[found["predictor"] == "mae", "loss"] = loss
+        found.to_parquet(path)
+        return render_page(Results(results_dir), {})
+
+    assert "does not beat the mean image of a volume&#x27;s modality" in show(0.15)
+    assert "learned nothing" not in show(0.15)
+    page = show(0.285)
+    assert "learned nothing from the patches" in page
+    assert "0.285" in page
+    assert "learned nothing" not in show(0.1)
+    assert "does not beat" not in show(0.1)
 
 
 def test_table_8_never_calls_our_distance_a_fid(results):
     table = build_table_8(results)
     row = get_row(table, "Sex F (T1)")
     assert (row["gen-vs-real | ours"], row["gen-vs-real | paper (3D-FID)"]) == ("12.3", "114.8")
-    assert row["Floor, real-vs-real"] == "6.79 (n 2/2)"
+    assert row["Floor, real-vs-real"] == "6.79 [5.5, 12.5] (n 8/20)"
+    assert row["Above the floor"] == "no"
+    assert get_row(table, "Modality T2")["Above the floor"] == "yes"
+    lacking = get_row(table, "Sex M (T1)")
+    assert lacking["gen-vs-real | ours"] == "12.3"
+    reason = "n/a: 9 unrelated people leave fewer than 4 beside 8"
+    assert set(lacking[["Floor, real-vs-real", "Above the floor"]]) == {reason}
     assert row["gen-vs-recons | ours"] == "n/a: arm not measured"
     assert not any("FID" in name for name in table.frame.columns if "ours" in name)
     assert "Fréchet distance on MAE features" in table.notes[0]
@@ -156,10 +212,18 @@ def test_controls_and_audit(results):
     controls = build_controls(results)
     assert get_row(controls, "random labels")["Value [95 %]"] == "2"
     assert get_row(controls, "decoy")["Value [95 %]"] == "n/a: no site has both"
-    audit = build_memorization(results).frame.iloc[0]
+    table = build_memorization(results)
+    audit = get_row(table, "all")
     assert audit["Samples below the real-real percentile"] == "1 of 2"
     assert audit["Ratio of means, synthetic / real"] == "0.750"
+    assert audit["Expected of as many held-out people"] == "n/a: no held-out people in this pool"
+    assert audit["More than expected"].startswith("n/a")
     assert summarise_audit(results.read("memorization"))["n_held_out_real"][0] == 0
+    # One of two samples, where none of 50 held-out people lies below.
+    audit = get_row(table, "T1")
+    assert audit["Expected of as many held-out people"] == "0.0 [0, 0] (n 50)"
+    assert audit["More than expected"] == "yes"
+    assert audit["People who share a group"] == "0"
 
 
 def test_an_empty_run_gives_every_table_with_reasons(tmp_path):
@@ -186,6 +250,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "controls",
         "memorization",
         "flow",
+        "masked_loss",
         "scores",
         *build_tables(Results(results_dir)),
     ]

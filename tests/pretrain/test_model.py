@@ -1,6 +1,9 @@
 """The masked autoencoder against its definition, and at the paper's size."""
 
 import itertools
+import math
+import statistics
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,7 +29,7 @@ def model():
     return MaskedAutoencoder(TINY, SHAPE)
 
 
-def reference_loss(model, volume, noise):
+def reference_loss(model, volume, noise, is_normalised=False):
     """The loss in float64, from its definition: patch by patch, hidden tokens put back in their place."""
     model, errors = model.double(), []
     for image, chance in zip(volume[:, 0].double(), noise, strict=True):
@@ -38,15 +41,46 @@ def reference_loss(model, volume, noise):
         full[visible] = model.decoder_embed(model.norm(nn.Sequential(*model.blocks)(x[None])[0]))
         full = nn.Sequential(*model.decoder_blocks)((full + model.decoder_positions[0])[None])[0]
         predicted = model.predict(model.decoder_norm(full))
-        errors += [(predicted[n] - patches[n]).square().mean() for n in range(24) if n not in visible]
+        target = patches
+        if is_normalised:
+            target = [
+                [(v - statistics.fmean(p)) / math.sqrt(statistics.variance(p) + 1e-6) for v in p]
+                for p in patches.tolist()
+            ]
+            target = torch.tensor(target, dtype=torch.float64)
+        errors += [(predicted[n] - target[n]).square().mean() for n in range(24) if n not in visible]
     return sum(errors).item() / len(errors)
 
 
-def test_loss_equals_reference(model):
+def test_norms_are_those_of_the_official_code(model):
+    """1e-6 under the root, as in MAE's code; inputs that hardly vary show it."""
+    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    assert len(norms) == 2 * 3 + 2
+    for norm in norms:
+        x = 1e-3 * torch.randn(5, norm.normalized_shape[0], dtype=torch.float64)
+        variance = x.var(-1, keepdim=True, correction=0)
+        expected = (x - x.mean(-1, keepdim=True)) / (variance + 1e-6).sqrt()
+        torch.testing.assert_close(norm.double()(x), expected * norm.weight + norm.bias)
+
+
+@pytest.mark.parametrize("is_normalised", [False, True])
+def test_loss_equals_reference(is_normalised):
+    """With patches of other means and deviations, one of them empty, which stays a target of 0."""
     torch.manual_seed(1)
-    volume, noise = torch.randn(3, 1, *SHAPE), torch.rand(3, 24)
+    model = MaskedAutoencoder(TINY.model_copy(update={"normalise_target": is_normalised}), SHAPE)
+    volume, noise = 3 + 5 * torch.randn(3, 1, *SHAPE), torch.rand(3, 24)
+    volume[:, :, :4, :4, :4] = 0
     ours = model(volume, noise).item()
-    assert ours == pytest.approx(reference_loss(model, volume, noise), rel=1e-5)
+    assert ours == pytest.approx(reference_loss(model, volume, noise, is_normalised), rel=1e-5)
+
+
+def test_an_offset_is_added_at_each_patchs_own_place():
+    """Volumes of the training mean, and a head that predicts 0: nothing is left to predict."""
+    model = MaskedAutoencoder(TINY.model_copy(update={"offset": "mean_image"}), SHAPE)
+    volume = torch.randn(1, 1, *SHAPE)
+    model.mean_image.copy_(patchify(volume, 4))
+    nn.init.zeros_(model.predict.weight)
+    assert model(volume.expand(5, -1, -1, -1, -1), torch.rand(5, 24)).item() == 0
 
 
 def test_loss_ignores_what_is_visible_only_as_target(model):
@@ -86,6 +120,17 @@ def test_positions_are_distinct_and_fill_any_width():
     assert torch.count_nonzero(code[:, 60:]) == 0  # 6 does not divide 64: four channels stay 0
 
 
+def test_positions_are_sines_and_cosines_of_wavelengths_up_to_ten_thousand():
+    """Number by number, as Vaswani et al. 2017 write them, a third of the channels an axis."""
+    code = encode_positions((3, 4, 5), 24)
+    for n, place in enumerate(itertools.product(range(3), range(4), range(5))):
+        expected = []
+        for x in place:
+            angles = [x / 10000 ** (k / 4) for k in range(4)]
+            expected += [*map(math.sin, angles), *map(math.cos, angles)]
+        assert code[n].tolist() == pytest.approx(expected, abs=1e-6)
+
+
 def test_paper_size():
     with torch.device("meta"):
         model = MaskedAutoencoder(PretrainSettings(), (160, 192, 160))
@@ -117,6 +162,11 @@ def test_wrong_weights_are_one_sentence(model, tmp_path):
     write_weights(path, model.state_dict(), "Tokenizer", {})
     with pytest.raises(CheckpointError, match="holds Tokenizer, not MaskedAutoencoder"):
         load_encoder(path)
+    unknown = model.describe() | {"settings": {"depht": 2}}
+    write_weights(path, model.state_dict(), "MaskedAutoencoder", unknown)
+    with pytest.raises(CheckpointError, match=r"another version .*'depht'; did you mean 'depth'") as error:
+        load_encoder(path)
+    assert "\n" not in str(error.value)
     torch.save(model.state_dict(), path)  # a pickle is never opened
     with pytest.raises(CheckpointError, match="not a safetensors file"):
         load_encoder(path)
@@ -126,7 +176,8 @@ def test_block_equals_timms_with_the_same_weights():
     """Values and gradients in float64; timm lists the same parameters in the same order."""
     torch.manual_seed(3)
     ours = Block(96, n_heads=4, mlp_ratio=4.0).double()
-    theirs = TimmBlock(96, num_heads=4, qkv_bias=True, norm_layer=torch.nn.LayerNorm).double()
+    norm = partial(nn.LayerNorm, eps=1e-6)
+    theirs = TimmBlock(96, num_heads=4, qkv_bias=True, norm_layer=norm).double()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         other.data.copy_(mine.data)
     x, y = (torch.randn(2, 30, 96, dtype=torch.float64, requires_grad=True) for _ in range(2))

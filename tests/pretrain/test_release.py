@@ -39,6 +39,22 @@ HUGGING_FACE = (
     (r"mlp\.2", "output.dense"),
 )
 
+GPT = (  # as CLIP and minGPT name them, with a decoder beside
+    (r"^embed\.", "backbone.patch_embedding.patch_embeddings."),
+    (r"^blocks", "transformer.blocks"),
+    (r"^norm\.", "ln_f."),
+    (r"^decoder_blocks", "decoder.transformer.layers"),
+    (r"^decoder_norm", "decoder.ln"),
+    (r"^mask_token$", "decoder.mask_tokens"),
+    (r"^predict", "to_pixels"),
+    (r"norm1", "ln_1"),
+    (r"norm2", "ln_2"),
+    (r"attention\.project", "self_attn.out_proj"),
+    (r"attention\.qkv\.", "self_attn.in_proj_"),
+    (r"mlp\.0", "mlp.c_fc"),
+    (r"mlp\.2", "mlp.c_proj"),
+)
+
 
 @pytest.fixture
 def model():
@@ -71,14 +87,18 @@ def split_qkv(state):
     return state
 
 
-@pytest.mark.parametrize("form", ["mae", "hugging_face", "ours"])
+@pytest.mark.parametrize("form", ["mae", "hugging_face", "gpt", "ours"])
 def test_renamed_copies_give_the_same_tokens_and_loss(form, model, blank, tmp_path, capsys):
     state = model.state_dict()
     if form == "mae":
         state = rename(state, MAE, "module.") | {"module.pos_embed": torch.zeros(1, 25, 24)}
         torch.save({"epoch": 3, "model": state, "optimizer": {"state": {}}}, path := tmp_path / "release.pth")
     else:
-        state = split_qkv(rename(state, HUGGING_FACE)) if form == "hugging_face" else state
+        renamed = {
+            "hugging_face": lambda: split_qkv(rename(state, HUGGING_FACE)),
+            "gpt": lambda: rename(state, GPT),
+        }
+        state = renamed.get(form, lambda: state)()
         save_file(state, path := tmp_path / "release.safetensors")
     import_release(path, blank, tmp_path / "mae.safetensors")
     imported = load_encoder(tmp_path / "mae.safetensors")

@@ -9,7 +9,8 @@ import torch
 
 from braing3n.config import OptimiserSettings, PretrainSettings
 from braing3n.errors import BrainG3nError
-from braing3n.pretrain.model import load_encoder
+from braing3n.pretrain.masks import draw_validation_noise
+from braing3n.pretrain.model import MaskedAutoencoder, load_encoder
 from braing3n.pretrain.train import train_encoder
 from braing3n.runtime import digest_file
 
@@ -73,6 +74,37 @@ def test_only_the_training_split_is_trained_on(tmp_path):
     (tmp_path / "again").mkdir()
     train(tmp_path / "again", tmp_path / "b.safetensors", volumes)
     assert digest_file(tmp_path / "a.safetensors") == digest_file(tmp_path / "b.safetensors")
+
+
+def test_masks_are_new_at_every_step_and_the_same_at_every_validation(tmp_path, monkeypatch):
+    """What is hidden differs between volumes and steps; of validation volumes it is always the same."""
+    noises = {True: [], False: []}
+    forward = MaskedAutoencoder.forward
+
+    def record(self, volume, noise):
+        noises[torch.is_grad_enabled()].append(noise.clone())
+        return forward(self, volume, noise)
+
+    monkeypatch.setattr(MaskedAutoencoder, "forward", record)
+    train(tmp_path, tmp_path / "w.safetensors")
+    hidden = torch.cat([noise.argsort(dim=1)[:, 2:].sort(dim=1).values for noise in noises[True]])  # 6 of 8
+    assert hidden.shape == (24 * 3, 6)
+    counts = hidden.unique(dim=0, return_counts=True)[1]
+    assert len(counts) > 20  # of 28 ways to hide 6 of 8 patches
+    assert counts.max() < 12  # 72 draws: 2.6 a way
+    assert torch.cat(noises[True]).unique(dim=0).shape[0] == 72
+    first, *others = noises[False]
+    assert len(others) == 2
+    assert all(torch.equal(first, other) for other in others)
+    assert not torch.equal(first[0], first[1])
+
+
+def test_another_seed_hides_other_patches():
+    rows = np.arange(3)
+    noise = draw_validation_noise(rows, 50, 1)
+    assert torch.equal(noise[[2]], draw_validation_noise(rows[2:], 50, 1))
+    assert not torch.isclose(noise, draw_validation_noise(rows, 50, 2)).any()
+    assert 0.4 < noise.mean() < 0.6
 
 
 def test_not_a_number_stops_with_step_and_volumes(tmp_path):

@@ -34,7 +34,7 @@ def make_corpus(n_people: int = 90, n_features: int = 24, seed: int = 0):
             rows.append({**person, "modality": modality, "volume_id": f"p{k:03d}_{modality}"})
     labels = pd.DataFrame(rows)
     fixed = {
-        "split": "train",
+        "split": np.where(labels["group_id"] < "g040", "train", "test"),
         "cohort": "made_up",
         "subject_id": labels["person_id"],
         "session_id": "",
@@ -65,4 +65,4 @@ def corpus():
 
 @pytest.fixture(scope="session")
 def settings():
-    return ProbeSettings(n_bootstraps=300, n_random_labels=40, n_permutations=100)
+    return ProbeSettings(n_random_labels=20, n_permutations=100)

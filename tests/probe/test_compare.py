@@ -3,35 +3,37 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from braing3n.config import ProbeSettings
 from braing3n.contracts import check_table, read_table
 from braing3n.errors import ContractError
 from braing3n.probe.command import app
-from braing3n.probe.compare import compare_encoders, probe_encoder
+from braing3n.probe.compare import Readings, compare_encoders, probe_encoder
 from braing3n.probe.fit import predict_out_of_fold
 from braing3n.probe.plan import plan_probe
 from braing3n.probe.tasks import PAPER_TASKS
 
 
 @pytest.fixture(scope="module")
-def tables(corpus, settings):
+def readings(corpus, settings):
     labels, features = corpus
     noise = np.random.default_rng(9).normal(size=features.shape)
-    return [
-        probe_encoder("mae", features, labels, settings),
-        probe_encoder("untrained", noise, labels, settings),
-        probe_encoder("voxels", np.tile(features, (1, 20)), labels, settings),
-    ]
+    encoders = {"mae": features, "untrained": noise, "voxels": np.tile(features, (1, 20))}
+    return join(probe_encoder(name, x, labels, settings) for name, x in encoders.items())
+
+
+def join(tables):
+    return Readings(*map(list, zip(*tables, strict=True)))
 
 
 @pytest.fixture(scope="module")
-def compared(tables, corpus, settings):
-    return compare_encoders(tables, corpus[0], settings)
+def compared(readings, corpus, settings):
+    return compare_encoders(readings, corpus[0], settings)
 
 
-def find(frame, **where):
-    for column, value in where.items():
+def find(frame, people="everyone", **where):
+    for column, value in {**where, "people": people}.items():
         frame = frame[frame[column] == value]
     assert len(frame) == 1, frame
     return frame.iloc[0]
@@ -50,10 +52,35 @@ def test_planted_labels_are_found_and_noise_finds_nothing(compared):
     assert find(differences, other="untrained", task="age", slice="all", metric="mae")["high"] < 0
 
 
+def test_unseen_people_have_scores_and_differences_of_their_own(compared, corpus):
+    scores, differences = compared
+    unseen = find(scores, encoder="mae", task="sex", slice="all", people="unseen")
+    labels = corpus[0][corpus[0]["split"] != "train"]
+    assert (unseen["n_people"], unseen["n_volumes"]) == (labels["person_id"].nunique(), len(labels))
+    assert unseen["low"] > 0.5
+    row = find(differences, other="untrained", task="age", slice="all", metric="r", people="unseen")
+    assert row["difference"] > 0
+    assert row["n_people"] == labels["person_id"].nunique()
+
+
+def test_a_difference_is_of_the_same_halves(readings, compared, corpus, settings):
+    """Its interval is about the difference, half by half, and not the sum of two intervals."""
+    probe = plan_probe(next(t for t in PAPER_TASKS if t.key == "age"), "all", corpus[0], settings)
+    ours, theirs = (readings.find(name, probe).halves["r"] for name in ("mae", "untrained"))
+    where = {"task": "age", "slice": "all", "metric": "r"}
+    row = find(compared[1], other="untrained", **where)
+    gaps = (ours - theirs)[:, 0] - (ours - theirs)[:, 1]
+    reach = stats.t.ppf(0.975, len(gaps)) * np.sqrt(np.mean(gaps**2) / 2 / 2)
+    assert row["high"] - row["low"] == pytest.approx(2 * reach)
+    value, other = (find(compared[0], encoder=name, **where)["value"] for name in ("mae", "untrained"))
+    assert row["difference"] == pytest.approx(value - other)
+
+
 def test_every_paper_task_and_slice_has_a_row_or_a_reason(compared, settings):
     scores, _ = compared
     for task in PAPER_TASKS:
         rows = scores[(scores["task"] == task.key) & (scores["encoder"] == "mae")]
+        assert set(rows["people"]) == {"everyone", "unseen"}
         assert set(rows["slice"]) == set(task.slices)
         assert (rows["value"].notna() == (rows["reason"] == "")).all()
     assert find(scores, encoder="mae", task="disease", slice="all", metric="auc")["dropped"].startswith("GBM")
@@ -65,10 +92,10 @@ def test_counts_are_people_and_volumes(compared, corpus):
     assert (row["n_people"], row["n_volumes"]) == (labels["person_id"].nunique(), len(labels))
 
 
-def test_predictions_of_other_labels_are_refused(tables, corpus, settings):
+def test_predictions_of_other_labels_are_refused(readings, corpus, settings):
     labels = corpus[0].iloc[2:].reset_index(drop=True)
     with pytest.raises(ContractError, match="rerun `probe encoder`"):
-        compare_encoders(tables, labels, settings)
+        compare_encoders(readings, labels, settings)
 
 
 def test_no_model_sees_the_group_it_scores(corpus, settings):
@@ -84,8 +111,8 @@ def test_no_model_sees_the_group_it_scores(corpus, settings):
 
 def test_nothing_to_probe_is_told_for_every_encoder(corpus):
     labels = corpus[0].iloc[:6].reset_index(drop=True)
-    settings = ProbeSettings(n_bootstraps=100)
-    tables = [probe_encoder(name, corpus[1][:6], labels, settings) for name in ("mae", "histogram")]
+    settings = ProbeSettings()
+    tables = join(probe_encoder(name, corpus[1][:6], labels, settings) for name in ("mae", "histogram"))
     scores, differences = compare_encoders(tables, labels, settings)
     assert set(scores["encoder"]) == {"mae", "histogram"}
     assert (scores["reason"] != "").all()
@@ -99,12 +126,15 @@ def test_the_command_line_writes_all_tables(tmp_path, corpus, monkeypatch):
     labels.to_parquet(tmp_path / "labels.parquet")
     np.savez(tmp_path / "features.npz", volume_id=labels["volume_id"].to_numpy(str), features=features)
     common = ["--labels", "labels.parquet", "--features", "features.npz", "--settings"]
-    common.append('{"n_bootstraps": 100, "n_random_labels": 2, "n_permutations": 20, "n_matched_repeats": 2}')
+    common.append('{"n_halvings": 3, "n_random_labels": 2, "n_permutations": 20, "n_matched_repeats": 2}')
     names = ("scores", "differences", "controls")
     outputs = [part for name in names for part in (f"--{name}", f"{name}.parquet")]
     for name in ("mae", "histogram"):
-        run_app(["encoder", "--name", name, "--predictions", f"{name}.parquet", *common])
-    run_app(["compare", "--predictions", "mae.parquet", "histogram.parquet", *outputs, *common])
+        written = ["--predictions", f"{name}.parquet", "--halves", f"halves_{name}.parquet"]
+        run_app(["encoder", "--name", name, *written, *common])
+    read = ["--predictions", "mae.parquet", "histogram.parquet"]
+    read += ["--halves", "halves_mae.parquet", "halves_histogram.parquet"]
+    run_app(["compare", *read, *outputs, *common])
     for name in names:
         assert len(read_table(f"{name}.parquet", name))
 

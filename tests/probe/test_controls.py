@@ -1,104 +1,197 @@
-"""Random labels stay at chance, a site-only decoy is unmasked, a real disease is not."""
+"""Every control is met where nothing is wrong, and fails on the fault that it exists for."""
+
+from math import comb
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from braing3n.config import ProbeSettings
 from braing3n.contracts import check_table
-from braing3n.probe.compare import probe_encoder
+from braing3n.probe import halves, plan
 from braing3n.probe.controls import (
-    _compute_aucs,
     _predict_ridge,
+    _shuffle_within_sites,
     allow_outside,
+    draw_labels,
     run_controls,
-    score_random_labels,
 )
+
+FEW = ProbeSettings(n_random_labels=8, n_permutations=100, n_matched_repeats=5)
+SITE_MATCHED = "site-matched AUC"
+
+
+def run(features, labels, settings=FEW):
+    return check_table(run_controls(features, labels, settings), "controls", "controls")
+
+
+def find(controls, control, measure):
+    row = controls[(controls["control"] == control) & controls["measure"].str.startswith(measure)]
+    assert len(row) == 1, controls
+    return row.iloc[0]
+
+
+def count_random(controls):
+    return find(controls, "random labels", "labels of")
 
 
 @pytest.fixture(scope="module")
 def controls(corpus, settings):
-    labels, features = corpus
-    table = run_controls([probe_encoder("mae", features, labels, settings)], features, labels, settings)
-    return check_table(table, "controls", "controls")
+    return run(corpus[1], corpus[0], settings)
 
 
-def test_random_labels_stay_inside_their_intervals(controls, settings):
-    count = controls[controls["control"] == "random labels"].iloc[0]
+@pytest.fixture(scope="module")
+def people():
+    """Forty people with two volumes each, and features that name the person and nothing else."""
+    rng = np.random.default_rng(3)
+    person = np.repeat(np.arange(40), 2)
+    names = [f"p{k:02d}" for k in person]
+    labels = pd.DataFrame(
+        {"volume_id": [f"v{k}" for k in range(80)], "person_id": names, "group_id": names, "site": "mine/a"}
+        | {"modality": "T1", "split": "train", "cohort": "mine"}
+    )
+    return labels, rng.normal(size=(40, 60))[person] + 0.1 * rng.normal(size=(80, 60))
+
+
+def test_random_labels_stay_at_chance(controls, settings):
+    count = count_random(controls)
     single = controls[controls["control"].str.startswith("random label ")]
-    assert len(single) == settings.n_random_labels == 40
-    assert count["value"] == (single["verdict"] == "not met").sum() <= 5
-    assert count["high"] == allow_outside(40) == 5
+    assert len(single) == settings.n_random_labels
+    assert count["value"] == (single["verdict"] == "not met").sum()
+    assert count["verdict"] == "met"
+    assert (single["low"] < single["value"]).all()
+    assert abs(single["value"].mean() - 0.5) < 0.05
+    assert (single["n_cases"] + single["n_controls"] == 90).all()
 
 
-def test_a_label_that_is_not_random_leaves_its_interval(monkeypatch, settings):
-    """Features that carry the first random label exactly."""
-    rng = np.random.default_rng(settings.seed)
-    n = 60
-    label = rng.permutation(np.where(np.arange(n) < n // 2, 1.0, -1.0))
-    x = np.random.default_rng(1).normal(size=(n, 5))
-    x[:, 0] += 3 * label
-    observed, permuted = score_random_labels(x, settings)
-    assert observed[0] > permuted[0].max()
+def test_random_labels_are_of_families_and_differ(corpus, settings):
+    labels, _ = corpus
+    columns = list(draw_labels(labels, settings))
+    assert len({tuple(column) for column in columns}) == settings.n_random_labels
+    for column in columns:
+        assert pd.Series(column).groupby(labels["group_id"]).nunique().max() == 1
+        n_groups = labels["group_id"][column == "case"].nunique()
+        assert n_groups == labels["group_id"].nunique() // 2
+
+
+def test_the_count_is_held_against_the_binomial_law():
+    for n in (8, 40, 200):
+        chances = [comb(n, k) * 0.05**k * 0.95 ** (n - k) for k in range(n + 1)]
+        low, high = allow_outside(n)
+        assert sum(chances[:low]) < 0.025 <= sum(chances[: low + 1])
+        assert sum(chances[:high]) < 0.975 <= sum(chances[: high + 1])
+    assert allow_outside(40) == (0, 5)
+
+
+def test_training_on_the_people_of_the_test_is_found(corpus, monkeypatch):
+    def predict_in_sample(features, probe, settings, has_pca):
+        model = halves_fit(probe.task.kind, len(features), features.shape[1], settings, has_pca)
+        model.fit(features, probe.units["target"])
+        return model.predict_proba(features), True
+
+    from braing3n.probe.fit import _build_model as halves_fit
+
+    monkeypatch.setattr(halves, "predict_out_of_fold", predict_in_sample)
+    count = count_random(run(corpus[1], corpus[0].drop(columns=["control_decoy", "control_head_size"])))
+    assert (count["value"], count["verdict"]) == (8, "not met")
+
+
+def test_folds_by_volume_in_place_of_people_are_found(people, monkeypatch):
+    labels, features = people
+    assert count_random(run(features, labels))["verdict"] == "met"
+    by_group = plan.assign_folds
+    for module, name in ((plan, "assign_folds"), (halves, "assign_halves")):
+        given = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda y, groups, *rest, given=given: given(y, groups.index.to_series(), *rest)
+        )
+    assert plan.assign_folds is not by_group
+    assert count_random(run(features, labels))["verdict"] == "not met"
+
+
+def test_a_decoy_is_high_when_pooled_and_at_chance_within_its_site(controls):
+    pooled = find(controls, "control_decoy", "pooled AUC")
+    assert pooled["low"] > 0.5
+    matched = find(controls, "control_decoy", SITE_MATCHED)
+    assert matched["low"] <= 0.5 <= matched["high"]
+    assert matched["n_cases"] > 0
+    assert matched["n_controls"] > 0
+    assert pooled["verdict"] == matched["verdict"] == "met"
+
+
+def test_a_site_that_is_not_in_the_features_fails_the_pooled_decoy(corpus):
+    noise = np.random.default_rng(0).normal(size=corpus[1].shape)
+    assert find(run(noise, corpus[0]), "control_decoy", "pooled AUC")["verdict"] == "not met"
+
+
+def test_a_disease_that_is_in_the_brain_survives_matching(corpus):
+    labels, features = corpus
+    features = features.copy()
+    features[:, 0] += 6.0 * (labels["control_decoy"] == "case").to_numpy()
+    matched = find(run(features, labels), "control_decoy", SITE_MATCHED)
+    assert matched["low"] > 0.5
+    assert matched["verdict"] == "not met"
+
+
+def test_sites_that_are_not_told_apart_fail_the_matched_decoy(corpus):
+    labels, features = corpus
+    matched = find(run(features, labels.assign(site="one")), "control_decoy", SITE_MATCHED)
+    assert matched["low"] > 0.5
+    assert matched["verdict"] == "not met"
+
+
+def test_labels_are_shuffled_by_person_within_their_site():
+    people = np.array(["a", "a", "b", "c", "d", "d", "e", "f", "g", "h"])
+    site = np.array(["x"] * 6 + ["y"] * 4)
+    is_case = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 1], dtype=bool)
+    y = _shuffle_within_sites(people, site, is_case, FEW)
+    assert y.shape == (10, 1 + FEW.n_permutations)
+    np.testing.assert_array_equal(y[:, 0] > 0, is_case)
+    by_person = pd.DataFrame(y).groupby(people).agg(["min", "max"])
+    assert (by_person.xs("min", axis=1, level=1) == by_person.xs("max", axis=1, level=1)).all(axis=None)
+    cases = pd.DataFrame(y > 0).groupby(people).first()
+    for name, n_cases in (("x", 2), ("y", 1)):
+        here = cases.loc[sorted(set(people[site == name]))]
+        assert (here.sum() == n_cases).all()
+        assert here.nunique(axis=1).eq(2).all()  # everyone is a case in one shuffling, a control in another
+
+
+def test_no_site_with_both_is_reported(corpus):
+    labels, features = corpus
+    settings = ProbeSettings(n_matched_repeats=2, n_permutations=20)
+    labels = labels.assign(site=np.where(labels["control_decoy"] == "case", "S3", "S0"))
+    table = run(features, labels, settings)
+    matched = find(table, "control_decoy", SITE_MATCHED)
+    assert (matched["verdict"], matched["note"]) == ("n/a", "no site has cases and controls")
+    assert count_random(table)["verdict"] == "n/a"
+
+
+def test_too_few_people_for_an_interval_are_no_verdict(corpus):
+    few = np.flatnonzero(corpus[0]["person_id"] < "p016")
+    count = count_random(run(corpus[1][few], corpus[0].iloc[few].reset_index(drop=True)))
+    assert count["verdict"] == "n/a"
+    assert "too few people" in count["note"]
+
+
+def test_a_head_size_that_registration_left_is_found(corpus, controls):
+    labels, features = corpus
+    measures = ("Pearson r", "AUC of the upper half")
+    assert [find(controls, "control_head_size", name)["verdict"] for name in measures] == ["met", "met"]
+    size = (labels["control_head_size"] - 1400).to_numpy() / 100
+    features = features + np.outer(size, np.ones(features.shape[1]))
+    found = run(features, labels, ProbeSettings(n_matched_repeats=2, n_permutations=20))
+    assert [find(found, "control_head_size", name)["verdict"] for name in measures] == ["not met", "not met"]
 
 
 @pytest.mark.parametrize("n_features", [7, 80])
 def test_the_shared_solve_is_scikit_learns_ridge(n_features):
     rng = np.random.default_rng(0)
-    train, test, y = (
-        rng.normal(size=(40, n_features)),
-        rng.normal(size=(9, n_features)),
-        rng.normal(size=(40, 3)),
-    )
+    sizes = (40, n_features), (9, n_features), (40, 3)
+    train, test, y = (rng.normal(size=size) for size in sizes)
     scaler = StandardScaler().fit(train)
     model = Ridge(2.0).fit(scaler.transform(train), y)
     np.testing.assert_allclose(
         _predict_ridge(train, y, test, 2.0), model.predict(scaler.transform(test)), atol=1e-9
     )
-
-
-def test_aucs_by_column_agree_with_scikit_learn():
-    from sklearn.metrics import roc_auc_score
-
-    rng = np.random.default_rng(0)
-    scores, labels = rng.normal(size=(30, 4)).round(1), rng.random((30, 4)) < 0.5
-    expected = [roc_auc_score(labels[:, k], scores[:, k]) for k in range(4)]
-    np.testing.assert_allclose(_compute_aucs(scores, labels), expected)
-
-
-def test_a_decoy_is_high_when_pooled_and_at_chance_within_its_site(controls):
-    decoy = controls[controls["control"] == "control_decoy"].set_index("measure")
-    assert decoy.loc["pooled AUC", "low"] > 0.5
-    matched = decoy.loc["site-matched AUC"]
-    assert matched["low"] <= 0.5 <= matched["high"]
-    assert matched["n_cases"] > 0
-    assert matched["n_controls"] > 0
-    assert set(decoy["verdict"]) == {"met"}
-
-
-def test_a_disease_that_is_in_the_brain_survives_matching(corpus, settings):
-    labels, features = corpus
-    features = features.copy()
-    features[:, 0] += 6.0 * (labels["control_decoy"] == "case").to_numpy()
-    table = run_controls([probe_encoder("mae", features, labels, settings)], features, labels, settings)
-    matched = table[table["measure"] == "site-matched AUC"].iloc[0]
-    assert matched["low"] > 0.5
-    assert matched["verdict"] == "not met"
-
-
-def test_no_site_with_both_says_so(corpus):
-    labels, features = corpus
-    settings = ProbeSettings(n_bootstraps=100)
-    labels = labels.assign(site=np.where(labels["control_decoy"] == "case", "S3", "S0"))
-    table = run_controls([probe_encoder("mae", features, labels, settings)], features, labels, settings)
-    matched = table[table["measure"] == "site-matched AUC"].iloc[0]
-    assert (matched["verdict"], matched["note"]) == ("n/a", "no site has cases and controls")
-    assert table[table["control"] == "random labels"].iloc[0]["verdict"] == "n/a"
-
-
-def test_head_size_is_reported(controls):
-    rows = controls[controls["control"] == "control_head_size"]
-    assert set(rows["measure"]) == {"Pearson r", "R2", "AUC of the upper half"}
-    assert rows["value"].notna().all()
-    assert (rows["low"] <= rows["high"]).all()

@@ -7,7 +7,7 @@ import pytest
 from braing3n.config import ProbeSettings
 from braing3n.errors import ContractError
 from braing3n.probe.folds import assign_folds
-from braing3n.probe.plan import load_features, plan_probe, plan_probes, span_rows
+from braing3n.probe.plan import PEOPLE, load_features, plan_probe, plan_probes, span_rows
 from braing3n.probe.tasks import PAPER_TASKS, list_tasks
 
 TASKS = {task.key: task for task in PAPER_TASKS}
@@ -54,6 +54,38 @@ def test_what_cannot_be_probed_says_why(corpus, settings):
     assert "fewer than two classes" in plan_probe(TASKS["sex"], "all", one_sex, settings).reason
     few = labels.iloc[:9]
     assert "people for 5 folds" in plan_probe(TASKS["age"], "all", few, settings).reason
+
+
+def test_unseen_people_are_probed_among_themselves(corpus, settings):
+    labels, _ = corpus
+    is_unseen = labels["split"] != "train"
+    probe = plan_probe(TASKS["sex"], "all", labels, settings, "unseen")
+    assert set(probe.units["unit_id"]) == set(labels.loc[is_unseen, "volume_id"])
+    assert set(probe.units["fold"]) == set(range(settings.n_folds))
+    assert (probe.unit_of_row[~is_unseen.to_numpy()] == -1).all()
+    pooled = plan_probe(TASKS["age"], "patient-pooled", labels, settings, "unseen")
+    assert set(pooled.units["person_id"]) == set(labels.loc[is_unseen, "person_id"])
+
+
+def test_too_few_unseen_people_are_a_reason_with_their_number(corpus, settings):
+    labels, _ = corpus
+    people = labels["person_id"].unique()
+    for n, reason in (
+        (7, "only 7 people for 5 folds"),
+        (0, "no labels in column age_years among unseen people"),
+    ):
+        split = np.where(labels["person_id"].isin(people[40 : 40 + n]), "validation", "train")
+        probe = plan_probe(TASKS["age"], "all", labels.assign(split=split), settings, "unseen")
+        assert probe.reason == reason
+        assert not plan_probe(TASKS["age"], "all", labels.assign(split=split), settings).reason
+
+
+def test_every_task_has_both_columns_and_a_control_the_first(corpus, settings):
+    read = {}
+    for probe in plan_probes(corpus[0], settings):
+        read.setdefault((probe.task.source, probe.task.key, probe.slice), []).append(probe.people)
+    for (source, *_), people in read.items():
+        assert people == (["everyone"] if source == "control" else list(PEOPLE))
 
 
 def test_pooling_is_the_mean_of_a_persons_features_by_label(corpus, settings):

@@ -1,71 +1,71 @@
-"""Scores agree with scikit-learn and SciPy, resampled or not."""
+"""Scores agree with scikit-learn and SciPy fold by fold; intervals hold the truth as often as they say."""
 
 import numpy as np
 import pytest
 from scipy.stats import pearsonr
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
-from braing3n.probe.scores import bootstrap, compute_auc, draw_weights, find_interval, score, score_folds
+from braing3n.probe.scores import count_wins, find_interval, score, score_folds
 
 rng = np.random.default_rng(5)
+ONE_FOLD = np.zeros(80, dtype=int)
 
 
 @pytest.mark.parametrize("digits", [1, 8])
-def test_every_bootstrapped_auc_is_scikit_learns_on_the_resampled_units(digits):
-    scores, is_positive = rng.normal(size=60).round(digits), rng.random(60) < 0.4
-    groups = np.repeat(np.arange(30), 2)
-    weights = next(draw_weights(groups, 50, seed=1))
-    ours = compute_auc(scores, is_positive, weights)
-    for auc, weight in zip(ours, weights, strict=True):
-        rows = np.repeat(np.arange(60), weight)
-        assert auc == pytest.approx(roc_auc_score(is_positive[rows], scores[rows]), abs=1e-12)
+def test_an_auc_is_scikit_learns_over_the_pairs_of_each_fold(digits):
+    scores, is_case = rng.normal(size=80).round(digits), rng.random(80) < 0.4
+    folds = rng.integers(0, 4, 80)
+    aucs, pairs = [], []
+    for k in range(4):
+        rows = folds == k
+        aucs.append(roc_auc_score(is_case[rows], scores[rows]))
+        pairs.append(is_case[rows].sum() * (~is_case[rows]).sum())
+    found = score("classification", is_case, scores[:, None], (True, False), folds)["auc"]
+    assert found == pytest.approx(np.average(aucs, weights=pairs), abs=1e-12)
 
 
-def test_draws_take_whole_groups_and_as_many_as_there_are():
-    groups = np.array(["a", "b", "b", "c"])
-    weights = np.concatenate(list(draw_weights(groups, 40, seed=3, n_block=7)))
-    assert weights.shape == (40, 4)
-    assert (weights[:, 1] == weights[:, 2]).all()
-    assert (weights[:, [0, 1, 3]].sum(axis=1) == 3).all()
+def test_models_of_two_folds_are_not_compared():
+    """A shift of one fold's predictions, as another model's intercept gives, changes neither AUC nor r."""
+    target, predicted = rng.normal(size=80), rng.normal(size=(80, 1))
+    folds = np.arange(80) % 2
+    shifted = predicted + 5.0 * folds[:, None]
+    for kind, y in (("classification", target > 0), ("regression", target)):
+        before, after = (score(kind, y, p, (True, False), folds) for p in (predicted, shifted))
+        for metric in set(before) - {"r2", "mae"}:
+            assert before[metric] == pytest.approx(after[metric])
 
 
 def test_macro_auc_is_scikit_learns_one_vs_rest():
     target = rng.choice(["a", "b", "c"], 80)
     predictions = rng.dirichlet([1, 1, 1], 80)
-    value = score("classification", target, predictions, ("a", "b", "c"))["auc"][0]
+    value = score("classification", target, predictions, ("a", "b", "c"), ONE_FOLD)["auc"]
     assert value == pytest.approx(roc_auc_score(target, predictions, multi_class="ovr", average="macro"))
 
 
 def test_an_auc_without_both_classes_is_undefined():
-    assert np.isnan(compute_auc(np.arange(4.0), np.ones(4, bool), np.ones((1, 4)))[0])
+    only = np.array(["a"] * 80)
+    assert np.isnan(score("classification", only, rng.random((80, 2)), ("a", "b"), ONE_FOLD)["auc"])
 
 
-def test_regression_scores_agree_with_the_libraries_on_resampled_units():
-    target = rng.normal(60, 15, 50)
-    predicted = (target + rng.normal(0, 10, 50))[:, None]
-    weights = next(draw_weights(np.arange(50), 20, seed=2))
-    ours = score("regression", target, predicted, (), weights)
-    for b, weight in enumerate(weights):
-        rows = np.repeat(np.arange(50), weight)
-        y, p = target[rows], predicted[rows, 0]
-        assert ours["r2"][b] == pytest.approx(r2_score(y, p))
-        assert ours["mae"][b] == pytest.approx(mean_absolute_error(y, p))
-        assert ours["r"][b] == pytest.approx(pearsonr(y, p)[0])
+def test_wins_by_column_agree_with_scikit_learn():
+    scores, is_case = rng.normal(size=(30, 4)).round(1), rng.random((30, 4)) < 0.5
+    wins, pairs = count_wins(scores, is_case)
+    expected = [roc_auc_score(is_case[:, k], scores[:, k]) for k in range(4)]
+    np.testing.assert_allclose(wins / pairs, expected)
 
 
-def test_the_interval_covers_a_known_auc_about_as_often_as_it_says():
-    """Normal scores shifted by 1: the AUC is Phi(1 / sqrt 2) = 0.760."""
-    n_covered = 0
-    for seed in range(60):
-        draw = np.random.default_rng(seed)
-        is_case = np.arange(120) % 2 == 0
-        scores = draw.normal(size=120) + is_case
-        draws = bootstrap(
-            "classification", is_case, scores[:, None], (True, False), np.arange(120), 300, seed
-        )
-        low, high = find_interval(draws["auc"])
-        n_covered += low <= 0.7602 <= high
-    assert n_covered >= 51
+def test_regression_scores_agree_with_the_libraries():
+    target = rng.normal(60, 15, 80)
+    predicted = (target + rng.normal(0, 10, 80))[:, None]
+    folds = rng.integers(0, 3, 80)
+    found = score("regression", target, predicted, (), folds)
+    assert found["r2"] == pytest.approx(r2_score(target, predicted[:, 0]))
+    assert found["mae"] == pytest.approx(mean_absolute_error(target, predicted[:, 0]))
+    y, p = target.copy(), predicted[:, 0].copy()
+    for k in range(3):
+        y[folds == k] -= y[folds == k].mean()
+        p[folds == k] -= p[folds == k].mean()
+    assert found["r"] == pytest.approx(pearsonr(y, p)[0])
 
 
 def test_a_fold_without_a_class_averages_over_those_present():
@@ -74,3 +74,25 @@ def test_a_fold_without_a_class_averages_over_those_present():
     folds = np.array([0, 0, 0, 1, 1, 1])
     mean, sd = score_folds("classification", target, predictions, ("a", "b", "c"), folds)["auc"]
     assert (mean, sd) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("n_deals", [3, 5, 12])
+def test_an_interval_holds_the_truth_as_often_as_it_says(n_deals):
+    """Normal values with the mean 7: the interval about their mean, from the means of halves."""
+    n, n_trials, n_covered = 40, 2000, 0
+    for _ in range(n_trials):
+        x = rng.normal(7, 3, n)
+        shuffled = np.stack([rng.permutation(x) for _ in range(n_deals)])
+        halves = np.stack([shuffled[:, : n // 2].mean(axis=1), shuffled[:, n // 2 :].mean(axis=1)], axis=1)
+        low, high = find_interval(x.mean(), halves)
+        n_covered += low <= 7 <= high
+    assert 0.93 <= n_covered / n_trials <= 0.97
+
+
+def test_an_interval_ends_where_the_score_does_and_needs_three_deals():
+    halves = np.array([[0.9, 0.7], [0.95, 0.8], [0.7, 0.99], [np.nan, 0.8]])
+    low, high = find_interval(0.97, halves, (0, 1))
+    assert high == 1
+    assert 0 < low < 0.97
+    assert find_interval(0.97, halves)[1] > 1
+    assert np.isnan(find_interval(0.97, halves[1:], (0, 1))).all()

@@ -16,7 +16,7 @@ from braing3n.probe.command import app
 from braing3n.probe.plan import plan_probe, span_rows
 from braing3n.probe.sweep import average_tokens, find_tasks, probe_sweep
 
-PROBE = ProbeSettings(n_bootstraps=100)
+PROBE = ProbeSettings()
 SWEEP = SweepSettings(tasks=("sex", "idh1"), n_pca_components=7)
 
 

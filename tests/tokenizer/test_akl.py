@@ -13,6 +13,7 @@ from braing3n import training
 from braing3n.cli import main
 from braing3n.config import (
     AutoencoderKLSettings,
+    Config,
     LatentsSettings,
     OptimiserSettings,
     PretrainSettings,
@@ -22,11 +23,13 @@ from braing3n.errors import CheckpointError, ConfigurationError
 from braing3n.latents.cache import cache_akl
 from braing3n.runtime import digest_file
 from braing3n.tokenizer.akl import AutoencoderKL, load_akl, measure_divergence
-from braing3n.tokenizer.compute import match_compute, set_epochs, tell_compute
+from braing3n.tokenizer.compute import count_arm, describe_arm, match_akl, print_compute, set_epochs
 from braing3n.tokenizer.train_akl import train_akl
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from invented import InventedVolumes
+from reference import train_plainly
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -97,6 +100,7 @@ def test_recomputed_activations_give_the_same_gradients():
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
+@pytest.mark.slow
 def test_trained_it_beats_the_mean_image(tmp_path):
     volumes = InventedVolumes(n=24)
     net = train(tmp_path, volumes)
@@ -114,6 +118,43 @@ def test_trained_it_beats_the_mean_image(tmp_path):
     assert ours < 0.7 * theirs
 
 
+def test_losses_are_those_of_a_loop_written_anew(tmp_path):
+    """Mean absolute error and, beside it, torch's own divergence of the latent from a standard normal."""
+    volumes = InventedVolumes(n=15)
+    more = {"lr": 0.01, "weight_decay": 0.1, "gradient_clip": 0.5, "n_epochs": 6, "validate_every_epochs": 2}
+    options = SETTINGS.optimiser.model_copy(update=more)
+    settings = SETTINGS.model_copy(update={"optimiser": options, "kl_weight": 0.01})
+    train(tmp_path, volumes, settings)
+    (path,) = tmp_path.glob("runs/*/loss.csv")
+    found = np.genfromtxt(path, delimiter=",", skip_header=1)
+
+    images = torch.from_numpy(np.stack(volumes.images))[:, None]
+    rows = {split: np.flatnonzero(volumes.table["split"] == split) for split in ("train", "validation")}
+    plan = training.plan_batches(rows["train"], options, settings.seed)
+    torch.manual_seed(settings.seed)
+    net = AutoencoderKL(settings, (8, 8, 8))
+    divergences = []
+
+    def measure(step):
+        batch = images[plan[step]]
+        source = training.make_generator(settings.seed, "latent", step)
+        noise = torch.randn(len(batch), *net.latent_shape, generator=source)
+        mu, sigma = net.encode(batch)
+        divergence = kl_divergence(Normal(mu, sigma), Normal(0.0, 1.0)).sum() / len(batch)
+        divergences.append(0.01 * divergence.item())
+        return (net.decode(mu + sigma * noise) - batch).abs().mean() + 0.01 * divergence
+
+    losses, validation = [], []
+    for loss in train_plainly(net, measure, len(plan), options):
+        losses.append(loss)
+        with torch.no_grad():
+            unseen = images[rows["validation"]]
+            validation.append((net.decode(net.encode(unseen)[0]) - unseen).abs().mean().item())
+    assert min(divergences) > 0.02 * max(losses), "the divergence is seen beside the error"
+    assert found[:, 1] == pytest.approx(losses, rel=1e-3)
+    assert list(found[3::4, 2]) == pytest.approx(validation[3::4], rel=1e-3)  # two steps an epoch
+
+
 def test_a_learning_rate_that_only_harms_stops_early_and_keeps_the_start(tmp_path):
     options = SETTINGS.optimiser.model_copy(
         update={"lr": 10.0, "n_warmup_epochs": 0, "validate_every_epochs": 1}
@@ -125,6 +166,18 @@ def test_a_learning_rate_that_only_harms_stops_early_and_keeps_the_start(tmp_pat
     torch.manual_seed(settings.seed)
     expected = AutoencoderKL(settings, (8, 8, 8)).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in trained.state_dict().items())
+
+
+def test_weights_of_before_the_budgets_still_load(net, tmp_path):
+    record = net.describe()
+    record["settings"]["has_matched_compute"] = True
+    training.write_weights(tmp_path / "a.safetensors", net.state_dict(), "AutoencoderKL", record)
+    volume = torch.randn(1, 1, 8, 8, 8)
+    assert torch.equal(load_akl(tmp_path / "a.safetensors").encode_mean(volume), net.encode_mean(volume))
+    record["settings"]["n_levels"] = 2
+    training.write_weights(tmp_path / "a.safetensors", net.state_dict(), "AutoencoderKL", record)
+    with pytest.raises(CheckpointError, match=r"another version .*'n_levels'.*; train it again"):
+        load_akl(tmp_path / "a.safetensors")
 
 
 def test_wrong_weights(net, tmp_path):
@@ -192,7 +245,7 @@ def test_flops_by_hand():
         out = 2 * n_out * (width * width + 2 * width * hidden)
         return 2 * n * 3 * width * width + 4 * n_out * n * width + out
 
-    found = match_compute(SIZES, TOKENIZER, (8, 8, 8))
+    found = match_akl(SIZES, TOKENIZER, (8, 8, 8), "compute")
     assert found["encoder_flops_an_epoch"] == 2 * n * n_voxels * width + attend(n, n)
     first = 2 * n_visible * n_voxels * width
     n_hidden = n - n_visible
@@ -215,22 +268,51 @@ def test_flops_by_hand():
 
 
 def test_epochs_are_as_many_as_the_arm_pays_for(capsys):
-    found = match_compute(SIZES, TOKENIZER, (8, 8, 8))
+    found = match_akl(SIZES, TOKENIZER, (8, 8, 8), "compute")
     phase_2 = found["encoder_flops_an_epoch"] + found["tokenizer_flops_an_epoch"]
     assert found["arm_flops"] == (arm := 500 * found["mae_flops_an_epoch"] + 300 * phase_2)
     n_epochs = found["akl_n_epochs"]
     assert n_epochs > 1
     assert n_epochs * found["akl_flops_an_epoch"] <= arm < (n_epochs + 1) * found["akl_flops_an_epoch"]
-    assert set_epochs(SETTINGS, found).optimiser.n_epochs == n_epochs
-    tell_compute(found)
+    print_compute(found)
     (line,) = capsys.readouterr().err.splitlines()
     assert f"x {n_epochs} epochs" in line
 
-    free = TOKENIZER.model_copy(update={"akl": SETTINGS.model_copy(update={"has_matched_compute": False})})
-    assert match_compute(SIZES, free, (8, 8, 8))["akl_n_epochs"] == SETTINGS.optimiser.n_epochs
+
+def test_at_matched_epochs_it_gets_those_of_both_phases():
+    found = match_akl(SIZES, TOKENIZER, (8, 8, 8), "epochs")
+    assert found["akl_n_epochs"] == 500 + 300
+    assert found["akl_flops"] == 800 * found["akl_flops_an_epoch"]
 
 
-def test_the_commands_train_measure_draw_and_cache(tmp_path, monkeypatch):
+def test_the_papers_operations_pay_for_seven_epochs():
+    paper = Config()
+    assert match_akl(paper.pretrain, paper.tokenizer, paper.volumes.shape, "compute")["akl_n_epochs"] == 7
+
+
+@pytest.mark.parametrize("n_epochs", [7, 180])
+def test_the_warm_up_keeps_its_share_of_any_budget(n_epochs):
+    """One epoch in eighty is warm-up at the paper's size: of 7 epochs of 209 steps, 18 steps."""
+    options = set_epochs(AutoencoderKLSettings(), n_epochs).optimiser
+    n_steps = 209 * n_epochs
+    rates = [training.compute_learning_rate(step, n_steps, options) for step in range(n_steps)]
+    assert options.n_epochs == n_epochs
+    assert np.argmax(rates) + 1 == n_steps // 80
+    assert max(rates) == options.lr
+
+
+def test_what_was_trained_is_described_by_phase():
+    arm = count_arm(SIZES, TOKENIZER, (8, 8, 8))
+    whole = describe_arm(SIZES, TOKENIZER, (8, 8, 8), 500.0, 300.0)
+    assert whole == {"epochs": "500 + 300", "flops_a_volume": arm["arm_flops"]}
+    stopped = describe_arm(SIZES, TOKENIZER, (8, 8, 8), 500.0, 120.0)
+    assert stopped["epochs"] == "500 + 120 of 300"
+    phase_2 = arm["encoder_flops_an_epoch"] + arm["tokenizer_flops_an_epoch"]
+    assert whole["flops_a_volume"] - stopped["flops_a_volume"] == 180 * phase_2
+
+
+@pytest.mark.parametrize("budget", ["compute", "epochs"])
+def test_the_commands_train_measure_draw_and_cache(tmp_path, monkeypatch, budget):
     volumes = InventedVolumes(shape=(12, 12, 12))  # no smaller than the window of SSIM
     volumes.index_paths = lambda: []
     monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", lambda *paths: volumes)
@@ -238,14 +320,22 @@ def test_the_commands_train_measure_draw_and_cache(tmp_path, monkeypatch):
     Path("list").write_text("")
     given = ["--volume-list", "list", "--volumes-dir", ".", "--weights", "akl.safetensors"]
     arguments = ["--checkpoints", "runs", "--metrics", "metrics.json", "--picture", "picture.png"]
-    sections = ["--settings", TOKENIZER.as_json(), "--pretrain-settings", SIZES.as_json()]
-    assert main(["tokenizer", "akl", *given, *arguments, *sections]) == 0
-
-    metrics, compute = (
-        json.loads(Path("metrics.json").read_text()),
-        match_compute(SIZES, TOKENIZER, (12,) * 3),
+    mae, phase_2 = OptimiserSettings(n_epochs=20), OptimiserSettings(n_epochs=10)
+    sizes, tokenizer = (
+        part.model_copy(update={"optimiser": options})
+        for part, options in ((SIZES, mae), (TOKENIZER, phase_2))
     )
+    sections = ["--settings", tokenizer.as_json(), "--pretrain-settings", sizes.as_json()]
+    assert main(["tokenizer", "akl", *given, *arguments, *sections, "--budget", budget]) == 0
+
+    metrics = json.loads(Path("metrics.json").read_text())
+    compute = match_akl(sizes, tokenizer, (12,) * 3, budget)
     assert metrics["compute"] == compute
+    assert (metrics["budget"], compute["akl_n_epochs"] == 30) == (budget, budget == "epochs")
+    assert metrics["training"] == {
+        "epochs": str(compute["akl_n_epochs"]),
+        "flops_a_volume": compute["akl_flops"],
+    }
     assert metrics["n_numbers_a_volume"] == 2 * 6**3
     assert metrics["brain"]["mse"] > 0
     assert Path("picture.png").stat().st_size > 1000

@@ -1,5 +1,8 @@
 """The tokenizer: shapes, size, the linear start against scikit-learn, early stop, metrics."""
 
+import json
+import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -7,23 +10,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, Ridge
 
+from braing3n import training
+from braing3n.cli import main
 from braing3n.config import AutoencoderKLSettings, OptimiserSettings, PretrainSettings, TokenizerSettings
-from braing3n.errors import CheckpointError, ConfigurationError
+from braing3n.errors import CheckpointError, ConfigurationError, StoppedError
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
 from braing3n.runtime import digest_file
 from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
 from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct
 from braing3n.tokenizer.start import start_from_components
 from braing3n.tokenizer.train import train_tokenizer
-from braing3n.training import write_weights
+from braing3n.training import read_record, write_weights
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from invented import InventedVolumes
+from reference import train_plainly
 
 CPU = torch.device("cpu")
 SETTINGS = TokenizerSettings(
@@ -69,6 +77,15 @@ def test_decoder_shapes_and_zero_branch(tokenizer):
     assert torch.equal(patchify(image, 4), tokenizer.patch_head(tokens))  # the CNN starts at zero
 
 
+def test_the_image_is_the_patch_heads_and_the_cnns_together(tokenizer):
+    torch.nn.init.normal_(tokenizer.cnn.leave.convolve.weight)
+    tokens = torch.randn(2, 8, 3)
+    with torch.no_grad():
+        linear, rest = tokenizer.patch_head(tokens), tokenizer.cnn(tokens.mT.reshape(2, 3, 2, 2, 2))
+        assert torch.allclose(patchify(tokenizer.decode(tokens), 4), linear + patchify(rest, 4), atol=1e-5)
+    assert rest.abs().mean() > 0.1
+
+
 def test_cnn_keeps_places(tokenizer):
     """A change of one token moves voxels of its neighbourhood most: token order and voxel order agree."""
     net = Tokenizer(SETTINGS.model_copy(update={"has_attention": False}), 12, 4, (6, 2, 2))
@@ -102,20 +119,23 @@ def list_tokens(encoder, volumes):
     return encoder.encode(batch).flatten(0, 1).numpy(), patchify(batch, 4).flatten(0, 1).numpy()
 
 
-def test_start_is_pca_and_least_squares(tokenizer, encoder):
+def test_start_is_the_best_linear_map_through_d_channels(tokenizer, encoder):
     volumes = InventedVolumes(n=30)
     start_from_components(tokenizer, encoder, volumes, 4, CPU)
-    features, patches = list_tokens(encoder, volumes)
+    features, patches = (part.astype(np.float64) for part in list_tokens(encoder, volumes))
 
-    scores = PCA(3, svd_solver="full").fit_transform(features.astype(np.float64))
-    ours = tokenizer.project(torch.from_numpy(features)).numpy(force=True)
-    correlation = np.abs(np.corrcoef(ours.T, scores.T)[:3, 3:])
-    assert np.diag(correlation) == pytest.approx(1, abs=1e-3)
-    assert ours.var(axis=0).mean() == pytest.approx(1, rel=1e-3)
-
-    expected = LinearRegression().fit(scores, patches).predict(scores)
-    predicted = tokenizer.patch_head(torch.from_numpy(ours)).numpy(force=True)
+    alpha = 1e-6 * len(features) * features.var(axis=0).mean()
+    predictable = Ridge(alpha=alpha).fit(features, patches).predict(features)
+    components = PCA(3, svd_solver="full").fit(predictable)
+    expected = components.inverse_transform(components.transform(predictable))
+    ours = tokenizer.project(torch.from_numpy(features).float())
+    predicted = tokenizer.patch_head(ours).numpy(force=True)
     assert np.abs(predicted - expected).max() < 1e-3
+    assert ours.numpy(force=True).var(axis=0).mean() == pytest.approx(1, rel=1e-3)
+
+    scores = PCA(3, svd_solver="full").fit_transform(features)  # the components of the tokens lose more
+    other = LinearRegression().fit(scores, patches).predict(scores)
+    assert ((predicted - patches) ** 2).mean() < 0.99 * ((other - patches) ** 2).mean()
 
 
 def test_without_a_projection_the_start_is_least_squares_on_all_channels(encoder):
@@ -139,6 +159,27 @@ def test_without_a_projection_the_start_is_least_squares_on_all_channels(encoder
 
 
 @pytest.mark.parametrize("d", ["3", "none"])
+def test_without_a_patch_head_the_image_is_the_cnns_alone(tmp_path, encoder, d):
+    settings = SETTINGS.with_d(d).model_copy(update={"has_patch_head": False})
+    volumes = InventedVolumes()
+    start = Tokenizer(settings, 12, 4, (2, 2, 2))
+    start_from_components(start, encoder, volumes, 4, CPU)
+    features, _ = list_tokens(encoder, volumes)
+    tokens = start.standardise(start.project(torch.from_numpy(features)))
+    assert tokens.var(dim=0, correction=0).mean().item() == pytest.approx(1, rel=1e-3)
+    assert torch.count_nonzero(start(torch.randn(1, 8, 12))) == 0, "the CNN starts at zero"
+
+    trained = train(tmp_path, encoder, volumes, settings)
+    assert not any("patch_head" in name for name in trained.state_dict())
+    assert trained.count_parameters()["patch_head"] == 0
+    torch.nn.init.normal_(trained.cnn.leave.convolve.weight)
+    tokens = torch.randn(2, 8, trained.n_channels)
+    grid = trained.standardise(tokens).transpose(1, 2).reshape(2, -1, 2, 2, 2)
+    assert torch.count_nonzero(trained.cnn(grid))
+    assert torch.equal(trained.decode(tokens), trained.cnn(grid))
+
+
+@pytest.mark.parametrize("d", ["3", "none"])
 def test_training_keeps_the_best_and_resumes_to_the_same_bits(tmp_path, encoder, d):
     volumes = InventedVolumes()
     for name in ("whole", "resumed"):
@@ -156,6 +197,74 @@ def test_training_keeps_the_best_and_resumes_to_the_same_bits(tmp_path, encoder,
 
     rows = [line.split(",") for line in (run / "loss.csv").read_text().splitlines()[1:]]
     assert [int(row[0]) for row in rows if row[2]] == [2, 4, 6, 8, 10, 12]
+
+
+def test_losses_are_the_mean_absolute_errors_of_a_loop_written_anew(tmp_path, encoder):
+    volumes = InventedVolumes(n=15)
+    more = {"lr": 0.02, "weight_decay": 0.1, "gradient_clip": 0.05, "validate_every_epochs": 2}
+    options = SETTINGS.optimiser.model_copy(update=more)
+    settings = SETTINGS.model_copy(update={"optimiser": options, "patience": 99})
+    train(tmp_path, encoder, volumes, settings)
+    (path,) = tmp_path.glob("runs/*/loss.csv")
+    found = np.genfromtxt(path, delimiter=",", skip_header=1)
+
+    images = torch.from_numpy(np.stack(volumes.images))[:, None]
+    rows = {split: np.flatnonzero(volumes.table["split"] == split) for split in ("train", "validation")}
+    plan = training.plan_batches(rows["train"], options, settings.seed)
+    torch.manual_seed(settings.seed)
+    net = Tokenizer(settings, 12, 4, (2, 2, 2))
+    start_from_components(net, encoder, volumes, options.batch_size, CPU)
+
+    def measure(batch):
+        return (net(encoder.encode(images[batch])) - images[batch]).abs().mean()
+
+    losses, validation = [], []
+    for loss in train_plainly(net, lambda step: measure(plan[step]), len(plan), options):
+        losses.append(loss)
+        validation.append(measure(rows["validation"]).item())
+    assert found[:, 1] == pytest.approx(losses, rel=1e-4)
+    assert list(found[3::4, 2]) == pytest.approx(validation[3::4], rel=1e-4)  # two steps an epoch
+    assert losses[-1] < 0.98 * losses[0]
+
+
+def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_bits(tmp_path, encoder):
+    class Stopping(InventedVolumes):
+        n_loaded = 0
+
+        def load_levels(self, i, out):
+            self.n_loaded += 1
+            if self.n_loaded == 30:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().load_levels(i, out)
+
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    train(tmp_path / "whole", encoder, InventedVolumes())
+    with pytest.raises(StoppedError, match=r"tokenizer: asked to stop, after step \d+ of 12") as stopped:
+        train(tmp_path / "stopped", encoder, Stopping())
+    (saved,) = (tmp_path / "stopped").glob("runs/*/step-*")
+    assert f"after step {int(saved.stem.split('-')[1])} of" in str(stopped.value)
+    train(tmp_path / "stopped", encoder, InventedVolumes())
+    assert digest_file(tmp_path / "whole/t.safetensors") == digest_file(tmp_path / "stopped/t.safetensors")
+
+
+def test_the_command_trains_measures_and_draws(tmp_path, monkeypatch):
+    encoder, volumes = build_encoder((12, 12, 12)), InventedVolumes(shape=(12, 12, 12))
+    volumes.index_paths = lambda: []
+    monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", lambda *paths: volumes)
+    monkeypatch.chdir(tmp_path)
+    write_weights(Path("mae.safetensors"), encoder.state_dict(), "MaskedAutoencoder", encoder.describe())
+    Path("list").write_text("")
+    given = ["--encoder", "mae.safetensors", "--volume-list", "list", "--volumes-dir", "."]
+    given += ["--checkpoints", "runs", "--weights", "t.safetensors", "--settings", SETTINGS.as_json()]
+    assert main(["tokenizer", "train", *given, "--metrics", "m.json", "--picture", "p.png"]) == 0
+    trained = load_tokenizer(Path("t.safetensors"))
+    scores = json.loads(Path("m.json").read_text())
+    assert (scores["d"], scores["n_numbers_a_volume"]) == (3, 3 * 27)
+    assert scores["n_parameters"] == trained.count_parameters()
+    expected = measure_reconstruction(partial(reconstruct, encoder, trained), volumes, CPU, {})
+    assert scores["crop"] == pytest.approx(expected["crop"], rel=1e-5)
+    assert Image.open("p.png").width > 100
 
 
 def test_a_baselines_settings_make_no_other_run(tmp_path, encoder):
@@ -177,6 +286,7 @@ def test_early_stop_ends_training(tmp_path, encoder):
     trained = train(tmp_path, encoder, volumes, settings)
     (run,) = (tmp_path / "runs").iterdir()
     assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * settings.patience
+    assert read_record(tmp_path / "t.safetensors", "Tokenizer")["n_epochs_trained"] == settings.patience
     expected = Tokenizer(settings, 12, 4, (2, 2, 2))
     start_from_components(expected, encoder, volumes, 4, CPU)
     assert torch.equal(trained.project.weight, expected.project.weight)
@@ -249,3 +359,11 @@ def test_wrong_weights(tokenizer, tmp_path):
     write_weights(tmp_path / "t.safetensors", state, "Tokenizer", tokenizer.describe())
     with pytest.raises(CheckpointError, match=r"of another shape: patch_head\.weight"):
         load_tokenizer(tmp_path / "t.safetensors")
+
+
+def test_weights_of_before_the_patch_heads_switch_have_one(tokenizer, tmp_path):
+    record = tokenizer.describe()
+    del record["settings"]["has_patch_head"]
+    write_weights(tmp_path / "t.safetensors", tokenizer.state_dict(), "Tokenizer", record)
+    tokens = torch.randn(1, 8, 3)
+    assert torch.equal(load_tokenizer(tmp_path / "t.safetensors").decode(tokens), tokenizer.decode(tokens))

@@ -18,6 +18,8 @@ from braing3n.training import read_weights
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 N_STEPS = 24  # 8 volumes to train on, batches of 4, 12 epochs
 
@@ -92,14 +94,14 @@ sys.exit(main(["pretrain", "train", "--volume-list", "list", "--volumes-dir", ".
 """
 
 
-def test_sigterm_saves_and_exits_so_that_a_scheduler_starts_it_again(run_child, undisturbed, tmp_path):
-    """As a rule runs it, when a scheduler signals every process of the job."""
-    assert "\"trap '' TERM; " in (ROOT / "Snakefile").read_text()  # else bash and tee die first
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_exits_so_that_the_run_goes_on(run_child, undisturbed, tmp_path, number):
+    """As a rule runs it, when a scheduler or a terminal signals every process of the job."""
+    assert "\"trap '' TERM INT; " in (ROOT / "Snakefile").read_text()  # else bash and tee die first
     (tmp_path / "list").write_text("what is trained on")
     (tmp_path / "train.py").write_text(COMMAND)
-    line = (
-        f"set -euo pipefail; trap '' TERM; {sys.executable} train.py {Path(__file__).parent} 2>&1 | tee log"
-    )
+    command = f"{sys.executable} train.py {Path(__file__).parent}"
+    line = f"set -euo pipefail; trap '' TERM INT; {command} 2>&1 | tee log"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
     job = subprocess.Popen(
@@ -110,7 +112,7 @@ def test_sigterm_saves_and_exits_so_that_a_scheduler_starts_it_again(run_child, 
         assert job.poll() is None, (tmp_path / "log").read_text()
         assert time.monotonic() < deadline, "no step was done"
         time.sleep(0.02)
-    os.killpg(job.pid, signal.SIGTERM)
+    os.killpg(job.pid, number)
     assert job.wait(60) == 128 + signal.SIGTERM
     last = (tmp_path / "log").read_text().splitlines()[-1]
     (saved,) = tmp_path.glob("runs/*/step-*.safetensors")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tensorboardX.proto.event_pb2 import Event
 
 from braing3n import training
 from braing3n.config import PretrainSettings
@@ -87,26 +86,21 @@ def test_moments_are_restored_in_the_memory_order_of_their_kernels():
     assert torch.equal(net.weight, again.weight)
 
 
-def read_events(run_dir):
+def list_shown(run_dir):
     """{name: {step: value}} of a run's events, later ones first, and the names of images."""
     scalars, images = {}, set()
-    for path in sorted((run_dir / "tensorboard").iterdir()):
-        content, at = path.read_bytes(), 0
-        while at < len(content):  # length (8 bytes), its checksum (4), record, its checksum (4)
-            n = int.from_bytes(content[at : at + 8], "little")
-            event = Event.FromString(content[at + 12 : at + 12 + n])
-            at += n + 16
-            for value in event.summary.value:
-                if value.HasField("image"):
-                    images.add(value.tag)
-                else:
-                    scalars.setdefault(value.tag, {})[event.step] = value.simple_value
+    for event in tiny.read_events(run_dir):
+        for value in event.summary.value:
+            if value.HasField("image"):
+                images.add(value.tag)
+            else:
+                scalars.setdefault(value.tag, {})[event.step] = value.simple_value
     return scalars, images
 
 
 def test_events_say_what_the_table_says(run_dir):
     losses = tiny.read_losses(run_dir.parents[1])
-    scalars, images = read_events(run_dir)
+    scalars, images = list_shown(run_dir)
     assert [scalars["loss"][step] for step in range(1, 25)] == pytest.approx(losses[:, 1], rel=1e-5)
     assert sorted(scalars["validation_loss"]) == [8, 16, 24]
     assert all(rate > 0 for rate in scalars["volumes_per_second"].values())

@@ -1,5 +1,6 @@
 """The schedule, the decay, batches in parts, recomputed activations, and libraries that compute wrongly."""
 
+import copy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from braing3n.transformer import Block
 
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
+from reference import list_rates, train_plainly
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,6 +30,82 @@ def test_schedule_warms_up_and_ends_near_zero():
     assert rates[60] == pytest.approx(0.5)
     assert max(rates) == 1.0
     assert 0 < rates[-1] < 1e-3
+
+
+@pytest.mark.parametrize("clip", [0.0, 2.0, 100.0])
+def test_an_update_applies_the_schedule_and_clips_the_gradient(clip):
+    """Plain descent moves by rate times gradient: its direction kept, its length at most the clip's."""
+    options = OptimiserSettings(lr=0.5, n_epochs=10, n_warmup_epochs=2, gradient_clip=clip)
+    run = SimpleNamespace(options=options, plan=range(50))
+    net = torch.nn.Linear(3, 1, bias=False)
+    gradient = torch.tensor([[2.0, -6.0, 9.0]])  # of length 11
+    clipped = gradient * (min(1.0, clip / 11) if clip else 1.0)
+    optimiser = torch.optim.SGD(net.parameters(), lr=9.9)
+    for step, rate in (
+        (0, 0.05),
+        (4, 0.25),
+        (10, 0.5),
+        (30, 0.25),
+        (40, 0.5 * (1 + np.cos(0.75 * np.pi)) / 2),
+    ):
+        before, net.weight.grad = net.weight.detach().clone(), gradient.clone()
+        training.update(run, optimiser, net, step)
+        torch.testing.assert_close(before - net.weight.detach(), rate * clipped, rtol=1e-4, atol=1e-6)
+        assert net.weight.grad is None
+
+
+def test_a_constant_schedule_keeps_its_peak_after_the_warm_up():
+    options = OptimiserSettings(lr=0.3, n_epochs=10, n_warmup_epochs=1, schedule="constant")
+    rates = [training.compute_learning_rate(step, 50, options) for step in range(50)]
+    assert rates[:5] == pytest.approx([0.06, 0.12, 0.18, 0.24, 0.3])
+    assert rates[5:] == [0.3] * 45
+    without = options.model_copy(update={"n_warmup_epochs": 0})
+    assert [training.compute_learning_rate(step, 50, without) for step in range(50)] == [0.3] * 50
+
+
+def test_a_part_of_an_epoch_can_be_warm_up():
+    options = OptimiserSettings(lr=1.0, n_epochs=7, n_warmup_epochs=0.5)
+    rates = [training.compute_learning_rate(step, 140, options) for step in range(140)]  # 20 steps an epoch
+    assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
+    assert rates[10] == 1.0
+    assert max(rates[11:]) < 1
+
+
+def test_schedule_is_the_one_written_anew():
+    options = OptimiserSettings(lr=3e-4, n_epochs=7, n_warmup_epochs=2)
+    rates = [training.compute_learning_rate(step, 35, options) for step in range(35)]
+    assert rates == pytest.approx(list_rates(35, 10, 3e-4), rel=1e-12)
+    without = options.model_copy(update={"n_warmup_epochs": 0})
+    rates = [training.compute_learning_rate(step, 35, without) for step in range(35)]
+    assert rates == pytest.approx(list_rates(35, 0, 3e-4), rel=1e-12)
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+def test_updates_are_those_of_adamw_written_anew(clip):
+    """Schedule, clipping of the whole norm, decay of matrices alone and both betas, over 12 steps."""
+    options = OptimiserSettings(
+        lr=0.05, weight_decay=0.3, betas=(0.8, 0.9), n_epochs=6, n_warmup_epochs=2, gradient_clip=clip
+    )
+    x, y = torch.randn(12, 5, 4), torch.randn(12, 5, 1)
+    scales = torch.logspace(-1, 2, 12)  # gradients below and above the clip, which then grow
+    torch.manual_seed(0)
+    nets = [torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.LayerNorm(6), torch.nn.Linear(6, 1))]
+    nets.append(copy.deepcopy(nets[0]))
+
+    def measure_loss(net, step):
+        return scales[step] * (net(x[step]) - y[step]).square().mean()
+
+    expected = list(train_plainly(nets[0], lambda step: measure_loss(nets[0], step), 12, options))
+    run = SimpleNamespace(options=options, plan=range(12))
+    optimiser, found = training.build_optimiser(nets[1], options), []
+    for step in range(12):
+        loss = measure_loss(nets[1], step)
+        loss.backward()
+        training.update(run, optimiser, nets[1], step)
+        found.append(loss.item())
+    assert found == pytest.approx(expected, rel=1e-4)
+    for ours, theirs in zip(*(net.parameters() for net in nets), strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_patience_counts_epochs():
@@ -51,6 +129,7 @@ def test_biases_and_norms_do_not_decay():
     assert [p.ndim for p in plain["params"]] == [1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_recomputed_activations_change_no_bit_and_parts_of_a_batch_no_loss(kind, tmp_path):
     options = {
@@ -70,6 +149,7 @@ def test_recomputed_activations_change_no_bit_and_parts_of_a_batch_no_loss(kind,
 NAMES = {"mae": "MaskedAutoencoder", "tokenizer": "Tokenizer", "dit": "DiT", "akl": "AutoencoderKL"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_compiled_blocks_follow_the_same_losses(kind, tmp_path, monkeypatch):
     # The compiler's own code generator takes minutes; all before it is the same.
@@ -90,6 +170,7 @@ def test_compiled_blocks_follow_the_same_losses(kind, tmp_path, monkeypatch):
     assert losses[True][1] == losses[False][1]
 
 
+@pytest.mark.slow
 def test_no_width_and_no_ragged_batch_is_left_uncompiled(monkeypatch):
     given = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda net, **more: given(net, backend="eager", **more))

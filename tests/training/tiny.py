@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tensorboardX.proto.event_pb2 import Event
 
 from braing3n import training
 from braing3n.config import (
@@ -84,3 +85,15 @@ def read_losses(folder):
     """(step, loss, validation loss or NaN) of the one run in a folder."""
     (path,) = Path(folder).glob("runs/*/loss.csv")
     return np.genfromtxt(path, delimiter=",", skip_header=1)
+
+
+def read_events(run_dir):
+    """TensorBoard's events of a run, those of the first process first."""
+    events = []
+    for path in sorted((run_dir / "tensorboard").iterdir()):
+        content, at = path.read_bytes(), 0
+        while at < len(content):  # length (8 bytes), its checksum (4), record, its checksum (4)
+            n = int.from_bytes(content[at : at + 8], "little")
+            events.append(Event.FromString(content[at + 12 : at + 12 + n]))
+            at += n + 16
+    return events

@@ -35,6 +35,16 @@ def test_volumes_come_in_the_order_of_the_list_and_any_order_gives_the_same(tmp_
         assert np.corrcoef(raw[mask], image[mask])[0, 1] > 0.999
 
 
+def test_a_list_of_one_volume_and_of_none(tmp_path):
+    shard = Shard(tmp_path, {"only": invent_brain(0)}).pack()
+    volumes = PackedVolumes(shard.list_path, tmp_path / "volumes")
+    assert (len(volumes), volumes.shape) == (1, (40, 48, 40))
+    write_table(pd.read_parquet(shard.list_path).iloc[:0], shard.list_path, "volume_list")
+    empty = PackedVolumes(shard.list_path, tmp_path / "volumes")
+    assert (len(empty), empty.index_paths()) == (0, [])
+    assert "row" in empty.table
+
+
 def test_workers_and_threads_read_what_one_process_reads(packed):
     volumes = PackedVolumes(packed.list_path, packed.folder / "volumes")
     images = [volumes.load(i)[0] for i in range(2)]  # loaded before it is forked or sent

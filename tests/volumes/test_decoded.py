@@ -5,11 +5,56 @@ import pytest
 from scipy import ndimage
 
 from braing3n.phantoms.miniature import render_preprocessed
-from braing3n.volumes.decoded import fit_brain_rule
+from braing3n.volumes.decoded import BrainRule, average_masks, describe_voxels, fit_brain_rule
 
 PATCH = 4
 N_NUMBERS = 32  # a patch of 64 voxels, as a tokenizer of about this size keeps
 N_TRAIN, N_TEST = 16, 4
+
+
+def test_features_are_the_place_and_intensities_at_four_scales():
+    rng = np.random.default_rng(0)
+    volume, prior = rng.normal(size=(9, 10, 11)), rng.uniform(0.1, 0.9, (9, 10, 11))
+    found = describe_voxels(volume, prior)
+    odds = np.log(prior) - np.log(1 - prior)
+    expected = [odds, ndimage.gaussian_filter(odds, 3)]
+    expected += [volume, abs(volume), volume.clip(max=0), abs(volume).clip(max=0.5)]
+    for scale in (1, 2, 4):
+        smooth = ndimage.gaussian_filter(volume, scale)
+        expected += [smooth, abs(smooth), smooth.clip(max=0), ndimage.gaussian_filter(abs(volume), scale)]
+    slopes = [ndimage.gaussian_filter(volume, 1.5, order=np.eye(3, dtype=int)[axis]) for axis in range(3)]
+    expected.append(np.sqrt(sum(slope**2 for slope in slopes)))
+    assert found.dtype == np.float32
+    assert np.allclose(found, np.stack(expected, axis=-1), atol=1e-5)
+
+
+def test_the_prior_is_a_smoothed_share_that_is_never_0_or_1():
+    masks = [np.zeros((20, 20, 20), bool) for _ in range(3)]
+    for n, mask in enumerate(masks):
+        mask[4 - n : 16 + n, 4:16, 4:16] = True
+    prior = average_masks(masks)
+    share = ndimage.gaussian_filter(sum(mask.astype(float) for mask in masks) / 3, 2)
+    assert prior.dtype == np.float32
+    assert np.allclose(prior, (3 * share + 0.5) / 4, atol=1e-6)
+    assert 0 < prior.min() < prior.max() < 1
+
+
+@pytest.mark.parametrize("n_pieces", [2, 3])
+def test_the_largest_piece_is_the_brain_with_its_holes_filled(n_pieces):
+    """A rule that asks nothing but the voxel's own intensity, of bright blocks on a dark ground."""
+    weights = np.zeros(19, np.float32)
+    weights[2] = 1
+    prior = np.full((24, 24, 24), 0.5, np.float32)
+    prior[0, 0, 0], prior[14, 14, 14] = 0.01, 0.99  # places that say for themselves
+    rule = BrainRule(prior, weights, -3.0)
+    volume = np.zeros((24, 24, 24), np.float32)
+    volume[8:20, 8:20, 8:20] = 5
+    volume[13, 13, 13] = 0  # a hole
+    for corner in ((1, 1, 1), (1, 20, 1))[: n_pieces - 1]:
+        volume[tuple(slice(n, n + 3) for n in corner)] = 5
+    expected = np.zeros(volume.shape, bool)
+    expected[8:20, 8:20, 8:20] = True
+    assert np.array_equal(rule.find_brain(volume), expected)
 
 
 def measure_dice(one, other):
@@ -57,6 +102,7 @@ def brains(fetch_resource):
     return volumes, masks, decode
 
 
+@pytest.mark.slow
 def test_the_brain_is_found_in_reconstructions_that_were_not_fitted_on(brains):
     volumes, masks, decode = brains
     rule = fit_brain_rule(
@@ -72,6 +118,7 @@ def test_the_brain_is_found_in_reconstructions_that_were_not_fitted_on(brains):
         assert not (ndimage.binary_fill_holes(found) & ~found).any()
 
 
+@pytest.mark.slow
 def test_the_same_reconstructions_give_the_same_rule(brains):
     volumes, masks, _ = brains
     rules = [fit_brain_rule(zip(volumes[:6], masks[:6], strict=True)) for _ in range(2)]

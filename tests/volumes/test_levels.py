@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braing3n.volumes.levels import MAX_LEVEL, dequantise, quantise
+from braing3n.volumes.levels import MAX_LEVEL, dequantise, quantise, read_far_voxels
 
 SHAPE = (16, 20, 12)
 
@@ -34,6 +34,13 @@ def test_a_bright_voxel_keeps_the_bound_of_all(bright):
     assert bool(far_voxels) == (round(abs(bright) * 512) > MAX_LEVEL)
     assert np.array_equal(inside, mask)
     assert np.abs(image[mask] - z).max() < 1e-3
+
+
+def test_far_voxels_are_read_as_models_take_them():
+    for text, index, z in (("", [], []), ('{"index": [7, 9], "z": [64.5, -70.25]}', [7, 9], [64.5, -70.25])):
+        found = read_far_voxels(text)
+        assert [array.dtype for array in found] == [np.int64, np.float32]
+        assert [array.tolist() for array in found] == [index, z]
 
 
 def test_no_brain_at_all_is_all_outside():

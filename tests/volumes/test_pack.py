@@ -1,15 +1,18 @@
 """Packing: the crop, the z-score against the NIfTI, the size, the bytes."""
 
+import blosc2
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 
-from braing3n.config import VolumesSettings
+from braing3n.config import ResourceSettings, VolumesSettings
 from braing3n.contracts import write_table
 from braing3n.errors import ContractError
+from braing3n.preprocess.space import load_atlas
+from braing3n.resources import fetch_atlas_brain
 from braing3n.volumes.dataset import PackedShard
-from braing3n.volumes.pack import average_blocks, crop_or_pad
+from braing3n.volumes.pack import average_blocks, crop_or_pad, to_model_grid
 
 from .conftest import Shard, invent_brain
 
@@ -39,6 +42,7 @@ def test_one_very_bright_voxel_costs_no_precision(tmp_path):
     assert measure_error(shard, 0, "bright") < 1e-3
 
 
+@pytest.mark.slow
 def test_a_noisy_brain_of_full_size_is_small_and_exact(tmp_path):
     rng = np.random.default_rng(0)
     axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in ONE_MM.shape], indexing="ij", sparse=True)
@@ -51,6 +55,7 @@ def test_a_noisy_brain_of_full_size_is_small_and_exact(tmp_path):
     assert measure_error(shard, 0, "noisy") < 1e-3
 
 
+@pytest.mark.slow
 def test_real_brains_keep_the_bounds(shared_data, tmp_path):
     images = {}
     for path in sorted((shared_data / "stroke").rglob("sub-*_desc-brain_*.nii.gz")):
@@ -67,6 +72,15 @@ def test_the_same_volumes_give_the_same_bytes(packed):
     packed.pack()
     assert packed.array_path.read_bytes() == array
     assert packed.index_path.read_bytes() == index
+
+
+def test_a_volume_is_one_chunk_of_whole_planes_in_the_codec_that_decodes_fastest(packed):
+    array = blosc2.open(str(packed.array_path), mode="r")
+    assert (array.shape, array.dtype) == ((2, 40, 48, 40), np.int16)
+    assert (array.chunks, array.blocks) == ((1, 40, 48, 40), (1, 8, 48, 40))
+    coding = array.schunk.cparams
+    assert (coding.codec, coding.clevel) == (blosc2.Codec.LZ4HC, 9)
+    assert [kind for kind in coding.filters if kind != blosc2.Filter.NOFILTER] == [blosc2.Filter.SHUFFLE]
 
 
 def test_an_empty_shard_packs_to_nothing(packed):
@@ -89,10 +103,80 @@ def test_a_brain_without_contrast_is_named(tmp_path, fault):
         Shard(tmp_path, {"x": (image, mask)}).pack()
 
 
+def list_spare_voxels(mask):
+    """Empty planes before and behind a mask, by axis."""
+    planes = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return [(int(used[0]), n - 1 - int(used[-1])) for used, n in zip(planes, mask.shape, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "shape"), [(1.0, (160, 192, 160)), (2.0, (80, 96, 80)), (4.0, (40, 48, 40))]
+)
+def test_an_atlas_centred_crop_spares_as_much_on_every_side(fetch_resource, tmp_path, spacing_mm, shape):
+    """At any spacing of the preprocessed grid: the atlas on its own grid, and on a coarse one."""
+    wheel = str(fetch_resource("sri24"))
+    path = fetch_atlas_brain(ResourceSettings(paths={"sri24": wheel}), tmp_path)
+    image = nib.load(path)
+    assert nib.aff2axcodes(image.affine) == ("L", "A", "S")
+    mask = np.asarray(image.dataobj)[..., 0][:, ::-1] > 0  # L-P-S
+    settings = VolumesSettings(spacing_mm=spacing_mm, shape=shape, crop="atlas_centred")
+    coarse = load_atlas(path, spacing_mm).mask
+    for grid in (mask, coarse):
+        _, small, lost = to_model_grid(grid.astype(np.float32), grid, settings)
+        assert small.shape == shape
+        assert lost == 0
+        # half a voxel for the middle of an odd box, and one for the rounding of the crop and of the mask
+        assert all(abs(before - behind) <= 2 for before, behind in list_spare_voxels(small))
+    if spacing_mm == 1:
+        assert list_spare_voxels(small)[1] == (10, 11)
+        centred = to_model_grid(mask.astype(np.float32), mask, ONE_MM)[1]
+        assert list_spare_voxels(centred)[1] == (20, 1), "about the grid, the back has one voxel to spare"
+
+
+def test_the_configured_crop_is_packed_and_its_losses_counted(tmp_path):
+    """A brain 8 mm further back than the atlas: about the grid its last planes are lost, else none."""
+    image, mask = np.zeros((60, 60, 39), np.float32), np.zeros((60, 60, 39), bool)
+    mask[20:40, 20:56, 8:30] = True
+    image[mask] = np.random.default_rng(0).gamma(4, 50, int(mask.sum()))
+    shares = {}
+    for crop in ("centre", "atlas_centred"):
+        (tmp_path / crop).mkdir()
+        settings = VolumesSettings(spacing_mm=4.0, shape=(40, 48, 40), crop=crop)
+        shard = Shard(tmp_path / crop, {"back": (image, mask)}, settings).pack()
+        packed = PackedShard(shard.index_path)
+        shares[crop] = packed.table["cropped_brain_share"].item()
+        _, inside = packed.load(0)
+        assert inside.sum() == round(mask.sum() * (1 - shares[crop]))
+    assert shares["centre"] == pytest.approx(2 / 36)
+    assert shares["atlas_centred"] == 0
+
+
 def test_crop_and_pad_are_centred_and_blocks_are_means():
     array = np.arange(7 * 4 * 5, dtype=np.float32).reshape(7, 4, 5)
     out = crop_or_pad(array, (3, 8, 5))
     assert np.array_equal(out[:, 2:6], array[2:5])
     assert not out[:, :2].any()
+    odd = crop_or_pad(array, (4, 5, 8))
+    assert np.array_equal(odd[:, :4, 1:6], array[1:5])  # the odd voxel is cut off, or added, at the end
+    assert odd.sum() == array[1:5].sum()
     blocks = average_blocks(np.arange(8, dtype=np.float32).reshape(2, 2, 2), 2)
     assert blocks.item() == 3.5
+
+
+def test_a_reduced_volume_is_the_mean_of_its_blocks_where_half_a_block_is_brain():
+    """Two voxels of the first axis make one at 8 mm, since that axis spans the atlas's 240 mm."""
+    rng, settings = np.random.default_rng(0), VolumesSettings(spacing_mm=8.0, shape=(20, 10, 8))
+    mask = np.zeros((60, 30, 20), bool)
+    mask[20:40, 5:25, 2:18] = rng.random((20, 20, 16)) < 0.5
+    mask[0, 0, :3] = True  # which the crop loses
+    image = rng.normal(size=mask.shape).astype(np.float32)
+    small, small_mask, lost = to_model_grid(image, mask, settings)
+    assert lost == pytest.approx(3 / mask.sum())
+    n_half = 0
+    for i, j, k in np.ndindex(20, 10, 8):
+        place = tuple(slice(2 * n + m, 2 * n + m + 2) for n, m in zip((i, j, k), (10, 5, 2), strict=True))
+        n_half += mask[place].sum() == 4
+        is_brain = mask[place].mean() >= 0.5
+        assert small_mask[i, j, k] == is_brain
+        assert small[i, j, k] == pytest.approx(image[place].mean() if is_brain else 0, abs=1e-6)
+    assert n_half > 10

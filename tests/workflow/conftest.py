@@ -12,17 +12,17 @@ ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "config" / "smoke.yaml"
 
 
-def snakemake(directory, *arguments, config=SMOKE, **options):
-    """Run Snakemake as a user would, with its outputs in `directory`."""
+def snakemake(directory, *arguments, config=SMOKE, root=ROOT, **options):
+    """Run Snakemake as a user would, with its outputs in `directory`; `root` is the checkout."""
     command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--directory", str(directory)]
-    command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
+    command += ["--snakefile", str(root / "Snakefile"), "--configfile", str(config)]
     environment = {key: value for key, value in os.environ.items() if key != "BRAING3N_DEBUG"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, **options)
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, env=environment, **options)
 
 
-def plan(directory, *arguments, config=SMOKE):
+def plan(directory, *arguments, config=SMOKE, root=ROOT):
     """The jobs that a dry run plans: rule -> count."""
-    done = snakemake(directory, "all", "--dry-run", *arguments, config=config)
+    done = snakemake(directory, "all", "--dry-run", *arguments, config=config, root=root)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
     table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", text, re.MULTILINE | re.DOTALL)

@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from .conftest import plan, snakemake
+from .conftest import ROOT, plan, snakemake
 
 pytestmark = pytest.mark.workflow
 READS_LABELS = {
@@ -94,6 +94,20 @@ def test_a_corrected_phenotype_cell_plans_what_reads_labels_and_nothing_else(smo
     frame.to_csv(path, sep="\t", index=False)
     planned = plan(smoke_run)
     assert set(planned) == READS_LABELS | {"ingest_phantom_a"}
+
+
+def test_an_edited_cohort_file_plans_its_ingest_and_what_reads_labels(smoke_run, tmp_path):
+    root = tmp_path / "checkout"
+    names = ("Snakefile", "workflow", "braing3n", "cohorts", "config", "envs")
+    for name in names:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        root.mkdir(exist_ok=True)
+        copy(ROOT / name, root / name)
+    assert plan(smoke_run, root=root) == {}
+    cohort = root / "cohorts" / "phantom.py"
+    cohort.write_text(cohort.read_text() + "\n# another code\n")
+    planned = plan(smoke_run, root=root)
+    assert set(planned) == READS_LABELS | {"ingest_phantom_a", "ingest_phantom_b"}
 
 
 def test_another_tolerance_counts_again_and_replans_nothing_that_reads_volumes(smoke_run):

@@ -9,15 +9,15 @@ from braing3n.config import parse_config
 
 from .conftest import plan, snakemake
 
-ARMS = ["d-32", "d-128", "d-512", "d-none", "akl"]
+ARMS = ["d-32", "d-128", "d-512", "d-none"]
 # Jobs of the sweep with the paper's settings.
 JOBS = {
     "choose_sweep_volumes": 1,
     "train_sweep_mae": 1,
     "train_sweep_tokenizer": 4,
-    "train_akl": 1,
+    "train_akl": 2,
     "cache_sweep_latents": 4,
-    "cache_akl_latents": 1,
+    "cache_akl_latents": 2,
     "extract_sweep_features": 1,
     "probe_sweep": 1,
 }
@@ -78,7 +78,21 @@ def test_every_arm_trains_with_its_own_d_and_a_sweeps_setting_replans_no_other_t
         }
         assert {name: item["d"] for name, item in settings.items()} == {
             "": parse_config({}).tokenizer.d,
-            **{f"sweep/{arm}": d for arm, d in zip(ARMS, (32, 128, 512, "none"), strict=False)},
+            **{f"sweep/{arm}": d for arm, d in zip(ARMS, (32, 128, 512, "none"), strict=True)},
         }
         assert all("sweep" not in item for item in settings.values())
     assert commands[0] == commands[1]
+
+
+def test_each_budget_has_an_akl_of_its_own(tmp_path):
+    done = snakemake(tmp_path, "sweep", "--dry-run", "--printshellcmds", config=write_config(tmp_path))
+    assert done.returncode == 0, done.stderr
+    lines = re.findall(r"tokenizer akl .*", done.stdout + done.stderr)
+    found = {re.search(r"--weights (\S+)", line)[1]: re.search(r"--budget (\w+)", line)[1] for line in lines}
+    folder = "results/sweeping/tokenizer/sweep"
+    assert found == {f"{folder}/akl-{b}/akl.safetensors": b for b in ("compute", "epochs")}
+    (probed,) = re.findall(r"probe sweep --arms (.*?) --latents", done.stdout + done.stderr)
+    assert probed.split() == [*ARMS, "akl-compute", "akl-epochs"]
+
+    planned = plan(tmp_path, config=write_config(tmp_path, akl_budgets=["compute"]))
+    assert planned["train_akl"] == 1

@@ -31,6 +31,7 @@ rule measure_fidelity:
     resources:
         mem_mb=6000,
         runtime=240,
+        gpu=0,
     params:
         settings=CONFIG.fidelity.as_json(),
         stage=STAGE["fidelity"],

@@ -1,4 +1,7 @@
 # A cohort's inventory and tables -> its records. One rule a cohort, so that `-f ingest_<cohort>` reruns one.
+from braing3n.cohort import digest_cohort_file, find_kind
+
+
 localrules:
     ingest,
 
@@ -36,6 +39,7 @@ for key, settings in CONFIG.cohorts.items():
             key=key,
             run=CONFIG.run,
             settings=settings.as_json(),
+            cohort=digest_cohort_file(find_kind(key, settings)),  # an edited code reads the tables again
             stage=STAGE["ingest"],
         shell:
             "python -m braing3n ingest cohort --key {params.key} --run {params.run} --scans {input.scans:q}"

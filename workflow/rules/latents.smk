@@ -42,7 +42,7 @@ rule cache_latents:
 
 
 rule extract_features:
-    """Features of a baseline: the untrained encoder, voxels or the histogram."""
+    """Features of a baseline: the untrained encoder, raw patches, voxels or the histogram."""
     input:
         volumes=rules.build_volume_list.output.volumes,
         indices=rules.volumes.input,
@@ -53,7 +53,7 @@ rule extract_features:
     benchmark:
         f"{BENCHMARKS}/latents/features_{{encoder}}.tsv"
     wildcard_constraints:
-        encoder="untrained|voxels|histogram",
+        encoder="untrained|untrained_flattened|patches|voxels|histogram",
     conda:
         "../../envs/models.yaml"
     threads: 2
@@ -64,7 +64,9 @@ rule extract_features:
         volumes_dir=f"{RESULTS}/volumes",
         settings=CONFIG.latents.as_json(without=("encoders",)),
         # Voxels and the histogram know nothing of an encoder's sizes.
-        pretrain=lambda wildcards: CONFIG.pretrain.as_json() if wildcards.encoder == "untrained" else "{}",
+        pretrain=lambda wildcards: (
+            "{}" if wildcards.encoder in ("voxels", "histogram") else CONFIG.pretrain.as_json()
+        ),
         stage=STAGE["latents"],
     shell:
         "python -m braing3n latents features --name {wildcards.encoder} --volume-list {input.volumes:q}"
@@ -107,17 +109,19 @@ rule cache_sweep_latents:
 
 
 rule cache_akl_latents:
-    """Encode the sweep's volumes: the AutoencoderKL's mean latents."""
+    """Encode the sweep's volumes: an AutoencoderKL's mean latents."""
     input:
         weights=rules.train_akl.output.weights,
         volumes=rules.choose_sweep_volumes.output.volumes,
         indices=rules.train_sweep_mae.input.indices,
     output:
-        latents=f"{SWEEP}/akl/latents.npy",
+        latents=f"{SWEEP}/akl-{{budget}}/latents.npy",
     log:
-        f"{LOGS}/latents/sweep/akl.log",
+        f"{LOGS}/latents/sweep/akl-{{budget}}.log",
     benchmark:
-        f"{BENCHMARKS}/latents/sweep/akl.tsv"
+        f"{BENCHMARKS}/latents/sweep/akl-{{budget}}.tsv"
+    wildcard_constraints:
+        budget="compute|epochs",
     conda:
         "../../envs/models.yaml"
     threads: 4

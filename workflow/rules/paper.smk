@@ -29,7 +29,9 @@ rule tabulate_paper:
         rules.train_tokenizer.output.metrics,
         SWEEP_RESULTS,
         rules.sample_diffusion.output.picture,
+        rules.judge_diffusion.output.judged,
         rules.train_mae.output.loss,
+        rules.train_mae.output.table,
     output:
         TABLES,
         card=report(f"{RESULTS}/paper/card.html", caption="../report/card.rst", category="Paper"),

@@ -17,6 +17,7 @@ rule train_mae:
     output:
         weights=f"{RESULTS}/pretrain/mae.safetensors",
         loss=report(f"{RESULTS}/pretrain/loss.png", caption="../report/loss.rst", category="Training"),
+        table=f"{RESULTS}/pretrain/masked_loss.parquet",
     log:
         f"{LOGS}/pretrain/mae.log",
     benchmark:
@@ -36,4 +37,5 @@ rule train_mae:
     shell:
         TRAIN + " pretrain train --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
         " --checkpoints {params.checkpoints:q} --weights {output.weights:q} --loss-picture {output.loss:q}"
+        " --loss-table {output.table:q}"
         " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"

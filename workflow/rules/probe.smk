@@ -17,6 +17,7 @@ rule probe_encoder:
         labels=rules.build_label_table.output.labels,
     output:
         predictions=f"{RESULTS}/probe/predictions_{{encoder}}.parquet",
+        halves=f"{RESULTS}/probe/halves_{{encoder}}.parquet",
     log:
         f"{LOGS}/probe/{{encoder}}.log",
     benchmark:
@@ -32,14 +33,15 @@ rule probe_encoder:
         stage=STAGE["probe"],
     shell:
         "python -m braing3n probe encoder --name {wildcards.encoder} --features {input.features:q}"
-        " --labels {input.labels:q} --predictions {output.predictions:q} --settings {params.settings:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        " --labels {input.labels:q} --predictions {output.predictions:q} --halves {output.halves:q}"
+        " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule compare_encoders:
     """Score all encoders on the same people: intervals, paired differences and planted controls."""
     input:
         predictions=[f"{RESULTS}/probe/predictions_{encoder}.parquet" for encoder in CONFIG.latents.encoders],
+        halves=[f"{RESULTS}/probe/halves_{encoder}.parquet" for encoder in CONFIG.latents.encoders],
         features=rules.cache_latents.output.features,
         labels=rules.build_label_table.output.labels,
     output:
@@ -60,10 +62,10 @@ rule compare_encoders:
         settings=CONFIG.probe.as_json(),
         stage=STAGE["probe"],
     shell:
-        "python -m braing3n probe compare --predictions {input.predictions:q} --features {input.features:q}"
-        " --labels {input.labels:q} --scores {output.scores:q} --differences {output.differences:q}"
-        " --controls {output.controls:q} --settings {params.settings:q} --threads {threads}"
-        " 2>&1 | tee {log:q}"
+        "python -m braing3n probe compare --predictions {input.predictions:q} --halves {input.halves:q}"
+        " --features {input.features:q} --labels {input.labels:q} --scores {output.scores:q}"
+        " --differences {output.differences:q} --controls {output.controls:q} --settings {params.settings:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule probe_sweep:

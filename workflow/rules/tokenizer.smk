@@ -77,7 +77,7 @@ rule choose_sweep_volumes:
         mem_mb=2000,
         runtime=15,
     params:
-        settings=CONFIG.tokenizer.sweep.as_json(without=("d", "has_akl", "tasks", "n_pca_components")),
+        settings=CONFIG.tokenizer.sweep.as_json(without=("d", "akl_budgets", "tasks", "n_pca_components")),
         stage=STAGE["tokenizer"],
     shell:
         "python -m braing3n tokenizer choose --volume-list {input.volumes:q} --out {output.volumes:q}"
@@ -154,22 +154,24 @@ rule train_sweep_tokenizer:
 
 
 rule train_akl:
-    """Train the AutoencoderKL from scratch on the same people; measure the same held-out people."""
+    """Train the AutoencoderKL from scratch on the same people, with one budget; measure the same others."""
     input:
         volumes=rules.choose_sweep_volumes.output.volumes,
         indices=rules.train_sweep_mae.input.indices,
     output:
-        weights=f"{SWEEP}/akl/akl.safetensors",
-        metrics=f"{SWEEP}/akl/metrics.json",
+        weights=f"{SWEEP}/akl-{{budget}}/akl.safetensors",
+        metrics=f"{SWEEP}/akl-{{budget}}/metrics.json",
         picture=report(
-            f"{SWEEP}/akl/reconstructions.png",
+            f"{SWEEP}/akl-{{budget}}/reconstructions.png",
             caption="../report/reconstructions.rst",
             category="Training",
         ),
     log:
-        f"{LOGS}/tokenizer/sweep/akl.log",
+        f"{LOGS}/tokenizer/sweep/akl-{{budget}}.log",
     benchmark:
-        f"{BENCHMARKS}/tokenizer/sweep/akl.tsv"
+        f"{BENCHMARKS}/tokenizer/sweep/akl-{{budget}}.tsv"
+    wildcard_constraints:
+        budget="compute|epochs",
     conda:
         "../../envs/models.yaml"
     threads: 4
@@ -179,7 +181,7 @@ rule train_akl:
         gpu=0,
     params:
         volumes_dir=f"{RESULTS}/volumes",
-        checkpoints=f"{SWEEP}/akl/checkpoints",
+        checkpoints=f"{SWEEP}/akl-{{budget}}/checkpoints",
         settings=CONFIG.tokenizer.as_json(without=("sweep",)),
         pretrain=CONFIG.pretrain.as_json(),
         stage=STAGE["tokenizer"],
@@ -187,4 +189,5 @@ rule train_akl:
         TRAIN + " tokenizer akl --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
         " --checkpoints {params.checkpoints:q} --weights {output.weights:q} --metrics {output.metrics:q}"
         " --picture {output.picture:q} --settings {params.settings:q}"
-        " --pretrain-settings {params.pretrain:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --pretrain-settings {params.pretrain:q} --budget {wildcards.budget} --threads {threads}"
+        " 2>&1 | tee {log:q}"

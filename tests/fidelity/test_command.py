@@ -1,0 +1,149 @@
+"""The command decodes what is measured, where the models are, and nothing else."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from braing3n import training
+from braing3n.config import FidelitySettings, PretrainSettings, TokenizerSettings
+from braing3n.contracts import CONTRACTS, read_table
+from braing3n.errors import CheckpointError, ContractError
+from braing3n.fidelity.command import app
+from braing3n.fidelity.encode import encode_decoded
+from braing3n.fidelity.measure import measure_arms
+from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.tokenizer.model import Tokenizer
+from braing3n.training import write_weights
+
+from .invented import make_corpus
+
+
+def make_models():
+    torch.manual_seed(0)
+    sizes = {"patch_size": 8, "depth": 1, "width": 24, "n_heads": 2}
+    sizes |= {"decoder_depth": 1, "decoder_width": 24, "decoder_n_heads": 2}
+    encoder = MaskedAutoencoder(PretrainSettings(**sizes), (16, 16, 16))
+    tokenizer = Tokenizer(TokenizerSettings(d=4, widths=(16, 8, 8), n_blocks=1), 24, 8, encoder.grid)
+    return encoder.eval(), tokenizer.eval()
+
+
+@pytest.fixture
+def run_dir(tmp_path, monkeypatch):
+    """A folder with what the command reads; returns (run it, the models, tokens and labels)."""
+    monkeypatch.chdir(tmp_path)
+    labels, _, samples = make_corpus()
+    encoder, tokenizer = make_models()
+    record = {"settings": encoder.settings.model_dump(mode="json"), "shape": [16, 16, 16]}
+    write_weights(Path("encoder.safetensors"), encoder.state_dict(), "MaskedAutoencoder", record)
+    write_weights(Path("tokenizer.safetensors"), tokenizer.state_dict(), "Tokenizer", tokenizer.describe())
+    labels = labels.assign(volume_id=[f"v{k}" for k in range(len(labels))], split="train")
+    for name, (kind, _) in CONTRACTS["labels"].items():
+        if name not in labels:
+            labels[name] = "" if kind is str else np.nan
+    labels.to_parquet("labels.parquet")
+    samples.to_parquet("samples.parquet")
+    rng = np.random.default_rng(0)
+    tokens = rng.normal(size=(len(labels), 8, 4)).astype(np.float16)
+    np.save("tokens.npy", tokens)
+    np.savez("samples.npz", tokens=tokens[:1].repeat(len(samples), axis=0).astype(np.float32))
+    features = rng.normal(size=(len(labels), 24)).astype(np.float32)
+    np.savez("features.npz", volume_id=labels["volume_id"].to_numpy(str), features=features)
+
+    def run(*more):
+        names = ("samples.npz", "encoder.safetensors", "tokenizer.safetensors", "features.npz")
+        arguments = [part for name in names for part in (f"--{name.split('.')[0]}", name)]
+        arguments += ["--labels", "labels.parquet", "--table", "samples.parquet", *more]
+        app(["measure", *arguments, "--distances", "out.parquet"], result_action="return_value")
+        return read_table("out.parquet", "distances")
+
+    return run, encoder, tokenizer, tokens, labels, features, samples
+
+
+def test_the_command_line_writes_what_the_parts_give(run_dir):
+    run, encoder, tokenizer, tokens, labels, features, samples = run_dir
+    found = run("--tokens", "tokens.npy", "--settings", '{"n_draws": 7, "n_real": 9, "batch_size": 50}')
+    with torch.no_grad():
+        volumes = tokenizer.decode(torch.tensor(tokens.astype(np.float32)))
+        decoded = encoder.encode(volumes).mean(dim=1).numpy()
+    generated = decoded[:1].repeat(len(samples), axis=0)
+    settings = FidelitySettings(n_draws=7, n_real=9)
+    expected = measure_arms(generated, samples, features, decoded, labels, settings)
+    for column in ("value", "floor", "floor_low", "floor_high"):
+        np.testing.assert_allclose(found[column], expected[column], rtol=1e-4, atol=1e-6)
+    assert found["value"].notna().sum() > 20
+    assert set(run().loc[lambda frame: frame["reason"] == "", "comparison"]) == {"gen-vs-real"}
+
+
+def test_tokens_of_other_volumes_are_one_sentence(run_dir):
+    run, *_, tokens, _, _, _ = run_dir
+    np.save("tokens.npy", tokens[1:])
+    with pytest.raises(ContractError, match="its rows are not those of labels"):
+        run("--tokens", "tokens.npy")
+
+
+def test_features_are_the_mean_token_of_the_decoded_volume():
+    encoder, tokenizer = make_models()
+    tokens = np.random.default_rng(0).normal(size=(5, 8, 4)).astype(np.float16)
+    rows = np.array([3, 0, 4])
+    features = encode_decoded(tokens, rows, encoder, tokenizer, FidelitySettings(batch_size=2), "test")
+    with torch.no_grad():
+        volumes = tokenizer.decode(torch.tensor(tokens[rows].astype(np.float32)))
+        expected = encoder.encode(volumes).mean(dim=1).numpy()
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-6)
+    assert encode_decoded(
+        tokens, rows[:0], encoder, tokenizer, FidelitySettings(batch_size=2), "test"
+    ).shape == (0, 24)
+    with pytest.raises(CheckpointError, match="do not fit"):
+        encode_decoded(tokens[:, :, :3], rows, encoder, tokenizer, FidelitySettings(), "test")
+    half = encode_decoded(tokens, rows, encoder, tokenizer, FidelitySettings(precision="bfloat16"), "test")
+    assert half.dtype == np.float32
+    errors = np.abs(half - features) / features.std()
+    assert 1e-4 < errors.mean() < 3e-2  # bfloat16 keeps three digits, and it was asked for
+
+
+class Elsewhere:
+    """Models on another device that note what they are given."""
+
+    n_tokens, n_channels, settings = 8, 4, PretrainSettings(width=24)
+    positions = torch.empty(0, device="meta")
+
+    def __init__(self):
+        self.seen = []
+
+    def decode(self, tokens):
+        self.seen.append((len(tokens), tokens.device.type, tokens.dtype))
+        return tokens
+
+    def encode(self, volumes):
+        return torch.ones(len(volumes), 8, 24)
+
+
+def test_batches_go_to_the_models_device_one_after_the_other(monkeypatch):
+    monkeypatch.setattr(training, "autocast", lambda device, options: nullcontext())  # none for `meta`
+    models = Elsewhere()
+    encode_decoded(
+        np.zeros((9, 8, 4), np.float16),
+        np.arange(1, 8),
+        models,
+        models,
+        FidelitySettings(batch_size=3),
+        "test",
+    )
+    assert models.seen == [(n, "meta", torch.float32) for n in (3, 3, 1)]
+
+
+def test_the_command_uses_the_device_that_there_is(run_dir, monkeypatch):
+    devices = []
+
+    def record(tokens, rows, encoder, tokenizer, *_):
+        devices.extend([encoder.positions.device.type, tokenizer.patch_head.weight.device.type])
+        return np.random.default_rng(0).normal(size=(len(rows), 24))
+
+    monkeypatch.setattr(training, "open_accelerator", lambda: SimpleNamespace(device=torch.device("meta")))
+    monkeypatch.setattr("braing3n.fidelity.encode.encode_decoded", record)
+    run_dir[0]("--tokens", "tokens.npy")
+    assert devices == ["meta"] * 4

@@ -1,0 +1,222 @@
+"""BIDS tables as datasets ship them: rows by session, stripped zeros, levels, units, encodings, faults."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from braing3n.errors import CohortError
+from braing3n.ingest.bids import read_bids_records
+from braing3n.ingest.bids_values import parse_age
+
+SCANS = ("sub-001/ses-1", "sub-001/ses-2", "sub-002/ses-1")
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write files below a dataset and read the records of its scans, by subject and session."""
+
+    def run(files, scans=SCANS):
+        rows = []
+        for scan in scans:
+            subject, session = (scan.removeprefix("sub-") + "/").split("/")[:2]
+            name = "_".join(filter(None, scan.split("/")))
+            path = tmp_path / scan / "anat" / f"{name}_T1w.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows.append([f"x_{name}_T1", subject, session.removeprefix("ses-"), path.as_posix()])
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            content = json.dumps(content) if isinstance(content, dict) else content
+            (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        table = pd.DataFrame(rows, columns=["volume_id", "subject_id", "session_id", "path"])
+        return read_bids_records(tmp_path, "x", table).assign(scan=list(scans)).set_index("scan")
+
+    return run
+
+
+PLAIN = "participant_id\tage\tsex\tgroup\nsub-001\t31\tF\tcontrol\nsub-002\t64.5\tM\tAD\n"
+
+
+def check_plain(records):
+    assert list(records["age_years"]) == [31, 31, 64.5]
+    assert list(records["sex"]) == ["F", "F", "M"]
+    assert list(records["dx"]) == ["HC", "HC", "AD"]
+
+
+FORMS = {
+    "crlf": PLAIN.replace("\n", "\r\n"),
+    "latin": PLAIN.encode() + "sub-003\t3\tF\tZürich\n".encode("latin-1"),
+    "utf-16": PLAIN.encode("utf-16"),
+    "byte-order mark": PLAIN.encode("utf-8-sig"),
+    "a trailing tab in all rows": PLAIN.replace("\nsub", "\t\nsub").replace("AD\n", "AD\t\n"),
+    "a trailing tab in the rows alone": PLAIN.replace("control\n", "control\t\n").replace("AD\n", "AD\t\n"),
+    "a trailing tab in one row": PLAIN.replace("AD\n", "AD\t\n"),
+    "semicolons": PLAIN.replace("\t", ";"),
+    "quoted headers": PLAIN.replace("participant_id", '"participant_id"').replace("age", '"age"'),
+    "blanks around ids": PLAIN.replace("sub-001", " sub-001 "),
+    "an open quote": PLAIN.replace("participant_id\tage", "participant_id\tnote\tage")
+    .replace("sub-001\t", 'sub-001\t"left\t')
+    .replace("sub-002\t", "sub-002\tb\t"),
+    "ids without sub-": PLAIN.replace("sub-", ""),
+    "other case": PLAIN.replace("age", "Age").replace("sex", "Gender").replace("group", "Group"),
+    "spelled out": PLAIN.replace("age", "Age (years)").replace("\tF", "\tFemale"),
+    "last line without an end": PLAIN.rstrip("\n"),
+    "empty lines": PLAIN.replace("\nsub", "\n\n\nsub"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_table_gives_the_same_labels(read, form):
+    records = read({"participants.tsv": FORMS[form]})
+    check_plain(records)
+    assert set(records["qc_flag"]) == {""}
+
+
+def test_ids_that_lost_their_zeros_are_matched_and_reported(read):
+    records = read({"participants.tsv": PLAIN.replace("sub-00", "")})
+    check_plain(records)
+    assert records["qc_flag"].iloc[0] == "participants.tsv: the row '1' is taken for sub-001"
+    records = read({"participants.tsv": PLAIN.replace("sub-001", "1.0").replace("sub-002", "2.0")})
+    check_plain(records)
+
+
+def test_ids_that_could_be_two_people_match_nobody(read):
+    records = read(
+        {"participants.tsv": "participant_id\tage\n1\t30\n"}, ["sub-001/ses-1", "sub-01/ses-1", "sub-2/ses-1"]
+    )
+    assert records["age_years"].isna().all()
+    assert records["qc_flag"].iloc[0] == "participants.tsv: no row of sub-001"
+
+
+@pytest.mark.parametrize("column", ["session_id", "session", "ses"])
+def test_a_row_by_session_is_read_for_its_own_session(read, column):
+    text = f"participant_id\t{column}\tage\tsex\n"
+    text += "sub-001\tses-1\t30\tF\nsub-001\tses-2\t32\t\nsub-002\t1\t50\tM\n"
+    records = read({"participants.tsv": text})
+    assert list(records["age_years"]) == [30, 32, 50]
+    assert list(records["sex"]) == ["F", "F", "M"], "sex lasts, age does not"
+
+
+def test_a_session_without_a_row_has_no_age_and_a_flag(read):
+    records = read({"participants.tsv": "participant_id\tsession\tage\nsub-001\t1\t30\nsub-002\t1\t50\n"})
+    assert math.isnan(records["age_years"].iloc[1])
+    assert "no row of sub-001 is of session '2'" in records["qc_flag"].iloc[1]
+
+
+def test_rows_of_one_person_that_contradict_each_other_are_flagged(read):
+    records = read({"participants.tsv": PLAIN + "sub-001\t41\tF\tcontrol\n"})
+    assert records["age_years"].isna().tolist() == [True, True, False]
+    assert list(records["sex"]) == ["F", "F", "M"]
+    assert "participants.tsv:age, sub-001: has rows that say '31' and '41'" in records["qc_flag"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "years"),
+    [
+        ("031Y", "", 31),
+        ("006M", "", 0.5),
+        ("365.25", "days", 1),
+        ("60", "months", 5),
+        ("60", "Month", 5),
+        ("30", "", 30),
+        ("30 yrs", "", 30),
+        ("6 months", "years", 0.5),
+        ("999", "", None),
+        ("89+", "", None),
+        (">89", "", None),
+        ("30,5", "", None),
+        ("20-25", "", None),
+        ("-3", "", None),
+        ("nan", "", None),
+        ("1e2", "", None),
+        ("30", "fortnights", None),
+    ],
+)
+def test_ages_in_all_units(text, unit, years):
+    assert parse_age(text, unit) == (None if years is None else pytest.approx(years))
+
+
+def test_an_age_that_is_none_is_flagged_with_file_subject_and_value(read):
+    records = read({"participants.tsv": PLAIN.replace("64.5", "89+").replace("31", "30,5")})
+    assert records["age_years"].isna().all()
+    assert records["qc_flag"].iloc[0] == "participants.tsv:age, sub-001: '30,5' is not a plausible age"
+    assert records["qc_flag"].iloc[2] == "participants.tsv:age, sub-002: '89+' is not a plausible age"
+
+
+def test_units_and_levels_of_the_description_are_used(read):
+    text = "participant_id\tAge\tsex\tgroup\thandedness\nsub-001\t60\t1\t0\t1\nsub-002\t120\t2\t7\t2\n"
+    levels = {
+        "age": {"Units": "months"},
+        "sex": {"Levels": {"1": "male", "2": "Female"}},
+        "group": {"Levels": {"0": {"Description": "Typically developing"}, "7": "fibromyalgia"}},
+        "handedness": {"Levels": {"1": "right", "2": "left"}},
+    }
+    records = read({"participants.tsv": text, "participants.json": levels})
+    assert list(records["age_years"]) == [5, 5, 10]
+    assert list(records["sex"]) == ["M", "M", "F"]
+    assert list(records["dx"]) == ["HC", "HC", ""]
+    assert records["dx_detail"].iloc[2] == "fibromyalgia"
+    assert list(records["handedness"]) == ["right", "right", "left"]
+    assert "participants.tsv:group, sub-002: the code '7' is not known" in records["qc_flag"].iloc[2]
+
+
+@pytest.mark.parametrize(
+    "word", ["td", "Control", "typically developing", "HC", "Healthy_Control", "healthy"]
+)
+def test_words_for_healthy(read, word):
+    assert read({"participants.tsv": PLAIN.replace("control", word)})["dx"].iloc[0] == "HC"
+
+
+def test_a_number_alone_is_no_sex(read):
+    records = read({"participants.tsv": PLAIN.replace("\tF", "\t1")})
+    assert records["sex"].iloc[0] == ""
+    assert "sub-001: the code '1' is not known" in records["qc_flag"].iloc[0]
+
+
+def test_a_broken_description_and_an_empty_table_are_flags(read):
+    records = read({"participants.tsv": PLAIN, "participants.json": '{"age": {"Units": "GR\\IR"}}'})
+    check_plain(records)
+    assert "participants.json is not valid JSON" in records["qc_flag"].iloc[0]
+    assert set(read({"participants.tsv": ""})["qc_flag"]) == {"participants.tsv is empty"}
+
+
+def test_cells_beyond_the_header_are_flagged(read):
+    records = read({"participants.tsv": PLAIN.replace("AD\n", "AD\t77\n")})
+    check_plain(records)
+    assert "row 3 has more cells than the header" in records["qc_flag"].iloc[2]
+
+
+def test_a_table_without_ids_stops(read):
+    with pytest.raises(CohortError, match="no column 'participant_id'"):
+        read({"participants.tsv": "who\tage\nsub-001\t3\n"})
+
+
+def test_sidecars_are_inherited_the_deeper_and_the_more_specific_win(read):
+    records = read(
+        {
+            "T1w.json": {"Manufacturer": "SIEMENS", "MagneticFieldStrength": 1.494},
+            "acq-a_T1w.json": {"Manufacturer": "Philips"},
+            "sub-001/sub-001_T1w.json": {"Manufacturer": "GE MEDICAL SYSTEMS"},
+            "sub-001/ses-2/anat/sub-001_ses-2_T1w.json": {"MagneticFieldStrength": "9.4T"},
+            "sub-002/ses-1/anat/sub-002_ses-1_T1w.json": '{"SequenceName": "GR\\IR"}',
+        }
+    )
+    assert list(records["vendor"]) == ["GE", "GE", "Siemens"]
+    assert list(records["field_strength_t"]) == [1.5, 9.4, 1.5]
+    assert records["qc_flag"].iloc[2] == "sub-002_ses-1_T1w.json is not valid JSON and is not read"
+    assert set(records["qc_flag"].iloc[:2]) == {""}
+
+
+def test_the_time_of_a_scan_is_read_from_its_scans_table(read):
+    table = "filename\tacq_time\nanat/sub-001_ses-2_T1w.nii.gz\t2012-03-04T10:00:00\n"
+    records = read({"sub-001/ses-2/sub-001_ses-2_scans.tsv": table})
+    assert list(records["scan_date"]) == ["", "2012-03-04T10:00:00", ""]
+
+
+@pytest.mark.parametrize("text", ["inf", "1_0", "3,5", "high"])
+def test_scores_that_are_no_numbers_are_flagged(read, text):
+    records = read({"participants.tsv": f"participant_id\tMMSE\nsub-001\t{text}\nsub-002\t29\n"})
+    assert math.isnan(records["mmse"].iloc[0])
+    assert records["mmse"].iloc[2] == 29
+    assert f"participants.tsv:mmse, sub-001: {text!r} is not a number" in records["qc_flag"].iloc[0]
