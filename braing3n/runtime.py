@@ -43,13 +43,18 @@ def tell_step(text: str) -> None:
         _listener(text)
 
 
-def set_threads(n_threads: int) -> None:
-    """Limit this process to `n_threads`; call before the numerical libraries are imported."""
+def set_thread_variables(n_threads: int) -> None:
+    """Limit what this process imports from now on, and the processes that it starts, to `n_threads`."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLOSC_NTHREADS"):
         os.environ[name] = str(n_threads)
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(n_threads)
     # Large tensors of PyTorch on pages of 2 MB: on small ones the kernel takes a third of a training step.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
+def set_threads(n_threads: int) -> None:
+    """Limit this process to `n_threads`; call before the numerical libraries are imported."""
+    set_thread_variables(n_threads)
     try:
         import torch
     except ImportError:

@@ -19,7 +19,7 @@ from braing3n.bids import label, volume_id
 from braing3n.config import PreprocessSettings, ResourceSettings
 from braing3n.errors import BrainG3nError
 from braing3n.resources import RESOURCES_DIR
-from braing3n.runtime import digest_file, listen_to_steps, set_threads, tell_storage_fault, track
+from braing3n.runtime import digest_file, listen_to_steps, set_thread_variables, tell_storage_fault, track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +149,7 @@ def run_visits(
 def _run_pool(
     visits: dict[int, Visit], job: Job, n_workers: int, tell: Tell | None
 ) -> Iterator[tuple[int, list[dict]]]:
-    set_threads(1)  # in the environment that the workers inherit, before they import anything
+    set_thread_variables(1)  # before the workers start, so that they import everything under them
     os.environ["ANTS_RANDOM_SEED"] = str(job.settings.seed)
     n_workers = max(1, min(n_workers, len(visits)))
     context = get_context("spawn")
@@ -167,8 +167,7 @@ def _run_pool(
 
 
 def _start_worker(steps=None) -> None:
-    """One thread, and no life beyond the parent's: a killed job must not go on writing."""
-    set_threads(1)
+    """No life beyond the parent's: a killed job must not go on writing."""
     listen_to_steps(steps.put if steps is not None else None)
     parent = parent_process()
     if parent is not None:
