@@ -67,6 +67,12 @@ class PreprocessSettings(Settings):
         "deepbet", "tried once where a mask fails its checks (volume, pieces, border); none: nothing else is"
     )
     n_hd_bet_folds: int = setting(1, "HD-BET v1 networks averaged", ge=1, le=5)
+    n_deepbet_networks: int = setting(
+        2,
+        "1: the brain as deepbet's first network sees it at 128^3; 2: found again by its second at 256^3",
+        ge=1,
+        le=2,
+    )
     use_hd_bet_mirroring: bool = setting(False, "test-time mirroring of both HD-BETs, over eight flips")
     n4_spacing_mm: float = setting(7.0, "N4 fits the field on voxels about so far apart", unit="mm", gt=0)
     n4_iterations: tuple[int, ...] = setting((50, 50, 50, 50), "N4 iterations a level, at most")

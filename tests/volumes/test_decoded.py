@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from scipy import ndimage
-from scipy.special import logit
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -161,22 +160,6 @@ def test_where_all_masks_agree_the_place_decides():
     sure, band = judge_by_place(few)
     assert np.array_equal(sure, few == np.float32(0.9))
     assert np.array_equal(band, few == 0.5)
-
-
-def test_features_are_the_place_and_intensities_at_four_scales():
-    generator = np.random.default_rng(0)
-    volume = generator.normal(size=(20, 20, 20)).astype(np.float32)
-    prior = generator.uniform(0.1, 0.9, volume.shape).astype(np.float32)
-    features = describe_voxels(volume, prior)
-    assert (features.shape, features.dtype) == ((20, 20, 20, 19), np.float32)
-    columns = [logit(prior), ndimage.gaussian_filter(logit(prior), 3)]
-    for scale in (0, 1, 2, 4):
-        smooth = ndimage.gaussian_filter(volume, scale)
-        size = ndimage.gaussian_filter(abs(volume), scale) if scale else abs(volume).clip(max=0.5)
-        columns += [smooth, abs(smooth), smooth.clip(max=0), size]
-    columns.append(ndimage.gaussian_gradient_magnitude(volume, 1.5))
-    for k, column in enumerate(columns):
-        np.testing.assert_allclose(features[..., k], column, rtol=1e-4, atol=1e-5, err_msg=str(k))
 
 
 def test_the_brain_is_the_largest_piece_without_its_holes():
