@@ -250,14 +250,17 @@ def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_bits(tmp_path, encoder)
 
 def test_the_command_trains_measures_and_draws(tmp_path, monkeypatch):
     encoder, volumes = build_encoder((12, 12, 12)), InventedVolumes(shape=(12, 12, 12))
-    volumes.index_paths = lambda: []
-    monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", lambda *paths: volumes)
+    volumes.index_paths, opened = lambda: [], []
+    monkeypatch.setattr(
+        "braing3n.volumes.dataset.PackedVolumes", lambda *paths: opened.append(paths) or volumes
+    )
     monkeypatch.chdir(tmp_path)
     write_weights(Path("mae.safetensors"), encoder.state_dict(), "MaskedAutoencoder", encoder.describe())
     Path("list").write_text("")
-    given = ["--encoder", "mae.safetensors", "--volume-list", "list", "--volumes-dir", "."]
+    given = ["--encoder", "mae.safetensors", "--volume-list", "list", "--volumes-dir", "packed"]
     given += ["--checkpoints", "runs", "--weights", "t.safetensors", "--settings", SETTINGS.as_json()]
     assert main(["tokenizer", "train", *given, "--metrics", "m.json", "--picture", "p.png"]) == 0
+    assert opened == [(Path("list"), Path("packed"))]
     trained = load_tokenizer(Path("t.safetensors"))
     scores = json.loads(Path("m.json").read_text())
     assert (scores["d"], scores["n_numbers_a_volume"]) == (3, 3 * 27)

@@ -19,7 +19,7 @@ from braing3n import training
 from braing3n.config import OptimiserSettings
 from braing3n.errors import StoppedError
 from braing3n.training.logs import open_writer, plot_history
-from braing3n.training.steps import heed_sigterm
+from braing3n.training.steps import heed_signals
 
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
@@ -112,21 +112,32 @@ def test_what_is_due_after_each_step():
 def test_a_run_that_is_asked_to_stop_saves_and_says_where_it_goes_on():
     run = make_run(checkpoint_every_steps=100, validate_every_epochs=100)
     before = signal.getsignal(signal.SIGTERM)
-    with heed_sigterm():
+    with heed_signals():
         assert not training.find_due(run, 2).stop
         os.kill(os.getpid(), signal.SIGTERM)
         assert training.find_due(run, 2)[1:] == (False, True, True)
         assert training.find_due(run, 19)[1:] == (True, True, False), "the last step ends the run anyway"
     assert signal.getsignal(signal.SIGTERM) is before
-    with heed_sigterm():
+    with heed_signals():
         assert not training.find_due(run, 2).stop, "a signal is heeded by one run"
     with pytest.raises(StoppedError, match=r"^mae: asked to stop, after step 3 of 20; .* in run, and"):
         training.stop(run, 2)
 
 
+def test_the_second_ctrl_c_ends_a_run_at_once():
+    run = make_run(checkpoint_every_steps=100, validate_every_epochs=100)
+    before = signal.getsignal(signal.SIGINT)
+    with heed_signals():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert training.find_due(run, 2).stop
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_several_processes_agree_on_the_votes_of_the_step_before():
     run = make_run(n_processes=2, checkpoint_every_steps=100, validate_every_epochs=100)
-    with heed_sigterm():
+    with heed_signals():
         os.kill(os.getpid(), signal.SIGTERM)
         assert not training.find_due(run, 2).stop
         assert training.find_due(run, 3).stop

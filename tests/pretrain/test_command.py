@@ -1,0 +1,69 @@
+"""The command that trains the encoder, and the options that its loop hands on."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from braing3n import training
+from braing3n.cli import main
+from braing3n.config import OptimiserSettings, PretrainSettings
+from braing3n.pretrain.model import load_encoder
+from braing3n.pretrain.train import train_encoder
+from braing3n.runtime import digest_file
+
+sys.path.insert(0, str(Path(__file__).parent))
+from invented import InventedVolumes
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SIZES = {"patch_size": 4, "depth": 2, "width": 12, "n_heads": 2}
+OPTIMISER = OptimiserSettings(batch_size=4, n_epochs=2, n_warmup_epochs=1, precision="float32")
+SETTINGS = PretrainSettings(
+    **SIZES, decoder_depth=1, decoder_width=12, decoder_n_heads=2, seed=7, optimiser=OPTIMISER
+)
+
+
+def train(folder, **options):
+    folder.mkdir()
+    (folder / "list").write_text("")
+    settings = SETTINGS.model_copy(update={"optimiser": OPTIMISER.model_copy(update=options)})
+    train_encoder(InventedVolumes(), settings, folder / "runs", folder / "mae", [folder / "list"])
+    return digest_file(folder / "mae")
+
+
+def test_the_command_trains_on_the_volumes_of_the_list(tmp_path, monkeypatch):
+    volumes, opened = InventedVolumes(), []
+    volumes.index_paths = lambda: [Path("index")]
+    monkeypatch.setattr(
+        "braing3n.volumes.dataset.PackedVolumes", lambda *paths: opened.append(paths) or volumes
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("list", "index"):
+        Path(name).write_text(name)
+    given = ["--volume-list", "list", "--volumes-dir", "packed", "--checkpoints", "runs"]
+    given += ["--weights", "mae.safetensors", "--loss-picture", "loss.png", "--settings", SETTINGS.as_json()]
+    assert main(["pretrain", "train", *given]) == 0
+    assert opened == [(Path("list"), Path("packed"))]
+    assert load_encoder(Path("mae.safetensors")).settings == SETTINGS
+    _, record = training.read_weights(Path("mae.safetensors"), "MaskedAutoencoder")
+    assert record["inputs"] == [[name, digest_file(Path(name))] for name in ("list", "index")]
+    assert Image.open("loss.png").width > 100
+
+
+def test_every_block_is_compiled_and_recomputed_where_so_configured(tmp_path, monkeypatch):
+    compiled, recomputed = [], []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda net, **options: compiled.append(net))
+    given = training.recompute_activations
+    monkeypatch.setattr(
+        training,
+        "recompute_activations",
+        lambda blocks, options: recomputed.extend(blocks) or given(blocks, options),
+    )
+    plain = train(tmp_path / "plain")
+    assert compiled == []
+    assert train(tmp_path / "both", compile_blocks=True, recompute_activations=True) == plain
+    assert len({id(block) for block in compiled}) == 3  # of the encoder two, of the decoder one
+    assert len({id(block) for block in recomputed[3:]}) == 3
