@@ -9,6 +9,7 @@ import pandas as pd
 
 from braing3n.config import ProbeSettings
 from braing3n.probe.compare import count_units, score_reading
+from braing3n.probe.fit import predict_ridge
 from braing3n.probe.folds import assign_folds
 from braing3n.probe.halves import read_probe
 from braing3n.probe.plan import Probe, plan_probe, plan_probes
@@ -161,24 +162,13 @@ def _score_within_sites(x, y, site, groups: pd.Series, is_matched, settings) -> 
         )
         for fold in np.unique(folds):
             train, test = folds != fold, folds == fold
-            scores = _predict_ridge(x[train], y[train], x[test], settings.ridge_alpha)
+            scores = predict_ridge(x[train], y[train], x[test], settings.ridge_alpha)
             for name in np.unique(site[test & is_matched]):
                 rows = site[test] == name
                 counts = count_wins(scores[rows], y[test][rows] > 0)
                 wins, n_pairs = wins + counts[0], n_pairs + counts[1]
     with np.errstate(invalid="ignore", divide="ignore"):
         return wins / n_pairs
-
-
-def _predict_ridge(train: np.ndarray, y: np.ndarray, test: np.ndarray, alpha: float) -> np.ndarray:
-    """Ridge on standardised features for many targets at once, solved in the smaller of n and F."""
-    mean, deviation = train.mean(axis=0), train.std(axis=0)
-    deviation[deviation == 0] = 1
-    a, b = (train - mean) / deviation, (test - mean) / deviation
-    centre = y.mean(axis=0)
-    if a.shape[0] <= a.shape[1]:
-        return b @ (a.T @ np.linalg.solve(a @ a.T + alpha * np.eye(len(a)), y - centre)) + centre
-    return b @ np.linalg.solve(a.T @ a + alpha * np.eye(a.shape[1]), a.T @ (y - centre)) + centre
 
 
 def _probe_planted_number(probe: Probe, features, labels, settings) -> Iterator[dict]:

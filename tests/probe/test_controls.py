@@ -5,14 +5,11 @@ from math import comb
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import Ridge
-from sklearn.preprocessing import StandardScaler
 
 from braing3n.config import ProbeSettings
 from braing3n.contracts import check_table
 from braing3n.probe import halves, plan
 from braing3n.probe.controls import (
-    _predict_ridge,
     _shuffle_within_sites,
     allow_outside,
     draw_labels,
@@ -183,15 +180,3 @@ def test_a_head_size_that_registration_left_is_found(corpus, controls):
     features = features + np.outer(size, np.ones(features.shape[1]))
     found = run(features, labels, ProbeSettings(n_matched_repeats=2, n_permutations=20))
     assert [find(found, "control_head_size", name)["verdict"] for name in measures] == ["not met", "not met"]
-
-
-@pytest.mark.parametrize("n_features", [7, 80])
-def test_the_shared_solve_is_scikit_learns_ridge(n_features):
-    rng = np.random.default_rng(0)
-    sizes = (40, n_features), (9, n_features), (40, 3)
-    train, test, y = (rng.normal(size=size) for size in sizes)
-    scaler = StandardScaler().fit(train)
-    model = Ridge(2.0).fit(scaler.transform(train), y)
-    np.testing.assert_allclose(
-        _predict_ridge(train, y, test, 2.0), model.predict(scaler.transform(test)), atol=1e-9
-    )
