@@ -174,9 +174,14 @@ def test_too_few_people_for_an_interval_are_no_verdict(corpus):
 
 def test_a_head_size_that_registration_left_is_found(corpus, controls):
     labels, features = corpus
-    measures = ("Pearson r", "AUC of the upper half")
-    assert [find(controls, "control_head_size", name)["verdict"] for name in measures] == ["met", "met"]
+    row = find(controls, "control_head_size", "Pearson r")
+    assert row["verdict"] == "met"
+    assert row["low"] < 0 < row["high"]
+    assert find(controls, "control_head_size", "AUC of the upper half")["low"] < 0.5
     size = (labels["control_head_size"] - 1400).to_numpy() / 100
     features = features + np.outer(size, np.ones(features.shape[1]))
     found = run(features, labels, ProbeSettings(n_matched_repeats=2, n_permutations=20))
-    assert [find(found, "control_head_size", name)["verdict"] for name in measures] == ["not met", "not met"]
+    assert find(found, "control_head_size", "Pearson r")["verdict"] == "not met"
+    upper = find(found, "control_head_size", "AUC of the upper half")
+    assert upper["low"] > 0.5
+    assert upper["verdict"] == "n/a"
