@@ -35,7 +35,7 @@ def predict_out_of_fold(
         if n_classes and len(set(target[train])) == 1:
             predictions[test, probe.classes.index(target[train][0])] = 1
             continue
-        model = _build_model(probe.task.kind, train.sum(), features.shape[1], settings, has_pca)
+        model = build_model(probe.task.kind, train.sum(), features.shape[1], settings, has_pca)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             model.fit(features[train], target[train])
@@ -88,7 +88,8 @@ def _build_pca(n_train: int, n_features: int, settings: ProbeSettings):
     return PCA(n_components=n_components, svd_solver="full")
 
 
-def _build_model(kind: str, n_train: int, n_features: int, settings: ProbeSettings, has_pca: bool):
+def build_model(kind: str, n_train: int, n_features: int, settings: ProbeSettings, has_pca: bool):
+    """A probe of this kind, not fitted: (PCA,) standardising, and logistic regression or ridge."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

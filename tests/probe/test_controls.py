@@ -15,6 +15,7 @@ from braing3n.probe.controls import (
     draw_labels,
     run_controls,
 )
+from braing3n.probe.fit import build_model
 
 FEW = ProbeSettings(n_random_labels=8, n_permutations=100, n_matched_repeats=5)
 SITE_MATCHED = "site-matched AUC"
@@ -84,11 +85,9 @@ def test_the_count_is_held_against_the_binomial_law():
 
 def test_training_on_the_people_of_the_test_is_found(corpus, monkeypatch):
     def predict_in_sample(features, probe, settings, has_pca):
-        model = halves_fit(probe.task.kind, len(features), features.shape[1], settings, has_pca)
+        model = build_model(probe.task.kind, len(features), features.shape[1], settings, has_pca)
         model.fit(features, probe.units["target"])
         return model.predict_proba(features), True
-
-    from braing3n.probe.fit import _build_model as halves_fit
 
     monkeypatch.setattr(halves, "predict_out_of_fold", predict_in_sample)
     count = count_random(run(corpus[1], corpus[0].drop(columns=["control_decoy", "control_head_size"])))
