@@ -48,6 +48,21 @@ def predict_out_of_fold(
     return predictions, is_converged
 
 
+def build_model(kind: str, n_train: int, n_features: int, settings: ProbeSettings, has_pca: bool):
+    """A probe of this kind, not fitted: (PCA,) standardising, and logistic regression or ridge."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    steps = [_build_pca(n_train, n_features, settings)] if has_pca else []
+    last = (
+        LogisticRegression(max_iter=settings.max_iter)
+        if kind == "classification"
+        else Ridge(settings.ridge_alpha)
+    )
+    return make_pipeline(*steps, StandardScaler(), last)
+
+
 def predict_quickly(features: np.ndarray, probe: Probe, settings: ProbeSettings, has_pca: bool) -> np.ndarray:
     """As `predict_out_of_fold`, with one Newton step from zero in place of a logistic regression.
 
@@ -86,18 +101,3 @@ def _build_pca(n_train: int, n_features: int, settings: ProbeSettings):
 
     n_components = min(settings.n_pca_components, n_train - 1, n_features)
     return PCA(n_components=n_components, svd_solver="full")
-
-
-def build_model(kind: str, n_train: int, n_features: int, settings: ProbeSettings, has_pca: bool):
-    """A probe of this kind, not fitted: (PCA,) standardising, and logistic regression or ridge."""
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    steps = [_build_pca(n_train, n_features, settings)] if has_pca else []
-    last = (
-        LogisticRegression(max_iter=settings.max_iter)
-        if kind == "classification"
-        else Ridge(settings.ridge_alpha)
-    )
-    return make_pipeline(*steps, StandardScaler(), last)
