@@ -149,6 +149,9 @@ class PretrainSettings(Settings):
     decoder_n_heads: int = setting(16, "decoder heads", "given", ge=1)
     mask_ratio: float = setting(0.70, "share of patches hidden", "given", gt=0, lt=1)
     normalise_target: bool = setting(False, "per-patch normalised target")
+    position_code: Literal["wide", "short"] = setting(
+        "wide", "sines and cosines from 6.3 tokens to far beyond a grid; short: from 2.5 to 20, centred"
+    )
     offset: Literal["none", "mean_image"] = setting(
         "none", "what predictions are added to: nothing, or the training volumes' mean patch of each place"
     )
