@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from braing3n import training
 from braing3n.config import DiffusionSettings, OptimiserSettings, Times
+from braing3n.contracts import MODALITIES
 from braing3n.diffusion import STAGE_VERSION
 from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, read_conditions
 from braing3n.diffusion.model import DiT
@@ -65,7 +66,7 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
     torch.manual_seed(settings.seed)
     vocabularies = build_vocabularies(labels.iloc[rows], settings)
     net = DiT(settings, vocabularies, latents.tokens.shape[2], latents.grid)
-    measure_tokens(net, latents.tokens, rows)
+    measure_tokens(net, latents.tokens[rows], labels["modality"].to_numpy()[rows])
     net = net.to(run.device)
     tokens = torch.from_numpy(np.asarray(latents.tokens)).to(run.device)
     codes, age_years = (part.to(run.device) for part in vocabularies.encode(read_conditions(labels)))
@@ -84,7 +85,7 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
         given = drop_conditions(
             codes[own], age_years[own], net.nulls, chance, settings.condition_dropout, settings.joint_dropout
         )
-        data = standardise(net, tokens[own])
+        data = net.standardise(tokens[own], codes[own])
         for share, *part in training.accumulate(run, model, data, noise, t, *given):
             loss = share * compute_loss(model, *part, options)
             run.accelerator.backward(loss)
@@ -137,23 +138,24 @@ def spread_times(t: Tensor, times: Times) -> Tensor:
     return t if times == "uniform" else torch.special.ndtri(t).sigmoid()
 
 
-def measure_tokens(net: DiT, tokens: np.ndarray, rows: np.ndarray) -> None:
-    """Set the model's token mean (by place) and deviation from it (by channel) from the rows trained on.
+def measure_tokens(net: DiT, tokens: np.ndarray, modalities: np.ndarray) -> None:
+    """Set the model's token statistics from the volumes trained on (N, T, d) and their modalities (N,).
 
-    Most of a channel's variance is between places, which is the mean image. Against one mean for all places
-    people would differ by a small part of a unit, and the flow would spend itself on what all have in common.
+    Most of the tokens' variance is what all volumes of a modality have in common, its mean image. Without it
+    people differ by a unit, and the flow is spent on them. A modality that no volume has keeps the common mean.
     """
-    batches = training.cut_batches(np.sort(rows), 256)
-    mean = sum(tokens[batch].sum(axis=0, dtype=np.float64) for batch in batches) / len(rows)
-    squares = sum(((tokens[batch] - mean) ** 2).sum(axis=(0, 1)) for batch in batches)
-    deviation = np.sqrt(np.maximum(squares / (len(rows) * len(mean)), 1e-12))
+    total = {name: tokens[modalities == name] for name in MODALITIES}
+    common = tokens.mean(axis=0, dtype=np.float64)
+    mean = np.stack([part.mean(axis=0, dtype=np.float64) if len(part) else common for part in total.values()])
+    squares = np.zeros(tokens.shape[1:])
+    for own, part in zip(mean, total.values(), strict=True):
+        for row in part:
+            squares += (row - own) ** 2
+    variance = squares / len(tokens)
+    scale = np.sqrt(max(variance.mean(), 1e-12))
     net.token_mean.copy_(torch.from_numpy(mean))
-    net.token_deviation.copy_(torch.from_numpy(deviation))
-
-
-def standardise(net: DiT, tokens: Tensor) -> Tensor:
-    """Tokens to zero mean at each place and unit variance by channel, float32."""
-    return (tokens.float() - net.token_mean) / net.token_deviation
+    net.token_scale.copy_(torch.tensor(scale))
+    net.token_variance.copy_(torch.from_numpy(variance / scale**2))
 
 
 @torch.no_grad()
@@ -180,6 +182,6 @@ def measure_loss(
         drawn = [draw_noise(1, tokens.shape[1:], settings.seed, "validation", int(row)) for row in batch]
         noise, t, _ = (torch.cat(part).to(run.device) for part in zip(*drawn, strict=True))
         own = torch.from_numpy(batch).to(run.device)
-        given = standardise(net, tokens[own]), noise, t, codes[own], age_years[own]
+        given = net.standardise(tokens[own], codes[own]), noise, t, codes[own], age_years[own]
         total += compute_loss(net, *given, settings.optimiser).item() * len(batch)
     return training.add_up(run, total) / len(rows) if len(rows) else float("nan")
