@@ -33,8 +33,8 @@ AGE_UNIT_YEARS = 10.0
 def compute_skip(t: Tensor, variance: Tensor) -> Tensor:
     """What times x_t is the velocity of independent normal numbers of these variances (T, d): (B, T, d).
 
-    E[data - noise | x_t] for data ~ N(0, variance), so that the blocks learn only what numbers have to do with
-    each other and with the conditions (preconditioning; Karras et al. 2022).
+    E[data - noise | x_t] for data ~ N(0, variance), so that the blocks learn only what numbers have to do
+    with each other and with the conditions (preconditioning; Karras et al. 2022).
     """
     t = t[:, None, None]
     return (t * variance - (1 - t)) / (t**2 * variance + (1 - t) ** 2).clamp(min=1e-6)
@@ -102,8 +102,8 @@ class DiT(nn.Module):
 
     Attributes:
         token_mean: (4, T, d) mean of the training split's volumes of each modality at each place.
-        token_scale: () the deviation from that mean, over all places and channels.
-        token_variance: (T, d) of standardised tokens.
+        token_scale: (4,) deviation of a modality's next volume from that mean, over all places and channels.
+        token_variance: (T, d) of standardised tokens; 1 on average.
         nulls: (5,) the null code of each coded condition.
     """
 
@@ -132,7 +132,7 @@ class DiT(nn.Module):
         self.register_buffer("positions", encode(self.grid, width)[None], persistent=False)
         self.register_buffer("nulls", torch.tensor(n_classes), persistent=False)
         self.register_buffer("token_mean", torch.zeros(len(MODALITIES), self.n_tokens, d))
-        self.register_buffer("token_scale", torch.ones(()))
+        self.register_buffer("token_scale", torch.ones(len(MODALITIES)))
         self.register_buffer("token_variance", torch.ones(self.n_tokens, d))
         self._initialise()
 
@@ -152,12 +152,14 @@ class DiT(nn.Module):
         return compute_skip(t, self.token_variance) * x + self.leave(self.norm(h) * (1 + scale) + shift)
 
     def standardise(self, tokens: Tensor, codes: Tensor) -> Tensor:
-        """Tokens (B, T, d) less the mean image of their modality, in units of the deviation from it, float32."""
-        return (tokens.float() - self.token_mean[codes[:, CODED.index("modality")]]) / self.token_scale
+        """Tokens (B, T, d) less the mean of their modality, in units of the deviation from it, float32."""
+        modality = codes[:, CODED.index("modality")]
+        return (tokens.float() - self.token_mean[modality]) / self.token_scale[modality, None, None]
 
     def restore(self, x: Tensor, codes: Tensor) -> Tensor:
         """The tokens (B, T, d) of standardised ones."""
-        return x * self.token_scale + self.token_mean[codes[:, CODED.index("modality")]]
+        modality = codes[:, CODED.index("modality")]
+        return x * self.token_scale[modality, None, None] + self.token_mean[modality]
 
     def guide(
         self,

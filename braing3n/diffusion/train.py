@@ -66,7 +66,7 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
     torch.manual_seed(settings.seed)
     vocabularies = build_vocabularies(labels.iloc[rows], settings)
     net = DiT(settings, vocabularies, latents.tokens.shape[2], latents.grid)
-    measure_tokens(net, latents.tokens[rows], labels["modality"].to_numpy()[rows])
+    measure_tokens(net, latents.tokens, rows, labels["modality"].to_numpy())
     net = net.to(run.device)
     tokens = torch.from_numpy(np.asarray(latents.tokens)).to(run.device)
     codes, age_years = (part.to(run.device) for part in vocabularies.encode(read_conditions(labels)))
@@ -138,24 +138,33 @@ def spread_times(t: Tensor, times: Times) -> Tensor:
     return t if times == "uniform" else torch.special.ndtri(t).sigmoid()
 
 
-def measure_tokens(net: DiT, tokens: np.ndarray, modalities: np.ndarray) -> None:
-    """Set the model's token statistics from the volumes trained on (N, T, d) and their modalities (N,).
+def measure_tokens(net: DiT, tokens: np.ndarray, rows: np.ndarray, modalities: np.ndarray) -> None:
+    """Set the model's token statistics from the rows trained on; modalities (N,) has one for each volume.
 
-    Most of the tokens' variance is what all volumes of a modality have in common, its mean image. Without it
-    people differ by a unit, and the flow is spent on them. A modality that no volume has keeps the common mean.
+    Most of the tokens' variance is what all volumes of a modality have in common, its mean image. Against
+    that mean people differ by a unit, and the flow is spent on them. Scales are those of a next volume, whose
+    distance from the mean of n others exceeds their own: the sum of squares over n - 1, times 1 + 1 / n. A
+    modality of fewer than two volumes takes the statistics of all.
     """
-    total = {name: tokens[modalities == name] for name in MODALITIES}
-    common = tokens.mean(axis=0, dtype=np.float64)
-    mean = np.stack([part.mean(axis=0, dtype=np.float64) if len(part) else common for part in total.values()])
-    squares = np.zeros(tokens.shape[1:])
-    for own, part in zip(mean, total.values(), strict=True):
-        for row in part:
-            squares += (row - own) ** 2
-    variance = squares / len(tokens)
-    scale = np.sqrt(max(variance.mean(), 1e-12))
-    net.token_mean.copy_(torch.from_numpy(mean))
-    net.token_scale.copy_(torch.tensor(scale))
-    net.token_variance.copy_(torch.from_numpy(variance / scale**2))
+    everybody = _measure_volumes(tokens, rows)
+    total = np.zeros(tokens.shape[1:])
+    for code, name in enumerate(MODALITIES):
+        own = rows[modalities[rows] == name]
+        mean, squares, scale = _measure_volumes(tokens, own) if len(own) > 1 else everybody
+        net.token_mean[code] = torch.from_numpy(mean)
+        net.token_scale[code] = scale
+        if len(own) > 1:
+            total += squares / scale**2
+    total = total if total.any() else everybody[1]
+    net.token_variance.copy_(torch.from_numpy(total / max(total.mean(), 1e-12)))
+
+
+def _measure_volumes(tokens: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean (T, d) and squares about it (T, d) of some rows, and the deviation of a next volume."""
+    batches, n = training.cut_batches(np.sort(rows), 256), len(rows)
+    mean = sum(tokens[batch].sum(axis=0, dtype=np.float64) for batch in batches) / n
+    squares = sum(((tokens[batch] - mean) ** 2).sum(axis=0) for batch in batches)
+    return mean, squares, np.sqrt(max(squares.mean() / max(n - 1, 1) * (1 + 1 / n), 1e-12))
 
 
 @torch.no_grad()
