@@ -291,7 +291,7 @@ class ProbeSettings(Settings):
     max_iter: int = setting(1000, "logistic regression", "given", ge=1)
     ridge_alpha: float = setting(1.0, "ridge penalty", gt=0)
     n_pca_components: int = setting(64, "components of the voxel PCA, fitted in the fold", ge=1)
-    n_halvings: int = setting(5, "deals of people into halves behind an interval", ge=3)
+    n_halvings: int = setting(10, "deals of people into halves behind an interval", ge=3)
     n_random_labels: int = setting(0, "random labels probed as a control; 0: none", ge=0)
     n_permutations: int = setting(200, "permutations behind a site-matched AUC", ge=20)
     n_matched_repeats: int = setting(20, "deals of folds behind a site-matched AUC", ge=1)
