@@ -259,6 +259,9 @@ class DiffusionSettings(Settings):
     width: int = setting(1024, "hidden width", ge=6)
     n_heads: int = setting(16, "heads", ge=1)
     mlp_ratio: float = setting(4.0, "MLP width over hidden width", gt=0)
+    position_code: Literal["wide", "short"] = setting(
+        "wide", "sines and cosines from 6.3 tokens to far beyond a grid; short: from 2.5 to 20, centred"
+    )
     diseases: tuple[str, ...] = setting(
         ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "GBM", "Glioma"),
         "classes of the disease condition",
