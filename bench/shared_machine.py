@@ -78,7 +78,7 @@ def measure_side(n_rounds: int, phase_s: float) -> dict[str, list[float]]:
 
     set_threads(count_cpus())
     step, seconds = build_step(), {"alone": [], "beside": []}
-    for _ in range(3):
+    for _ in range(2):
         step()
     for _ in range(n_rounds):
         seconds["alone"] += time_steps(step, phase_s)
@@ -88,9 +88,9 @@ def measure_side(n_rounds: int, phase_s: float) -> dict[str, list[float]]:
 
 
 def time_steps(step: Callable[[], None], phase_s: float) -> list[float]:
-    """Seconds of each step until phase_s are over, at least three."""
+    """Seconds of each step until phase_s are over, at least one."""
     seconds, until = [], time.monotonic() + phase_s
-    while len(seconds) < 3 or time.monotonic() < until:
+    while not seconds or time.monotonic() < until:
         start = time.monotonic()
         step()
         seconds.append(time.monotonic() - start)

@@ -24,9 +24,10 @@ def use_safe_path() -> None:
 def let_threads_yield() -> None:
     """Let OpenMP's threads sleep while they wait for one another, here and in the processes started here.
 
-    By default they spin, and beside other busy processes each wait then lasts until the scheduler takes the
-    spinning thread off its core (`bench/shared_machine.py`). Libraries read this once, when they are loaded,
-    so the package calls it before all else. What a user set stays.
+    By default they spin for milliseconds, and beside other busy processes each wait then lasts until the
+    scheduler takes the spinning thread off its core (`bench/shared_machine.py`). Libraries read this once,
+    when they are loaded, so the package calls it before all else. What a user set stays.
     """
     if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        # Some 50 microseconds for libgomp: an idle machine then needs no call of the kernel at most waits.
+        os.environ |= {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}

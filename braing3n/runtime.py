@@ -84,17 +84,22 @@ def limit_threads(n_threads: int) -> int:
     return max(1, min(n_threads, n_cpus))
 
 
+def set_thread_variables(n_threads: int) -> None:
+    """Limit what this process imports from now on, and the processes that it starts, to `n_threads`."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLOSC_NTHREADS"):
+        os.environ[name] = str(n_threads)
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(n_threads)
+    # Large tensors of PyTorch on pages of 2 MB: on small ones the kernel takes a third of a training step.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
 def set_threads(n_threads: int) -> None:
     """Limit this process to `n_threads`; call before the numerical libraries are imported.
 
     Never more than the process may use; under torchrun each process of a node takes its share.
     """
     n_threads = max(1, limit_threads(n_threads) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLOSC_NTHREADS"):
-        os.environ[name] = str(n_threads)
-    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(n_threads)
-    # Large tensors of PyTorch on pages of 2 MB: on small ones the kernel takes a third of a training step.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    set_thread_variables(n_threads)
     if "torch" in sys.modules:  # which else reads the environment
         sys.modules["torch"].set_num_threads(n_threads)
 

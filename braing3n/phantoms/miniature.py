@@ -19,7 +19,7 @@ from braing3n.phantoms.anatomy import load_anatomy
 from braing3n.phantoms.formats import write_nifti
 from braing3n.phantoms.people import Person, draw_people, tabulate
 from braing3n.phantoms.scanner import World, scan_brain, scan_head
-from braing3n.runtime import digest_file, digest_text, track
+from braing3n.runtime import digest_file, digest_text, set_threads, track
 
 DEFAULTS = {
     "n_people": 104,
@@ -113,8 +113,7 @@ def _write_json(path: Path, content: dict) -> None:
 def _write_heads(root: Path, people: list[Person], spacing_mm: float, wheels, n_processes: int) -> None:
     """Every person in one of the processes; this one only watches."""
     jobs = [(root, person, spacing_mm, wheels) for person in people]
-    load_world(*wheels)  # before the processes start, so that they share it
-    with ProcessPoolExecutor(max(1, n_processes)) as pool:
+    with open_pool(n_processes, wheels) as pool:
         for _ in track(pool.map(_write_person, jobs), "phantom heads", total=len(jobs)):
             pass
 
@@ -139,6 +138,14 @@ def _write_person(job) -> None:
                 "InstitutionName": person.site.name,
             }
             _write_json(stem.with_name(stem.name + ".json"), sidecar)
+
+
+def open_pool(n_processes: int, wheels: tuple[Path, Path]) -> ProcessPoolExecutor:
+    """Processes of one thread that share the anatomy and PyTorch, which are loaded before they start."""
+    import torch  # noqa: F401
+
+    load_world(*wheels)
+    return ProcessPoolExecutor(max(1, n_processes), initializer=set_threads, initargs=(1,))
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,6 @@ import uuid
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from braing3n.inventory.scans import Candidate, describe, list_facts, name_segme
 from braing3n.phantoms import STAGE_VERSION
 from braing3n.phantoms.anatomy import centred_affine
 from braing3n.phantoms.formats import write_analyze, write_dicom, write_nifti, write_pair
-from braing3n.phantoms.miniature import KEY_FILE, load_world
+from braing3n.phantoms.miniature import KEY_FILE, load_world, open_pool
 from braing3n.phantoms.people import SITES, Person, Site, draw_tumour
 from braing3n.phantoms.scanner import (
     MODALITIES,
@@ -103,8 +102,7 @@ def write_raw_tree(
     try:
         notes = write_placeholders(beside, cohort)
         jobs = _plan(beside, key, cohort, notes, float(settings["spacing_mm"]), wheels)
-        load_world(*wheels)  # before the processes start, so that they share it
-        with ProcessPoolExecutor(max(1, int(settings["n_processes"]))) as pool:
+        with open_pool(int(settings["n_processes"]), wheels) as pool:
             for _ in track(pool.map(_write_scan, jobs), f"phantoms of {key}", total=len(jobs)):
                 pass
         (beside / KEY_FILE).write_text(digest)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_ASTRAY_SHARE = 0.05  # of a mask's voxels outside its largest piece
 MAX_BORDER_SHARE = 0.25  # of the largest cross-section on an outermost slice: a cut head, not a neck
+DEEPBET_COARSE_VOXELS = 128  # a side of the cube that its first network was trained on
 FindBrain = Callable[[Scan], np.ndarray]
 
 
@@ -37,7 +38,7 @@ def load_extractor(
     if settings.brain_extraction == "none":
         return find_nonzero
     if settings.brain_extraction == "deepbet":
-        return _load_deepbet()
+        return _load_deepbet(settings.n_deepbet_networks)
     if settings.brain_extraction == "hd-bet":
         from braing3n.preprocess.hd_bet import load_hd_bet
 
@@ -147,7 +148,7 @@ def _list_faults(found: np.ndarray, mask: np.ndarray) -> list[str]:
     return faults
 
 
-def _load_deepbet() -> FindBrain:
+def _load_deepbet(n_networks: int) -> FindBrain:
     """deepbet, with its own weights. Source: Fisch et al. 2024, Computers in Biology and Medicine 179."""
     import torch
 
@@ -159,7 +160,27 @@ def _load_deepbet() -> FindBrain:
 
     def find(scan: Scan) -> np.ndarray:
         with contextlib.redirect_stdout(io.StringIO()):
+            if n_networks == 1:
+                return _find_coarse_brain(network.bbox_model, scan.data) > 0.5
             probability = network.run_model(scan.data.copy())
             return network.postprocess(probability > 0.5) > 0
 
     return find
+
+
+def _find_coarse_brain(network, data: np.ndarray) -> np.ndarray:
+    """What deepbet's first network, which finds the brain's box for the second, holds for brain.
+
+    Returns:
+        float32 (X, Y, Z), probabilities.
+    """
+    import torch
+    from deepbet.utils import normalize
+    from torch.nn.functional import interpolate
+
+    device = next(network.parameters()).device
+    head = torch.from_numpy(data).to(device)[None, None]
+    head = interpolate(head, (DEEPBET_COARSE_VOXELS,) * 3, mode="trilinear")
+    with torch.no_grad():
+        inside = network(normalize(head, head.quantile(0.005), head.quantile(0.995)))[:, 1:]
+    return interpolate(inside, data.shape, mode="trilinear")[0, 0].cpu().numpy()

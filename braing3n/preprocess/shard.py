@@ -23,7 +23,7 @@ from braing3n.runtime import (
     digest_file,
     limit_threads,
     listen_to_steps,
-    set_threads,
+    set_thread_variables,
     tell_storage_fault,
     track,
 )
@@ -160,7 +160,7 @@ def run_visits(
 def _run_pool(
     visits: dict[int, Visit], job: Job, n_workers: int, tell: Tell | None
 ) -> Iterator[tuple[int, list[dict]]]:
-    set_threads(1)  # in the environment that the workers inherit, before they import anything
+    set_thread_variables(1)  # before the workers start, so that they import everything under them
     os.environ["ANTS_RANDOM_SEED"] = str(job.settings.seed)
     n_workers = max(1, min(n_workers, len(visits)))
     context = get_context("spawn")
@@ -178,8 +178,7 @@ def _run_pool(
 
 
 def _start_worker(steps=None) -> None:
-    """One thread, and no life beyond the parent's: a killed job must not go on writing."""
-    set_threads(1)
+    """No life beyond the parent's: a killed job must not go on writing."""
     listen_to_steps(steps.put if steps is not None else None)
     parent = parent_process()
     if parent is not None:

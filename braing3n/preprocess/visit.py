@@ -294,7 +294,7 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
         # A head against a brain: only what lies in the brain can be compared.
         focus = target.with_data(target.data != 0) if is_centre_brain and not is_brain else None
         moving = scan.crop(find_box(content))
-        matrix = register_rigid(target, moving, settings.seed, focus) @ matrix
+        matrix = register_rigid(target, moving, settings.seed, focus, settings.spacing_mm) @ matrix
     if not is_brain and raw.data.min() < 0:  # where its brain lies is known only now
         head = resample(raw, matrix, tools.atlas.grid, "nearestNeighbor")
         raw, negatives = lift_brain(name, raw, measure_negatives(head, centre.atlas_mask), settings)

@@ -97,3 +97,55 @@ def test_a_listed_volume_that_is_not_packed_is_named(packed):
     write_table(listed, packed.folder / "other.parquet", "volume_list")
     with pytest.raises(ContractError, match="c is on the volume list but not packed"):
         PackedVolumes(packed.folder / "other.parquet", packed.folder / "volumes")
+
+
+def test_each_volume_comes_from_its_own_cohort_and_shard(tmp_path):
+    """Three shards of two cohorts whose packed rows all begin at 0."""
+    whole, lists = tmp_path / "volumes", []
+    for seed, (cohort, shard) in enumerate([("one", 0), ("one", 1), ("two", 0)]):
+        folder = tmp_path / f"{cohort}{shard}"
+        folder.mkdir()
+        names = [f"{cohort}{shard}{k}" for k in "ba"]
+        made = Shard(folder, {name: invent_brain(10 * seed + k) for k, name in enumerate(names)}).pack()
+        listed = pd.read_parquet(made.list_path).assign(cohort=cohort, shard=shard)
+        lists.append((listed, made))
+        (whole / cohort).mkdir(parents=True, exist_ok=True)
+        for path in (made.index_path, made.array_path):
+            path.rename(whole / cohort / f"shard-{shard:03d}{path.suffix}")
+    table = pd.concat([listed for listed, _ in lists], ignore_index=True).iloc[[3, 0, 5, 1, 4, 2]]
+    write_table(table, tmp_path / "list.parquet", "volume_list")
+    volumes = PackedVolumes(tmp_path / "list.parquet", whole)
+    assert (len(volumes), volumes.shape) == (6, (40, 48, 40))
+    expected = [whole / part for part in ("one/shard-000", "one/shard-001", "two/shard-000")]
+    assert volumes.index_paths() == [path.with_suffix(".parquet") for path in expected]
+    made = {name: shard for listed, shard in lists for name in listed["volume_id"]}
+    for i, name in enumerate(table["volume_id"]):
+        image, mask = volumes.load(i)
+        raw = crop_or_pad(made[name].read_nifti(name)[0], image.shape)
+        np.testing.assert_allclose(image[mask], (raw[mask] - raw[mask].mean()) / raw[mask].std(), atol=1e-3)
+        assert volumes.table["volume_id"].iloc[i] == name
+
+
+def test_levels_and_far_voxels_are_those_of_the_image(tmp_path):
+    """What is sent to a device and z-scored there is what `load` gives."""
+    image, mask = invent_brain(0)
+    image[30, 30, 20] = 1e6
+    shard = Shard(tmp_path, {"a": invent_brain(1), "bright": (image, mask)}).pack()
+    volumes = PackedVolumes(shard.list_path, tmp_path / "volumes")
+    for i, n_far in enumerate((0, 1)):
+        levels = np.full(volumes.shape, 7, np.int16)
+        index, z = volumes.load_levels(i, levels)
+        assert len(index) == len(z) == n_far
+        values = (levels.astype(np.float64) + (levels < 0)) / 512
+        values.flat[index] = z
+        loaded, inside = volumes.load(i)
+        np.testing.assert_array_equal(values.astype(np.float32), loaded)
+        np.testing.assert_array_equal(levels != 0, inside)
+        assert PackedShard(shard.index_path).load_levels(i, levels)[1].tolist() == z.tolist()
+
+
+def test_an_empty_list_is_no_volume(packed):
+    write_table(pd.read_parquet(packed.list_path)[:0], packed.folder / "none.parquet", "volume_list")
+    volumes = PackedVolumes(packed.folder / "none.parquet", packed.folder / "volumes")
+    assert len(volumes) == 0
+    assert volumes.index_paths() == []

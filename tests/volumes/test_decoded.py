@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from braing3n.phantoms.miniature import render_preprocessed
-from braing3n.volumes.decoded import BrainRule, average_masks, describe_voxels, fit_brain_rule
+from braing3n.volumes.decoded import (
+    BrainRule,
+    average_masks,
+    describe_voxels,
+    fit_brain_rule,
+    judge_by_place,
+)
 
 PATCH = 4
 N_NUMBERS = 32  # a patch of 64 voxels, as a tokenizer of about this size keeps
@@ -124,3 +133,71 @@ def test_the_same_reconstructions_give_the_same_rule(brains):
     rules = [fit_brain_rule(zip(volumes[:6], masks[:6], strict=True)) for _ in range(2)]
     np.testing.assert_array_equal(rules[0].weights, rules[1].weights)
     assert rules[0].bias == rules[1].bias
+
+
+def test_the_prior_is_the_smoothed_share_of_masks_and_never_sure():
+    mask = np.zeros((30, 30, 30), bool)
+    mask[:15] = True
+    other = np.zeros_like(mask)
+    prior = average_masks([mask, mask, mask, other])
+    assert prior.dtype == np.float32
+    # Deep inside three of four masks and far outside all: the share with half a mask added on either side.
+    assert prior[1, 15, 15] == pytest.approx((3 + 0.5) / 5, abs=1e-3)
+    assert prior[29, 15, 15] == pytest.approx(0.5 / 5, abs=1e-3)
+    # 2.5 voxels beyond the edge, which lies between 14 and 15, a Gaussian of two voxels has left its tail.
+    tail = norm.sf((17 - 14.5) / 2)
+    assert prior[17, 15, 15] == pytest.approx((3 * tail + 0.5) / 5, abs=0.01)
+
+
+def test_where_all_masks_agree_the_place_decides():
+    prior = np.full((4, 4, 4), 0.5, np.float32)
+    prior[0], prior[1], prior[2, 0], prior[2, 1] = 0.001, 0.999, 0.006, 0.994
+    sure, band = judge_by_place(prior)
+    assert np.array_equal(sure, prior > 0.995)
+    assert np.array_equal(band, (prior > 0.005) & (prior < 0.995))
+    few = np.full((4, 4, 4), 0.5, np.float32)  # of four masks the share stays within .1 and .9
+    few[0], few[1] = 0.1, 0.9
+    sure, band = judge_by_place(few)
+    assert np.array_equal(sure, few == np.float32(0.9))
+    assert np.array_equal(band, few == 0.5)
+
+
+def test_the_brain_is_the_largest_piece_without_its_holes():
+    """A rule that takes what is bright (weight on the intensity itself, none on the place)."""
+    volume = np.full((20, 20, 20), -1.0, np.float32)
+    volume[3:12, 3:12, 3:12] = 1.0
+    volume[7, 7, 7] = -1.0  # a hole
+    volume[15:18, 15:18, 15:18] = 1.0  # another piece, smaller and later
+    volume[0, 0, 0] = 1.0  # one before it
+    weights = np.zeros(19, np.float32)
+    weights[2] = 1.0
+    prior = np.full(volume.shape, 0.5, np.float32)
+    prior[0, 0, 19], prior[19, 19, 0] = 0.0001, 0.9999  # so that the place is sure there alone
+    expected = np.zeros(volume.shape, bool)
+    expected[3:12, 3:12, 3:12] = True
+    assert np.array_equal(BrainRule(prior, weights, 0.0).find_brain(volume), expected)
+    assert not BrainRule(prior, weights, -1.5).find_brain(volume)[expected].any()
+
+
+def test_the_rule_is_a_logistic_regression_on_the_voxels_between():
+    """Two intensities, brain bright: another fit on all voxels finds what the rule finds."""
+    generator = np.random.default_rng(1)
+    pairs = []
+    for _ in range(6):
+        mask = np.zeros((16, 16, 16), bool)
+        mask[
+            tuple(slice(*sorted((generator.integers(1, 5), generator.integers(10, 15)))) for _ in range(3))
+        ] = 1
+        pairs.append((np.where(mask, 2.0, -2.0) + generator.normal(0, 1, mask.shape), mask))
+    rule = fit_brain_rule(pairs, seed=3)
+    prior = average_masks([mask for _, mask in pairs])
+    np.testing.assert_array_equal(rule.prior, prior)
+    band = judge_by_place(prior)[1]
+    table = np.concatenate([describe_voxels(v.astype(np.float32), prior)[band] for v, _ in pairs])
+    labels = np.concatenate([mask[band] for _, mask in pairs])
+    model = LogisticRegression(max_iter=1000).fit(
+        StandardScaler(with_mean=False).fit_transform(table), labels
+    )
+    scale = table.std(axis=0)
+    np.testing.assert_allclose(rule.weights, model.coef_[0] / scale, rtol=0.05, atol=0.02)
+    assert rule.bias == pytest.approx(model.intercept_[0], rel=0.05)

@@ -5,13 +5,14 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from skimage.measure import block_reduce
 
 from braing3n.config import ResourceSettings, VolumesSettings
 from braing3n.contracts import write_table
 from braing3n.errors import ContractError
 from braing3n.preprocess.space import load_atlas
 from braing3n.resources import fetch_atlas_brain
-from braing3n.volumes.dataset import PackedShard
+from braing3n.volumes.dataset import PackedShard, PackedVolumes
 from braing3n.volumes.pack import average_blocks, crop_or_pad, to_model_grid
 
 from .conftest import Shard, invent_brain
@@ -163,20 +164,62 @@ def test_crop_and_pad_are_centred_and_blocks_are_means():
     assert blocks.item() == 3.5
 
 
-def test_a_reduced_volume_is_the_mean_of_its_blocks_where_half_a_block_is_brain():
-    """Two voxels of the first axis make one at 8 mm, since that axis spans the atlas's 240 mm."""
-    rng, settings = np.random.default_rng(0), VolumesSettings(spacing_mm=8.0, shape=(20, 10, 8))
-    mask = np.zeros((60, 30, 20), bool)
-    mask[20:40, 5:25, 2:18] = rng.random((20, 20, 16)) < 0.5
-    mask[0, 0, :3] = True  # which the crop loses
-    image = rng.normal(size=mask.shape).astype(np.float32)
-    small, small_mask, lost = to_model_grid(image, mask, settings)
-    assert lost == pytest.approx(3 / mask.sum())
-    n_half = 0
-    for i, j, k in np.ndindex(20, 10, 8):
-        place = tuple(slice(2 * n + m, 2 * n + m + 2) for n, m in zip((i, j, k), (10, 5, 2), strict=True))
-        n_half += mask[place].sum() == 4
-        is_brain = mask[place].mean() >= 0.5
-        assert small_mask[i, j, k] == is_brain
-        assert small[i, j, k] == pytest.approx(image[place].mean() if is_brain else 0, abs=1e-6)
-    assert n_half > 10
+@pytest.mark.parametrize(("have", "want", "first"), [(7, 4, 1), (8, 4, 2), (8, 5, 1), (4, 7, -1), (4, 8, -2)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_middle_of_each_axis_is_kept(have, want, first, axis):
+    """`first`: the first voxel kept, or minus how many zeros come before it."""
+    shape, line = [1, 1, 1], np.arange(1, have + 1)
+    shape[axis] = have
+    target = [1, 1, 1]
+    target[axis] = want
+    out = crop_or_pad(line.reshape(shape), tuple(target)).ravel()
+    expected = [line[k] if 0 <= k < have else 0 for k in range(first, first + want)]
+    assert out.tolist() == expected
+
+
+def test_coarse_voxels_are_means_of_the_cubes_that_are_half_brain():
+    """A brain at 2 mm on a model's grid of 4 mm, which cuts off one end of it."""
+    rng = np.random.default_rng(0)
+    image = rng.gamma(4, 50, (120, 120, 80)).astype(np.float32)
+    mask = rng.random(image.shape) < np.linspace(0.2, 0.8, 120)[:, None, None]
+    mask[:, :4] = False
+    settings = VolumesSettings(spacing_mm=4.0, shape=(56, 60, 40))
+    small, inside, lost = to_model_grid(image, mask, settings)
+    cut = slice(4, 116)  # 112 of the first axis's 120 voxels
+    share = block_reduce(mask[cut].astype(float), (2, 2, 2), np.mean)
+    assert np.array_equal(inside, share >= 0.5)
+    assert (share == 0.5).any()
+    means = block_reduce(image[cut].astype(np.float64), (2, 2, 2), np.mean)
+    np.testing.assert_allclose(small[inside], means[inside], rtol=1e-5)
+    assert not small[~inside].any()
+    assert small.dtype == np.float32
+    assert lost == pytest.approx(1 - mask[cut].sum() / mask.sum())
+    assert 0.05 < lost < 0.1
+
+
+def test_a_spacing_of_the_same_size_leaves_voxels_alone():
+    image, mask = invent_brain(0)
+    small, inside, lost = to_model_grid(image, mask, VolumesSettings(spacing_mm=4.0, shape=(60, 60, 39)))
+    assert np.array_equal(small, image)
+    assert np.array_equal(inside, mask)
+    assert lost == 0
+
+
+def test_the_index_says_what_was_packed(tmp_path):
+    """Volumes in order of their ids, without the excluded; numbers against the NIfTI."""
+    shard = Shard(tmp_path, {name: invent_brain(seed) for seed, name in enumerate("cab")})
+    table = pd.read_parquet(shard.table_path)
+    table.loc[table["volume_id"] == "b", ["status", "reason"]] = "excluded", "blurred"
+    write_table(table, shard.table_path, "preprocess")
+    index = PackedShard(shard.pack().index_path).table
+    assert list(index["volume_id"]) == ["a", "c"]
+    assert list(index["row"]) == [0, 1]
+    for item in index.itertuples():
+        image, mask = (crop_or_pad(array, (40, 48, 40)) for array in shard.read_nifti(item.volume_id))
+        assert item.mean == pytest.approx(image[mask].mean())
+        assert item.deviation == pytest.approx(np.sqrt(((image[mask] - image[mask].mean()) ** 2).mean()))
+        assert item.n_brain_voxels == mask.sum()
+        lost = 1 - mask.sum() / shard.read_nifti(item.volume_id)[1].sum()
+        assert item.cropped_brain_share == pytest.approx(lost)
+    with pytest.raises(ContractError, match="b is on the volume list but not packed"):
+        PackedVolumes(shard.list_path, tmp_path / "volumes")
