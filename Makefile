@@ -26,8 +26,8 @@ $(SETUP): requirements.lock pyproject.toml
 demo: $(SETUP) ## the toy paper: phantom heads to tables, on 2 cores (CORES=n for more)
 	$(BIN)/snakemake all --cores $(CORES) --configfile config/demo.yaml
 
-test: $(SETUP) ## every test but those that start a Slurm
-	$(BIN)/python -m pytest -m "not slurm"
+test: $(SETUP) ## every test but those that start a Slurm, in CORES processes
+	$(BIN)/python -m pytest -m "not slurm" -n $(CORES) --dist loadgroup
 
 slurm: $(SETUP) ## the whole workflow through a real Slurm on this machine
 	$(BIN)/python -m pytest tests/slurm -m slurm

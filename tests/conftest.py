@@ -3,13 +3,23 @@
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from braing3n.config import ResourceSettings
 from braing3n.errors import ResourceError
 from braing3n.resources import fetch
 
 ROOT = Path(__file__).parents[1]
+ONE_PROCESS = ("workflow",)  # folders whose files share one whole run
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items):
+    """Where several processes test (`-n`), the tests of one file stay together, and those of some folders."""
+    for item in items:
+        folder = item.path.parent.name
+        name = folder if folder in ONE_PROCESS else item.path.relative_to(ROOT).as_posix()
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +47,9 @@ def fetch_resource():
 
     def get(name):
         try:
-            return fetch(name, ResourceSettings(), ROOT / "resources")
+            (ROOT / "resources").mkdir(exist_ok=True)
+            with FileLock(ROOT / "resources" / ".lock"):  # another process of the tests may fetch it, too
+                return fetch(name, ResourceSettings(), ROOT / "resources")
         except ResourceError as error:
             pytest.skip(str(error))
 
