@@ -93,7 +93,7 @@ def compare_probes(run_dir: Path, n_rounds: int) -> float:
 
 
 def probe_both(exact: np.ndarray, rounded: np.ndarray, labels) -> list[float]:
-    """Print each task's value in float32 and how far bfloat16 moves it; the differences of the large tasks."""
+    """Print each task's value in float32 and how far bfloat16 moves it; the differences of large tasks."""
     settings, differences = ProbeSettings(), []
     for plan in plan_probes(labels, settings):
         if plan.reason:
