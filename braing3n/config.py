@@ -149,6 +149,9 @@ class PretrainSettings(Settings):
     decoder_n_heads: int = setting(16, "decoder heads", "given", ge=1)
     mask_ratio: float = setting(0.70, "share of patches hidden", "given", gt=0, lt=1)
     normalise_target: bool = setting(False, "per-patch normalised target")
+    position_code: Literal["wide", "short"] = setting(
+        "wide", "sines and cosines from 6.3 tokens to far beyond a grid; short: from 2.5 to 20, centred"
+    )
     offset: Literal["none", "mean_image"] = setting(
         "none", "what predictions are added to: nothing, or the training volumes' mean patch of each place"
     )
@@ -256,6 +259,9 @@ class DiffusionSettings(Settings):
     width: int = setting(1024, "hidden width", ge=6)
     n_heads: int = setting(16, "heads", ge=1)
     mlp_ratio: float = setting(4.0, "MLP width over hidden width", gt=0)
+    position_code: Literal["wide", "short"] = setting(
+        "wide", "sines and cosines from 6.3 tokens to far beyond a grid; short: from 2.5 to 20, centred"
+    )
     diseases: tuple[str, ...] = setting(
         ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "GBM", "Glioma"),
         "classes of the disease condition",
@@ -288,7 +294,7 @@ class ProbeSettings(Settings):
     max_iter: int = setting(1000, "logistic regression", "given", ge=1)
     ridge_alpha: float = setting(1.0, "ridge penalty", gt=0)
     n_pca_components: int = setting(64, "components of the voxel PCA, fitted in the fold", ge=1)
-    n_halvings: int = setting(5, "deals of people into halves behind an interval", ge=3)
+    n_halvings: int = setting(10, "deals of people into halves behind an interval", ge=3)
     n_random_labels: int = setting(0, "random labels probed as a control; 0: none", ge=0)
     n_permutations: int = setting(200, "permutations behind a site-matched AUC", ge=20)
     n_matched_repeats: int = setting(20, "deals of folds behind a site-matched AUC", ge=1)

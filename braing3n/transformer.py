@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 NORM_EPS = 1e-6  # of layer norms, as in the official code of MAE and DiT; PyTorch's own is 1e-5
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()
+SHORT_HEIGHT = 0.4
 MOST_TOKENS_WRITTEN_OUT = 512  # of more, the attention weights that backward needs would fill memory
 
 
@@ -94,6 +97,23 @@ def encode_positions(grid: tuple[int, int, int], width: int) -> Tensor:
         angles = axis.reshape(-1, 1) * frequencies
         parts += [angles.sin(), angles.cos()]
     code = torch.cat(parts, dim=1)
+    return functional.pad(code, (0, width - code.shape[1])).float()
+
+
+def encode_short_positions(grid: tuple[int, int, int], width: int) -> Tensor:
+    """A fixed sine-cosine code for grids of a few tokens an axis: float32 (d h w, width).
+
+    Wavelengths of `encode_positions` begin at 6.3 tokens, so that on a short axis most of its channels are
+    nearly the same everywhere; this constant drowns what tokens say. Here they reach from 2.5 to 20 tokens,
+    each channel's mean over the grid is taken away, and the code has 0.4 of the height. Channels that a
+    width leaves over stay 0.
+    """
+    n_frequencies = width // 6
+    frequencies = 2 * torch.pi / torch.logspace(*map(math.log10, (2.5, 20.0)), n_frequencies).double()
+    axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
+    angles = torch.stack(axes).reshape(3, -1, 1) * frequencies
+    code = torch.cat([part for axis in angles for part in (axis.sin(), axis.cos())], dim=1)
+    code = SHORT_HEIGHT * (code - code.mean(dim=0))
     return functional.pad(code, (0, width - code.shape[1])).float()
 
 

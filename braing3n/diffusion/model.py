@@ -10,15 +10,34 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from braing3n.config import DiffusionSettings, GuidanceForm
-from braing3n.diffusion.conditions import Vocabularies, isolate, nullify
+from braing3n.contracts import MODALITIES
+from braing3n.diffusion.conditions import CODED, Vocabularies, isolate, nullify
 from braing3n.errors import ConfigurationError
 from braing3n.training import load_weights, read_settings, read_weights
-from braing3n.transformer import NORM_EPS, Attention, Mlp, encode_positions, encode_scalars, initialise_linear
+from braing3n.transformer import (
+    NORM_EPS,
+    Attention,
+    Mlp,
+    encode_positions,
+    encode_scalars,
+    encode_short_positions,
+    initialise_linear,
+)
 
 # The sinusoids' shortest wavelength is 2 pi. Times in [0, 1] are stretched to use them all. Ages are counted
 # in decades: in years, people of 60 and 63 would look as far apart as any two, and few are of one age.
 TIME_SCALE = 1000.0
 AGE_UNIT_YEARS = 10.0
+
+
+def compute_skip(t: Tensor, variance: Tensor) -> Tensor:
+    """What times x_t is the velocity of independent normal numbers of these variances (T, d): (B, T, d).
+
+    E[data - noise | x_t] for data ~ N(0, variance), so that the blocks learn only what numbers have to do
+    with each other and with the conditions (preconditioning; Karras et al. 2022).
+    """
+    t = t[:, None, None]
+    return (t * variance - (1 - t)) / (t**2 * variance + (1 - t) ** 2).clamp(min=1e-6)
 
 
 class ScalarEmbedding(nn.Module):
@@ -82,8 +101,9 @@ class DiT(nn.Module):
         grid: tokens along each axis.
 
     Attributes:
-        token_mean: (T, d) mean of the training split at each place.
-        token_deviation: (d,) deviation from that mean, over all places.
+        token_mean: (4, T, d) mean of the training split's volumes of each modality at each place.
+        token_scale: (4,) deviation of a modality's next volume from that mean, over all places and channels.
+        token_variance: (T, d) of standardised tokens; 1 on average.
         nulls: (5,) the null code of each coded condition.
     """
 
@@ -108,10 +128,12 @@ class DiT(nn.Module):
         self.norm = nn.LayerNorm(width, NORM_EPS, elementwise_affine=False)
         self.modulate = nn.Linear(width, 2 * width)
         self.leave = nn.Linear(width, d)
-        self.register_buffer("positions", encode_positions(self.grid, width)[None], persistent=False)
+        encode = encode_short_positions if settings.position_code == "short" else encode_positions
+        self.register_buffer("positions", encode(self.grid, width)[None], persistent=False)
         self.register_buffer("nulls", torch.tensor(n_classes), persistent=False)
-        self.register_buffer("token_mean", torch.zeros(self.n_tokens, d))
-        self.register_buffer("token_deviation", torch.ones(d))
+        self.register_buffer("token_mean", torch.zeros(len(MODALITIES), self.n_tokens, d))
+        self.register_buffer("token_scale", torch.ones(len(MODALITIES)))
+        self.register_buffer("token_variance", torch.ones(self.n_tokens, d))
         self._initialise()
 
     def _initialise(self) -> None:
@@ -123,11 +145,21 @@ class DiT(nn.Module):
     def forward(self, x: Tensor, t: Tensor, codes: Tensor, age_years: Tensor) -> Tensor:
         """The velocity (B, T, d) of standardised tokens x (B, T, d) at times t (B,)."""
         condition = functional.silu(self.time(TIME_SCALE * t) + self.conditions(codes, age_years))
-        x = self.embed(x) + self.positions
+        h = self.embed(x) + self.positions
         for block in self.blocks:
-            x = block(x, condition)
+            h = block(h, condition)
         shift, scale = self.modulate(condition)[:, None].chunk(2, dim=-1)
-        return self.leave(self.norm(x) * (1 + scale) + shift)
+        return compute_skip(t, self.token_variance) * x + self.leave(self.norm(h) * (1 + scale) + shift)
+
+    def standardise(self, tokens: Tensor, codes: Tensor) -> Tensor:
+        """Tokens (B, T, d) less the mean of their modality, in units of the deviation from it, float32."""
+        modality = codes[:, CODED.index("modality")]
+        return (tokens.float() - self.token_mean[modality]) / self.token_scale[modality, None, None]
+
+    def restore(self, x: Tensor, codes: Tensor) -> Tensor:
+        """The tokens (B, T, d) of standardised ones."""
+        modality = codes[:, CODED.index("modality")]
+        return x * self.token_scale[modality, None, None] + self.token_mean[modality]
 
     def guide(
         self,

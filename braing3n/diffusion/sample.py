@@ -108,7 +108,7 @@ def sample_tokens(
             with training.autocast(device, settings):
                 velocity = model.guide(x, t, *given, settings.guidance, settings.guidance_form)
             x = x + velocity.float() / settings.n_sampling_steps
-        out.append((x * model.token_deviation + model.token_mean).cpu().numpy())
+        out.append(model.restore(x, given[0]).cpu().numpy())
     return np.concatenate(out) if out else np.zeros((0, model.n_tokens, model.d), np.float32)
 
 

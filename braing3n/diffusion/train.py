@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from braing3n import training
 from braing3n.config import DiffusionSettings, OptimiserSettings, Times
+from braing3n.contracts import MODALITIES
 from braing3n.diffusion import STAGE_VERSION
 from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, read_conditions
 from braing3n.diffusion.model import DiT
@@ -65,7 +66,7 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
     torch.manual_seed(settings.seed)
     vocabularies = build_vocabularies(labels.iloc[rows], settings)
     net = DiT(settings, vocabularies, latents.tokens.shape[2], latents.grid)
-    measure_tokens(net, latents.tokens, rows)
+    measure_tokens(net, latents.tokens, rows, labels["modality"].to_numpy())
     net = net.to(run.device)
     tokens = torch.from_numpy(np.asarray(latents.tokens)).to(run.device)
     codes, age_years = (part.to(run.device) for part in vocabularies.encode(read_conditions(labels)))
@@ -84,7 +85,7 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
         given = drop_conditions(
             codes[own], age_years[own], net.nulls, chance, settings.condition_dropout, settings.joint_dropout
         )
-        data = standardise(net, tokens[own])
+        data = net.standardise(tokens[own], codes[own])
         for share, *part in training.accumulate(run, model, data, noise, t, *given):
             loss = share * compute_loss(model, *part, options)
             run.accelerator.backward(loss)
@@ -137,23 +138,33 @@ def spread_times(t: Tensor, times: Times) -> Tensor:
     return t if times == "uniform" else torch.special.ndtri(t).sigmoid()
 
 
-def measure_tokens(net: DiT, tokens: np.ndarray, rows: np.ndarray) -> None:
-    """Set the model's token mean (by place) and deviation from it (by channel) from the rows trained on.
+def measure_tokens(net: DiT, tokens: np.ndarray, rows: np.ndarray, modalities: np.ndarray) -> None:
+    """Set the model's token statistics from the rows trained on; modalities (N,) has one for each volume.
 
-    Most of a channel's variance is between places, which is the mean image. Against one mean for all places
-    people would differ by a small part of a unit, and the flow would spend itself on what all have in common.
+    Most of the tokens' variance is what all volumes of a modality have in common, its mean image. Against
+    that mean people differ by a unit, and the flow is spent on them. Scales are those of a next volume, whose
+    distance from the mean of n others exceeds their own: the sum of squares over n - 1, times 1 + 1 / n. A
+    modality of fewer than two volumes takes the statistics of all.
     """
-    batches = training.cut_batches(np.sort(rows), 256)
-    mean = sum(tokens[batch].sum(axis=0, dtype=np.float64) for batch in batches) / len(rows)
-    squares = sum(((tokens[batch] - mean) ** 2).sum(axis=(0, 1)) for batch in batches)
-    deviation = np.sqrt(np.maximum(squares / (len(rows) * len(mean)), 1e-12))
-    net.token_mean.copy_(torch.from_numpy(mean))
-    net.token_deviation.copy_(torch.from_numpy(deviation))
+    everybody = _measure_volumes(tokens, rows)
+    total = np.zeros(tokens.shape[1:])
+    for code, name in enumerate(MODALITIES):
+        own = rows[modalities[rows] == name]
+        mean, squares, scale = _measure_volumes(tokens, own) if len(own) > 1 else everybody
+        net.token_mean[code] = torch.from_numpy(mean)
+        net.token_scale[code] = scale
+        if len(own) > 1:
+            total += squares / scale**2
+    total = total if total.any() else everybody[1]
+    net.token_variance.copy_(torch.from_numpy(total / max(total.mean(), 1e-12)))
 
 
-def standardise(net: DiT, tokens: Tensor) -> Tensor:
-    """Tokens to zero mean at each place and unit variance by channel, float32."""
-    return (tokens.float() - net.token_mean) / net.token_deviation
+def _measure_volumes(tokens: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean (T, d) and squares about it (T, d) of some rows, and the deviation of a next volume."""
+    batches, n = training.cut_batches(np.sort(rows), 256), len(rows)
+    mean = sum(tokens[batch].sum(axis=0, dtype=np.float64) for batch in batches) / n
+    squares = sum(((tokens[batch] - mean) ** 2).sum(axis=0) for batch in batches)
+    return mean, squares, np.sqrt(max(squares.mean() / max(n - 1, 1) * (1 + 1 / n), 1e-12))
 
 
 @torch.no_grad()
@@ -180,6 +191,6 @@ def measure_loss(
         drawn = [draw_noise(1, tokens.shape[1:], settings.seed, "validation", int(row)) for row in batch]
         noise, t, _ = (torch.cat(part).to(run.device) for part in zip(*drawn, strict=True))
         own = torch.from_numpy(batch).to(run.device)
-        given = standardise(net, tokens[own]), noise, t, codes[own], age_years[own]
+        given = net.standardise(tokens[own], codes[own]), noise, t, codes[own], age_years[own]
         total += compute_loss(net, *given, settings.optimiser).item() * len(batch)
     return training.add_up(run, total) / len(rows) if len(rows) else float("nan")

@@ -14,7 +14,14 @@ from torch.nn import functional
 from braing3n.config import PretrainSettings
 from braing3n.errors import ConfigurationError
 from braing3n.training import load_weights, read_settings, read_weights
-from braing3n.transformer import NORM_EPS, Block, Linear, encode_positions, initialise_linear
+from braing3n.transformer import (
+    NORM_EPS,
+    Block,
+    Linear,
+    encode_positions,
+    encode_short_positions,
+    initialise_linear,
+)
 
 
 def patchify(volume: Tensor, patch_size: int) -> Tensor:
@@ -75,8 +82,9 @@ class MaskedAutoencoder(nn.Module):
         )
         self.decoder_norm = nn.LayerNorm(narrow, NORM_EPS)
         self.predict = Linear(narrow, n_voxels)
-        self.register_buffer("positions", encode_positions(self.grid, width)[None], persistent=False)
-        self.register_buffer("decoder_positions", encode_positions(self.grid, narrow)[None], persistent=False)
+        encode = encode_short_positions if settings.position_code == "short" else encode_positions
+        self.register_buffer("positions", encode(self.grid, width)[None], persistent=False)
+        self.register_buffer("decoder_positions", encode(self.grid, narrow)[None], persistent=False)
         if settings.offset == "mean_image":  # known before the first step, and no weight
             self.register_buffer("mean_image", torch.zeros(1, self.n_tokens, n_voxels))
         self.apply(initialise_linear)

@@ -10,12 +10,13 @@ from braing3n.contracts import CONTRACTS
 from braing3n.errors import ContractError
 from braing3n.probe.halves import Reading, read_probe
 from braing3n.probe.plan import Probe, plan_probes, span_rows
-from braing3n.probe.scores import BOUNDS, METRICS, find_interval, score, score_folds
+from braing3n.probe.scores import BOUNDS, METRICS, MIN_DEALS, find_interval, score, score_folds
 from braing3n.runtime import track
 
 # The encoders whose features are reduced by a PCA in the fold before the linear probe.
 PCA_ENCODERS = ("voxels", "untrained_flattened")
 OURS = "mae"
+_NO_HALVES = np.empty((0, 2))  # of a metric that has no interval
 
 
 def probe_encoder(
@@ -89,7 +90,7 @@ class Readings:
         """
         key = tuple(_name_probe(encoder, probe).values())
         part = self._predictions.get(key)
-        metrics = METRICS[probe.task.kind]
+        metrics = [metric for metric in METRICS[probe.task.kind] if metric in BOUNDS]
         halves = {metric: self._halves.get((*key, metric)) for metric in metrics}
         n_columns = len(probe.classes) or 1
         expected = np.repeat(probe.units["unit_id"].to_numpy(), n_columns)
@@ -161,20 +162,22 @@ def score_reading(
     target, folds = probe.units["target"].to_numpy(), probe.units["fold"].to_numpy()
     arguments = task.kind, target, reading.predictions, probe.classes, folds
     values, over_folds = score(*arguments), score_folds(*arguments)
+    halves = {metric: reading.halves.get(metric, _NO_HALVES) for metric in metrics}
     rows = []
     for metric in metrics:
-        low, high = find_interval(values[metric], reading.halves[metric], BOUNDS[metric])
+        low, high = find_interval(values[metric], halves[metric], BOUNDS.get(metric, (-np.inf, np.inf)))
         mean, sd = over_folds[metric]
         numbers = {"fold_mean": mean, "fold_sd": sd, "value": values[metric], "low": low, "high": high}
-        rows.append({**base, "metric": metric, **numbers, "note": _write_note(probe, reading, low, settings)})
-    return rows, {metric: (values[metric], reading.halves[metric]) for metric in metrics}
+        rows.append({**base, "metric": metric, **numbers, "note": _write_note(probe, reading, settings)})
+    return rows, {metric: (values[metric], halves[metric]) for metric in metrics}
 
 
-def _write_note(probe: Probe, reading: Reading, low: float, settings: ProbeSettings) -> str:
+def _write_note(probe: Probe, reading: Reading, settings: ProbeSettings) -> str:
     remarks = [probe.note]
     if not reading.is_converged:
         remarks.append(f"the fit stopped at {settings.max_iter} iterations")
-    if np.isnan(low):
+    n_deals = min(np.isfinite(scores).all(axis=1).sum() for scores in reading.halves.values())
+    if n_deals < MIN_DEALS:
         remarks.append("too few people to halve for an interval")
     return "; ".join(filter(None, remarks))
 

@@ -50,18 +50,54 @@ def predict_out_of_fold(
 
 def build_model(kind: str, n_train: int, n_features: int, settings: ProbeSettings, has_pca: bool):
     """A probe of this kind, not fitted: (PCA,) standardising, and logistic regression or ridge."""
-    from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    steps = []
-    if has_pca:
-        n_components = min(settings.n_pca_components, n_train - 1, n_features)
-        steps.append(PCA(n_components=n_components, svd_solver="full"))
+    steps = [_build_pca(n_train, n_features, settings)] if has_pca else []
     last = (
         LogisticRegression(max_iter=settings.max_iter)
         if kind == "classification"
         else Ridge(settings.ridge_alpha)
     )
     return make_pipeline(*steps, StandardScaler(), last)
+
+
+def predict_quickly(features: np.ndarray, probe: Probe, settings: ProbeSettings, has_pca: bool) -> np.ndarray:
+    """As `predict_out_of_fold`, with one Newton step from zero in place of a logistic regression.
+
+    That step is a ridge on each class's indicator with four times the logistic regression's penalty,
+    one solve for all classes. What it predicts ranks units, but is no probability.
+    """
+    folds, target = probe.units["fold"].to_numpy(), probe.units["target"].to_numpy()
+    if probe.classes:
+        y, alpha = (target[:, None] == np.array(probe.classes, dtype=object)).astype(float), 4.0
+    else:
+        y, alpha = target[:, None].astype(float), settings.ridge_alpha
+    predictions = np.zeros_like(y)
+    for fold in np.unique(folds):
+        train, test = folds != fold, folds == fold
+        seen, unseen = features[train], features[test]
+        if has_pca:
+            pca = _build_pca(*seen.shape, settings).fit(seen)
+            seen, unseen = pca.transform(seen), pca.transform(unseen)
+        predictions[test] = predict_ridge(seen, y[train], unseen, alpha)
+    return predictions
+
+
+def predict_ridge(train: np.ndarray, y: np.ndarray, test: np.ndarray, alpha: float) -> np.ndarray:
+    """Ridge on standardised features for many targets at once, solved in the smaller of n and F."""
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    deviation[deviation == 0] = 1
+    a, b = (train - mean) / deviation, (test - mean) / deviation
+    centre = y.mean(axis=0)
+    if a.shape[0] <= a.shape[1]:
+        return b @ (a.T @ np.linalg.solve(a @ a.T + alpha * np.eye(len(a)), y - centre)) + centre
+    return b @ np.linalg.solve(a.T @ a + alpha * np.eye(a.shape[1]), a.T @ (y - centre)) + centre
+
+
+def _build_pca(n_train: int, n_features: int, settings: ProbeSettings):
+    from sklearn.decomposition import PCA
+
+    n_components = min(settings.n_pca_components, n_train - 1, n_features)
+    return PCA(n_components=n_components, svd_solver="full")

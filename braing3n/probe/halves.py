@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from braing3n.config import ProbeSettings
-from braing3n.probe.fit import predict_out_of_fold
+from braing3n.probe.fit import predict_out_of_fold, predict_quickly
 from braing3n.probe.folds import assign_halves
 from braing3n.probe.plan import Probe
-from braing3n.probe.scores import METRICS, score
+from braing3n.probe.scores import BOUNDS, METRICS, score
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Reading:
 
     Attributes:
         predictions: (n_units, n_classes or 1), out of fold.
-        halves: each metric on both halves of every deal, (n_deals, 2); NaN where it is undefined.
+        halves: each metric that has an interval on both halves of every deal, (n_deals, 2); NaN where it
+            is undefined.
         is_converged: whether every fit behind the predictions converged.
     """
 
@@ -43,18 +44,22 @@ def read_probe(
 def score_halves(
     features: np.ndarray, probe: Probe, settings: ProbeSettings, has_pca: bool
 ) -> dict[str, np.ndarray]:
-    """Each metric of the probe repeated in each half, (n_halvings, 2); features are (n_units, F).
+    """Each metric that has an interval, of the probe repeated in each half, (n_halvings, 2).
+
+    Features are (n_units, F). The fits are quick ones: halves give the spread of a score, never its value.
 
     Resampling people under fixed fits would miss that a person's label moves the fits, too.
     """
     kind = probe.task.kind
-    scores = {metric: np.full((settings.n_halvings, 2), np.nan) for metric in METRICS[kind]}
+    metrics = [metric for metric in METRICS[kind] if metric in BOUNDS]
+    scores = {metric: np.full((settings.n_halvings, 2), np.nan) for metric in metrics}
     for deal in range(settings.n_halvings):
         for side, (rows, half) in enumerate(deal_halves(probe, settings, settings.seed + 1 + deal)):
-            predictions, _ = predict_out_of_fold(features[rows], half, settings, has_pca)
+            predictions = predict_quickly(features[rows], half, settings, has_pca)
             target, folds = half.units["target"].to_numpy(), half.units["fold"].to_numpy()
-            for metric, value in score(kind, target, predictions, half.classes, folds).items():
-                scores[metric][deal, side] = value
+            values = score(kind, target, predictions, half.classes, folds)
+            for metric in metrics:
+                scores[metric][deal, side] = values[metric]
     return scores
 
 

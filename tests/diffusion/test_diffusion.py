@@ -269,10 +269,40 @@ def test_weights_of_before_a_setting_have_its_default(model, tmp_path):
     assert torch.equal(loaded(*given), model(*given))
 
 
-def test_starts_at_zero_velocity(labels):
+def test_blocks_start_at_zero_velocity(labels):
     net = DiT(SETTINGS, build_vocabularies(labels, SETTINGS), D, GRID)
     x, t, codes, age = draw_inputs(net)
-    assert torch.count_nonzero(net(x, t, codes, age)) == 0  # adaLN-Zero
+    assert torch.count_nonzero(net(torch.zeros_like(x), t, codes, age)) == 0  # adaLN-Zero
+    half = torch.full_like(t, 0.5)  # where noise and data of unit variance weigh the same
+    assert torch.count_nonzero(net(x, half, codes, age)) == 0
+
+
+def test_tokens_are_standardised_by_modality(tmp_path, latents):
+    """Less the mean of n training volumes of the modality, over the deviation of one volume more from it."""
+    tokens = latents.tokens + 5 * (latents.labels["modality"] == "T2").to_numpy()[:, None, None]
+    tokens[latents.labels["modality"] == "T2"] *= 3
+    latents = Latents(tokens, GRID, latents.labels)
+    model = train(tmp_path, latents)
+    codes, _ = model.vocabularies.encode(read_conditions(latents.labels))
+    standard = model.standardise(torch.from_numpy(tokens), codes)
+    squares = 0
+    for name in ("T1", "T2"):
+        rows = np.flatnonzero((latents.labels["split"] == "train") & (latents.labels["modality"] == name))
+        own, n = standard[rows].double().numpy(), len(rows)
+        assert own.mean(0) == pytest.approx(0, abs=1e-4)
+        assert own.var(0, ddof=1).mean() == pytest.approx(n / (n + 1), rel=1e-3)
+        squares += (own**2).sum(0)
+    assert model.token_variance.numpy() == pytest.approx(squares / squares.mean(), rel=1e-3)
+    np.testing.assert_allclose(model.restore(standard, codes).numpy(), tokens, rtol=1e-3, atol=1e-3)
+
+
+def test_a_modality_without_training_volumes_has_the_statistics_of_all(tmp_path, latents):
+    model = train(tmp_path, latents)
+    seen = latents.tokens[latents.labels["split"] == "train"].astype(np.float64)
+    for code in (1, 3):  # T1c, FLAIR
+        assert model.token_mean[code].numpy() == pytest.approx(seen.mean(0), rel=1e-3)
+        wanted = np.sqrt(seen.var(0, ddof=1).mean() * (1 + 1 / len(seen)))
+        assert model.token_scale[code].item() == pytest.approx(wanted, rel=1e-4)
 
 
 def test_paper_size(labels):
@@ -281,15 +311,10 @@ def test_paper_size(labels):
     assert (len(net.blocks), net.n_tokens, net.settings.width) == (12, 1200, 1024)
 
 
-def test_training_standardises_and_resumes_to_the_same_bits(tmp_path, latents):
+def test_training_resumes_to_the_same_bits(tmp_path, latents):
     for name in ("whole", "resumed"):
         (tmp_path / name).mkdir()
-    model = train(tmp_path / "whole", latents)
-    rows = np.flatnonzero(latents.labels["split"] == "train")
-    seen = latents.tokens[rows].astype(np.float64)
-    assert model.token_mean.numpy() == pytest.approx(seen.mean(0), rel=1e-4)
-    assert model.token_deviation.numpy() == pytest.approx((seen - seen.mean(0)).std((0, 1)), rel=1e-4)
-
+    train(tmp_path / "whole", latents)
     train(tmp_path / "resumed", latents)
     (run,) = (tmp_path / "resumed" / "runs").iterdir()
     (run / "weights.safetensors").unlink()
@@ -388,17 +413,17 @@ def test_planes_of_a_t1c_go_through_its_ring(model, tmp_path, monkeypatch):
     assert [plane.shape for plane in t1c] == [axial.shape, coronal.shape, sagittal.shape]
 
 
-def test_euler_of_a_constant_velocity(model):
-    """With a velocity v everywhere the sample is noise + v, de-standardised."""
-    torch.nn.init.zeros_(model.leave.weight)
-    model.leave.bias.copy_(torch.tensor([1.0, -2.0, 0.5]))
-    model.token_mean.fill_(10.0)
-    model.token_deviation.fill_(2.0)
-    table = sampling.list_samples([sampling.ARMS[0]], 2)
-    tokens = sampling.sample_tokens(model, table, SETTINGS, torch.device("cpu"))
-    noise = sampling.draw_start("disease-HC-0001", SETTINGS.seed, model)
-    expected = (noise + torch.tensor([1.0, -2.0, 0.5])) * 2 + 10
-    assert np.allclose(tokens[1], expected.numpy(), atol=2e-2)
+def test_untrained_samples_have_the_training_splits_mean_and_variance(labels):
+    """Before its blocks learn, the flow carries noise to independent normal numbers of its modality."""
+    net = DiT(SETTINGS, build_vocabularies(labels, SETTINGS), D, GRID)
+    net.token_variance.copy_(torch.linspace(0.2, 3, 8 * D).reshape(8, D))
+    net.token_mean[2], net.token_scale[2] = 10.0, 2.0  # T2
+    table = sampling.list_samples([sampling.Arm("modality-T2", "T2")], 2)
+    settings = SETTINGS.model_copy(update={"n_sampling_steps": 400})
+    tokens = sampling.sample_tokens(net, table, settings, torch.device("cpu"))
+    noise = sampling.draw_start("modality-T2-0001", SETTINGS.seed, net)
+    expected = noise * net.token_variance.sqrt() * 2 + 10
+    assert np.allclose(tokens[1], expected.numpy(), atol=5e-2)
 
 
 def test_conditions_of_labels(labels):

@@ -99,6 +99,10 @@ def compute_velocity(net, w, x, t, codes, age_years, time_scale=1000.0):
     for i in range(5):
         condition = condition + w[f"conditions.tables.{i}.weight"][codes[:, i]]
     condition = functional.silu(condition + embed("time", time_scale * t))[:, None]
+    at, variance = t[:, None, None], net.token_variance.double()
+    skip = (
+        (at * variance - (1 - at)) / (at**2 * variance + (1 - at) ** 2) * x
+    )  # E[data - noise | x], each alone
     x = linear("embed", x) + net.positions.double()
     b, n, width = x.shape
     n_heads = net.settings.n_heads
@@ -115,7 +119,7 @@ def compute_velocity(net, w, x, t, codes, age_years, time_scale=1000.0):
         hidden = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))  # GELU
         x = x + gate2 * linear(f"{name}.mlp.2", hidden)
     shift, scale = linear("modulate", condition).chunk(2, dim=-1)
-    return linear("leave", normalise(x, net.norm.eps) * (1 + scale) + shift)
+    return skip + linear("leave", normalise(x, net.norm.eps) * (1 + scale) + shift)
 
 
 def encode(labels, vocabularies):
@@ -126,6 +130,19 @@ def encode(labels, vocabularies):
         for column, names in columns
     ]
     return torch.tensor(codes).T, torch.tensor(labels["age_years"].to_numpy()).double()
+
+
+def standardise(tokens, rows, modality):
+    """By modality: less the mean of the n training volumes, over the deviation of one volume more from it."""
+    out, squares = tokens.copy(), 0
+    scales = {}
+    for name in set(modality):
+        n = len(own := [i for i in rows if modality[i] == name])
+        mean = tokens[own].mean(0)
+        scales[name] = mean, np.sqrt(tokens[own].var(0, ddof=1).mean() * (1 + 1 / n))
+        out[modality == name] = (tokens[modality == name] - mean) / scales[name][1]
+        squares = squares + (out[own] ** 2).sum(0)
+    return torch.from_numpy(out), (torch.from_numpy(squares / squares.mean()), scales)
 
 
 def train_reference(latents, fault=""):
@@ -153,8 +170,7 @@ def train_reference(latents, fault=""):
     average = {name: value.detach().clone() for name, value in w.items()}
 
     tokens = latents.tokens.astype(np.float64)
-    residual = tokens - tokens[rows].mean(0)
-    data = torch.from_numpy(residual / np.sqrt((residual[rows] ** 2).mean((0, 1))))
+    data, (net.token_variance, *_) = standardise(tokens, rows, labels["modality"])
     plan = training.plan_batches(rows, options, SEED)
     n_warmup = len(plan) * 3 // 12
     for step, batch in enumerate(plan):
@@ -214,12 +230,12 @@ def compare(trained, latents, fault):
 
 
 def test_training_is_that_of_the_formulas(trained, latents):
-    assert compare(trained, latents, "") < 5e-3  # of 24 steps of AdamW in float32
+    assert compare(trained, latents, "") < 1e-3  # of 24 steps of AdamW in float32
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_wrong_formula_ends_elsewhere(trained, latents, fault):
-    assert compare(trained, latents, fault) > 0.1
+    assert compare(trained, latents, fault) > 5e-3
 
 
 def test_vocabularies_hold_what_the_training_split_holds(trained):
@@ -243,7 +259,7 @@ def test_samples_are_euler_steps_along_the_guided_velocity(trained, latents):
         conditional = compute_velocity(trained, w, x, t, codes, age)
         unconditional = compute_velocity(trained, w, x, t, null_codes, null_age)
         x = x + (unconditional + 1.7 * (conditional - unconditional)) / 5
-    rows = latents.labels["split"] == "train"
-    tokens = latents.tokens[rows].astype(np.float64)
-    deviation = np.sqrt(((tokens - tokens.mean(0)) ** 2).mean((0, 1)))
-    np.testing.assert_allclose(found, x.numpy() * deviation + tokens.mean(0), rtol=1e-3, atol=1e-3)
+    rows = np.flatnonzero(latents.labels["split"] == "train")
+    _, (_, scales) = standardise(latents.tokens.astype(np.float64), rows, latents.labels["modality"])
+    mean, deviation = scales["T1"]
+    np.testing.assert_allclose(found, x.numpy() * deviation + mean, rtol=5e-3, atol=5e-3)

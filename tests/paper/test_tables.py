@@ -252,6 +252,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "flow",
         "masked_loss",
         "scores",
+        "judged",
         *build_tables(Results(results_dir)),
     ]
     expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex", "html")}

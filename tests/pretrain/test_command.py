@@ -31,7 +31,7 @@ def train(folder, **options):
     (folder / "list").write_text("")
     settings = SETTINGS.model_copy(update={"optimiser": OPTIMISER.model_copy(update=options)})
     train_encoder(InventedVolumes(), settings, folder / "runs", folder / "mae", [folder / "list"])
-    return digest_file(folder / "mae")
+    return training.read_weights(folder / "mae", "MaskedAutoencoder")[0]
 
 
 def test_the_command_trains_on_the_volumes_of_the_list(tmp_path, monkeypatch):
@@ -64,6 +64,7 @@ def test_every_block_is_compiled_and_recomputed_where_so_configured(tmp_path, mo
     )
     plain = train(tmp_path / "plain")
     assert compiled == []
-    assert train(tmp_path / "both", compile_blocks=True, recompute_activations=True) == plain
+    both = train(tmp_path / "both", compile_blocks=True, recompute_activations=True)
+    assert all(torch.equal(both[name], plain[name]) for name in plain)
     assert len({id(block) for block in compiled}) == 3  # of the encoder two, of the decoder one
     assert len({id(block) for block in recomputed[3:]}) == 3

@@ -15,7 +15,7 @@ from braing3n.config import PretrainSettings
 from braing3n.errors import CheckpointError, ConfigurationError
 from braing3n.pretrain.model import MaskedAutoencoder, load_encoder, patchify, unpatchify
 from braing3n.training import write_weights
-from braing3n.transformer import Block, encode_positions
+from braing3n.transformer import Block, encode_positions, encode_short_positions
 
 TINY = PretrainSettings(
     patch_size=4, depth=2, width=24, n_heads=2, decoder_depth=1, decoder_width=12, decoder_n_heads=2
@@ -129,6 +129,31 @@ def test_positions_are_sines_and_cosines_of_wavelengths_up_to_ten_thousand():
             angles = [x / 10000 ** (k / 4) for k in range(4)]
             expected += [*map(math.sin, angles), *map(math.cos, angles)]
         assert code[n].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_short_code_is_centred_and_tells_every_place_from_every_other():
+    """On the demo's grid: number by number; and neighbours lie further apart than in the wide code."""
+    grid = (5, 6, 5)
+    code, places = encode_short_positions(grid, 50).numpy(), list(itertools.product(*map(range, grid)))
+    wavelengths = [2.5 * 8 ** (k / 7) for k in range(8)]  # 50 // 6 an axis, up to 20 tokens
+    expected = [
+        [f(2 * math.pi * x / w) for x in place for f in (math.sin, math.cos) for w in wavelengths]
+        for place in places
+    ]
+    expected = 0.4 * (np.array(expected) - np.mean(expected, axis=0))
+    assert np.allclose(code[:, :48], expected, atol=1e-6)
+    assert not code[:, 48:].any()
+    assert np.allclose(code.mean(0), 0, atol=1e-6)
+    wide = encode_positions(grid, 50).numpy()
+
+    def closest(code):
+        distances = np.linalg.norm(code[:, None] - code[None], axis=2) / np.linalg.norm(code, axis=1).mean()
+        return (distances + 9 * np.eye(150)).min()
+
+    assert closest(code) > 2 * closest(wide)
+    model = MaskedAutoencoder(TINY.model_copy(update={"position_code": "short"}), SHAPE)
+    assert torch.equal(model.positions[0], encode_short_positions((2, 3, 4), 24))
+    assert torch.equal(model.decoder_positions[0], encode_short_positions((2, 3, 4), 12))
 
 
 def test_paper_size():

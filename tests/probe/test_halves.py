@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from braing3n.probe.fit import predict_quickly, predict_ridge
 from braing3n.probe.folds import assign_halves
 from braing3n.probe.halves import deal_halves, read_probe
 from braing3n.probe.plan import plan_probe
@@ -49,7 +51,7 @@ def test_every_deal_is_another_and_is_dealt_alike_for_every_encoder(corpus, sett
     np.testing.assert_allclose(ours, theirs, atol=1e-3)  # the same people: standardised, the same features
 
 
-@pytest.mark.parametrize(("key", "metric"), [("sex", "auc"), ("age", "r2")])
+@pytest.mark.parametrize(("key", "metric"), [("sex", "auc"), ("age", "r")])
 def test_the_score_of_a_half_is_that_of_a_probe_which_saw_its_people_only(corpus, settings, key, metric):
     labels, features = corpus
     probe = plan_probe(TASKS[key], "all", labels, settings)
@@ -57,19 +59,59 @@ def test_the_score_of_a_half_is_that_of_a_probe_which_saw_its_people_only(corpus
     assert found.shape == (settings.n_halvings, 2)
     for deal in (0, settings.n_halvings - 1):
         for side, (rows, half) in enumerate(deal_halves(probe, settings, settings.seed + 1 + deal)):
-            x, y, folds = features[rows], half.units["target"].to_numpy(), half.units["fold"].to_numpy()
-            last = LogisticRegression(max_iter=1000) if metric == "auc" else Ridge(settings.ridge_alpha)
-            predicted, aucs, pairs = np.zeros(len(y)), [], []
+            x, folds = features[rows], half.units["fold"].to_numpy()
+            y = half.units["target"].to_numpy()
+            y, alpha = ((y == "M").astype(float), 4.0) if metric == "auc" else (y, settings.ridge_alpha)
+            wins, pairs, products = 0.0, 0, np.zeros(3)
             for k in range(settings.n_folds):
                 test = folds == k
-                model = make_pipeline(StandardScaler(), last).fit(x[~test], y[~test])
-                if metric == "r2":
-                    predicted[test] = model.predict(x[test])
-                    continue
-                aucs.append(roc_auc_score(y[test] == "M", model.predict_proba(x[test])[:, 1]))
-                pairs.append((y[test] == "M").sum() * (y[test] == "F").sum())
-            expected = np.average(aucs, weights=pairs) if aucs else r2_score(y, predicted)
+                p = make_pipeline(StandardScaler(), Ridge(alpha)).fit(x[~test], y[~test]).predict(x[test])
+                if metric == "auc":
+                    n = (y[test] == 1).sum() * (y[test] == 0).sum()
+                    wins, pairs = wins + n * roc_auc_score(y[test], p), pairs + n
+                a, b = y[test] - y[test].mean(), p - p.mean()
+                products += a @ b, a @ a, b @ b
+            expected = wins / pairs if pairs else products[0] / np.sqrt(products[1] * products[2])
             assert found[deal, side] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("n_features", [7, 80])
+def test_the_shared_solve_is_scikit_learns_ridge(n_features):
+    rng = np.random.default_rng(0)
+    sizes = (40, n_features), (9, n_features), (40, 3)
+    train, test, y = (rng.normal(size=size) for size in sizes)
+    scaler = StandardScaler().fit(train)
+    model = Ridge(2.0).fit(scaler.transform(train), y)
+    np.testing.assert_allclose(
+        predict_ridge(train, y, test, 2.0), model.predict(scaler.transform(test)), atol=1e-9
+    )
+
+
+def test_a_quick_fit_is_the_first_newton_step_of_the_logistic_regression(corpus, settings):
+    """And ranks people as the whole regression does."""
+    labels, features = corpus
+    probe = plan_probe(TASKS["sex"], "all", labels, settings)
+    quick = predict_quickly(features, probe, settings, has_pca=False)
+    folds, y = probe.units["fold"].to_numpy(), (probe.units["target"] == "M").to_numpy()
+    test = folds == 2
+    scaler = StandardScaler().fit(features[~test])
+    x, new = scaler.transform(features[~test]), scaler.transform(features[test])
+    step = np.linalg.solve(x.T @ x / 4 + np.eye(x.shape[1]), x.T @ (y[~test] - 0.5))
+    found, expected = quick[test, 1], new @ step / 4
+    np.testing.assert_allclose(found - found.mean(), expected - expected.mean(), atol=1e-9)
+    whole = LogisticRegression(max_iter=1000).fit(x, y[~test]).decision_function(new)
+    assert np.corrcoef(found, whole)[0, 1] > 0.95
+
+
+def test_a_quick_fit_reduces_in_the_fold(corpus, settings):
+    labels, features = corpus
+    probe = plan_probe(TASKS["age"], "all", labels, settings)
+    few = settings.model_copy(update={"n_pca_components": 3})
+    found = predict_quickly(features, probe, few, has_pca=True)[:, 0]
+    folds, y = probe.units["fold"].to_numpy(), probe.units["target"].to_numpy()
+    test = folds == 1
+    model = make_pipeline(PCA(3, svd_solver="full"), StandardScaler(), Ridge(settings.ridge_alpha))
+    np.testing.assert_allclose(found[test], model.fit(features[~test], y[~test]).predict(features[test]))
 
 
 def test_too_few_people_to_halve_have_no_interval(corpus, settings):
