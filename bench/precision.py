@@ -37,7 +37,7 @@ from braing3n.probe.scores import find_interval  # noqa: E402
 from braing3n.volumes.dataset import PackedVolumes  # noqa: E402
 
 PRECISIONS = ("float32", "bfloat16")
-MAX_DIFFERENCE = 0.02  # of a probe's r or AUC
+MAX_DIFFERENCE, MIN_PEOPLE = 0.02, 50  # of a probe's r or AUC; one of fewer people moves by a pair's order
 MAX_TIME_RATIO = 0.6  # bfloat16 to float32, of the paper's encoder where there are units for it
 UNITS = ("amx_bf16", "avx512_bf16")
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def compare_probes(run_dir: Path, n_rounds: int) -> float:
 
 
 def probe_both(exact: np.ndarray, rounded: np.ndarray, labels) -> list[float]:
-    """Print each task's value in float32 and how far bfloat16 moves it; the differences."""
+    """Print each task's value in float32 and how far bfloat16 moves it; the differences of large tasks."""
     settings, differences = ProbeSettings(), []
     for plan in plan_probes(labels, settings):
         if plan.reason:
@@ -105,9 +105,12 @@ def probe_both(exact: np.ndarray, rounded: np.ndarray, labels) -> list[float]:
         ]
         (value, halves), (other, other_halves) = found
         low, high = find_interval(other - value, other_halves - halves)
-        told = f"{value:.3f} in float32, bfloat16 {other - value:+.4f} [{low:+.4f}, {high:+.4f}]"
-        print(f"{plan.task.key}, {plan.slice}: {measure} {told}", flush=True)
-        differences.append(other - value)
+        interval = "n/a" if np.isnan(low) else f"{low:+.4f}, {high:+.4f}"  # too few people
+        told = f"{value:.3f} in float32, bfloat16 {other - value:+.4f} [{interval}]"
+        n_people = plan.units["person_id"].nunique()
+        print(f"{plan.task.key}, {plan.slice}, {n_people} people: {measure} {told}", flush=True)
+        if n_people >= MIN_PEOPLE:
+            differences.append(other - value)
     return differences
 
 
