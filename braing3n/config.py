@@ -149,6 +149,7 @@ class PretrainSettings(Settings):
     decoder_n_heads: int = setting(16, "decoder heads", "given", ge=1)
     mask_ratio: float = setting(0.70, "share of patches hidden", "given", gt=0, lt=1)
     normalise_target: bool = setting(False, "per-patch normalised target")
+    encoder_lr_scale: float = setting(1.0, "learning rate of the encoder over that of the decoder", gt=0)
     position_code: Literal["wide", "short"] = setting(
         "wide", "sines and cosines from 6.3 tokens to far beyond a grid; short: from 2.5 to 20, centred"
     )

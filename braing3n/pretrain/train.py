@@ -58,7 +58,8 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
     net = MaskedAutoencoder(settings, volumes.shape).to(run.device)
     training.recompute_activations([*net.blocks, *net.decoder_blocks], options)
     training.compile_blocks([*net.blocks, *net.decoder_blocks], options)
-    optimiser = training.build_optimiser(net, options)
+    encoder = (net.embed, *net.blocks, net.norm)
+    optimiser = training.build_optimiser(net, options, encoder, settings.encoder_lr_scale)
     if settings.offset == "mean_image":
         net.mean_image.copy_(average_targets(run, net, volumes))
     training.start(run, {"model": net, "optimiser": optimiser})

@@ -36,13 +36,20 @@ def compute_learning_rate(step: int, n_steps: int, options: OptimiserSettings) -
     return options.lr * 0.5 * (1 + math.cos(math.pi * (step - n_warmup) / max(1, n_steps - n_warmup)))
 
 
-def build_optimiser(model: nn.Module, options: OptimiserSettings) -> torch.optim.AdamW:
-    """AdamW that decays matrices and kernels, not biases, norms and other vectors."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def build_optimiser(
+    model: nn.Module, options: OptimiserSettings, slow: Iterable[nn.Module] = (), lr_scale: float = 1.0
+) -> torch.optim.AdamW:
+    """AdamW that decays matrices and kernels, not biases, norms and other vectors.
+
+    Parts of the model in `slow` learn at `lr_scale` times the rate of the others.
+    """
+    is_slow = {id(p) for part in slow for p in part.parameters()} if lr_scale != 1 else set()
+    groups = []
+    for scale in dict.fromkeys((1.0, lr_scale)):
+        own = [p for p in model.parameters() if p.requires_grad and (id(p) in is_slow) == (scale != 1)]
+        for is_decayed, decay in ((True, options.weight_decay), (False, 0.0)):
+            chosen = [p for p in own if (p.ndim > 1) == is_decayed]
+            groups.append({"params": chosen, "weight_decay": decay, "lr_scale": scale})
     return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, fused=True)
 
 
@@ -90,7 +97,8 @@ def update(run: Run, optimiser: torch.optim.Optimizer, model: nn.Module, step: i
     if run.options.gradient_clip > 0:
         nn.utils.clip_grad_norm_(model.parameters(), run.options.gradient_clip)
     for group in optimiser.param_groups:
-        group["lr"] = compute_learning_rate(step, len(run.plan), run.options)
+        rate = compute_learning_rate(step, len(run.plan), run.options)
+        group["lr"] = rate * group.get("lr_scale", 1.0)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
 

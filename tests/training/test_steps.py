@@ -54,6 +54,20 @@ def test_an_update_applies_the_schedule_and_clips_the_gradient(clip):
         assert net.weight.grad is None
 
 
+def test_slow_parts_learn_at_their_share_of_the_rate():
+    """Of a sum of equal layers each moves by its own rate; a first step of AdamW is the rate itself."""
+    options = OptimiserSettings(lr=0.1, weight_decay=0.0, n_epochs=4, n_warmup_epochs=0)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3))
+    optimiser = training.build_optimiser(net, options, [net[0]], 0.25)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    training.update(SimpleNamespace(options=options, plan=range(40)), optimiser, net, 0)
+    for name, parameter in net.named_parameters():
+        rate = 0.025 if name.startswith("0.") else 0.1
+        torch.testing.assert_close(before[name] - parameter.detach(), torch.full_like(parameter, rate))
+
+
 def test_a_constant_schedule_keeps_its_peak_after_the_warm_up():
     options = OptimiserSettings(lr=0.3, n_epochs=10, n_warmup_epochs=1, schedule="constant")
     rates = [training.compute_learning_rate(step, 50, options) for step in range(50)]
