@@ -52,6 +52,15 @@ def test_a_class_with_few_people_is_dropped_by_name(corpus, settings):
     assert probe.dropped == f"GBM ({n_people} people)"
 
 
+def test_a_class_is_counted_in_people_and_not_in_volumes(settings):
+    people = ["a0", "a1", "a2", "a3"] * 3 + [f"b{k}" for k in range(12)]
+    labels = pd.DataFrame(
+        {"person_id": people, "group_id": people, "volume_id": [f"v{k}" for k in range(24)]}
+    )
+    labels = labels.assign(sex=["F"] * 12 + ["M"] * 12, modality="T1", split="train")
+    assert plan_probe(TASKS["sex"], "all", labels, settings).dropped == "F (4 people)"
+
+
 def test_what_cannot_be_probed_says_why(corpus, settings):
     labels, _ = corpus
     assert plan_probe(TASKS["sex"], "FLAIR", labels, settings).reason == "no FLAIR volumes in this run"
