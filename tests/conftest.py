@@ -1,5 +1,6 @@
 """What all tests share: where the checkout and the real data lie, and fetched resources."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,16 +10,17 @@ from braing3n.config import ResourceSettings
 from braing3n.errors import ResourceError
 from braing3n.resources import fetch
 
+if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes test as there are cores
 ROOT = Path(__file__).parents[1]
-ONE_PROCESS = ("workflow",)  # folders whose files share one whole run
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items):
-    """Where several processes test (`-n`), the tests of one file stay together, and those of some folders."""
+    """Where several processes test (`-n`), the tests of one file stay together, and all of the smoke run."""
     for item in items:
-        folder = item.path.parent.name
-        name = folder if folder in ONE_PROCESS else item.path.relative_to(ROOT).as_posix()
+        has_run = "smoke_run" in getattr(item, "fixturenames", ())
+        name = "smoke_run" if has_run else item.path.relative_to(ROOT).as_posix()
         item.add_marker(pytest.mark.xdist_group(name))
 
 

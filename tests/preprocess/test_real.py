@@ -6,6 +6,10 @@ import pandas as pd
 import pytest
 
 from braing3n.config import PreprocessSettings, ResourceSettings
+from braing3n.preprocess.bias import fill_largest
+from braing3n.preprocess.extract import load_extractor
+from braing3n.preprocess.register import measure_dice
+from braing3n.preprocess.scan import coarsen, read_scan
 from braing3n.preprocess.shard import preprocess_shard
 from braing3n.preprocess.visit import process_visit
 
@@ -82,3 +86,17 @@ def test_a_cut_brain_is_kept_while_enough_is_shown_and_a_neck_is_none(head, tmp_
     neck = go(tmp_path / "neck.nii", image.slicer[:, :, : top - 58])
     assert neck["status"] == "excluded"
     assert "shows no brain" in neck["reason"]
+
+
+def test_deepbets_first_network_alone_finds_the_same_brain(shared_data):
+    """Of a whole head at 2 mm, and averaged to 4 mm, coarser than the demo's."""
+    scan = read_scan(shared_data / "smoke" / "sub-001" / "anat" / "sub-001_T1w.nii.gz")
+    one, two = (
+        load_extractor(PreprocessSettings(brain_extraction="deepbet", n_deepbet_networks=n)) for n in (1, 2)
+    )
+    brain = fill_largest(two(scan))
+    assert measure_dice(fill_largest(one(scan)), brain) > 0.97
+    coarse = coarsen(scan, 4.0)
+    assert coarse.voxel_ml > 7 * scan.voxel_ml
+    found_ml = fill_largest(one(coarse)).sum() * coarse.voxel_ml
+    assert found_ml == pytest.approx(brain.sum() * scan.voxel_ml, rel=0.05)

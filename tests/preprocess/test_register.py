@@ -1,6 +1,7 @@
 """Registration finds transforms that are known, the same one every time."""
 
 import numpy as np
+import pytest
 
 from braing3n.preprocess.register import measure_mutual_information, register_affine, register_rigid
 from braing3n.preprocess.scan import Scan
@@ -36,7 +37,8 @@ def test_affine_brings_a_brain_to_the_atlas_without_a_flip(atlas_path):
     np.testing.assert_array_equal(matrix, again)
 
 
-def test_rigid_crosses_contrast_thick_slices_and_a_lost_header():
+@pytest.mark.parametrize("grid_mm", [1.0, 4.0])
+def test_rigid_crosses_contrast_thick_slices_and_a_lost_header(grid_mm):
     fixed = make_scan((48, 54, 42), 4.0)
     for lost_mm in (0, 150):
         motion = rotate(6, axis=0, shift=(4, -3, 5))
@@ -46,7 +48,7 @@ def test_rigid_crosses_contrast_thick_slices_and_a_lost_header():
         moving = Scan(moving.data, header @ moving.affine)
         motion = motion @ np.linalg.inv(header)
         truth = RAS_TO_LPS @ np.linalg.inv(motion) @ RAS_TO_LPS
-        matrix = register_rigid(fixed, moving, 2025)
+        matrix = register_rigid(fixed, moving, 2025, spacing_mm=grid_mm)
         points = list_points()
         errors = np.linalg.norm((points @ matrix.T - points @ truth.T)[:, :3], axis=1)
         assert errors.mean() < 1.5

@@ -21,6 +21,7 @@ from braing3n.preprocess.shard import preprocess_shard, read_visits, run_visit, 
 
 from .brains import centred_affine, make_row, rotate, sample, write_brain
 
+ROOT = Path(__file__).parents[2]
 PNG = b"\x89PNG"
 
 
@@ -197,6 +198,29 @@ def test_a_visit_whose_process_dies_is_an_exclusion(tmp_path, job, monkeypatch):
     done = dict(run_visits(visits, job, 1))
     assert [done[index][0]["status"] for index in range(3)] == ["kept", "excluded", "kept"]
     assert "died" in done[1][0]["reason"]
+
+
+def test_a_worker_computes_with_one_thread_and_its_parent_needs_no_pytorch(tmp_path):
+    (tmp_path / "counting.py").write_text(
+        "import sys\n"
+        "from braing3n.preprocess import shard\n"
+        "def run_visit(visit, job):\n"
+        "    import ants, torch\n"
+        "    from threadpoolctl import threadpool_info\n"
+        "    return [torch.get_num_threads(), *(pool['num_threads'] for pool in threadpool_info())]\n"
+        "if __name__ == '__main__':\n"
+        "    import counting\n"
+        "    from braing3n.config import PreprocessSettings\n"
+        "    shard.run_visit = counting.run_visit\n"
+        "    job = shard.Job('', PreprocessSettings(), '', '', None)\n"
+        "    ((_, numbers),) = shard.run_visits([[{}]], job, 4)\n"
+        "    print(set(numbers), 'torch' in sys.modules)\n"
+    )
+    paths = os.pathsep.join([str(ROOT), str(tmp_path)])
+    environment = {name: text for name, text in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, str(tmp_path / "counting.py")]
+    told = subprocess.check_output(command, env=environment | {"PYTHONPATH": paths}, text=True)
+    assert told.split() == ["{1}", "False"]
 
 
 def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(tmp_path, run, atlas_path, settings):

@@ -65,4 +65,4 @@ def corpus():
 
 @pytest.fixture(scope="session")
 def settings():
-    return ProbeSettings(n_random_labels=20, n_permutations=100)
+    return ProbeSettings(n_halvings=5, n_random_labels=20, n_permutations=100)

@@ -4,6 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from braing3n.config import ProbeSettings
 from braing3n.contracts import check_table, read_table
@@ -107,6 +110,27 @@ def test_no_model_sees_the_group_it_scores(corpus, settings):
     predictions, _ = predict_out_of_fold(features, probe, settings, has_pca=False)
     for fold in range(settings.n_folds):
         assert np.ptp(predictions[(probe.units["fold"] == fold).to_numpy(), 0]) < 1e-6
+
+
+@pytest.mark.parametrize("alpha", [1.0, 300.0])
+def test_a_number_is_predicted_by_scikit_learns_ridge_fitted_in_the_fold(corpus, settings, alpha):
+    labels, features = corpus
+    probe = plan_probe(next(task for task in PAPER_TASKS if task.key == "age"), "T1", labels, settings)
+    x, y, folds = probe.pool(features), probe.units["target"].to_numpy(), probe.units["fold"].to_numpy()
+    settings = settings.model_copy(update={"ridge_alpha": alpha})
+    found, _ = predict_out_of_fold(x, probe, settings, has_pca=False)
+    for k in range(settings.n_folds):
+        model = make_pipeline(StandardScaler(), Ridge(alpha)).fit(x[folds != k], y[folds != k])
+        np.testing.assert_allclose(found[folds == k, 0], model.predict(x[folds == k]))
+
+
+def test_where_one_class_is_left_to_fit_it_is_predicted(corpus, settings):
+    labels, features = corpus
+    probe = plan_probe(next(task for task in PAPER_TASKS if task.key == "sex"), "T1", labels, settings)
+    is_male = probe.units["target"] == "M"
+    probe.units["fold"] = np.where(is_male, 1, 0)
+    found, _ = predict_out_of_fold(probe.pool(features), probe, settings, has_pca=False)
+    np.testing.assert_array_equal(found[is_male], [[1, 0]] * is_male.sum())  # fitted on women alone
 
 
 def test_nothing_to_probe_is_told_for_every_encoder(corpus):

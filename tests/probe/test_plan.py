@@ -37,6 +37,12 @@ def test_folds_of_a_regression_have_like_targets():
     assert means.max() - means.min() < 10
 
 
+def test_folds_of_classes_have_like_shares():
+    target = pd.Series(["rare"] * 10 + ["other"] * 90)
+    folds = assign_folds(target, pd.Series(np.arange(100)), "classification", 5, 0)
+    assert (pd.crosstab(folds, target)[["rare", "other"]] == [2, 18]).all(axis=None)
+
+
 def test_a_class_with_few_people_is_dropped_by_name(corpus, settings):
     labels, _ = corpus
     n_people = labels[labels["dx"] == "GBM"]["person_id"].nunique()

@@ -26,7 +26,7 @@ from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruct
 from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct
 from braing3n.tokenizer.start import start_from_components
 from braing3n.tokenizer.train import train_tokenizer
-from braing3n.training import read_record, write_weights
+from braing3n.training import read_record, read_weights, write_weights
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -244,6 +244,8 @@ def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_bits(tmp_path, encoder)
         train(tmp_path / "stopped", encoder, Stopping())
     (saved,) = (tmp_path / "stopped").glob("runs/*/step-*")
     assert f"after step {int(saved.stem.split('-')[1])} of" in str(stopped.value)
+    parts = {name.split(".")[0] for name in read_weights(saved, "checkpoint")[0]}
+    assert parts == {"model", "best", "optimiser", "losses"}
     train(tmp_path / "stopped", encoder, InventedVolumes())
     assert digest_file(tmp_path / "whole/t.safetensors") == digest_file(tmp_path / "stopped/t.safetensors")
 

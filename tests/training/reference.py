@@ -25,7 +25,8 @@ def train_plainly(
     parameters = [p for p in net.parameters() if p.requires_grad]
     first, second = ([torch.zeros_like(p, dtype=torch.float64) for p in parameters] for _ in range(2))
     (beta1, beta2), clip = options.betas, options.gradient_clip
-    rates = list_rates(n_steps, int(n_steps // options.n_epochs * options.n_warmup_epochs), options.lr)
+    n_warmup = int(n_steps / options.n_epochs * options.n_warmup_epochs)
+    rates = list_rates(n_steps, n_warmup, options.lr)
     for step, rate in enumerate(rates):
         loss = measure_loss(step)
         gradients = [gradient.double() for gradient in torch.autograd.grad(loss, parameters)]

@@ -28,13 +28,14 @@ import tiny
 def test_the_curve_shows_every_loss_on_a_logarithmic_axis(tmp_path, monkeypatch):
     close, figures = plt.close, []
     monkeypatch.setattr(plt, "close", figures.append)
-    plot_history(tmp_path, torch.tensor([0.5, 0.25, 0.125]), {0: 0.75, 2: 0.375})
+    plot_history(tmp_path, torch.tensor([0.5, 0.25, 0.125]), {0: 0.75, 2: 0.375}, {"mean_image": 0.3})
     (axes,) = figures[0].axes
-    training_line, validation_line = axes.lines
+    training_line, validation_line, baseline = axes.lines
     assert np.array_equal(training_line.get_xydata(), [(1, 0.5), (2, 0.25), (3, 0.125)])
     assert np.array_equal(validation_line.get_xydata(), [(0, 0.75), (2, 0.375)])
+    assert list(baseline.get_ydata()) == [0.3, 0.3]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) == ("step", "loss", "log")
-    assert [text.get_text() for text in axes.get_legend().texts] == ["training", "validation"]
+    assert [text.get_text() for text in axes.get_legend().texts] == ["training", "validation", "mean image"]
     close(figures[0])
     picture = Image.open(tmp_path / "loss.png")
     assert picture.size == (720, 420)
@@ -99,6 +100,13 @@ def test_losses_of_several_processes_are_averaged_once():
     assert run.losses.tolist() == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, *range(7, 21)]
 
 
+def test_totals_of_all_processes_are_added():
+    assert training.add_up(make_run(), 1.5) == 1.5
+    run = make_run(n_processes=2)
+    run.accelerator.reduce = lambda value, how: {"sum": value + 2.25}[how]  # the other's total
+    assert training.add_up(run, 1.5) == 3.75
+
+
 def test_what_is_due_after_each_step():
     run = make_run(checkpoint_every_steps=7, validate_every_epochs=2)
     due = [training.find_due(run, step) for step in range(20)]
@@ -156,11 +164,12 @@ def test_measured_rows_are_shared_in_parts_that_fit_a_device(n_processes, n_part
     assert sorted(np.concatenate([row for batches in found for row in batches])) == list(rows)
 
 
-def test_each_validation_is_printed(tmp_path, capfd):
-    tiny.train("mae", tmp_path)
+@pytest.mark.parametrize("kind", ["mae", "tokenizer"])
+def test_each_validation_is_printed_with_the_baselines_that_there_are(kind, tmp_path, capfd):
+    tiny.train(kind, tmp_path)
     losses = tiny.read_losses(tmp_path)
-    lines = [line for line in capfd.readouterr().err.splitlines() if "validation loss" in line]
-    assert lines == [
-        f"pretrain: step {step:.0f}, loss {loss:.4f}, validation loss {validation:.4f}"
-        for step, loss, validation in losses[[7, 15, 23]]
-    ]
+    lines = [line for line in capfd.readouterr().err.splitlines() if ", validation loss" in line]
+    word = {"mae": "pretrain"}.get(kind, kind)
+    for line, (step, loss, validation) in zip(lines, losses[[7, 15, 23]], strict=True):
+        text = f"{word}: step {step:.0f}, loss {loss:.4f}, validation loss {validation:.4f}"
+        assert line == text or (kind == "mae" and line.startswith(f"{text} (") and "mean_image 0." in line)

@@ -1,6 +1,8 @@
 """What a run leaves: checkpoints, best and final weights with their origin, losses, events, pictures."""
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -62,6 +64,22 @@ def test_a_checkpoint_of_another_model_is_one_sentence(trained, run_dir, tmp_pat
     write_weights(other / "step-00000003.safetensors", source, "checkpoint", {"n_done": 3, "validation": {}})
     with pytest.raises(CheckpointError, match=r"does not fit MaskedAutoencoder \(missing: mask_token\)"):
         tiny.train("mae", tmp_path, n_checkpoints_kept=3)
+
+
+@pytest.mark.parametrize("can_link", [True, False])
+def test_what_is_published_is_a_link_or_elsewhere_a_copy(tmp_path, monkeypatch, can_link):
+    source, target = tmp_path / "weights", tmp_path / "out" / "mae.safetensors"
+    source.write_bytes(b"weights")
+
+    def refuse(*paths):
+        raise OSError(errno.EXDEV, "on another device")
+
+    if not can_link:
+        monkeypatch.setattr(os, "link", refuse)
+    training.publish(source, target)
+    assert target.read_bytes() == b"weights"
+    assert target.samefile(source) == can_link
+    assert [path.name for path in target.parent.iterdir()] == ["mae.safetensors"]
 
 
 def test_moments_are_restored_in_the_memory_order_of_their_kernels():

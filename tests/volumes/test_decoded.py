@@ -198,6 +198,7 @@ def test_the_rule_is_a_logistic_regression_on_the_voxels_between():
     model = LogisticRegression(max_iter=1000).fit(
         StandardScaler(with_mean=False).fit_transform(table), labels
     )
-    scale = table.std(axis=0)
-    np.testing.assert_allclose(rule.weights, model.coef_[0] / scale, rtol=0.05, atol=0.02)
-    assert rule.bias == pytest.approx(model.intercept_[0], rel=0.05)
+    ours = table @ rule.weights + rule.bias
+    theirs = model.decision_function(table / table.std(axis=0))
+    assert np.abs(ours - theirs).mean() < 0.1 * theirs.std()
+    assert ((ours > 0) == labels).mean() > 0.95

@@ -207,7 +207,10 @@ def test_a_spacing_of_the_same_size_leaves_voxels_alone():
 
 def test_the_index_says_what_was_packed(tmp_path):
     """Volumes in order of their ids, without the excluded; numbers against the NIfTI."""
-    shard = Shard(tmp_path, {name: invent_brain(seed) for seed, name in enumerate("cab")})
+    images = {name: invent_brain(seed) for seed, name in enumerate("cab")}
+    for array, value in zip(images["a"], (100, True), strict=True):
+        array[15:45, :10, 5:35] = value  # the crop of 60 voxels to 48 cuts off six of these ten
+    shard = Shard(tmp_path, images)
     table = pd.read_parquet(shard.table_path)
     table.loc[table["volume_id"] == "b", ["status", "reason"]] = "excluded", "blurred"
     write_table(table, shard.table_path, "preprocess")
@@ -221,5 +224,6 @@ def test_the_index_says_what_was_packed(tmp_path):
         assert item.n_brain_voxels == mask.sum()
         lost = 1 - mask.sum() / shard.read_nifti(item.volume_id)[1].sum()
         assert item.cropped_brain_share == pytest.approx(lost)
+        assert (lost > 0.1) == (item.volume_id == "a")
     with pytest.raises(ContractError, match="b is on the volume list but not packed"):
         PackedVolumes(shard.list_path, tmp_path / "volumes")
