@@ -1,11 +1,12 @@
 """Train the tokenizer's decoder at 80 x 96 x 80 voxels: ours against MONAI's Decoder.
 
-Both read the same tokens: 5 x 6 x 5 of 32 numbers, principal components of phantoms' patches. First one step
-(batch 1, L1, AdamW, float32, CPU), each side in processes of its own, by turns: median seconds, and peak
-memory above the imports. Then L1 on held-out phantoms after equal steps: the same volumes in the same order
-and the same learning rate, for both in bfloat16 and channels-last, since the peer's steps take twice as
-long in float32. Ours is the decoder with its start, the linear least-squares patch head: that is part of the
-design, so it is counted as ours, and its L1 is printed as that of step 0. Exits 1 short of a target.
+Both read the same tokens: 5 x 6 x 5 of 32 numbers, principal components of phantoms' patches. First one
+step (batch 1, L1, AdamW, float32, CPU), each side in processes of its own, by turns: median seconds, and
+peak memory above the imports, and the share of what the machine can do (see bench/mae.py). Then L1 on
+held-out phantoms after equal steps: the same volumes in the same order and the same learning rate, for
+both in bfloat16 and channels-last, since the peer's steps take twice as long in float32. Ours is the
+decoder with its start, the linear least-squares patch head: that is part of the design, so it is counted
+as ours, and its L1 is printed as that of step 0. Exits 1 short of a target.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from peers.sides import Targets, build_parser, compare_sides  # noqa: E402
 
-TARGETS, MAX_L1_RATIO = Targets(time_ratio=0.6, memory_ratio=0.6, share=0.0), 1.0
+TARGETS, MAX_L1_RATIO = Targets(time_ratio=0.6, memory_ratio=0.6, share=0.75), 1.0
 SHAPE, SPACING_MM, PATCH_SIZE, D = (80, 96, 80), 2.0, 16, 32
 GRID = tuple(n // PATCH_SIZE for n in SHAPE)
 N_VOXELS, N_HELD_OUT = PATCH_SIZE**3, 8

@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from machine import ROOT, describe_processor, read_processor
+from machine import ROOT, describe_processor
 
-from braing3n.runtime import count_cpus, set_threads
+from braing3n.runtime import count_cpus, has_bfloat16, set_threads
 
 set_threads(count_cpus())  # before torch is loaded
 
@@ -39,7 +39,6 @@ from braing3n.volumes.dataset import PackedVolumes  # noqa: E402
 PRECISIONS = ("float32", "bfloat16")
 MAX_DIFFERENCE, MIN_PEOPLE = 0.02, 50  # of a probe's r or AUC; one of fewer people moves by a pair's order
 MAX_TIME_RATIO = 0.6  # bfloat16 to float32, of the paper's encoder where there are units for it
-UNITS = ("amx_bf16", "avx512_bf16")
 CPU = torch.device("cpu")
 
 
@@ -127,7 +126,7 @@ def main() -> int:
     steps = {precision: build_step(precision=precision) for precision in PRECISIONS}
     compare_times("a step of the demo's MAE", steps, 3 * options.rounds)
     ratio = compare_encoding(options.rounds)
-    has_units = set(UNITS) & set(read_processor().get("flags", "").split())
+    has_units = has_bfloat16()
     told = f"at most {MAX_TIME_RATIO}" if has_units else "no target: this processor has no units for bfloat16"
     print(f"time: ratio {ratio:.3f} ({told})")
     if not (options.run / "pretrain" / "mae.safetensors").exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -26,6 +27,7 @@ STORAGE_FAULTS = {
     errno.EACCES: "ask for write permission or give another folder",
     errno.EPERM: "ask for write permission or give another folder",
 }
+BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # of Intel and AMD, of Intel, of Arm
 MIN_FREE_MB = 1.0  # less is a full disk, for a tool that does not say why it failed
 
 
@@ -74,6 +76,14 @@ def _read_quota(folder: Path) -> Iterator[float]:
         quota, period = " ".join((folder / name).read_text() for name in names).split()
         if quota.isdigit():  # "max" and -1 are none
             yield int(quota) / int(period)
+
+
+def has_bfloat16(root: Path = Path("/")) -> bool:
+    """Whether the processor has units that multiply bfloat16; True where the system does not say."""
+    path = root / "proc" / "cpuinfo"
+    text = path.read_text() if path.exists() else ""
+    lists = re.findall(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return not lists or not BFLOAT16_UNITS.isdisjoint(lists[0].split())
 
 
 def limit_threads(n_threads: int) -> int:

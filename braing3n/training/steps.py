@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from braing3n.config import OptimiserSettings, Settings
 from braing3n.errors import BrainG3nError, ConfigurationError, StoppedError
+from braing3n.runtime import has_bfloat16
 from braing3n.training.batches import cut_batches
 
 if TYPE_CHECKING:
@@ -55,7 +57,21 @@ def build_optimiser(
 
 def autocast(device: torch.device, options: Settings) -> torch.autocast:
     """The precision of a section that has one; float32 leaves everything as it is."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.precision == "bfloat16")
+    is_half = options.precision == "bfloat16"
+    if is_half and device.type == "cpu":
+        warn_of_emulation()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_half)
+
+
+@cache
+def warn_of_emulation() -> None:
+    """Say once where the processor has no units for bfloat16: it is used all the same, and slow."""
+    if not has_bfloat16():
+        print(
+            "braing3n: this processor has no units for bfloat16, which takes several times as long as float32"
+            " on it; set `precision: float32`.",
+            file=sys.stderr,
+        )
 
 
 def accumulate(run: Run, model: nn.Module, *batch: Tensor) -> Iterator[tuple]:

@@ -12,7 +12,9 @@ import torch
 from braing3n import training
 from braing3n.config import OptimiserSettings
 from braing3n.errors import ConfigurationError
+from braing3n.runtime import has_bfloat16
 from braing3n.tokenizer.model import ResidualBlock
+from braing3n.training import steps
 from braing3n.training.steps import check_cudnn
 from braing3n.transformer import Block
 
@@ -133,6 +135,30 @@ def test_patience_counts_epochs():
     assert not has_stalled(losses, patience=3)
     assert has_stalled(losses, patience=2)
     assert not has_stalled({0: 9.0}, patience=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_warned"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512bw\n", True),
+        ("flags\t\t: fpu avx512f avx512_bf16\n", False),
+        ("flags\t\t: fpu amx_bf16 amx_tile\n", False),
+        ("Features\t: fp asimd bf16\n", False),
+        ("Features\t: fp asimd\n", True),
+        ("", False),  # a system that does not say
+    ],
+)
+def test_bfloat16_without_units_is_warned_of_once_and_used(text, is_warned, tmp_path, monkeypatch, capsys):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_text(f"processor\t: 0\n{text}\nprocessor\t: 1\n{text}")
+    monkeypatch.setattr(steps, "has_bfloat16", lambda: has_bfloat16(tmp_path))
+    steps.warn_of_emulation.cache_clear()
+    for precision in ("float32", "bfloat16", "bfloat16"):
+        with steps.autocast(torch.device("cpu"), OptimiserSettings(precision=precision)):
+            product = torch.ones(2, 2) @ torch.ones(2, 2)
+        assert product.dtype == getattr(torch, precision)
+    steps.warn_of_emulation.cache_clear()
+    assert capsys.readouterr().err.count("no units for bfloat16") == is_warned
 
 
 def test_biases_and_norms_do_not_decay():
