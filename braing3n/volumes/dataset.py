@@ -90,7 +90,7 @@ class PackedVolumes:
         self._dir = Path(volumes_dir)
         shards = sorted(set(zip(volumes["cohort"], volumes["shard"], strict=True)))
         indices = [read_table(self.index_path(*shard), "volumes") for shard in shards]
-        index = pd.concat(indices) if indices else pd.DataFrame(columns=list(CONTRACTS["volumes"]))
+        index = pd.concat(indices) if indices else pd.DataFrame({"volume_id": pd.Series(dtype=str)})
         self.table = volumes.merge(index, on="volume_id", how="left", validate="one_to_one")
         if len(volumes) and self.table["row"].isna().any():
             missing = self.table.loc[self.table["row"].isna(), "volume_id"].iloc[0]
