@@ -32,6 +32,14 @@ def plan(directory, *arguments, config=SMOKE, root=ROOT):
     return {name: int(n) for name, n in (line.split() for line in table[1].splitlines() if line.strip())}
 
 
+def touch_scans(folder, n_people=100):
+    """T1 scans that only a dry run can use, of people enough that no split is empty."""
+    for number in range(1, n_people + 1):
+        path = folder / f"sub-{number:02d}" / "anat" / f"sub-{number:02d}_T1w.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
 def link_wheels(directory, fetch_resource, names=("sri24", "brain-templates", "head-template")):
     """Put verified wheels where a run in `directory` looks for them."""
     folder = directory / "resources"

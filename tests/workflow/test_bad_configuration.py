@@ -3,12 +3,11 @@
 import pytest
 import yaml
 
-from .conftest import snakemake
+from .conftest import snakemake, touch_scans
 
 
 def write_config(folder, **changes):
-    (folder / "raw" / "sub-01" / "anat").mkdir(parents=True)
-    (folder / "raw" / "sub-01" / "anat" / "sub-01_T1w.nii.gz").touch()
+    touch_scans(folder / "raw")
     config = {"run": "bad", "cohorts": {"mine": {"kind": "bids", "raw_dir": str(folder / "raw")}}}
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config | changes))

@@ -7,7 +7,7 @@ import yaml
 
 from braing3n.config import parse_config
 
-from .conftest import plan, snakemake
+from .conftest import plan, snakemake, touch_scans
 
 ARMS = ["d-32", "d-128", "d-512", "d-none"]
 # Jobs of the sweep with the paper's settings.
@@ -27,9 +27,7 @@ def write_config(folder, **sweep):
     """A run of two cohorts, of which one is the sweep's; scans that only a dry run can use."""
     config = {"run": "sweeping", "cohorts": {}, "tokenizer": {"sweep": sweep}}
     for name in ("upenn_gbm", "ixi"):
-        anat = folder / name / "sub-01" / "anat"
-        anat.mkdir(parents=True, exist_ok=True)
-        (anat / "sub-01_T1w.nii.gz").touch()
+        touch_scans(folder / name)
         config["cohorts"][name] = {"kind": "bids", "raw_dir": str(folder / name), "n_shards": 2}
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
