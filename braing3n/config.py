@@ -270,6 +270,9 @@ class DiffusionSettings(Settings):
     n_sites: int = setting(19, "most frequent sites of the training split", "given", ge=1)
     condition_dropout: float = setting(0.1, "each droppable condition on its own", ge=0, lt=1)
     joint_dropout: float = setting(0.1, "all droppable conditions at once", ge=0, lt=1)
+    modality_balance: float = setting(
+        0.0, "what a volume weighs in the loss: its modality's number to the power of minus this", ge=0, le=1
+    )
     times: Times = setting("uniform", "how times are drawn in training; logit_normal: more in the middle")
     guidance: float = setting(2.0, "classifier-free guidance scale w", ge=0)
     guidance_form: GuidanceForm = setting(

@@ -29,6 +29,7 @@ DEFAULTS = {
     "n_sites": 4,
     "follow_up_share": 0.12,
     "extra_modality_share": 0.06,
+    "n_tumours": 0,
     "n_processes": 2,
 }
 SUFFIXES = {"T1": "T1w", "T1c": "ce-gadolinium_T1w", "T2": "T2w", "FLAIR": "FLAIR"}

@@ -92,6 +92,7 @@ def draw_people(
     n_sites: int = 4,
     follow_up_share: float = 0.12,
     extra_modality_share: float = 0.06,
+    n_tumours: int = 0,
 ) -> list[Person]:
     """A cohort with diseases crossed with sites, sexes balanced within a disease, and the rest independent.
 
@@ -102,19 +103,21 @@ def draw_people(
         n_sites: scanners, 1 to 4.
         follow_up_share: share of people with a second visit.
         extra_modality_share: share of people (controls) with a T2, and as many with a FLAIR, beside the T1.
+        n_tumours: further people, with a tumour and nothing but a T1c. The others stay who they are.
     """
     seed = zlib.crc32(f"{prefix}/{seed}".encode())
     rng = np.random.default_rng([seed, n_people])
     sites = make_sites(prefix, n_sites)
-    frame = _draw_cells(n_people, sites, rng)
-    frame["age"] = _stratified(frame, ["dx"], rng)
-    low, high = (frame.dx.map(lambda dx, i=i: AGE_RANGE_YEARS[dx][i]) for i in (0, 1))
-    frame["age"] = (low + (high - low) * frame.age**AGE_SKEW).round(1)
-    frame["head_size"] = (1 + HEAD_SIZE_SD * _normal_quantile(pd.Series(rng.random(n_people)))).round(4)
-    frame["handedness"] = np.where(rng.random(n_people) < LEFT_HANDED_SHARE, "L", "R")
+    frame = _draw_traits(_draw_cells(n_people, sites, rng, DIAGNOSES), rng)
     frame["visits"] = _draw_visits(frame, round(follow_up_share * n_people), rng)
     frame["modalities"] = _draw_modalities(frame, round(extra_modality_share * n_people), rng)
-    frame = frame.iloc[rng.permutation(n_people)].reset_index(drop=True)
+    frame = frame.iloc[rng.permutation(n_people)]
+    if n_tumours:
+        rng = np.random.default_rng([seed, n_people, n_tumours])
+        further = _draw_traits(_draw_cells(n_tumours, sites, rng, {"GBM": 1.0}), rng)
+        alone = [[(0.0,)] * n_tumours, [("T1c",)] * n_tumours]
+        frame = pd.concat([frame, further.assign(visits=alone[0], modalities=alone[1])])
+    frame = frame.reset_index(drop=True)
     n_digits = max(3, len(str(n_people)))
     return [_make_person(i, row, seed, f"{prefix}{i + 1:0{n_digits}d}", sites) for i, row in frame.iterrows()]
 
@@ -139,13 +142,13 @@ def tabulate(people: list[Person]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _draw_cells(n_people: int, sites: list[Site], rng) -> pd.DataFrame:
+def _draw_cells(n_people: int, sites: list[Site], rng, shares: dict[str, float]) -> pd.DataFrame:
     """Disease by site, and sexes. A quarter of the controls share the decoy's site, enough to match there."""
     n_others = max(len(sites) - 1, 1)
     crossed = [1 / len(sites)] * len(sites)
     at_decoy_site = [0.06 / n_others] * (len(sites) - 1) + [0.94]
     rows = []
-    for dx, n in zip(DIAGNOSES, apportion(n_people, list(DIAGNOSES.values())), strict=True):
+    for dx, n in zip(shares, apportion(n_people, list(shares.values())), strict=True):
         for site, count in enumerate(apportion(n, at_decoy_site if dx == DECOY else crossed)):
             rows += [(dx, site)] * count
     frame = pd.DataFrame(rows, columns=["dx", "site"])
@@ -154,6 +157,16 @@ def _draw_cells(n_people: int, sites: list[Site], rng) -> pd.DataFrame:
     turn = (frame.groupby("dx").cumcount() + rng.integers(2)) % 2 == 0
     frame["sex"] = np.where(turn.groupby(frame.dx).transform(rng.permutation), "F", "M")
     frame["is_idh1_mutant"] = (frame.groupby("dx").cumcount() // 2 + rng.integers(2)) % 2 == 0
+    return frame
+
+
+def _draw_traits(frame: pd.DataFrame, rng) -> pd.DataFrame:
+    """The people of some cells with their ages, head sizes and hands."""
+    frame["age"] = _stratified(frame, ["dx"], rng)
+    low, high = (frame.dx.map(lambda dx, i=i: AGE_RANGE_YEARS[dx][i]) for i in (0, 1))
+    frame["age"] = (low + (high - low) * frame.age**AGE_SKEW).round(1)
+    frame["head_size"] = (1 + HEAD_SIZE_SD * _normal_quantile(pd.Series(rng.random(len(frame))))).round(4)
+    frame["handedness"] = np.where(rng.random(len(frame)) < LEFT_HANDED_SHARE, "L", "R")
     return frame
 
 

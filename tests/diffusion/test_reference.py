@@ -30,6 +30,7 @@ SETTINGS = DiffusionSettings(
     n_sites=2,
     condition_dropout=0.2,
     joint_dropout=0.3,
+    modality_balance=0.5,
     guidance=1.7,
     n_sampling_steps=5,
     ema_decay=0.8,
@@ -54,6 +55,7 @@ FAULTS = (
     "vocabularies from everybody",
     "schedule never applied",
     "clipping ignored",
+    "modalities not balanced",
 )
 
 
@@ -171,6 +173,10 @@ def train_reference(latents, fault=""):
 
     tokens = latents.tokens.astype(np.float64)
     data, (net.token_variance, *_) = standardise(tokens, rows, labels["modality"])
+    n = labels["modality"].map(Counter(labels["modality"].iloc[rows])).to_numpy()
+    weights = torch.from_numpy(n**-0.5 / (n[rows] ** -0.5).mean())
+    if fault == "modalities not balanced":
+        weights = torch.ones(len(n))
     plan = training.plan_batches(rows, options, SEED)
     n_warmup = len(plan) * 3 // 12
     for step, batch in enumerate(plan):
@@ -186,7 +192,8 @@ def train_reference(latents, fault=""):
         target = data[batch] - noise if fault != "target reversed" else noise - data[batch]
         scale = 1000.0 if fault != "time not stretched" else 1.0
         x = (1 - share) * noise + share * data[batch]
-        loss = ((compute_velocity(net, w, x, t, given_codes, given_age, scale) - target) ** 2).mean()
+        errors = ((compute_velocity(net, w, x, t, given_codes, given_age, scale) - target) ** 2).mean((1, 2))
+        loss = (weights[batch] * errors).mean()
         optimiser.zero_grad()
         loss.backward()
         norm = torch.sqrt(sum((p.grad**2).sum() for p in w.values()))

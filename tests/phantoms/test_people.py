@@ -56,6 +56,23 @@ def test_tumours_keep_clear_of_the_marker_and_its_mirror_image():
     assert all((person.idh1 != "") == (person.dx == "GBM") for person in draw_people(40, 3))
 
 
+def test_further_tumours_have_a_t1c_alone_and_leave_the_others_as_they_are():
+    before, after = draw_people(30, 4), draw_people(30, 4, n_tumours=16)
+    assert after[:30] == before
+    further = after[30:]
+    assert len(further) == 16
+    assert {(person.dx, person.modalities, person.visit_years) for person in further} == {
+        ("GBM", ("T1c",), (0.0,))
+    }
+    assert (
+        len({person.subject_id for person in after}) == len({person.tumour for person in further}) + 30 == 46
+    )
+    table = tabulate(further)
+    assert table.groupby(["site", "idh1"]).size().min() >= 1
+    assert table.sex.value_counts().tolist() == [8, 8]
+    assert table.age.max() - table.age.min() > 50
+
+
 def test_two_cohorts_share_neither_people_nor_sites():
     one, two = (tabulate(draw_people(12, 1, prefix=prefix)) for prefix in ("P", "Q"))
     assert not set(one.participant_id) & set(two.participant_id)
