@@ -9,7 +9,7 @@ import blosc2
 import numpy as np
 import pandas as pd
 
-from braing3n.contracts import CONTRACTS, read_table
+from braing3n.contracts import read_table
 from braing3n.errors import ContractError
 from braing3n.volumes.levels import dequantise, read_far_voxels
 
