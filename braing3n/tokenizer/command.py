@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.config import Budget
+from braing3n.config_sweep import Budget
 from braing3n.options import Checkpoints, Threads, TrainedWeights, VolumeList, VolumesDir
 
 app = App(name="tokenizer", help="Train the projection and the decoder; measure reconstructions.")

@@ -6,7 +6,8 @@ import sys
 
 import torch
 
-from braing3n.config import AutoencoderKLSettings, Budget, PretrainSettings, TokenizerSettings
+from braing3n.config import AutoencoderKLSettings, PretrainSettings, TokenizerSettings
+from braing3n.config_sweep import Budget
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.akl import AutoencoderKL
 from braing3n.tokenizer.model import Tokenizer
