@@ -27,7 +27,7 @@ demo: $(SETUP) ## the toy paper: phantom heads to tables, on 2 cores (CORES=n fo
 	$(BIN)/snakemake all --cores $(CORES) --configfile config/demo.yaml
 
 test: $(SETUP) ## every test but those that start a Slurm, in CORES processes
-	$(BIN)/python -m pytest -m "not slurm" -n $(CORES) --dist loadgroup
+	$(BIN)/python -m pytest -m "not slurm" -n $(CORES) --dist loadfile
 
 slurm: $(SETUP) ## the whole workflow through a real Slurm on this machine
 	$(BIN)/python -m pytest tests/slurm -m slurm

@@ -16,14 +16,6 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
-def pytest_collection_modifyitems(items):
-    """Where several processes test (`-n`), the tests of one file stay together, and all of the smoke run."""
-    for item in items:
-        has_run = "smoke_run" in getattr(item, "fixturenames", ())
-        name = "smoke_run" if has_run else item.path.relative_to(ROOT).as_posix()
-        item.add_marker(pytest.mark.xdist_group(name))
-
-
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of real scans; the test is skipped where it is absent."""

@@ -9,7 +9,7 @@ import blosc2
 import numpy as np
 import pandas as pd
 
-from braing3n.contracts import read_table
+from braing3n.contracts import CONTRACTS, read_table
 from braing3n.errors import ContractError
 from braing3n.volumes.levels import dequantise, read_far_voxels
 
@@ -90,7 +90,7 @@ class PackedVolumes:
         self._dir = Path(volumes_dir)
         shards = sorted(set(zip(volumes["cohort"], volumes["shard"], strict=True)))
         indices = [read_table(self.index_path(*shard), "volumes") for shard in shards]
-        index = pd.concat(indices) if indices else pd.DataFrame({"volume_id": pd.Series(dtype=str)})
+        index = pd.concat(indices) if indices else _make_empty_index()
         self.table = volumes.merge(index, on="volume_id", how="left", validate="one_to_one")
         if len(volumes) and self.table["row"].isna().any():
             missing = self.table.loc[self.table["row"].isna(), "volume_id"].iloc[0]
@@ -132,3 +132,8 @@ class PackedVolumes:
         if path not in self._shards:
             self._shards[path] = PackedShard(path)
         return self._shards[path], int(item["row"])
+
+
+def _make_empty_index() -> pd.DataFrame:
+    """The index of no shard: the contract's columns, and ids of the type that the volume list has."""
+    return pd.DataFrame(columns=list(CONTRACTS["volumes"])).astype({"volume_id": str})

@@ -65,12 +65,12 @@ def test_a_refused_run_and_a_dry_run_leave_a_running_runs_inventories(
 def test_a_killed_run_leaves_no_lock(raw, running, tmp_path):
     running.kill()
     running.wait()
-    start_run(raw, True, ["all"])
+    start_run(raw, True, ["preprocess"])
     assert list_shards(tmp_path) == ["shard-000.tsv", "shard-001.tsv"]
 
 
 def test_a_dry_run_lets_go_at_once(raw, tmp_path):
-    start_run(raw, True, ["--dry-run"])
+    start_run(raw, True, ["preprocess", "--dry-run"])
     with FileLock(tmp_path / "results/x/inventory/.lock", timeout=0):
         pass
 

@@ -1,6 +1,7 @@
 """A full disk, a read-only folder, a file that changes: no half result is taken for a whole one."""
 
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -88,7 +89,8 @@ def test_a_limit_on_file_sizes_stops_the_job_in_a_sentence(tmp_path, settings, a
 
     done = run_command(inventory, tmp_path / "store", settings, atlas_path, 1, preexec_fn=limit)
     check_stopped(done, str(tmp_path / "store"), "File too large", "ulimit -f")
-    assert not list((tmp_path / "store").rglob("*.json"))[1:]  # the dataset's description alone
+    for path in (tmp_path / "store").rglob("sub-*.json"):  # what was about to be written, and no result
+        assert json.loads(path.read_text())["Key"] == ""
     assert not list((tmp_path / "store").rglob("*preproc*.nii.gz"))
 
 
