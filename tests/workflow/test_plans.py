@@ -15,6 +15,7 @@ READS_LABELS = {
     "compare_encoders",
     "train_diffusion",
     "sample_diffusion",
+    "judge_diffusion",
     "measure_fidelity",
     "audit_memorization",
     "tabulate_paper",
