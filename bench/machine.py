@@ -25,8 +25,8 @@ def describe_processor() -> str:
     name = facts.get("model name") or platform.processor() or platform.machine()
     numbers = ", ".join(f"{word} {facts[key]}" for word, key in NUMBERS.items() if key in facts)
     sets = [name for name in INSTRUCTION_SETS if name in facts.get("flags", "").split()]
-    told = f"{name} ({numbers})" if numbers else name
-    return f"processor: {told}, {count_cpus()} CPUs, {' '.join(sets) or 'none of the known instruction sets'}"
+    text = f"{name} ({numbers})" if numbers else name
+    return f"processor: {text}, {count_cpus()} CPUs, {' '.join(sets) or 'none of the known instruction sets'}"
 
 
 def read_processor() -> dict[str, str]:

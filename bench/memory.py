@@ -96,9 +96,9 @@ def main() -> int:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         size = " x ".join(map(str, MODELS[name][1]))
-        told = f"{found['n_parameters'] / 1e6:.1f} M parameters, {found['seconds'][0]:.1f} s a step"
-        told += f" ({summarise([found])['share']:.2f} of what the machine can do)"
-        print(f"{name}, {size}: {told}, peak {found['peak_gb']:.1f} GB (at most {MAX_GB:.0f})", flush=True)
+        text = f"{found['n_parameters'] / 1e6:.1f} M parameters, {found['seconds'][0]:.1f} s a step"
+        text += f" ({summarise([found])['share']:.2f} of what the machine can do)"
+        print(f"{name}, {size}: {text}, peak {found['peak_gb']:.1f} GB (at most {MAX_GB:.0f})", flush=True)
         is_met &= found["peak_gb"] <= MAX_GB
     return 0 if is_met else 1
 

@@ -73,13 +73,13 @@ def compare_sides(
 def _judge(middle: dict[str, dict[str, float]], targets: Targets) -> bool:
     """Print the sides' medians, their ratios and shares; whether the targets are met."""
     for side, found in middle.items():
-        told = f"{found['seconds']:.2f} s a step ({found['cpu_seconds']:.2f} s of processors)"
+        text = f"{found['seconds']:.2f} s a step ({found['cpu_seconds']:.2f} s of processors)"
         share = f"{found['share']:.3f} ({found['cpu_share']:.3f} of processors' seconds)"
-        print(f"{side}: {told}, peak {found['peak_mb']:.0f} MB; share of the machine {share}")
+        print(f"{side}: {text}, peak {found['peak_mb']:.0f} MB; share of the machine {share}")
     ours, peer = middle.values()
     ratio = {name: ours[name] / peer[name] for name in ("seconds", "cpu_seconds", "peak_mb")}
-    told = f"of processors' seconds {ratio['cpu_seconds']:.3f}"
-    print(f"time: ratio {ratio['seconds']:.3f} (at most {targets.time_ratio}); {told}")
+    text = f"of processors' seconds {ratio['cpu_seconds']:.3f}"
+    print(f"time: ratio {ratio['seconds']:.3f} (at most {targets.time_ratio}); {text}")
     print(f"peak memory: ratio {ratio['peak_mb']:.3f} (at most {targets.memory_ratio})")
     print(f"share of what the machine can do: {ours['share']:.3f} (at least {targets.share})")
     is_fast = ratio["seconds"] <= targets.time_ratio and ours["share"] >= targets.share

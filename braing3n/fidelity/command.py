@@ -52,8 +52,6 @@ def measure(
 
     from braing3n.config import FidelitySettings, parse_section
     from braing3n.contracts import read_table, write_table
-    from braing3n.errors import ContractError
-    from braing3n.fidelity.arms import list_real
     from braing3n.fidelity.encode import encode_decoded
     from braing3n.fidelity.measure import measure_arms
     from braing3n.pretrain.model import load_encoder
@@ -69,10 +67,21 @@ def measure(
     generated = encode_decoded(sampled, np.arange(len(sampled)), *models, "samples")
     reconstructed = None
     if tokens is not None:
-        cached = np.load(tokens, mmap_mode="r")
-        if len(cached) != len(labelled):
-            raise ContractError(f"{tokens}: its rows are not those of {labels}; rerun the latents stage.")
-        rows, reconstructed = list_real(conditions, labelled, section), np.full(real.shape, np.nan)
+        reconstructed = np.full(real.shape, np.nan)
+        cached, rows = _choose_real(tokens, labels, conditions, labelled, section)
         reconstructed[rows] = encode_decoded(cached, rows, *models, "reconstructions")
     measured = measure_arms(generated, conditions, real, reconstructed, labelled, section)
     write_table(measured, distances, "distances")
+
+
+def _choose_real(tokens: Path, labels: Path, conditions, labelled, section):
+    """The cached latents of the real volumes, left on disk, and the rows that are measured."""
+    import numpy as np
+
+    from braing3n.errors import ContractError
+    from braing3n.fidelity.arms import list_real
+
+    cached = np.load(tokens, mmap_mode="r")
+    if len(cached) != len(labelled):
+        raise ContractError(f"{tokens}: its rows are not those of {labels}; rerun the latents stage.")
+    return cached, list_real(conditions, labelled, section)
