@@ -49,7 +49,8 @@ def build_judged(results: Results) -> Table:
     notes = [
         "Samples are read by linear probes on decoded volumes, fitted on the training split; beside it what "
         "they find in held-out real volumes, decoded as well. Distances are between decoded volumes; the "
-        "people of an arm are of any split, and within 5 years of its age.",
+        "people of an arm are of any split, and within 5 years of its age. The DiT holds the mean image of "
+        "each modality, so agreement by modality is partly given.",
     ]
     return Table("judged", title, pd.DataFrame(rows), source, notes)
 

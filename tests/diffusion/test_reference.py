@@ -102,9 +102,8 @@ def compute_velocity(net, w, x, t, codes, age_years, time_scale=1000.0):
         condition = condition + w[f"conditions.tables.{i}.weight"][codes[:, i]]
     condition = functional.silu(condition + embed("time", time_scale * t))[:, None]
     at, variance = t[:, None, None], net.token_variance.double()
-    skip = (
-        (at * variance - (1 - at)) / (at**2 * variance + (1 - at) ** 2) * x
-    )  # E[data - noise | x], each alone
+    # E[data - noise | x] of each number alone
+    skip = (at * variance - (1 - at)) / (at**2 * variance + (1 - at) ** 2) * x
     x = linear("embed", x) + net.positions.double()
     b, n, width = x.shape
     n_heads = net.settings.n_heads
@@ -147,6 +146,24 @@ def standardise(tokens, rows, modality):
     return torch.from_numpy(out), (torch.from_numpy(squares / squares.mean()), scales)
 
 
+def compute_errors(net, w, data, drawn, given, fault):
+    """Each volume's mean squared error of the velocity, its conditions dropped as drawn."""
+    noise, t, chance = drawn
+    codes, age_years, nulls = given
+    codes, age_years = codes.clone(), age_years.clone()
+    for i in range(len(data) if fault != "no condition dropout" else 0):
+        for column, is_dropped in zip((0, 1, 3, 4), chance[i, :4] < 0.2, strict=True):
+            if is_dropped or chance[i, 5] < 0.3:
+                codes[i, column] = nulls[column]
+        if chance[i, 4] < 0.2 or chance[i, 5] < 0.3:
+            age_years[i] = torch.nan
+    share = t[:, None, None] if fault != "interpolant reversed" else 1 - t[:, None, None]
+    target = data - noise if fault != "target reversed" else noise - data
+    scale = 1000.0 if fault != "time not stretched" else 1.0
+    x = (1 - share) * noise + share * data
+    return ((compute_velocity(net, w, x, t, codes, age_years, scale) - target) ** 2).mean((1, 2))
+
+
 def train_reference(latents, fault=""):
     """The averaged weights after training in float64, with one formula wrong where a fault is named."""
     options, labels = SETTINGS.optimiser, latents.labels
@@ -180,22 +197,11 @@ def train_reference(latents, fault=""):
     plan = training.plan_batches(rows, options, SEED)
     n_warmup = len(plan) * 3 // 12
     for step, batch in enumerate(plan):
-        noise, t, chance = (part.double() for part in draw_noise(4, (8, D), SEED, "flow", step))
-        given_codes, given_age = codes[batch].clone(), age_years[batch].clone()
-        for i in range(4 if fault != "no condition dropout" else 0):
-            for column, is_dropped in zip((0, 1, 3, 4), chance[i, :4] < 0.2, strict=True):
-                if is_dropped or chance[i, 5] < 0.3:
-                    given_codes[i, column] = nulls[column]
-            if chance[i, 4] < 0.2 or chance[i, 5] < 0.3:
-                given_age[i] = torch.nan
-        share = t[:, None, None] if fault != "interpolant reversed" else 1 - t[:, None, None]
-        target = data[batch] - noise if fault != "target reversed" else noise - data[batch]
-        scale = 1000.0 if fault != "time not stretched" else 1.0
-        x = (1 - share) * noise + share * data[batch]
-        errors = ((compute_velocity(net, w, x, t, given_codes, given_age, scale) - target) ** 2).mean((1, 2))
-        loss = (weights[batch] * errors).mean()
+        drawn = [part.double() for part in draw_noise(4, (8, D), SEED, "flow", step)]
+        given = (codes[batch], age_years[batch], nulls)
+        errors = compute_errors(net, w, data[batch], drawn, given, fault)
         optimiser.zero_grad()
-        loss.backward()
+        (weights[batch] * errors).mean().backward()
         norm = torch.sqrt(sum((p.grad**2).sum() for p in w.values()))
         if norm > 0.1 and fault != "clipping ignored":
             for p in w.values():

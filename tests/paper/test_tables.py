@@ -41,10 +41,11 @@ def fill(rows, contract):
     return frame
 
 
-@pytest.fixture
-def results_dir(tmp_path):
-    """A run with two cohorts, a few scores, one arm, a tokenizer of d = 32 and two pictures."""
-    root = tmp_path / "results" / "demo"
+COUNTS = {"n_people": 3, "n_volumes": 4}
+
+
+def list_volumes():
+    """Tables of who is in the run."""
     people = [("ixi", "p0", "T1"), ("ixi", "p0", "T2"), ("ixi", "p1", "T1"), ("made_up", "p2", "T1")]
     volumes = [
         {"cohort": cohort, "person_id": person, "group_id": person, "modality": modality, "split": "train"}
@@ -53,8 +54,16 @@ def results_dir(tmp_path):
     ]
     flow = [("ixi", 5, 3, 2, ""), ("ixi", 0, 0, 2, "a | b_c is 4-D"), ("made_up", 1, 1, 0, "")]
     names = ["cohort", "received", "kept", "excluded", "reason"]
-    counts = {"n_people": 3, "n_volumes": 4}
-    score = {"task": "sex", "title": "Sex (AUC)", "source": "paper", "metric": "auc", "slice": "all"} | counts
+    return {
+        "manifest/volume_list": fill(volumes, "volume_list"),
+        "manifest/labels": fill(volumes, "labels"),
+        "manifest/flow": fill([dict(zip(names, row, strict=True)) for row in flow], "flow"),
+    }
+
+
+def list_scores():
+    """Tables of the encoder's loss and the probes."""
+    score = {"task": "sex", "title": "Sex (AUC)", "source": "paper", "metric": "auc", "slice": "all"} | COUNTS
     score["people"] = "everyone"
     numbers = {"value": 0.75, "low": 0.6, "high": 0.9, "fold_mean": 0.7512, "fold_sd": 0.04}
     scores = [{**score, **numbers, "encoder": name} for name in ("mae", "untrained")]
@@ -64,7 +73,29 @@ def results_dir(tmp_path):
     scores.append({**unseen, "slice": "T1", "reason": "only 2 people for 5 folds"})
     difference = {"encoder": "mae", "other": "untrained", "task": "sex", "slice": "all", "metric": "auc"}
     difference["people"] = "everyone"
-    arm = {"arm": "Sex F (T1)", "comparison": "gen-vs-real", "value": 12.345, "floor": 6.789, **counts}
+    control = {"control": "random labels", "measure": "labels of 40 outside their interval", "value": 2.0}
+    decoy = {"control": "control_decoy", "measure": "site-matched AUC", "note": "no site has both"}
+    losses = {
+        "mae": 0.15,
+        "zero": 0.3,
+        "mean_image": 0.189,
+        "modality_mean_image": 0.103,
+        "in_painting": 0.097,
+    }
+    masked = [{"predictor": name, "loss": loss, "n_volumes": 7} for name, loss in losses.items()]
+    return {
+        "pretrain/masked_loss": fill(masked, "masked_loss"),
+        "probe/scores": fill(scores, "scores"),
+        "probe/differences": fill(
+            [{**difference, "difference": 0.1, "low": 0.05, "high": 0.2}], "differences"
+        ),
+        "probe/controls": fill([{**control, "verdict": "met"}, {**decoy, "verdict": "n/a"}], "controls"),
+    }
+
+
+def list_distances():
+    """Tables of fidelity and memorization."""
+    arm = {"arm": "Sex F (T1)", "comparison": "gen-vs-real", "value": 12.345, "floor": 6.789, **COUNTS}
     arm |= {"floor_low": 5.5, "floor_high": 12.5, "n_samples": 8, "n_floor_people": 8, "n_others": 20}
     low = {**arm, "arm": "Sex M (T1)", "floor_reason": "9 unrelated people leave fewer than 4 beside 8"}
     high = {**arm, "arm": "Modality T2", "value": 12.6}
@@ -85,29 +116,17 @@ def results_dir(tmp_path):
         {**t1, "item_id": f"h{k}", "person_id": f"h{k}", "distance": 3.0} for k in range(50)
     ]
     audit = [{"is_below_threshold": False, **row} for row in audit]
-    control = {"control": "random labels", "measure": "labels of 40 outside their interval", "value": 2.0}
-    decoy = {"control": "control_decoy", "measure": "site-matched AUC", "note": "no site has both"}
-    losses = {
-        "mae": 0.15,
-        "zero": 0.3,
-        "mean_image": 0.189,
-        "modality_mean_image": 0.103,
-        "in_painting": 0.097,
-    }
-    masked = [{"predictor": name, "loss": loss, "n_volumes": 7} for name, loss in losses.items()]
-    tables = {
-        "pretrain/masked_loss": fill(masked, "masked_loss"),
-        "manifest/volume_list": fill(volumes, "volume_list"),
-        "manifest/labels": fill(volumes, "labels"),
-        "manifest/flow": fill([dict(zip(names, row, strict=True)) for row in flow], "flow"),
-        "probe/scores": fill(scores, "scores"),
-        "probe/differences": fill(
-            [{**difference, "difference": 0.1, "low": 0.05, "high": 0.2}], "differences"
-        ),
-        "probe/controls": fill([{**control, "verdict": "met"}, {**decoy, "verdict": "n/a"}], "controls"),
+    return {
         "fidelity/distances": fill([arm, low, high], "distances"),
         "memorization/distances": fill(audit, "memorization"),
     }
+
+
+@pytest.fixture
+def results_dir(tmp_path):
+    """A run with two cohorts, a few scores, one arm, a tokenizer of d = 32 and two pictures."""
+    root = tmp_path / "results" / "demo"
+    tables = list_volumes() | list_scores() | list_distances()
     for name, frame in tables.items():
         path = root / f"{name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,108 @@
+"""Samples: their arms, their starts, what is absent, the picture."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from small_dit import GRID, SETTINGS, D
+
+from braing3n.contracts import read_table
+from braing3n.diffusion import sample as sampling
+from braing3n.diffusion.conditions import build_vocabularies
+from braing3n.diffusion.model import DiT
+
+
+def test_samples_follow_the_configured_form(float64_model, monkeypatch):
+    seen = []
+    guide = type(float64_model).guide
+    monkeypatch.setattr(type(float64_model), "guide", lambda *given: seen.append(given[-2:]) or guide(*given))
+    settings = SETTINGS.model_copy(update={"guidance": 1.5, "guidance_form": "per_condition"})
+    table = sampling.list_samples([sampling.ARMS[-1]], 1)
+    sampling.sample_tokens(float64_model, table, settings, torch.device("cpu"))
+    assert seen == [(1.5, "per_condition")] * SETTINGS.n_sampling_steps
+
+
+def test_arms_without_training_volumes_are_named(model, labels):
+    arms, absent = sampling.choose_arms(model, labels)
+    names = {arm.arm for arm in arms}
+    assert len(sampling.ARMS) == 13
+    assert {"disease-HC", "disease-AD", "sex-F", "modality-T2", "age-70"} <= names
+    assert "no training volume has modality FLAIR" in absent["modality-FLAIR"].replace("  ", " ")
+    assert "GBM" in absent["idh1-mutant"]
+    assert names | set(absent) == {arm.arm for arm in sampling.ARMS}
+    _, absent = sampling.choose_arms(model, labels.assign(age_years=np.nan))
+    assert "known age" in absent["age-30"]
+    only_test = labels.assign(split="test")
+    assert sampling.choose_arms(model, only_test)[0] == []
+
+
+def test_samples_are_a_function_of_seed_arm_and_index(model, labels):
+    arms, _ = sampling.choose_arms(model, labels)
+    settings = SETTINGS.model_copy(update={"precision": "float32"})
+    table = sampling.list_samples(arms[:2], 3)
+    tokens = sampling.sample_tokens(model, table, settings, torch.device("cpu"))
+    alone = sampling.sample_tokens(model, table.iloc[[4]], settings, torch.device("cpu"))
+    assert tokens.shape == (6, 8, D)
+    assert np.allclose(tokens[4], alone[0], atol=1e-5)
+    assert not np.allclose(tokens[3], tokens[4], atol=1e-2)
+    half = sampling.sample_tokens(
+        model, table, settings.model_copy(update={"precision": "bfloat16"}), torch.device("cpu")
+    )
+    assert 1e-4 < np.abs(half - tokens).mean() / tokens.std() < 3e-2  # rounded, as asked for
+
+
+def test_written_samples_say_what_is_absent(model, labels, tmp_path):
+    arms, absent = sampling.choose_arms(model, labels)
+    table = sampling.list_samples(arms, 2)
+    tokens = np.zeros((len(table), 8, D), np.float32)
+    out = tmp_path / "samples.npz", tmp_path / "samples.parquet"
+    sampling.write_samples(tokens, table, absent, *out)
+    assert list(np.load(out[0])["sample_id"]) == list(read_table(out[1], "samples")["sample_id"])
+    assert json.loads((tmp_path / "samples_absent.json").read_text()) == absent
+
+
+def test_picture_of_samples(model, labels, tmp_path):
+    from braing3n.config import TokenizerSettings
+    from braing3n.tokenizer.model import Tokenizer
+
+    tokenizer = Tokenizer(TokenizerSettings(d=D, widths=(8, 4), n_blocks=1), 12, 4, GRID)
+    for arms in (sampling.ARMS[:2], []):  # no arm at all is an empty picture
+        table = sampling.list_samples(list(arms), 2)
+        tokens = np.zeros((len(table), 8, D), np.float32)
+        sampling.draw_samples(tokenizer, tokens, table, tmp_path / "p.png", torch.device("cpu"))
+        assert (tmp_path / "p.png").stat().st_size > 500
+
+
+def test_planes_of_a_t1c_go_through_its_ring(model, tmp_path, monkeypatch):
+    """A tumour away from the middle is in the picture, and a T1 is cut in the middle."""
+    from braing3n import picture
+
+    ring = np.zeros((12, 14, 10), np.float32)
+    ring[8:11, 2:5, 6:9] = 3
+    ring[9, 3, 7] = 0  # necrosis
+    decoder = SimpleNamespace(decode=lambda tokens: torch.from_numpy(ring)[None, None])
+    drawn = []
+    cut = picture.cut_planes
+    monkeypatch.setattr(picture, "cut_planes", lambda *given: drawn.append(cut(*given)) or drawn[-1])
+    table = sampling.list_samples([sampling.Arm("a", "T1c"), sampling.Arm("b", "T1")], 1)
+    sampling.draw_samples(
+        decoder, np.zeros((2, 8, D), np.float32), table, tmp_path / "p.png", torch.device("cpu")
+    )
+    (t1c, t1), (axial, coronal, sagittal) = drawn, cut(ring)
+    assert [plane.max() for plane in t1c] == [3, 3, 3]
+    assert [plane.max() for plane in t1] == [0, 0, 0]
+    assert [plane.shape for plane in t1c] == [axial.shape, coronal.shape, sagittal.shape]
+
+
+def test_untrained_samples_have_the_training_splits_mean_and_variance(labels):
+    """Before its blocks learn, the flow carries noise to independent normal numbers of its modality."""
+    net = DiT(SETTINGS, build_vocabularies(labels, SETTINGS), D, GRID)
+    net.token_variance.copy_(torch.linspace(0.2, 3, 8 * D).reshape(8, D))
+    net.token_mean[2], net.token_scale[2] = 10.0, 2.0  # T2
+    table = sampling.list_samples([sampling.Arm("modality-T2", "T2")], 2)
+    settings = SETTINGS.model_copy(update={"n_sampling_steps": 400})
+    tokens = sampling.sample_tokens(net, table, settings, torch.device("cpu"))
+    noise = sampling.draw_start("modality-T2-0001", SETTINGS.seed, net)
+    expected = noise * net.token_variance.sqrt() * 2 + 10
+    assert np.allclose(tokens[1], expected.numpy(), atol=5e-2)
