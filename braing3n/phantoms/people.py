@@ -224,7 +224,10 @@ def _make_person(index: int, row: pd.Series, seed: int, subject_id: str, sites: 
 
 
 def draw_tumour(is_mutant: bool, rng) -> Tumour:
-    """Somewhere in the white matter of either side, clear of the left marker and its mirror image."""
+    """Somewhere in the white matter of either side, clear of the left marker and its mirror image.
+
+    Core volumes are 14 to 39 ml.
+    """
     places = np.array([[28, 34, 14], [40, -4, -14], [30, -66, 8], [26, 8, 40]], dtype=float)
     while True:
         centre = places[rng.integers(len(places))] * [rng.choice([-1, 1]), 1, 1] + rng.normal(0, 4, 3)
@@ -232,4 +235,4 @@ def draw_tumour(is_mutant: bool, rng) -> Tumour:
             break
     direction = np.array([0.15, 1.0, 0.3]) + rng.normal(0, 0.25, 3)
     direction /= np.linalg.norm(direction)
-    return Tumour(tuple(centre), float(rng.uniform(11, 16)), is_mutant, tuple(direction))
+    return Tumour(tuple(centre), float(rng.uniform(15, 21)), is_mutant, tuple(direction))
