@@ -62,7 +62,14 @@ def read_again(kind, outcome):
     paths = [Path(path) for path in read_tsv(folder / "tables.tsv")["path"]]
     options = settle_options(kind, cohort, {})
     with contextlib.redirect_stdout(io.StringIO()):
-        return build_records(cohort, kind, read_tsv(folder / "scans.tsv"), paths, options, Path())
+        return build_records(
+            cohort,
+            kind,
+            *(read_tsv(folder / f"{name}.tsv") for name in ("scans", "left_out")),
+            paths,
+            options,
+            Path(),
+        )
 
 
 def test_a_miniature_has_scans_labels_and_files_of_no_rule(case):
