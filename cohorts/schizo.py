@@ -20,8 +20,7 @@ STUDIES = {name: name for name in ("COBRE", "MCICShare", "NMorphCH", "NUSDAST", 
 VENDORS = {"siemens": "Siemens", "ge": "GE", "ge medical systems": "GE", "philips": "Philips"}
 # A study scanned on one machine; MCICShare's scanners only its table of metadata tells.
 STUDY_VENDORS, STUDY_FIELD_STRENGTHS_T = {"COBRE": "Siemens"}, {"COBRE": "3"}
-ID = r"(?P<subject>[A-Za-z]*\d+)"
-CONTRAST = r"(?P<contrast>T1|T2)"
+ID, CONTRAST = r"(?P<subject>[A-Za-z]*\d+)", r"(?P<contrast>T1|T2)"
 SESSION = rf"sub-{ID}/ses-(?P<visit>[A-Za-z0-9]+)/anat"
 IMAGE = rf"sub-[^/]*?(_run-(?P<repeat>\d+))?(_echo-(?P<echo>\d+))?_{CONTRAST}w\.nii(\.gz)?"
 SERIES = rf"{ID}/scans/(?P<repeat>\d+)-{CONTRAST}[^/]*/resources/DICOM/files/[^/]+"

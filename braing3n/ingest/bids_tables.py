@@ -86,6 +86,8 @@ def read_label_table(path: Path, prefix: str) -> LabelTable:
             )
         table.faults.append(f"{path.name} is empty")
         return table
+    if not rows:
+        table.faults.append(f"{path.name} has a header and no rows")
     session = find_column(header, ID_COLUMNS["ses-"])
     table.has_visits = bool(session)
     found = defaultdict(list)
@@ -150,7 +152,7 @@ def find_column(header: list[str], names: Iterable[str]) -> str:
 
 
 def _strip_prefix(text: str, prefix: str) -> str:
-    text = text.strip()
+    text = text.strip().strip('"').strip()  # quotes that nothing closes stay in the cells
     return text[len(prefix) :].strip() if text.lower().startswith(prefix) else text
 
 

@@ -87,20 +87,31 @@ def read_table_file(path: Path, table: Table) -> list[Row] | None:
 def read_rows(path: Path) -> tuple[list[str], list[Row], list[str]]:
     """A table whose first line is its header: the header, the rows, and sentences about odd lines.
 
-    Cells that stand beyond the header's last column are reported, unless they are empty.
+    Cells that stand beyond the header's last column are reported, unless they are empty; so are rows that end
+    before it.
     """
     lines = _read_cells(path, "")
     if not lines:
         return [], [], []
     header = [cell.strip() for cell in lines[0]]
-    rows, faults = [], []
+    rows, long, short = [], [], []
     for number, cells in enumerate(lines[1:], start=2):
         if not any(map(str.strip, cells)):
             continue
         if any(cell.strip() for cell in cells[len(header) :]):
-            faults.append(f"{path.name}: row {number} has more cells than the header; the last are not read")
+            long.append(number)
+        if len(cells) < len(header):
+            short.append(number)
         padded = [*cells, *[""] * (len(header) - len(cells))]
         rows.append(_to_row(header, padded))
+    faults = [
+        f"{path.name}: row {numbers[0]}{f' (and {len(numbers) - 1} more)' if numbers[1:] else ''} has {what}"
+        for numbers, what in (
+            (long, "more cells than the header; the last are not read"),
+            (short, "fewer cells than the header"),
+        )
+        if numbers
+    ]
     return header, rows, faults
 
 
