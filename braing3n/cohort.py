@@ -113,8 +113,8 @@ class Table:
     """One table of labels, in any usual form: CSV, TSV, .xls, .xlsx, or what `read` reads.
 
     files: a regular expression for the file's name; case does not matter.
-    key: column -> the fact of the scan that it must equal (`subject`, `session`, `image` ...); of a column with
-        several names, `PTID|RID`, the first that the table has.
+    key: column -> the fact of the scan that it must equal (`subject`, `session`, `image` ...); of a column
+        with several names, `PTID|RID`, the first that says something.
     needs: further columns without which a file of that name is another table.
     date: column with the row's date; the row nearest to the scan's `date` comes first.
     within_days: rows farther away do not count.

@@ -20,6 +20,7 @@ from braing3n.ingest.bids_tables import (
 from braing3n.ingest.bids_values import (
     DAYS_PER_YEAR,
     DX_CODES,
+    HUMAN,
     SEX_CODES,
     decode,
     decode_hand,
@@ -89,6 +90,7 @@ class Dataset:
         record |= labels.read_age()
         record |= labels.read_code("sex", partial(decode, codes=SEX_CODES))
         record |= labels.read_code("dx", partial(decode, codes=DX_CODES))
+        labels.check_species()
         record |= labels.read_text("site", COLUMNS["site"])
         record |= labels.read_text("scan_date", COLUMNS["scan_date"])
         day = self.find_acquisition_time(Path(scan.path))
@@ -168,6 +170,12 @@ class ScanLabels:
         if field == "dx":
             record["dx_detail"] = spell_out(answer.text, levels) if answer.text else ""
         return record
+
+    def check_species(self) -> None:
+        """Flag an animal: its age may be in months, and no atlas of ours is its own."""
+        answer = self.find(("species",))
+        if answer.text and answer.text.lower() not in HUMAN:
+            self._flag(answer, f"the species {answer.text!r} is not human")
 
     def read_number(self, field: str) -> dict:
         """A numeric field."""

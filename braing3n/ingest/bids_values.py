@@ -24,9 +24,9 @@ _SPELLINGS = {
 DX_CODES = {name.lower(): name for name in DIAGNOSES} | {
     spelling: dx for dx, text in _SPELLINGS.items() for spelling in text.split(", ")
 }
-SEX_CODES = dict.fromkeys(("f", "female", "woman", "girl"), "F") | dict.fromkeys(
-    ("m", "male", "man", "boy"), "M"
-)
+SEX_CODES = dict.fromkeys(("f", "female", "woman", "girl"), "F")
+SEX_CODES |= dict.fromkeys(("m", "male", "man", "boy"), "M") | dict.fromkeys(("o", "other"), "")
+HUMAN = ("homo sapiens", "human")
 HAND_CODES = dict.fromkeys(("r", "right"), "R") | dict.fromkeys(("l", "left"), "L")
 HAND_CODES |= dict.fromkeys(("a", "ambi", "ambidextrous", "both", "mixed"), "A")
 EDINBURGH_CUT = 40  # of the inventory's -100 to 100: above is a right hand, below its negative a left one

@@ -201,3 +201,16 @@ def test_rows_without_an_id_are_flagged(tmp_path):
     record = read_bids_records(tmp_path, "x", scans).iloc[0]
     assert record["age_years"] == 40
     assert "participants.tsv: 1 rows name nobody" in record["qc_flag"]
+
+
+def test_an_animal_is_flagged_and_another_sex_is_empty(tmp_path):
+    (tmp_path / "participants.tsv").write_text(
+        "participant_id\tAge\tsex\tspecies\nsub-1\t3\to\tmus musculus\n"
+    )
+    path = (tmp_path / "sub-1" / "anat" / "sub-1_T1w.nii.gz").as_posix()
+    scans = pd.DataFrame([["a", "1", "", path]], columns=["volume_id", "subject_id", "session_id", "path"])
+    record = read_bids_records(tmp_path, "x", scans).iloc[0]
+    assert (record["sex"], record["qc_flag"]) == (
+        "",
+        "participants.tsv:species, sub-1: the species 'mus musculus' is not human",
+    )
