@@ -37,7 +37,7 @@ def name_person(subject):
 
 
 def read_years(visit, table):
-    """The years that a table's rows tell between the visits: a row is a resting scan, not a visit."""
+    """The years between the visits in a table's rows: a row is a resting scan, not a visit."""
     source, years = f"{table}:RETEST_UNITS", set()
     for row in visit.rows(table):
         duration, unit = to_number(row.get("retest_duration", "")), row.get("retest_units", "").lower()

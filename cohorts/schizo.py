@@ -67,7 +67,7 @@ def diagnose_cobre(visit):
     """A patient whose code of DSM-IV is 295 has schizophrenia; of others the code is a detail."""
     found, code = visit.find("cobre", "subject type"), visit.find("cobre", "diagnosis")
     if found and found.value == "Patient" and not (code and code.value.startswith("295")):
-        visit.flag(f"dx: a patient whose diagnosis is {code.value if code else 'not told'}")
+        visit.flag(f"dx: a patient whose diagnosis is {code.value if code else 'not given'}")
         return Found("", found.source)
     return found and visit.decode("cobre", found, {"Patient": "SCZ", "Control": "HC"})
 

@@ -13,8 +13,8 @@ def holds_mostly(words: Container[str]) -> Callable[[Column], bool]:
     """Whether these words are most of a column; another word is then a code that nobody knows."""
 
     def holds(cells: Column) -> bool:
-        told = [cell.lower() for cell in cells if cell]
-        return 2 * sum(cell in words for cell in told) > len(told)
+        given = [cell.lower() for cell in cells if cell]
+        return 2 * sum(cell in words for cell in given) > len(given)
 
     return holds
 

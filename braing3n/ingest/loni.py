@@ -141,7 +141,9 @@ COLLECTION_SUBJECTS = replace(
 # The archive's answer to a search, whose columns the user picks; without the image's id the day joins.
 _SEARCHES = r"idaSearch.*\.csv"
 SEARCH = image_table("search", _SEARCHES, "image id", ("subject id",))
-SEARCH_SUBJECTS = Table("search_subjects", _SEARCHES, {"subject id": "subject"}, is_newest_only=False)
+SEARCH_SUBJECTS = Table(
+    "search_subjects", _SEARCHES, {"subject id": "subject"}, ("subject id",), is_newest_only=False
+)
 SEARCH_DAYS = Table(
     "search_days",
     _SEARCHES,

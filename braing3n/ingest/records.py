@@ -88,10 +88,10 @@ class OpenTable:
         column = self.table.date.lower()
         key = tuple(self.table.normalise(facts.get(name, "")) for name in self.table.key.values())
         texts = [row.get(column, "") for row in self.rows.get(key, [])] if column and all(key) else []
-        told = [text for text in texts if text.lower() not in MISSING and text not in self.table.missing]
-        odd = [text for text in told if parse_date(text) is None and not text.startswith("9999")]
+        dated = [text for text in texts if text.lower() not in MISSING and text not in self.table.missing]
+        odd = [text for text in dated if parse_date(text) is None and not text.startswith("9999")]
         where = f"{self.table.name}:{column}"
-        if texts and not told:
+        if texts and not dated:
             return [f"{where}: none of {len(texts)} rows has a date"]
         return [f"{where}: {text!r} is no date" for text in dict.fromkeys(odd)]
 

@@ -271,7 +271,7 @@ def keep_first_session(images: tuple[str, ...], option: str) -> Callable[[Visit]
 
 
 def from_field(field: str, codes: Mapping[str, str], source: str) -> Source:
-    """A source for what another field's value tells, through codes; unknown there: no value."""
+    """A source for what follows from another field's value, by codes; unknown there: no value."""
     return lambda visit: Found(codes[value], source) if (value := visit.ask(field)) in codes else None
 
 

@@ -32,14 +32,14 @@ class Row(dict):
 class Spy:
     """A visit whose one column holds an unknown code; it notes which codes a source then compares it with."""
 
-    def __init__(self, kind: str, cohort: Cohort, told: tuple[str, str] | None = None):
+    def __init__(self, kind: str, cohort: Cohort, only: tuple[str, str] | None = None):
         self.facts, self.options = Facts(FACTS), settle_options(kind, cohort, {})
-        self.told, self.asked, self.codes = told, set(), {}
+        self.only, self.asked, self.codes = only, set(), {}
 
     def find(self, table, column, missing=()):
         self.asked.add((table, column))
-        is_told = self.told in (None, (table, column))
-        return Found(UNKNOWN, f"{table}:{column}") if is_told else None
+        is_asked = self.only in (None, (table, column))
+        return Found(UNKNOWN, f"{table}:{column}") if is_asked else None
 
     def decode(self, table, found, codes):
         self.codes[found.source.lower()] = dict(codes)
@@ -57,7 +57,7 @@ class Spy:
 
 @dataclass(frozen=True)
 class Coded:
-    """One coded column: the field that it tells, its tables, and code -> value; an empty value is unknown."""
+    """One coded column: the field that it fills, its tables, and code -> value; an empty value is unknown."""
 
     field: str
     column: str
@@ -73,8 +73,8 @@ def list_codes(kind: str) -> list[Coded]:
         for source in sources:
             first = Spy(kind, cohort)
             source(first)
-            for told in [None, *sorted(first.asked)]:
-                spy = Spy(kind, cohort, told)
+            for only in [None, *sorted(first.asked)]:
+                spy = Spy(kind, cohort, only)
                 source(spy)
                 for name, codes in spy.codes.items():
                     table, _, column = name.partition(":")
@@ -90,12 +90,12 @@ def list_codes(kind: str) -> list[Coded]:
 
 def print_row(kind: str, coded: Coded, key: str) -> str:
     """A line of the page: cohort, field, column, codes with their values, codes that are empty, the key."""
-    told: dict[str, list[str]] = {}
+    by_value: dict[str, list[str]] = {}
     for code, value in coded.codes.items():
-        told.setdefault(value, []).append(code)
-    empty = ", ".join(told.pop("", []))
+        by_value.setdefault(value, []).append(code)
+    empty = ", ".join(by_value.pop("", []))
     values = "; ".join(
-        value if [value] == codes else f"{', '.join(codes)} → {value}" for value, codes in told.items()
+        value if [value] == codes else f"{', '.join(codes)} → {value}" for value, codes in by_value.items()
     )
     cells = (kind, coded.field, f"{', '.join(coded.tables)}: {coded.column}", values, empty, key)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

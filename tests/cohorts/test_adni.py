@@ -126,16 +126,16 @@ def test_a_table_with_roster_ids_alone_is_joined_by_the_number(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("header", "row", "told"),
+    ("header", "row", "has_day"),
     [
         ("Subject ID,Research Group,Sex,Age,Visit,Study Date", "901_S_0001,LMCI,F,74.1,sc,3/02/2006", True),
         ("Subject ID,Research Group,Sex", "901_S_0001,LMCI,F", False),
     ],
 )
-def test_a_search_without_the_images_id_is_joined_by_subject_and_day(tmp_path, header, row, told):
+def test_a_search_without_the_images_id_is_joined_by_subject_and_day(tmp_path, header, row, has_day):
     record = read(tmp_path, {"idaSearch_11_04_2026.csv": f"{header}\n{row}\n"})
     assert (record["dx"], record["sex"]) == ("MCI", "F")
-    assert (record["age_years"] == 74.1, record["visit"]) == ((True, "sc") if told else (False, ""))
+    assert (record["age_years"] == 74.1, record["visit"]) == ((True, "sc") if has_day else (False, ""))
 
 
 @pytest.mark.parametrize(
@@ -170,3 +170,7 @@ def test_a_row_whose_date_cannot_be_read_is_a_flag(tmp_path):
 def test_a_brain_mask_of_freesurfer_is_no_t1_with_skull(series):
     said = ADNI.classify({"subject": "901_S_0001", "series": series}, {})
     assert said == "-by its name another contrast or a derivative"
+
+
+def test_a_search_without_subjects_is_no_table_and_stops_nothing(tmp_path):
+    assert read(tmp_path, {"idaSearch_11_04_2026.csv": "Modality,Description\nMRI,MPRAGE\n"})["sex"] == ""

@@ -30,7 +30,7 @@ def test_a_layout_that_a_cohort_names_is_recognised(tmp_path, kind, path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "path", "tables", "told"),
+    ("kind", "path", "tables", "expected"),
     [
         (
             "abide1",
@@ -103,10 +103,10 @@ def test_a_layout_that_a_cohort_names_is_recognised(tmp_path, kind, path):
         ),
     ],
 )
-def test_its_people_have_the_ids_and_labels_of_the_archives(tmp_path, kind, path, tables, told):
+def test_its_people_have_the_ids_and_labels_of_the_archives(tmp_path, kind, path, tables, expected):
     (row,) = read(kind, tmp_path, [path], tables).records.to_dict("records")
     names = ("subject_id", "session_id", "age_years", "sex", "dx", "site", "vendor")
-    assert tuple(row[name] for name in names) == told
+    assert tuple(row[name] for name in names) == expected
 
 
 def test_one_person_in_both_layouts_is_one(tmp_path):

@@ -126,7 +126,7 @@ def read_by_eye(shape):
     """(subject, session) -> our fields, from the table as pandas reads it."""
     lines = [line.split("\t") for line in shape.table.strip().split("\n")]
     table = pd.DataFrame(lines[1:], columns=lines[0])
-    told = {}
+    seen = {}
     for row in table.to_dict("records"):
         subject = row[shape.key].removeprefix("sub-")
         session = row.get(shape.session, shape.session).removeprefix("ses-")
@@ -135,8 +135,8 @@ def read_by_eye(shape):
         for name, how in (("sex", shape.sex), ("dx", shape.dx), ("handedness", shape.hand)):
             record[name] = how[1].get(row[how[0]], "") if how else ""
         record["mmse"] = float(row[shape.mmse]) if shape.mmse else None
-        told[subject, session] = record
-    return told
+        seen[subject, session] = record
+    return seen
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -145,15 +145,15 @@ def test_each_label_of_a_real_datasets_table_is_what_somebody_reads_there(tmp_pa
     (tmp_path / "participants.tsv").write_text(shape.table)
     if shape.description:
         (tmp_path / "participants.json").write_text(shape.description)
-    told = read_by_eye(shape)
+    seen = read_by_eye(shape)
     scans = []
-    for subject, session in told:
+    for subject, session in seen:
         stem = "_".join(filter(None, (f"sub-{subject}", session and f"ses-{session}")))
         path = tmp_path / stem.replace("_", "/") / "anat" / f"{stem}_T1w.nii.gz"
         scans.append([stem, subject, session, path.as_posix()])
     scans = pd.DataFrame(scans, columns=["volume_id", "subject_id", "session_id", "path"])
     records = read_bids_records(tmp_path, "x", scans).to_dict("records")
-    for (subject, _), expected, record in zip(told, told.values(), records, strict=True):
+    for (subject, _), expected, record in zip(seen, seen.values(), records, strict=True):
         found = {key: None if record[key] != record[key] else record[key] for key in expected}
         assert found == expected
         for key in expected:

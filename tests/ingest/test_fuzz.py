@@ -29,7 +29,7 @@ def write_people(rng, path):
     }
     prefix, age, sex = rng.choice(("sub-", "sub-", "")), rng.choice(AGES), rng.choice(SEXES)
     header = ["participant_id", age, sex, "note"]
-    rows = [[prefix + label, *told, rng.choice(WORDS)] for label, told in people.items()]
+    rows = [[prefix + label, *found, rng.choice(WORDS)] for label, found in people.items()]
     rng.shuffle(rows)
     order = [0, *rng.sample((1, 2, 3), 3)] if rng.random() < 0.7 else rng.sample(range(4), 4)
     lines = [[row[place] for place in order] for row in (header, *rows)]
@@ -38,13 +38,13 @@ def write_people(rng, path):
     separator = rng.choice("\t\t\t,;|")
     if rng.random() < 0.2:
         lines = [[f'"{cell}"' for cell in line] for line in lines]
-    told = {label: read_cells(lines, label, age, sex) for label in people}
+    found = {label: read_cells(lines, label, age, sex) for label in people}
     text = rng.choice(("\n", "\n", "\r\n", "\r")).join(separator.join(line) for line in lines)
     text += rng.choice(("\n", "", "\n\n\n"))
     if rng.random() < 0.05:  # a transfer that broke off: what its last line says nobody knows
-        text, told = text[: rng.randint(0, len(text))], dict.fromkeys(people)
+        text, found = text[: rng.randint(0, len(text))], dict.fromkeys(people)
     path.write_bytes(text.encode(rng.choice(ENCODINGS), errors="replace"))
-    return told
+    return found
 
 
 def read_cells(lines, label, age, sex):
@@ -223,11 +223,11 @@ def test_in_a_tree_of_any_form_each_file_is_accounted_for_and_each_scan_has_a_re
         except BrainG3nError as error:
             stopped.append((seed, str(error)))
             continue
-        told = [scan.path for scan in walk.scans] + [scan.path for scan, _ in walk.left_out]
-        told += [*walk.unused, *(path for scan in walk.scans for path in scan.segmentations.values())]
-        told += map(str, walk.tables)
-        assert list_expected(root) <= set(told), seed
-        assert len(told) == len(set(told)), seed
+        found = [scan.path for scan in walk.scans] + [scan.path for scan, _ in walk.left_out]
+        found += [*walk.unused, *(path for scan in walk.scans for path in scan.segmentations.values())]
+        found += map(str, walk.tables)
+        assert list_expected(root) <= set(found), seed
+        assert len(found) == len(set(found)), seed
         assert len(records) == len(walk.scans), seed
     assert [message for _, message in stopped if ".tsv" not in message and "raw folder" not in message] == []
     assert len(stopped) < N_AT_ONCE / 2
