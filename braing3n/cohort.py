@@ -113,7 +113,8 @@ class Table:
     """One table of labels, in any usual form: CSV, TSV, .xls, .xlsx, or what `read` reads.
 
     files: a regular expression for the file's name; case does not matter.
-    key: column -> the fact of the scan that it must equal (`subject`, `session`, `image` ...).
+    key: column -> the fact of the scan that it must equal (`subject`, `session`, `image` ...); of a column
+        with several names, `PTID|RID`, the first that says something.
     needs: further columns without which a file of that name is another table.
     date: column with the row's date; the row nearest to the scan's `date` comes first.
     within_days: rows farther away do not count.
@@ -257,11 +258,14 @@ class Cohort:
     prefer: which of several scans of a visit and modality is taken.
     keep: (visit) -> why a scan is left out for what the tables say; empty keeps it. Only the tables that it
         asks for are opened, since that is before the DAG.
+    name_subject, name_session: the path's subject or session -> its id, where layouts write one in several
+        ways.
     person: subject_id -> person_id, where the same people are in another cohort; default `<key>/<subject>`.
     family: a source of the family's id, settled in the inventory.
     has_header_facts: one header a DICOM series is read for the inventory (spacing, vendor, age ...).
     fields: column of the records -> sources, asked in turn.
     options: the switches; `all_repeats`, where declared, keeps every candidate with a run number.
+    layouts: a path of each layout that the miniature does not show, one a line.
     find_scans, read_records, write_miniature: for a kind of dataset that is no declaration (generic BIDS).
     """
 
@@ -276,12 +280,15 @@ class Cohort:
     classify: Callable[[Mapping[str, str], Mapping[str, Any]], str] | None = None
     prefer: tuple[Preference, ...] = ()
     keep: Callable[[Visit], str] | None = None
+    name_subject: Callable[[str], str] = str
+    name_session: Callable[[str], str] = str
     person: Callable[[str], str] | None = None
     family: Source | None = None
     has_header_facts: bool = False
     tables: tuple[Table, ...] = ()
     fields: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
     options: Mapping[str, Option] = field(default_factory=dict)
+    layouts: str = ""
     miniature: Miniature | None = None
     find_scans: Callable[[Path, str], Walk] | None = None
     read_records: Callable[[Path, str, pd.DataFrame], pd.DataFrame] | None = None

@@ -1,6 +1,7 @@
 """ABIDE-I: one T1 a session of people with autism and controls, from 20 sites."""
 
 from braing3n.cohort import Cell, Cohort, Fixed, Miniature, Option, Pattern, Preference, Table
+from braing3n.ingest import nitrc
 
 DX = {"1": "ASD", "2": "HC", "autism": "ASD", "control": "HC"}
 DSM_IV = {"0": "", "1": "autism", "2": "Asperger's", "3": "PDD-NOS", "4": "Asperger's or PDD-NOS"}
@@ -24,7 +25,7 @@ PHENOTYPE, NEEDS = r".*phenotypic.*\.(csv|tsv|xlsx?)", ("SITE_ID", "DX_GROUP")
 READ = {"missing": ("-9999",), "normalise": strip_zeros, "is_newest_only": False}
 ARCHIVES = r"(?P<subject>00\d{5})/session_(?P<session>\d+)/anat_(?P<repeat>\d+)/mprage\.nii(\.gz)?"
 BIDS = r"sub-(?P<subject>00\d{5})/anat/sub-\d{7}(_run-(?P<repeat>\d+))?_T1w\.nii(\.gz)?"
-XNAT = r"[^/]+_(?P<subject>00\d{5})/([^/]+/)*?anat(_(?P<repeat>\d+))?/(NIfTI/)?mprage\.nii(\.gz)?"
+NITRC = nitrc.image_path(r"[^/]+_(?P<subject>\d{5,7})", r"anat(_(?P<repeat>\d+))?", "mprage")
 
 COHORT = Cohort(
     title="ABIDE-I",
@@ -36,11 +37,12 @@ COHORT = Cohort(
     patterns=(
         Pattern(ARCHIVES, "T1", is_defaced=True),
         # These two name no session, since there is but one.
-        *(Pattern(path, "T1", is_defaced=True, facts={"session": "1"}) for path in (BIDS, XNAT)),
-        Pattern(r"[^/]+_00\d{5}/anat\.tar\.gz", reason="an archive: unpack it where it lies"),
-        Pattern(r"rest_\d+/rest\.nii(\.gz)?", reason="functional"),
+        *(Pattern(path, "T1", is_defaced=True, facts={"session": "1"}) for path in (BIDS, NITRC)),
+        Pattern(r"[^/]+_\d{5,7}/anat\.tar\.gz", reason="an archive: unpack it where it lies"),
+        Pattern(r"rest(_\d+)?/(.*/)?rest\.nii(\.gz)?", reason="functional"),
     ),
     prefer=(Preference("a repeat", lambda facts, options: int(facts["repeat"] or 1)),),
+    name_subject=nitrc.pad_id(7),
     person=lambda subject: f"abide/{int(subject)}",  # some are in ABIDE-II under the same number
     tables=(
         Table("phenotype", PHENOTYPE, {"SUB_ID": "subject"}, NEEDS, **READ),
@@ -61,6 +63,7 @@ COHORT = Cohort(
         "field_strength_t": (Fixed("3", "site table"),),
     },
     options={"all_repeats": Option(False, "keep every T1 of a session, with a run number")},
+    layouts="KKI_50901/anat/NIfTI/mprage.nii.gz",
     miniature=Miniature(
         files="""
 abide1/Caltech/0059901/session_1/anat_1/mprage.nii.gz

@@ -1,6 +1,8 @@
 """ABIDE-II: T1 of people with autism and controls from 19 sites, and follow-ups of people in ABIDE-I."""
 
 from braing3n.cohort import Cell, Cohort, Fact, Found, Miniature, Option, Pattern, Preference, Table
+from braing3n.ingest import nitrc
+from braing3n.ingest.sources import from_field
 
 DX = {"1": "ASD", "2": "HC", "autism": "ASD", "control": "HC"}
 SEX = {"1": "M", "2": "F", "male": "M", "female": "F"}
@@ -11,17 +13,17 @@ SITES = {
     "GE": "EMC_1 SDSU_1",
 }
 VENDORS = {f"ABIDEII-{site}": vendor for vendor, sites in SITES.items() for site in sites.split()}
+TABLES = ("long", "composite", "participants")
 REMEMBERED_VENDORS = {"ABIDEII-SU_2": "GE", "ABIDEII-U_MIA_1": "GE"}
 REMEMBERED_FIELDS_T = dict.fromkeys(("ABIDEII-ETH_1", *REMEMBERED_VENDORS), "3")
 FIELD_STRENGTHS_T = dict.fromkeys(VENDORS, "3") | {"ABIDEII-IP_1": "1.5"}
 del FIELD_STRENGTHS_T["ABIDEII-ETH_1"]  # the cell of the scanner table is blank
-SESSIONS = {"baseline": "1", "followup_1": "2"}  # the folders and the long table's SESSION alike
+ALIASES = {"ABIDEII-OILH_2": "ABIDEII-ONRC_2"}  # the tables' name -> the archives'
 
 
 def normalise(text):
     """`sub-39901` and `39901.0` are 39901; `Followup_1` is session 2."""
-    text = text.strip().removeprefix("sub-").removesuffix(".0").lower()
-    return SESSIONS.get(text, text)
+    return nitrc.count_session(text.strip().removeprefix("sub-").removesuffix(".0").lower())
 
 
 def classify(facts, options):
@@ -39,19 +41,34 @@ def from_memory(codes):
     """A source for what no table tells of a site: on while the option is."""
 
     def remember(visit):
-        value = codes.get(visit.facts["site"], "") if visit.options["has_remembered_scanners"] else ""
+        value = codes.get(visit.ask("site"), "") if visit.options["has_remembered_scanners"] else ""
         return Found(value, "option:has_remembered_scanners") if value else None
 
     return remember
 
 
+def read_site(table):
+    """A source of the site: a table's name of it, where that is one of ABIDE-II's."""
+    return lambda visit: (
+        Found(ALIASES.get(found.value, found.value), found.source)
+        if (found := visit.find(table, "SITE_ID")) and found.value.startswith("ABIDEII-")
+        else None
+    )
+
+
 def from_tables(column, codes=None):
     """Sources: the row of the session, then the person's, then the BIDS release's table."""
-    return tuple(Cell(table, column, codes) for table in ("long", "composite", "participants"))
+    return tuple(Cell(table, column, codes) for table in TABLES)
 
 
 READ = {"normalise": normalise, "is_newest_only": False}
 SITE = r"(?P<site>ABIDEII-[A-Z_]+_(\d|Long))[^/]*"  # an archive's part may follow
+# The label's name of the site lacks the number that the tables have.
+NITRC = nitrc.image_path(
+    r"(?P<city>[A-Za-z_]+)_(?P<subject>\d{5})_(?P<session>\d|baseline|followup_1)",
+    r"anat(?P<hires>_hires)?_(?P<repeat>\d+)",
+    r"anat(_hires)?",
+)
 IMAGE = r"anat(?P<hires>_hires)?_(?P<repeat>\d+)/anat(_hires)?\.nii(\.gz)?"
 BIDS = r"anat/sub-\d+_ses-\d+(_acq-(?P<acquisition>[a-z0-9]+))?(_run-(?P<repeat>\d+))?_T1w\.nii(\.gz)?"
 
@@ -70,23 +87,21 @@ COHORT = Cohort(
             facts={"session": "1"},
         ),
         Pattern(rf"{SITE}/(?P<subject>\d{{5}})/(?P<label>session_(?P<session>\d+))/{IMAGE}", is_defaced=True),
-        *(
-            Pattern(
-                rf"{SITE}/(?P<subject>\d{{5}})/(?P<label>{label})/{IMAGE}",
-                is_defaced=True,
-                facts={"session": session},
-            )
-            for label, session in SESSIONS.items()
+        Pattern(
+            rf"{SITE}/(?P<subject>\d{{5}})/(?P<label>(?P<session>baseline|followup_1))/{IMAGE}",
+            is_defaced=True,
         ),
+        Pattern(NITRC, is_defaced=True),
         Pattern(rf"{SITE}/sub-(?P<subject>\d{{5}})/ses-(?P<session>\d+)/{BIDS}", is_defaced=True),
-        Pattern(r"flair_\d+/[^/]*\.nii(\.gz)?", reason="FLAIR; only T1 is taken"),
-        Pattern(r"rest_\d+/rest\.nii(\.gz)?", reason="functional"),
+        Pattern(r"flair_\d+/(.*/)?[^/]*\.nii(\.gz)?", reason="FLAIR; only T1 is taken"),
+        Pattern(r"rest_\d+/(.*/)?rest\.nii(\.gz)?", reason="functional"),
     ),
     classify=classify,
     prefer=(
         Preference("of high resolution", lambda facts, options: is_hires(facts)),
         Preference("a repeat", lambda facts, options: int(facts["repeat"] or 1)),
     ),
+    name_session=nitrc.count_session,
     person=lambda subject: f"abide/{int(subject)}",  # the follow-ups' people are in ABIDE-I
     tables=(
         # Its baseline rows have ABIDE-I's site names, so that the session joins and not the site.
@@ -106,10 +121,10 @@ COHORT = Cohort(
         "handedness": from_tables("HANDEDNESS_CATEGORY", HAND)[:2],
         "dx": from_tables("DX_GROUP", DX),
         "event": (Fact("label"),),
-        "site": (Fact("site"),),
-        "vendor": (Fact("site", VENDORS, "site table"), from_memory(REMEMBERED_VENDORS)),
+        "site": (Fact("site", ALIASES), Fact("site"), *map(read_site, TABLES), Fact("city")),
+        "vendor": (from_field("site", VENDORS, "site table"), from_memory(REMEMBERED_VENDORS)),
         "field_strength_t": (
-            Fact("site", FIELD_STRENGTHS_T, "site table"),
+            from_field("site", FIELD_STRENGTHS_T, "site table"),
             from_memory(REMEMBERED_FIELDS_T),
         ),
     },
@@ -118,6 +133,7 @@ COHORT = Cohort(
         "include_hires": Option(True, "take the T1 of high resolution, too"),
         "has_remembered_scanners": Option(True, "ETH_1, SU_2 and U_MIA_1 have 3 T, the last two from GE"),
     },
+    layouts="GU_28901_1/anat_1/NIfTI-1/anat.nii.gz UPSM_59907_baseline/anat_1/NIfTI-1/anat.nii.gz",
     miniature=Miniature(
         files="""
 ABIDEII-BNI_1/39901/session_1/anat_1/anat.nii.gz

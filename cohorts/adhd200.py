@@ -1,16 +1,26 @@
 """ADHD-200: one T1 a person, children and young adults with ADHD and controls from ten site folders."""
 
 from braing3n.cohort import Cell, Cohort, Fact, Fixed, Found, Miniature, Option, Pattern, Preference, Table
+from braing3n.ingest import nitrc
 from braing3n.ingest.records import to_number
 from braing3n.ingest.sources import keep_first_session
-from braing3n.ingest.tables import read_table_file
 
-SEX = {"0": "F", "1": "M"}
-DX = {"0": "HC", "1": "ADHD", "2": "ADHD", "3": "ADHD"}
+# The BIDS release spells the codes out.
+SEX = {"0": "F", "1": "M", "female": "F", "male": "M"}
 SUBTYPE = {"0": "", "1": "combined", "2": "hyperactive/impulsive", "3": "inattentive"}
-HAND = {"0": "L", "1": "R", "2": "A", "L": "L", "3": ""}  # the last two are no codes of the legend
-SITES = "Brown|KKI|NYU|NeuroIMAGE|OHSU|Peking_[123]|Pittsburgh|WashU"
-TABLES = ("fix", "site", "test", "preprocessed")  # the corrections win; the test set's diagnoses came later
+SUBTYPE |= {"typically developing children": ""}
+SUBTYPE |= {f"adhd-{name}": name for name in SUBTYPE.values() if name}
+DX = {code: "ADHD" if subtype else "HC" for code, subtype in SUBTYPE.items()}
+HAND = {"0": "L", "1": "R", "2": "A", "left": "L", "right": "R", "ambidextrous": "A"}
+HAND |= {"L": "L", "3": ""}  # no codes of the legend
+SITES = "Brown|KKI|NYU|NeuroIMAGE|OHSU|Peking(?:_[123])?|Pittsburgh|WashU"
+TABLES = (
+    "fix",
+    "site",
+    "test",
+    "preprocessed",
+    "participants",
+)  # the corrections win; the test set's diagnoses came later
 MISSING = ("-999", "pending")
 
 
@@ -19,17 +29,8 @@ def normalise(text):
     return text.strip().removesuffix(".0").lstrip("0")
 
 
-def read_phenotype(path):
-    """The rows of a table, with `id`, which has three names."""
-    for name in ("ScanDir ID", "ScanDirID"):
-        rows = read_table_file(path, Table("", "", {name: ""}, needs=("DX",)))
-        if rows is not None:
-            return [row | {"id": row[name.lower()]} for row in rows]
-    return read_table_file(path, Table("", "", {"ID": ""}))
-
-
 def from_tables(column, codes=None):
-    """Sources: the corrections, the site's table, the test set's and the preprocessed release's."""
+    """Sources: the corrections, the site's table, the test set's, the preprocessed and the BIDS release's."""
     return tuple(Cell(table, column, codes) for table in TABLES)
 
 
@@ -53,8 +54,14 @@ def read_kki_field_strength(visit):
     return Found(value, "option:kki_field_strength_t") if visit.facts["site"].upper() == "KKI" else None
 
 
-READ = {"key": {"ID": "subject"}, "missing": MISSING, "normalise": normalise, "read": read_phenotype}
+READ = {"key": {"ScanDir ID|ScanDirID|ID": "subject"}, "missing": MISSING, "normalise": normalise}
+PARTICIPANTS = {"key": {"participant_id": "subject"}, "is_newest_only": False}
 NATIVE = r"(?P<subject>\d{7})/session_(?P<session>\d+)/anat_(?P<repeat>\d+)/mprage\.nii(\.gz)?"
+NITRC = nitrc.image_path(
+    rf"(?P<site>{SITES})_(?P<subject>\d{{5,7}})_(?P<session>\d+)",
+    r"anat_(?P<repeat>\d+)",
+    "(rest|mprage|anat)",  # the first in all that were seen, of a T1
+)
 BIDS = (
     r"sub-(?P<subject>\d{7})/ses-(?P<session>\d+)/anat/sub-\d+_ses-\d+"
     r"(_acq-(?P<acquisition>\d+))?(_run-(?P<repeat>\d+))?_T1w\.nii(\.gz)?"
@@ -70,20 +77,25 @@ COHORT = Cohort(
     patterns=(
         Pattern(rf"(?P<site>{SITES})(_[^/]*)?/{NATIVE}", "T1", is_defaced=True),
         Pattern(rf"(?P<site>{SITES})(_[^/]*)?/{BIDS}", "T1", is_defaced=True),
+        Pattern(NITRC, "T1", is_defaced=True),
         Pattern(r"[a-z]*\d+_session_\d+_anat[^/]*\.nii(\.gz)?", reason="of a preprocessed release"),
-        Pattern(r"participants\.tsv", reason="of the test set alone; the csv files are read"),
-        Pattern(r"rest_\d+/rest\.nii(\.gz)?", reason="functional"),
+        Pattern(r"rest_\d+/(.*/)?rest\.nii(\.gz)?", reason="functional"),
     ),
     prefer=(
         Preference("a repeat", lambda facts, options: int(facts["repeat"] or 1)),
         Preference("a later acquisition", lambda facts, options: int(facts.get("acquisition") or 0)),
     ),
-    keep=keep_first_session(("anat_*/mprage.nii*", "anat/*_T1w.nii*"), "all_repeats"),
+    name_subject=nitrc.pad_id(7),
+    keep=keep_first_session(
+        ("anat_*/mprage.nii*", "anat/*_T1w.nii*", "**/anat_*/NIfTI*/**/*.nii*"), "all_repeats"
+    ),
     tables=(
         Table("fix", r"ADHD-?200\.PhenotypicFix\.csv", **READ),
         Table("site", r"(?!allSubs).+_phenotypic(_editsite)?\.csv", **READ),
         Table("test", r"allSubs_testSet_phenotypic_dx\.csv", **READ),
         Table("preprocessed", r"adhd200_preprocessed_phenotypics\.tsv", **READ),
+        # Peking_2 and Peking_3 have their labels here alone; people of the test set stand in it twice.
+        Table("participants", r"participants\.tsv", **(READ | PARTICIPANTS)),
     ),
     fields={
         "age_years": from_tables("Age"),
@@ -103,6 +115,7 @@ COHORT = Cohort(
         "all_repeats": Option(False, "keep every T1 of every session; those of one get a run number"),
         "kki_field_strength_t": Option("3", "of KKI's scanner (as remembered); empty: not told"),
     },
+    layouts="NYU_19902_1/anat_1/NIfTI/rest.nii.gz",
     miniature=Miniature(
         files="""
 KKI/1999001/session_1/anat_1/mprage.nii.gz

@@ -9,8 +9,11 @@ from braing3n.ingest import loni, sources
 SUBJECT, NIFTI = r"(?P<subject>(?P<site>\d{3})_S_\d{4,5})", r"[^/]+\.nii(?:\.gz)?"
 WITHDRAWN = r"381_S_10\d{3}"
 # A collection of T1 holds none of these; a search of one's own may.
-NOT_T1 = r"FLAIR|(^|[_-])T2|DTI|DWI|EPI|FMRI|ASL|PERFU|LOCALI|SURVEY|SCOUT|FIELD.?MAP|HIPPO|B1.CAL|MASKED"
+NOT_T1 = (
+    r"FLAIR|(^|[_-])T2|DTI|DWI|EPI|FMRI|ASL|PERFU|LOCALI|SURVEY|SCOUT|FIELD.?MAP|HIPPO|B1.CAL|MASK|FREESURFER"
+)
 GROUPS = {"CN": "HC", "SMC": "HC", "EMCI": "MCI", "LMCI": "MCI", "MCI": "MCI", "AD": "AD", "Patient": ""}
+PTGENDER = {"1": "M", "2": "F"}
 TARGETS = {"1": "HC", "2": "MCI", "3": "AD"}
 CHANGES = dict.fromkeys("179", "HC") | dict.fromkeys("248", "MCI") | dict.fromkeys("356", "AD")
 # Columns of DXSUM; exports differ in which of them they have.
@@ -23,7 +26,13 @@ BAD_CONVERSIONS = """
 031_S_0830/m48 100_S_0995/m18 031_S_0867/m48 100_S_0892/m18 003_S_6264/m12
 011_S_4105/m72 006_S_4485/m84 029_S_2395/m72 114_S_6039/bl 016_S_4952/m48
 """
-study = partial(loni.study_table, missing=("-1", "-4", "-1.0", "-4.0"), within_days=180)
+study = partial(
+    loni.study_table,
+    key="PTID|RID",
+    normalise=loni.find_roster_id,
+    missing=("-1", "-4", "-1.0", "-4.0"),
+    within_days=180,
+)
 BIRTH_AGE = sources.read_birth_age("ptdemog", "ptdob", "ptdobmm+ptdobyy")
 BASELINE_AGE = sources.read_baseline_age("adnimerge", "age", "examdate_bl")
 NO_VISITS = ("f", "uns1", "nv")  # screen fail, unscheduled, none
@@ -120,12 +129,12 @@ COHORT = Cohort(
         study("mrimeta", "mri3?meta", date="examdate", within_days=3, is_newest_only=False),
     ),
     fields={
-        "age_years": (loni.XML_AGE, BIRTH_AGE, BASELINE_AGE, loni.COLLECTION_AGE),
-        "sex": (loni.XML_SEX, Cell("ptdemog", "ptgender", {"1": "M", "2": "F"}), loni.COLLECTION_SEX),
+        "age_years": (loni.XML_AGE, BIRTH_AGE, BASELINE_AGE, loni.COLLECTION_AGE, loni.SEARCH_AGE),
+        "sex": (loni.XML_SEX, Cell("ptdemog", "ptgender", PTGENDER), loni.COLLECTION_SEX, loni.SEARCH_SEX),
         "dx": (find_diagnosis, *(Cell(*group, GROUPS) for group in loni.GROUPS)),
         "dx_detail": (Cell("dxsum", "dxothdem", {"1": "dementia other than Alzheimer's", "0": ""}),),
         "enrolment_group": tuple(Cell(*group) for group in loni.GROUPS),
-        "visit": (Cell("dxsum", "viscode2", missing=NO_VISITS), loni.COLLECTION_VISIT, loni.XML_VISIT),
+        "visit": (Cell("dxsum", "viscode2", missing=NO_VISITS), *loni.VISITS),
         "site": (Fact("site"),),
         "vendor": loni.VENDOR,
         "field_strength_t": (*loni.FIELD_STRENGTH, Cell("mrimeta", "field_strength")),

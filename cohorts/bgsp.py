@@ -51,7 +51,8 @@ def read_hand(visit):
     """The hand that the first letter tells."""
     found = visit.find("people", "Hand")
     letter = found.value[0].upper() if found else ""
-    return found and visit.decode("people", found, {found.value: HAND[letter]} if letter in HAND else {})
+    codes = {found.value: HAND[letter]} if letter in HAND else HAND
+    return found and visit.decode("people", found, codes)
 
 
 def read_site(visit):

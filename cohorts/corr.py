@@ -1,12 +1,15 @@
 """CoRR: T1 of healthy people who were scanned again, from 35 samples; the first session counts."""
 
 from braing3n.cohort import Cell, Cohort, Fact, Fixed, Found, Miniature, Option, Pattern, Preference, Table
+from braing3n.ingest import nitrc
 from braing3n.ingest.records import NO_PHENOTYPE, to_number
-from braing3n.ingest.sources import keep_first_session, list_session_dirs
+from braing3n.ingest.sources import from_field, keep_first_session, list_session_dirs
 
 SEX = {"1": "F", "2": "M", "female": "F", "male": "M"}  # the opposite of ABIDE's
 HAND = {"R": "R", "L": "L", "A": "A", "Right": "R", "Left": "L", "Amb": "A"}
-UNITS_PER_YEAR = {"m": "", "d": "365.25", "w": "52.18"}  # minutes are within a visit
+# Minutes are within a visit; the BIDS release writes the words.
+UNITS_PER_YEAR = {"m": "", "d": "365.25", "w": "52.18"}
+UNITS_PER_YEAR |= {"minutes": "", "hours": "", "days": "365.25", "weeks": "52.18"}
 # Folder -> the table's name of the site.
 ALIASES = {
     "IACAS_1": "IACAS",
@@ -20,7 +23,7 @@ ALIASES = {
 }
 SITES = {"Philips": "DC_1 LMU_1", "GE": "HNU_1 IACAS IACAS_1 IPCAS_4 UWM UWM_1"}
 VENDORS = {site: vendor for vendor, sites in SITES.items() for site in sites.split()}
-TABLES = ("aggregated", "sites", "sessions")
+TABLES = ("aggregated", "sites", "sessions", "participants")
 
 
 def normalise(text):
@@ -34,7 +37,7 @@ def name_person(subject):
 
 
 def read_years(visit, table):
-    """The years that the rows tell between the visits: a row is a resting scan, not a visit."""
+    """The years between the visits in a table's rows: a row is a resting scan, not a visit."""
     source, years = f"{table}:RETEST_UNITS", set()
     for row in visit.rows(table):
         duration, unit = to_number(row.get("retest_duration", "")), row.get("retest_units", "").lower()
@@ -45,12 +48,14 @@ def read_years(visit, table):
 
 def read_age(visit):
     """The age at session 1 and the time since, where the rows tell of as many visits as there are folders."""
-    ages = ((table, visit.find(table, "AGE_AT_SCAN_1")) for table in TABLES)
-    table, found = next(((table, found) for table, found in ages if found), ("", None))
+    found = next(filter(None, (visit.find(table, "AGE_AT_SCAN_1") for table in TABLES)), None)
     number = int(visit.facts["session"])
     if found is None or number == 1:
         return found
-    years, first = read_years(visit, table), to_number(found.value)
+    years, first = (
+        next(filter(None, (read_years(visit, name) for name in TABLES)), []),
+        to_number(found.value),
+    )
     if first is None or len(years) + 1 != len(list_session_dirs(visit)) or number > len(years) + 1:
         visit.flag(f"age_years: the table does not tell when session {number} was")
         return Found("", found.source)
@@ -64,14 +69,25 @@ def flag_nothing(visit):
         visit.flag(NO_PHENOTYPE)
 
 
+def of_known_site(value):
+    """A source for what all other sites have; where only the city is known, nothing."""
+    return lambda visit: None if visit.ask("site") == visit.facts.get("city") else Found(value, "site table")
+
+
 def from_tables(column, codes):
-    """Sources: the aggregated table, the site's own, the BIDS release's."""
+    """Sources: the aggregated table, the site's own, the two of the BIDS release."""
     return tuple(Cell(table, column, codes) for table in TABLES)
 
 
 READ = {"missing": ("#",), "normalise": normalise, "is_newest_only": False, "order": "SESSION"}
 ID = r"(?P<subject>\d{7}|A\d{8})"
 NATIVE = rf"(?P<site>[^/]+)/{ID}/session_(?P<session>\d+)/anat_(?P<repeat>\d+)/anat\.nii(\.gz)?"
+# The label's name of the site lacks the number that the tables have.
+NITRC = nitrc.image_path(
+    r"(?P<city>[A-Za-z_]+?)(_\d)?_(?P<subject>\d{5,7}|A\d{8})_(?P<session>baseline|retest_\d+|\d+)",
+    r"anat_(?P<repeat>\d+)",
+    "anat",
+)
 BIDS = rf"(?P<site>[^/]+)/sub-{ID}/ses-(?P<session>\d+)/anat/[^/]*?(_run-(?P<repeat>\d+))?_T1w\.nii(\.gz)?"
 
 COHORT = Cohort(
@@ -85,31 +101,39 @@ COHORT = Cohort(
         Pattern(r"(sub-)?0025913/ses(sion_|-)2/anat.*\.nii(\.gz)?", reason="half an image"),
         Pattern(NATIVE, "T1", is_defaced=True),
         Pattern(BIDS, "T1", is_defaced=True),
-        Pattern(r"anat_\d+/anat_[^/]+\.nii(\.gz)?", reason="a component of the MP2RAGE"),
-        Pattern(r"rest_\d+/rest\.nii(\.gz)?", reason="functional"),
+        Pattern(NITRC, "T1", is_defaced=True),
+        Pattern(r"anat_\d+/(.*/)?anat_[^/]+\.nii(\.gz)?", reason="a component of the MP2RAGE"),
+        Pattern(r"rest_\d+/(.*/)?rest\.nii(\.gz)?", reason="functional"),
     ),
     prefer=(Preference("a repeat", lambda facts, options: int(facts["repeat"] or 1)),),
-    keep=keep_first_session(("anat_*/anat.nii*", "anat/*_T1w.nii*"), "all_sessions"),
+    keep=keep_first_session(
+        ("anat_*/anat.nii*", "anat/*_T1w.nii*", "**/anat_*/NIfTI*/**/anat.nii*"), "all_sessions"
+    ),
+    name_subject=nitrc.pad_id(7),
+    name_session=nitrc.count_session,
     person=name_person,
     tables=(
         # `Baseline` is in order before `Retest_1`.
         Table("aggregated", r"CoRR_AggregatedPhenotypicData\.csv", {"SUBID": "subject"}, **READ),
         Table("sites", r".+_(phenotypic_data|corr_phenodata)\.csv", {"SUB_ID": "subject"}, **READ),
         Table("sessions", r"sub-\w+_sessions\.tsv", {"participant_id": "subject"}, **READ),
+        # What is the same at all sessions of a site's people stands here and not in their own tables.
+        Table("participants", r"participants\.tsv", {"participant_id": "subject"}, **READ),
     ),
     fields={
         "age_years": (read_age,),
         "sex": (*from_tables("SEX", SEX), flag_nothing),
-        "handedness": from_tables("HANDEDNESS", HAND)[:2],
+        "handedness": from_tables("HANDEDNESS", HAND),
         "dx": (Fixed("HC"),),
-        "site": (Fact("site", ALIASES), Fact("site")),
-        "vendor": (Fact("site", VENDORS, "site table"), Fixed("Siemens", "site table")),
-        "field_strength_t": (Fact("site", {"MPG_1": "7"}, "site table"), Fixed("3", "site table")),
+        "site": (Fact("site", ALIASES), Fact("site"), Cell("aggregated", "SITE"), Fact("city")),
+        "vendor": (from_field("site", VENDORS, "site table"), of_known_site("Siemens")),
+        "field_strength_t": (from_field("site", {"MPG_1": "7"}, "site table"), of_known_site("3")),
     },
     options={
         "all_sessions": Option(False, "take every session of a person, not only the first with a T1"),
         "all_repeats": Option(False, "keep every T1 of a session, with a run number"),
     },
+    layouts="BNU_29901_baseline/anat_1/NIfTI/anat.nii.gz",
     miniature=Miniature(
         files="""
 BNU_1/0029901/session_1/anat_1/anat.nii.gz

@@ -1,14 +1,14 @@
 """FCON1000: one defaced T1 a person from 34 sites, with tables that have no header."""
 
 import re
-from dataclasses import replace
+from collections import defaultdict
 from itertools import zip_longest
 
-from braing3n.cohort import Cell, Cohort, Fact, Found, Miniature, Option, Pattern, Preference, Table
+from braing3n.cohort import Cell, Cohort, Found, Miniature, Option, Pattern, Preference, Table
 from braing3n.errors import CohortError
-from braing3n.ingest.records import to_number
+from braing3n.ingest import nitrc
+from braing3n.ingest.headerless import holds_ages, holds_mostly
 from braing3n.ingest.tables import read_table_file
-from braing3n.inventory.scans import find_scans
 
 SITES = """
 AnnArbor_a AnnArbor_b Atlanta Baltimore Bangor Beijing_Zang Berlin_Margulies Cambridge_Buckner
@@ -16,35 +16,26 @@ Cambridge_Whitfield-Gabrieli Cleveland Dallas ICBM Leiden_2180 Leiden_2200 Leipz
 Munchen Newark NewHaven_a NewHaven_b NewYork_a NewYork_a_ADHD NewYork_b Ontario Orangeburg Oulu Oxford
 PaloAlto Pittsburgh Queensland SaintLouis Taipei_a Taipei_b
 """
-SEX = {"m": "M", "f": "F", "?": ""}
-HAND = {"r": "R", "l": "L", "a": "A", "right": "R", "left": "L", "?": ""}
+BY_CITY = defaultdict(list)
+for name in SITES.split():
+    BY_CITY[name.partition("_")[0]].append(name)
+OF_CITY = {city: names[0] for city, names in BY_CITY.items() if len(names) == 1}
+SEX = {"m": "M", "f": "F", "male": "M", "female": "F", "?": ""}
+HAND = {"r": "R", "l": "L", "a": "A", "b": "A", "right": "R", "left": "L", "?": ""}  # b: both
 MISSING = ("9999", "-1")
+AGES = holds_ages(("?", "n/a", "NA", *MISSING))
 TABLES = ("demographics", "handedness", "participants")
 
 
 def name_subject(text):
     """`Oulu/sub90001` is Oulu_sub90001: the numbers of two sites are the same, those of two parts are not."""
-    return re.sub(r"(_part\d+)?/(sub-?)?", "_sub", text.strip())
+    city, _, number = (text := re.sub(r"(_part\d+)?/(sub-?)?", "_sub", text.strip())).rpartition("_")
+    return f"{OF_CITY.get(city, city)}_{number}" if city else text
 
 
-def find_people(raw_dir, key):
-    """The scans, named by their site; of a person in two layouts the classic one is taken."""
-    walk = find_scans(replace(COHORT, find_scans=None), raw_dir, key, {}, lambda paths, stamp: {})
-    scans = sorted(walk.scans, key=lambda scan: "_T1w" in scan.path)
-    walk.left_out = [(rename(scan, key), reason) for scan, reason in walk.left_out]
-    taken = {}
-    for scan in (rename(scan, key) for scan in scans):
-        first = taken.setdefault(scan.subject_id, scan)
-        if first is not scan:
-            walk.left_out.append((scan, f"the same person in another layout; {first.path} is taken"))
-    walk.scans = [taken[subject] for subject in sorted(taken)]
-    return walk
-
-
-def rename(scan, key):
-    """The scan under its site's and its own number."""
-    subject = name_subject(scan.subject_id)
-    return replace(scan, subject_id=subject, person_id=f"{key}/{subject}", group_id=f"{key}/{subject}")
+def name_by_city(text):
+    """`AnnArbor_a_sub90001` is AnnArbor_sub90001, as the image repository's labels have it."""
+    return re.sub("_.*_", "_", name_subject(text))
 
 
 def read_demographics(path):
@@ -54,27 +45,16 @@ def read_demographics(path):
     lines = [[cell.strip() for cell in line.split("\t")] for line in text.splitlines() if line.strip()]
     subjects, *columns = zip_longest(*lines, fillvalue="") if lines else [()]
     found = {
-        "sex": next(filter(holds_only(SEX), columns), ()),
-        "hand": next(filter(holds_only(HAND), columns), ()),
-        "age": next(filter(is_age, reversed(columns)), ()),
+        "sex": next(filter(holds_mostly(SEX), columns), ()),
+        "hand": next(filter(holds_mostly(HAND), columns), ()),
+        "age": next(filter(AGES, reversed(columns)), ()),
     }
     if not found["sex"] and path.stem.endswith("_demographics"):
-        raise CohortError(f"{path}: no column holds m and f alone, so none is the sex; mend the table.")
+        raise CohortError(f"{path}: no column holds m and f, so none is the sex; correct the table.")
     if path.stem.endswith("_handedness"):
         found = dict(zip(("hand",), columns, strict=False))
     rows = zip_longest((f"{site}/{subject}" for subject in subjects), *found.values(), fillvalue="")
-    return [dict(zip(("person", *found), row, strict=True)) for row in rows]
-
-
-def holds_only(words):
-    """Whether a column holds nothing but these words."""
-    return lambda cells: any(cells) and {cell.lower() for cell in cells} <= {"", *words}
-
-
-def is_age(cells):
-    """Whether a column holds nothing but numbers that people's ages can be."""
-    numbers = [to_number(cell) for cell in cells if cell not in ("", "?", "n/a", "NA", *MISSING)]
-    return bool(numbers) and all(5 <= (number or 0) <= 100 for number in numbers)
+    return [dict(zip(("person", *found), row, strict=True)) | {"site": site} for row in rows]
 
 
 def read_participants(path):
@@ -87,15 +67,39 @@ def read_participants(path):
     return [row | {"person": one, "hand": hand} for row, one, hand in zip(rows, people, hands, strict=True)]
 
 
+def find_city(visit):
+    """The rows under a number that the label gives with the city alone; none where two sites have it."""
+    rows = visit.rows("cities") if visit.facts["site"] in BY_CITY else []
+    sites = sorted({row["site"] for row in rows})
+    if len(sites) > 1:
+        visit.flag(f"{visit.facts['subject']} is in the tables of {' and '.join(sites)}: none is read")
+    return rows if len(sites) == 1 else []
+
+
+def from_city(column, codes=None):
+    """A source: the cell of the one site of a city that has this number."""
+    return lambda visit: Cell("cities", column, codes)(visit) if find_city(visit) else None
+
+
+def find_site(visit):
+    """The site as the archives name it."""
+    site, rows = visit.facts["site"], find_city(visit)
+    return Found(rows[0]["site"], "cities") if rows else Found(OF_CITY.get(site, site), "path:site")
+
+
 def diagnose(visit):
     """Healthy by the paper's table; the people of one site are adults with ADHD."""
-    is_adhd = visit.facts["site"].lower() == "newyork_a_adhd" and not visit.options["fcon_adhd_as_hc"]
-    return Found("ADHD" if is_adhd else "HC", "path:site")
+    is_adhd = visit.ask("site").lower() == "newyork_a_adhd" and not visit.options["fcon_adhd_as_hc"]
+    return Found("ADHD" if is_adhd else "HC", "site")
 
 
 SITE = rf"(?P<site>{'|'.join(map(re.escape, SITES.split()))})(_part\d+)?"
 CLASSIC = rf"(?P<subject>{SITE}/sub\d{{5}})/anat/mprage"
 BIDS = rf"(?P<subject>{SITE}/sub-\w+)/anat/sub-[^/]+_T1w\.nii(\.gz)?"
+LABEL = rf"(?P<subject>(?P<site>{'|'.join(map(re.escape, (*SITES.split(), *BY_CITY)))})_sub\d{{5}})"
+ANONYMIZED, STRIPPED = (
+    nitrc.image_path(LABEL, f"anat_mprage_{name}") for name in ("anonymized", "(?P<twin>skullstripped)")
+)
 SESSION = {"session": "1"}
 READ = {"key": {"person": "subject"}, "missing": MISSING, "normalise": name_subject}
 
@@ -109,24 +113,33 @@ COHORT = Cohort(
     patterns=(
         Pattern(rf"{CLASSIC}_anonymized\.nii(\.gz)?", "T1", is_defaced=True, facts=SESSION),
         Pattern(rf"{CLASSIC}_(?P<twin>skullstripped)\.nii(\.gz)?", "T1", is_stripped=True, facts=SESSION),
-        Pattern(BIDS, "T1", is_defaced=True, facts=SESSION),
-        Pattern(r"func/[^/]+\.nii(\.gz)?", reason="functional"),
+        Pattern(BIDS, "T1", is_defaced=True, facts=SESSION | {"layout": "BIDS"}),
+        Pattern(ANONYMIZED, "T1", is_defaced=True, facts=SESSION | {"layout": "NITRC"}),
+        Pattern(STRIPPED, "T1", is_stripped=True, facts=SESSION | {"layout": "NITRC"}),
+        Pattern(r"(func/|func_rest/.*)[^/]+\.nii(\.gz)?", reason="functional"),
     ),
-    prefer=(Preference("the skull-stripped twin", lambda facts, options: bool(facts.get("twin"))),),
-    find_scans=find_people,
+    name_subject=name_subject,
+    prefer=(
+        Preference("the skull-stripped twin", lambda facts, options: bool(facts.get("twin"))),
+        Preference("the same person in another layout", lambda facts, options: facts.get("layout", "")),
+    ),
     tables=(
         Table("demographics", r".+_demographics\.txt", read=read_demographics, **READ),
         Table("handedness", r".+_handedness\.txt", read=read_demographics, **READ),
         Table("participants", r"participants\.tsv", read=read_participants, **READ),
+        Table(
+            "cities", r".+_demographics\.txt", read=read_demographics, **(READ | {"normalise": name_by_city})
+        ),
     ),
     fields={
-        "age_years": (Cell("demographics", "age"), Cell("participants", "age")),
-        "sex": (Cell("demographics", "sex", SEX), Cell("participants", "sex", SEX)),
-        "handedness": tuple(Cell(name, "hand", HAND) for name in TABLES),
+        "age_years": (Cell("demographics", "age"), Cell("participants", "age"), from_city("age")),
+        "sex": (Cell("demographics", "sex", SEX), Cell("participants", "sex", SEX), from_city("sex", SEX)),
+        "handedness": (*(Cell(name, "hand", HAND) for name in TABLES), from_city("hand", HAND)),
         "dx": (diagnose,),
-        "site": (Fact("site"),),
+        "site": (find_site,),
     },
     options={"fcon_adhd_as_hc": Option(False, "call the adults with ADHD of NewYork_a_ADHD healthy, too")},
+    layouts="AnnArbor_sub90006/anat_mprage_anonymized/NIfTI/scan_mprage_anonymized.nii.gz",
     miniature=Miniature(
         files="""
 AnnArbor_a/sub90001/anat/mprage_anonymized.nii.gz

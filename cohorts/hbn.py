@@ -3,7 +3,7 @@
 import re
 
 from braing3n.cohort import Cell, Cohort, Fact, Fixed, Found, Miniature, Option, Pattern, Preference, Table
-from braing3n.ingest import sources
+from braing3n.ingest import nitrc, sources
 from braing3n.ingest.records import to_number
 from braing3n.ingest.tables import read_table_file
 
@@ -73,6 +73,10 @@ PATHS = (
     rf"(Site-)?{SITE}/{CHILD}(/ses-[a-z0-9]+)?/{FILE}",
     rf"{CHILD}/ses-HBNsite{SITE}/{FILE}",
     rf"{CHILD}(/ses-[a-z0-9]+)?/{FILE}",
+    nitrc.image_path(
+        r"(sub-)?(?P<subject>NDAR[a-z0-9]{7,8})([_-][^/]*)?",
+        r"(anat[_-])?(acq-(?P<acquisition>[a-z0-9]+)_)?(run-(?P<repeat>\d+)_)?T1w",
+    ),
 )
 
 COHORT = Cohort(
@@ -117,6 +121,7 @@ COHORT = Cohort(
         "field_strength_t": (sources.SCANNER["field_strength_t"], SITE_STRENGTH),
     },
     options={"handedness_cut": Option("40", "an Edinburgh score above is right, below its negative left")},
+    layouts="NDARZZ006FF6/acq-HCP_T1w/NIfTI-1/acq-HCP_T1w.nii.gz",
     miniature=Miniature(
         files="""
 Site-SI/sub-NDARZZ001AA1/anat/sub-NDARZZ001AA1_T1w.nii.gz

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from braing3n.cohort import Cell, Cohort, Found, Miniature, Option, Pattern, Table
+from braing3n.ingest.sources import from_option
 
 SEX = {"F": "F", "M": "M", "female": "F", "male": "M"}
 HAND = {"R": "R", "L": "L", "right": "R", "left": "L"}
@@ -49,11 +50,6 @@ def from_first_session(column, codes=None):
         return found
 
     return copy
-
-
-def from_option(name):
-    """A source for a fact that no file tells: the option of that name."""
-    return lambda visit: Found(visit.options[name], f"option:{name}")
 
 
 def find_subject(text):

@@ -12,7 +12,7 @@ FILE = r"(?:PPMI_(?P=subject)_[^/]*|(?!PPMI_)[^/]+)\.dcm"
 OTHER = "not structural"
 # Words of a description (upper case, blanks between) that make it no structural head, and why.
 REFINED = {
-    r"GRE.*MT|GRE.*NM|\bNM\b": "neuromelanin",
+    r"GRE.*MT|GRE.*NM|\bNM\b|NEUROMELANIN": "neuromelanin",
     r"\bMPR (TRA|COR)\b|REFORMAT|SMARTBRAIN|T1 SE C$": "a reformat, or after a contrast agent",
     r"\bF?GRE\b|STAR|SWAN|SWI|T2W? FFE": "T2* or another gradient echo",
     r"^(TRA|SAG|COR|TRANSVERSE|CORONAL|TRA DUAL|(AX )?DUAL TSE|DOUBLE TSE|AX DE TSE)$": "two-dimensional",
@@ -20,7 +20,7 @@ REFINED = {
     r"FMRI|BOLD|REST|DTI|DWI|ASL|LOC|FIELD|B0|B1|CALIB|SCOUT|SURVEY|SETTER|SCREEN|PLANE|3 PL": OTHER,
 }
 T1 = "T1|MPRAGE|SPGR|BRAVO|FFE|TFE"
-CONTRASTS = {"FLAIR": "FLAIR", T1: "T1", "T2": "T2"}
+CONTRASTS = {r"\bT1.*FLAIR": "T1", "FLAIR": "FLAIR", T1: "T1", "T2": "T2"}  # T1 FLAIR: short inversion
 # The rule that gave the paper's counts; where T2 (or REPEAT2) wins over T1.
 NOT = "FMRI|BOLD|REST|DTI|DWI|ASL|LOC|FIELD|B0|B1|GRE (MT|NM)|CALIBRATION|SCOUT|SETTER|SCREEN|PLANE"
 COUNTS_CONTRASTS = {"FLAIR": "FLAIR", f"T2|(?=.*({T1})).*[TF]SE": "T2", T1: "T1"}
@@ -83,7 +83,8 @@ def classify(facts, options):
     contrasts = (CONTRASTS if is_refined else COUNTS_CONTRASTS) | (
         {RECALL: "T1"} if options["has_recall_names"] else {}
     )
-    contrasts |= {UNTOLD: "T1"} if is_refined and loni.has_short_echo(facts) else {}
+    if is_refined and re.search(UNTOLD, name) and loni.has_short_echo(facts):
+        contrasts |= {UNTOLD: "T1"}
     modality = next((contrast for words, contrast in contrasts.items() if re.search(words, name)), "")
     return loni.classify_size(facts, 3.0, 50) or modality if modality else f"-{OTHER}"
 

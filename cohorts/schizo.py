@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from braing3n.cohort import Cell, Cohort, Fact, Found, Miniature, Option, Pattern, Preference, Table
-from braing3n.ingest.sources import keep_only
+from braing3n.ingest.nitrc import pad_id
+from braing3n.ingest.sources import from_field, keep_only
+from braing3n.ingest.tables import read_rows
 
-SEX = {"male": "M", "female": "F", "m": "M", "f": "F"}
+SEX, HAND = {"male": "M", "female": "F", "m": "M", "f": "F"}, {"Right": "R", "Left": "L", "Both": "A"}
 LEVELS = {
     "HC": ("No_Known_Disorder",),
     "SCZ": ("Schizophrenia_Strict", "Schizophrenia_Broad", "Schizoaffective"),
@@ -18,16 +20,17 @@ STUDIES = {name: name for name in ("COBRE", "MCICShare", "NMorphCH", "NUSDAST", 
 VENDORS = {"siemens": "Siemens", "ge": "GE", "ge medical systems": "GE", "philips": "Philips"}
 # A study scanned on one machine; MCICShare's scanners only its table of metadata tells.
 STUDY_VENDORS, STUDY_FIELD_STRENGTHS_T = {"COBRE": "Siemens"}, {"COBRE": "3"}
-ID = r"(?P<subject>[A-Za-z]*\d+)"
-CONTRAST = r"(?P<contrast>T1|T2)"
+ID, CONTRAST = r"(?P<subject>[A-Za-z]*\d+)", r"(?P<contrast>T1|T2)"
 SESSION = rf"sub-{ID}/ses-(?P<visit>[A-Za-z0-9]+)/anat"
 IMAGE = rf"sub-[^/]*?(_run-(?P<repeat>\d+))?(_echo-(?P<echo>\d+))?_{CONTRAST}w\.nii(\.gz)?"
 SERIES = rf"{ID}/scans/(?P<repeat>\d+)-{CONTRAST}[^/]*/resources/DICOM/files/[^/]+"
+COBRE = r"(?P<subject>004\d{4})/session_(?P<visit>\d+)/anat_(?P<repeat>\d+)/mprage\.nii(\.gz)?"
 # Where a person's images of one modality lie, from the folder of any of them.
 BESIDE = {
     "stripped": "{}.nii.gz",
     "BIDS": "../../ses-*/anat/*_{}w.nii*",
     "DICOM": "../../../*-{}*/resources/DICOM/files",
+    "INDI": "../anat_*/{}.nii*",
 }
 
 
@@ -38,7 +41,8 @@ def has_image(facts, modality):
 
 def classify(facts, options):
     """The modality that the file's name tells; nobody is in the cohort by a T2 alone."""
-    return facts["contrast"] if has_image(facts, "T1") else "-the person has no T1"
+    has_t1 = facts["contrast"] == "T1" or has_image(facts, "T1")
+    return facts["contrast"] if has_t1 else "-the person has no T1"
 
 
 def read_lacking(visit):
@@ -51,11 +55,21 @@ def read_lacking(visit):
     return Found("T2", "path:folder")
 
 
-def from_study(codes):
-    """A source for what is the same for a whole study."""
-    return lambda visit: (
-        Found(codes[study], "study table") if (study := visit.ask("study")) in codes else None
-    )
+def read_cobre(path):
+    """COBRE's table of its own; the column with the ids has no name, and who left has the one word."""
+    return [
+        {name.lower(): text for name, text in row.items()} | {"id": row.get("", row.get("ID", ""))}
+        for row in read_rows(path)[1]
+    ]
+
+
+def diagnose_cobre(visit):
+    """A patient whose code of DSM-IV is 295 has schizophrenia; of others the code is a detail."""
+    found, code = visit.find("cobre", "subject type"), visit.find("cobre", "diagnosis")
+    if found and found.value == "Patient" and not (code and code.value.startswith("295")):
+        visit.flag(f"dx: a patient whose diagnosis is {code.value if code else 'not given'}")
+        return Found("", found.source)
+    return found and visit.decode("cobre", found, {"Patient": "SCZ", "Control": "HC"})
 
 
 def from_tables(column, codes=None, tables=("stripped", "participants", "metadata")):
@@ -68,7 +82,7 @@ KEEP = (keep_only("study", "studies"), keep_only("dx", "diagnoses"))
 
 COHORT = Cohort(
     title="SCHIZO",
-    source="http://schizconnect.org: COBRE and MCICShare with their tables; or SCHIZO/<id>/{T1,T2}.nii.gz",
+    source="http://schizconnect.org: COBRE and MCICShare with their tables; or COBRE of INDI",
     licence="SchizConnect data use agreement",
     citation="Wang et al. 2016, NeuroImage 124 (B)",
     n_volumes=670,
@@ -79,10 +93,11 @@ COHORT = Cohort(
             Pattern(rf"{study}{SESSION}/{IMAGE}", facts={"layout": "BIDS"})
             for study in (r"(?P<study>[^/]+)/", "")
         ),
+        Pattern(COBRE, facts={"layout": "INDI", "study": "COBRE", "contrast": "T1"}),
         Pattern(SERIES, source_format="DICOM", facts={"layout": "DICOM"}),
         Pattern(r"scans/[^/]+/resources/ANALYZE/files/.+", reason="Analyze, whose orientation is not known"),
         Pattern(r"scans/[^/]+/resources/DICOM/files/.+", reason="neither T1 nor T2"),
-        Pattern(r"sub-[^/]+/(ses-[^/]+/)?(func|dwi|fmap|perf)/.+", reason="neither T1 nor T2"),
+        Pattern(r"(rest_\d+|sub-[^/]+/(ses-[^/]+/)?(func|dwi|fmap|perf))/.+", reason="neither T1 nor T2"),
         Pattern(r"schizconnect_.*_assessmentData_.*\.csv", reason="interviews, which no label needs"),
     ),
     classify=classify,
@@ -103,22 +118,35 @@ COHORT = Cohort(
             is_newest_only=False,
         ),
         Table("metadata", r"schizconnect_metaData.*\.csv", {"subjectid": "subject"}, is_newest_only=False),
+        Table(
+            "cobre",
+            r"COBRE_phenotypic_data\.csv",
+            {"id": "subject"},
+            missing=("Disenrolled", "None"),
+            normalise=pad_id(7),
+            read=read_cobre,
+        ),
     ),
     fields={
-        "age_years": from_tables("age"),
-        "sex": from_tables("sex", SEX),
-        "dx": from_tables("dx", DX),
-        "dx_detail": from_tables("dx", DETAIL),
+        "age_years": (*from_tables("age"), Cell("cobre", "current age")),
+        "sex": (*from_tables("sex", SEX), Cell("cobre", "gender", SEX)),
+        "handedness": (Cell("cobre", "handedness", HAND),),
+        "dx": (*from_tables("dx", DX), diagnose_cobre),
+        "dx_detail": (*from_tables("dx", DETAIL), Cell("cobre", "diagnosis")),
         "study": STUDY,
         "lacking": (read_lacking,),
         "site": STUDY,
-        "vendor": (from_study(STUDY_VENDORS), Cell("metadata", "maker", VENDORS)),
-        "field_strength_t": (from_study(STUDY_FIELD_STRENGTHS_T), Cell("metadata", "field_strength")),
+        "vendor": (from_field("study", STUDY_VENDORS, "study table"), Cell("metadata", "maker", VENDORS)),
+        "field_strength_t": (
+            from_field("study", STUDY_FIELD_STRENGTHS_T, "study table"),
+            Cell("metadata", "field_strength"),
+        ),
     },
     options={
         "studies": Option(["COBRE", "MCICShare"], "whose scans are kept", tuple(STUDIES)),
         "diagnoses": Option(["HC", "SCZ"], "who is kept, of those whose diagnosis is told", tuple(LEVELS)),
     },
+    layouts="COBRE/0040000/session_1/anat_1/mprage.nii.gz",
     miniature=Miniature(
         files="""
 SCHIZO/A90000001/{T1,T2}.nii.gz

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,8 +20,10 @@ from braing3n.ingest.bids_tables import (
 from braing3n.ingest.bids_values import (
     DAYS_PER_YEAR,
     DX_CODES,
+    HUMAN,
     SEX_CODES,
     decode,
+    decode_hand,
     is_missing,
     parse_age,
     parse_number,
@@ -34,15 +36,10 @@ from braing3n.inventory.sidecars import Sidecars, describe_scanner
 # is read.
 COLUMNS = {
     "age_years": (
-        "age",
-        "age_years",
-        "age_yrs",
-        "age_at_scan",
-        "age_at_session",
-        "age_at_visit",
-        "ageatscan",
+        *("age", "age_years", "age_yrs", "age_at_scan", "age_at_session", "age_at_visit", "ageatscan"),
+        *("age_at_mri", "age_at_first_scan", "age_at_first_scan_years", "age_at_baseline", "age_baseline"),
     ),
-    "sex": ("sex", "gender"),
+    "sex": ("sex", "gender", "sex_at_birth", "biological_sex"),
     "dx": ("dx", "diagnosis", "group"),
     "site": ("site", "site_id", "scan_site"),
     "scan_date": ("acq_time",),
@@ -68,6 +65,8 @@ class Dataset:
     def __init__(self, raw_dir: Path, subjects: tuple[str, ...]):
         self.raw_dir, self.subjects = raw_dir, subjects
         self.people = read_label_table(raw_dir / "participants.tsv", "sub-")
+        self.people.note_unread("age", (*COLUMNS["age_years"], *AGE_UNITS))
+        self.people.note_unread("sex", COLUMNS["sex"])
         self.sidecars = Sidecars(raw_dir)
         self.read_visits = cache(self._read_visits)
         self.read_times = cache(read_times)
@@ -89,8 +88,9 @@ class Dataset:
         labels = ScanLabels(self, scan.subject_id, scan.session_id)
         record: dict = {"volume_id": scan.volume_id}
         record |= labels.read_age()
-        for field, codes in (("sex", SEX_CODES), ("dx", DX_CODES)):
-            record |= labels.read_code(field, codes)
+        record |= labels.read_code("sex", partial(decode, codes=SEX_CODES))
+        record |= labels.read_code("dx", partial(decode, codes=DX_CODES))
+        labels.check_species()
         record |= labels.read_text("site", COLUMNS["site"])
         record |= labels.read_text("scan_date", COLUMNS["scan_date"])
         day = self.find_acquisition_time(Path(scan.path))
@@ -98,6 +98,7 @@ class Dataset:
             record |= {"scan_date": day, "scan_date_source": "scans.tsv:acq_time"}
         for name, kind in TASK_COLUMNS.items():
             record |= labels.read_number(name) if kind is float else labels.read_text(name, (name,))
+        record |= labels.read_code("handedness", decode_hand)
         for name in labels.list_controls():
             record[name] = labels.find((name,)).text
         facts, faults = self.sidecars.read(Path(scan.path))
@@ -158,17 +159,23 @@ class ScanLabels:
         text = spell_out(answer.text, self._describe(answer, "levels")) if answer.text else ""
         return {field: text, f"{field}_source": answer.source if text else ""}
 
-    def read_code(self, field: str, codes: Mapping[str, str]) -> dict:
+    def read_code(self, field: str, decode: Callable[[str, Mapping[str, str]], str | None]) -> dict:
         """A coded field; of a diagnosis the spelling stays in dx_detail."""
-        answer = self.find(COLUMNS[field])
+        answer = self.find(COLUMNS.get(field, (field,)))
         levels = self._describe(answer, "levels")
-        value = decode(answer.text, levels, codes) if answer.text else ""
+        value = decode(answer.text, levels) if answer.text else ""
         if value is None:
             self._flag(answer, f"the code {answer.text!r} is not known")
         record = {field: value or "", f"{field}_source": answer.source}
         if field == "dx":
             record["dx_detail"] = spell_out(answer.text, levels) if answer.text else ""
         return record
+
+    def check_species(self) -> None:
+        """Flag an animal: its age may be in months, and no atlas of ours is its own."""
+        answer = self.find(("species",))
+        if answer.text and answer.text.lower() not in HUMAN:
+            self._flag(answer, f"the species {answer.text!r} is not human")
 
     def read_number(self, field: str) -> dict:
         """A numeric field."""

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from braing3n.errors import CohortError
 from braing3n.ingest.bids_values import is_missing
-from braing3n.ingest.tables import read_rows
+from braing3n.ingest.tables import decode_text, read_rows
 
-ID_COLUMNS = {"sub-": ("participant_id",), "ses-": ("session_id", "session", "ses", "visit_id", "visit")}
+ID_COLUMNS = {
+    "sub-": ("participant_id", "subject_id", "subject", "participant"),
+    "ses-": ("session_id", "session", "ses", "visit_id", "visit"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,13 @@ class LabelTable:
     units: dict[str, str] = field(default_factory=dict)
     levels: dict[str, dict[str, str]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    columns: tuple[str, ...] = ()
+
+    def note_unread(self, what: str, read: Iterable[str]) -> None:
+        """A fault where columns with a word in their name are there, but none of those that are read."""
+        odd = [name for name in self.columns if what in name.split("_")]
+        if odd and not set(read) & set(self.columns):
+            self.faults.append(f"{self.name}: the column '{odd[0]}' is not read as {what}")
 
     def match(self, label: str, labels: Iterable[str]) -> tuple[str, str]:
         """The table's id of a BIDS label ('' where it has none), and a remark where the two differ.
@@ -67,7 +77,8 @@ def read_label_table(path: Path, prefix: str) -> LabelTable:
         return table
     header, rows, faults = read_rows(path)
     table.faults += faults
-    id_column = _find_column(header, ID_COLUMNS[prefix])
+    table.columns = tuple(map(normalise_column, header))
+    id_column = find_column(header, ID_COLUMNS[prefix])
     if not id_column:
         if header:
             raise CohortError(
@@ -75,7 +86,9 @@ def read_label_table(path: Path, prefix: str) -> LabelTable:
             )
         table.faults.append(f"{path.name} is empty")
         return table
-    session = _find_column(header, ID_COLUMNS["ses-"])
+    if not rows:
+        table.faults.append(f"{path.name} has a header and no rows")
+    session = find_column(header, ID_COLUMNS["ses-"])
     table.has_visits = bool(session)
     found = defaultdict(list)
     for row in rows:
@@ -84,6 +97,9 @@ def read_label_table(path: Path, prefix: str) -> LabelTable:
             row["session_id"] = _strip_prefix(row[normalise_column(session)], "ses-")
         key = _strip_prefix(row[normalise_column(id_column)], "sub-") if prefix == "sub-" else ""
         found[key].append(row)
+    nobody = len(found.pop("", ())) if prefix == "sub-" else 0
+    if nobody:
+        table.faults.append(f"{path.name}: {nobody} rows name nobody and are not read")
     table.rows = dict(found)
     _read_description(path.with_suffix(".json"), table)
     return table
@@ -129,13 +145,14 @@ def normalise_row(row: Mapping[str, str]) -> dict[str, str]:
     return plain
 
 
-def _find_column(header: list[str], names: Iterable[str]) -> str:
+def find_column(header: list[str], names: Iterable[str]) -> str:
+    """A table's name of the first of these columns that it has; empty: none."""
     plain = {normalise_column(name): name for name in header}
     return next((plain[name] for name in names if name in plain), "")
 
 
 def _strip_prefix(text: str, prefix: str) -> str:
-    text = text.strip()
+    text = text.strip().strip('"').strip()  # quotes that nothing closes stay in the cells
     return text[len(prefix) :].strip() if text.lower().startswith(prefix) else text
 
 
@@ -150,8 +167,8 @@ def _read_description(path: Path, table: LabelTable) -> None:
     if not path.exists():
         return
     try:
-        described = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, UnicodeDecodeError, RecursionError):
+        described = json.loads(decode_text(path.read_bytes()))
+    except (OSError, ValueError, RecursionError):
         table.faults.append(f"{path.name} is not valid JSON; its units and levels are not read")
         return
     for name, item in described.items() if isinstance(described, dict) else ():

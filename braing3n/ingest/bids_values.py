@@ -24,9 +24,15 @@ _SPELLINGS = {
 DX_CODES = {name.lower(): name for name in DIAGNOSES} | {
     spelling: dx for dx, text in _SPELLINGS.items() for spelling in text.split(", ")
 }
-SEX_CODES = dict.fromkeys(("f", "female", "woman", "girl"), "F") | dict.fromkeys(
-    ("m", "male", "man", "boy"), "M"
-)
+SEX_CODES = dict.fromkeys(("f", "female", "woman", "girl"), "F")
+SEX_CODES |= dict.fromkeys(("m", "male", "man", "boy"), "M") | dict.fromkeys(("o", "other"), "")
+HUMAN = ("homo sapiens", "human")
+HAND_CODES = dict.fromkeys(("r", "right"), "R") | dict.fromkeys(("l", "left"), "L")
+HAND_CODES |= dict.fromkeys(("a", "ambi", "ambidextrous", "both", "mixed"), "A")
+EDINBURGH_CUT = 40  # of the inventory's -100 to 100: above is a right hand, below its negative a left one
+LEAST_SCORE = 4  # smaller numbers may be codes
+# Words around a diagnosis that say nothing: `Alzheimer Disease Group`, `patients with schizophrenia`.
+PADDING = {"group", "patient", "patients", "participant", "participants", "individuals", "people", "with"}
 MISSING = ("", "n/a", "na", "nan", "none", "null", "unknown")
 DAYS_PER_YEAR = 365.25
 # unit, as people write it -> years
@@ -89,8 +95,21 @@ def decode(text: str, levels: Mapping[str, str], codes: Mapping[str, str]) -> st
     'M'
     """
     for spelling in (spell_out(text, levels), text):
-        plain = re.sub(r"['’.]", "", spelling).replace("_", " ").replace("-", " ")
-        value = codes.get(" ".join(plain.lower().split()))
-        if value is not None:
-            return value
+        plain = re.sub(r"['’.]", "", spelling).replace("_", " ").replace("-", " ").lower().split()
+        for words in (plain, [word for word in plain if word not in PADDING]):
+            value = codes.get(" ".join(words))
+            if value is not None:
+                return value
     return None
+
+
+def decode_hand(text: str, levels: Mapping[str, str]) -> str | None:
+    """R, L or A of a code or of a score of the Edinburgh inventory; None where it has none.
+
+    >>> decode_hand("-84", {}), decode_hand("Right", {}), decode_hand("1", {})
+    ('L', 'R', None)
+    """
+    score = parse_number(text)
+    if levels or score is None or not LEAST_SCORE <= abs(score) <= 100:
+        return decode(text, levels, HAND_CODES)
+    return "A" if abs(score) < EDINBURGH_CUT else "R" if score > 0 else "L"

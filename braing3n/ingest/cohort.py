@@ -28,6 +28,7 @@ def build_records(
     cohort: Cohort,
     key: str,
     scans: pd.DataFrame,
+    left_out: pd.DataFrame,
     tables: list[Path],
     options: Mapping[str, Any],
     raw_dir: Path,
@@ -36,6 +37,7 @@ def build_records(
 
     Args:
         scans: the inventory's `scans.tsv`.
+        left_out: its `left_out.tsv`; rows of such a scan are not without one.
         tables: the files that tell labels.
 
     Raises:
@@ -47,7 +49,7 @@ def build_records(
     if cohort.read_records is not None:
         labels = cohort.read_records(raw_dir, key, scans)
     else:
-        labels = _read_declared(cohort, key, scans, tables, options)
+        labels = _read_declared(cohort, key, scans, left_out, tables, options)
     if labels.empty:  # a download of which nothing is taken still has its books
         told = [name for name in CONTRACTS["records"] if name not in scans or name == "volume_id"]
         labels = pd.DataFrame({name: pd.Series(dtype=str) for name in told})
@@ -62,13 +64,20 @@ def build_records(
 
 
 def _read_declared(
-    cohort: Cohort, key: str, scans: pd.DataFrame, tables: list[Path], options: Mapping[str, Any]
+    cohort: Cohort,
+    key: str,
+    scans: pd.DataFrame,
+    left_out: pd.DataFrame,
+    tables: list[Path],
+    options: Mapping[str, Any],
 ) -> pd.DataFrame:
     book = Book(cohort, tables, options)
     rows = [
         {"volume_id": scan["volume_id"]} | book.read(read_facts(scan)) for scan in scans.to_dict("records")
     ]
     book.check_codes(key)
+    for scan in left_out.to_dict("records"):
+        book.use_rows(read_facts(scan))
     for name, keys in book.list_unused_rows().items():
         shown = ", ".join(keys[:N_SHOWN]) + (" ..." if len(keys) > N_SHOWN else "")
         print(f"{key}: {len(keys)} ids of the table '{name}' have no scan: {shown}")

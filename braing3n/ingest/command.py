@@ -49,14 +49,16 @@ def cohort(
 
     section = parse_section(CohortSettings, settings)
     kind = load_cohort(find_kind(key, section))
+    lost = read_tsv(left_out)
     table = build_records(
         kind,
         key,
         read_tsv(scans),
+        lost,
         [Path(path) for path in read_tsv(tables)["path"]],
         settle_options(key, kind, section.options),
         find_raw_dir(run, key, section),
     )
-    write_table(read_tsv(left_out), exclusions, "left_out")
+    write_table(lost.drop(columns="facts"), exclusions, "left_out")
     write_table(table, records, "records")
     write_provenance(records, "ingest", ingest.STAGE_VERSION, [scans, left_out, tables], settings)

@@ -19,6 +19,36 @@ FORMS = (
 )
 
 
+# Parts that two numbers of at most two digits may be the day and the month of.
+NUMERIC = re.compile(r"(\d{1,2})([-./])(\d{1,2})\2(\d{4})((?:[T _].*)?)")
+
+
+def settle_dates(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Dates of numbers alone (`13-03-2006`) as ISO dates, where their column says which is the day.
+
+    A number above 12 says it for its whole column. Where none does, the month is first between slashes, as in
+    tables from the United States, and the day first between hyphens and dots. A column that says both stays.
+
+    >>> settle_dates([{"seen": "13-03-2006"}, {"seen": "01-04-2006"}])
+    [{'seen': '2006-03-13'}, {'seen': '2006-04-01'}]
+    """
+    for column in rows[0] if rows else ():
+        first = next((row[column] for row in rows if row.get(column)), "")
+        if NUMERIC.fullmatch(first):
+            _settle_column(rows, column)
+    return rows
+
+
+def _settle_column(rows: list[dict[str, str]], column: str) -> None:
+    found = [(row, match) for row in rows if (match := NUMERIC.fullmatch(row.get(column, "")))]
+    is_day = {place for _, match in found for place in (1, 3) if int(match[place]) > 12}
+    if len(is_day) == 2:
+        return
+    for row, match in found:
+        day = min(is_day, default=3 if match[2] == "/" else 1)
+        row[column] = f"{match[4]}-{match[4 - day]:>02}-{match[day]:>02}{match[5]}"
+
+
 def parse_date(text: str) -> date | None:
     """The day that a cell tells; day 15 where it tells month and year; None where it is no date.
 

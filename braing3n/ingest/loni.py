@@ -55,6 +55,11 @@ def image_table(name: str, files: str, key: str, needs: tuple[str, ...] = ()) ->
     return Table(name, files, {key: "image"}, needs=needs, normalise=normalise_image_id, is_newest_only=False)
 
 
+def find_roster_id(text: str) -> str:
+    """`901_S_0001` and the roster id 1 are one participant."""
+    return text.strip().upper().rpartition("_S_")[2].removesuffix(".0").lstrip("0")
+
+
 def normalise_image_id(text: str) -> str:
     """`I900003` and `900003` are one image."""
     return text.strip().upper().removeprefix("I")
@@ -133,9 +138,23 @@ COLLECTION = image_table("collection", r".*\.csv", "image data id", _COLLECTION_
 COLLECTION_SUBJECTS = replace(
     COLLECTION, name="collection_subjects", key={"subject": "subject"}, normalise=str.strip
 )
-SEARCH = image_table("search", r"idaSearch.*\.csv", "image id")
-TABLES = (XML, COLLECTION, COLLECTION_SUBJECTS, SEARCH)
-_VISIT_COLUMNS = {"collection": "visit", "search": "visit", "xml": "visitidentifier"}
+# The archive's answer to a search, whose columns the user picks; without the image's id the day joins.
+_SEARCHES = r"idaSearch.*\.csv"
+SEARCH = image_table("search", _SEARCHES, "image id", ("subject id",))
+SEARCH_SUBJECTS = Table(
+    "search_subjects", _SEARCHES, {"subject id": "subject"}, ("subject id",), is_newest_only=False
+)
+SEARCH_DAYS = Table(
+    "search_days",
+    _SEARCHES,
+    {"subject id": "subject"},
+    ("study date",),
+    date="study date",
+    within_days=0,
+    is_newest_only=False,
+)
+TABLES = (XML, COLLECTION, COLLECTION_SUBJECTS, SEARCH, SEARCH_DAYS, SEARCH_SUBJECTS)
+_VISIT_COLUMNS = {"collection": "visit", "search": "visit", "search_days": "visit", "xml": "visitidentifier"}
 
 
 def read_vendor(visit: Visit) -> Found | None:
@@ -222,11 +241,17 @@ def read_event(events: Mapping[str, str], visits: tuple[str, str], is_done: tupl
 XML_AGE = Cell(XML.name, "subjectage")
 XML_SEX = Cell(XML.name, "subjectsex", SEXES)
 COLLECTION_AGE = Cell(COLLECTION.name, "age")
-COLLECTION_VISIT, XML_VISIT = Cell(COLLECTION.name, "visit"), Cell(XML.name, "visitidentifier")
 COLLECTION_SEX = Cell(COLLECTION_SUBJECTS.name, "sex", SEXES)
+SEARCH_AGE = Cell(SEARCH_DAYS.name, "age")
+VISITS = tuple(Cell(name, column) for name, column in _VISIT_COLUMNS.items())
+SEARCH_SEX = Cell(SEARCH_SUBJECTS.name, "sex", SEXES)
 XML_APOE = read_genotype(XML.name, "apoe a1+apoe a2")
 # Columns of the enrolment group: of the image's own XML, else of any image of the participant.
-GROUPS = ((XML.name, "researchgroup"), (COLLECTION_SUBJECTS.name, "group"))
+GROUPS = (
+    (XML.name, "researchgroup"),
+    (COLLECTION_SUBJECTS.name, "group"),
+    (SEARCH_SUBJECTS.name, "research group"),
+)
 VENDOR = (read_vendor, Fact("vendor", source="header:vendor"))
 FIELD_STRENGTH = (
     Cell(XML.name, "field strength"),

@@ -13,7 +13,7 @@ from braing3n.cohort import Cohort, Fact, Found, Table
 from braing3n.contracts import CONTRACTS, TASK_COLUMNS
 from braing3n.errors import CohortError
 from braing3n.ingest.dates import parse_date
-from braing3n.ingest.tables import Row, find_files, read_table_file
+from braing3n.ingest.tables import Row, find_files, find_key, read_table_file
 
 MISSING = ("", "n/a", "na", "nan", "not available", "not applicable", "unknown")
 NO_PHENOTYPE = "no_phenotype"
@@ -42,7 +42,7 @@ class OpenTable:
         seen: set[tuple] = set()
         for path in self.paths:
             for row in read_table_file(path, self.table) or []:
-                key = tuple(self.table.normalise(row.get(name.lower(), "")) for name in self.table.key)
+                key = tuple(self.table.normalise(find_key(row, names)) for names in self.table.key)
                 if not all(key) or (content := tuple(sorted(row.items()))) in seen:
                     continue
                 seen.add(content)
@@ -83,6 +83,18 @@ class OpenTable:
                 dated.append((row, float((day - scan_day).days)))
         return sorted(dated, key=lambda item: abs(item[1]))
 
+    def explain_undated(self, facts: Mapping[str, str]) -> list[str]:
+        """Why a scan's rows do not count: their dates cannot be read, or none has one."""
+        column = self.table.date.lower()
+        key = tuple(self.table.normalise(facts.get(name, "")) for name in self.table.key.values())
+        texts = [row.get(column, "") for row in self.rows.get(key, [])] if column and all(key) else []
+        dated = [text for text in texts if text.lower() not in MISSING and text not in self.table.missing]
+        odd = [text for text in dated if parse_date(text) is None and not text.startswith("9999")]
+        where = f"{self.table.name}:{column}"
+        if texts and not dated:
+            return [f"{where}: none of {len(texts)} rows has a date"]
+        return [f"{where}: {text!r} is no date" for text in dict.fromkeys(odd)]
+
     def list_unused(self) -> list[str]:
         """The keys of rows that no scan asked for."""
         return [" ".join(key) for key in self.rows if key not in self.used]
@@ -100,6 +112,8 @@ class OpenVisit:
     def _find_rows(self, table: str) -> list[tuple[Row, float]]:
         if table not in self._rows:
             self._rows[table] = self.book.tables[table].find(self.facts)
+            for sentence in self.book.tables[table].explain_undated(self.facts):
+                self.flag(sentence)
         return self._rows[table]
 
     def rows(self, table: str) -> list[Row]:
@@ -211,6 +225,11 @@ class Book:
                 f"{key}: codes that the cohort file does not spell out: {'; '.join(cases)}; "
                 "mend the table, or add them to the codes in the cohort's file."
             )
+
+    def use_rows(self, facts: Mapping[str, str]) -> None:
+        """Rows of a scan that a rule leaves out are not without a scan."""
+        for table in self.tables.values():
+            table.find(facts)
 
     def list_unused_rows(self) -> dict[str, list[str]]:
         """Rows of no scan, by table."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from braing3n.cohort import Cell, Found, Source, Table, Visit
 from braing3n.errors import CohortError
 from braing3n.ingest.dates import parse_date, years_between
+from braing3n.ingest.nitrc import count_session
 from braing3n.ingest.records import NO_PHENOTYPE, to_number
 from braing3n.inventory.headers import normalise_vendor, round_field_strength
 
@@ -232,15 +233,23 @@ def need_row(*tables: str) -> Source:
     return check_rows
 
 
-SESSION_DIR = re.compile(r"(?:session_|ses-)(\d+)", re.IGNORECASE)
+# `session_1`, `ses-1`, or as in the NITRC Image Repository `NYU_19902_1` and `BNU_29901_baseline`.
+SESSION_DIR = re.compile(
+    r"(session_|ses-|[^/]*\d{4}_)(\d{1,3}|baseline|retest_\d+|followup_\d+)", re.IGNORECASE
+)
 
 
 def list_session_dirs(visit: Visit) -> list[tuple[int, Path]]:
-    """The session folders of the scan's subject, `session_1` or `ses-1`, with their numbers, in order."""
+    """The session folders of the scan's subject with their numbers, in order."""
     folder = Path(visit.facts["folder"])
     own = next((path for path in (folder, *folder.parents) if SESSION_DIR.fullmatch(path.name)), None)
-    found = [(SESSION_DIR.fullmatch(path.name), path) for path in own.parent.iterdir()] if own else []
-    return sorted((int(match[1]), path) for match, path in found if match)
+    if own is None:
+        return []
+    prefix = SESSION_DIR.fullmatch(own.name)[1].lower()
+    found = [(SESSION_DIR.fullmatch(path.name), path) for path in own.parent.iterdir()]
+    return sorted(
+        (int(count_session(match[2])), path) for match, path in found if match and match[1].lower() == prefix
+    )
 
 
 def keep_first_session(images: tuple[str, ...], option: str) -> Callable[[Visit], str]:
@@ -259,6 +268,11 @@ def keep_first_session(images: tuple[str, ...], option: str) -> Callable[[Visit]
         return f"a later session; {first.as_posix()} is taken" if first else ""
 
     return explain
+
+
+def from_field(field: str, codes: Mapping[str, str], source: str) -> Source:
+    """A source for what follows from another field's value, by codes; unknown there: no value."""
+    return lambda visit: Found(codes[value], source) if (value := visit.ask(field)) in codes else None
 
 
 def from_option(name: str) -> Source:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from braing3n.cohort import Table
 from braing3n.errors import CohortError
-from braing3n.ingest.dates import parse_date
+from braing3n.ingest.dates import parse_date, settle_dates
 
 SEPARATORS = ("\t", ",", ";", "|")
 N_HEADER_LINES = 8  # the header stands among these; what is above it is a title
@@ -51,7 +51,12 @@ def is_table(path: Path, table: Table) -> bool:
 
 def _has_columns(line: list[str], columns: Iterable[str]) -> bool:
     header = {cell.strip().lower() for cell in line}
-    return all(name.strip().lower() in header for name in columns)
+    return all(any(name.strip().lower() in header for name in names.split("|")) for names in columns)
+
+
+def find_key(row: Row, names: str) -> str:
+    """The cell of a key's column, or of the first of its names (`PTID|RID`) that says something."""
+    return next(filter(None, (row.get(name.strip().lower(), "") for name in names.split("|"))), "")
 
 
 def read_table_file(path: Path, table: Table) -> list[Row] | None:
@@ -68,33 +73,45 @@ def read_table_file(path: Path, table: Table) -> list[Row] | None:
             if not _has_columns(line, table.needs):
                 return None
             header = [cell.strip().lower() for cell in line]
-            return [_to_row(header, cells) for cells in lines[number + 1 :] if any(map(str.strip, cells))]
+            rows = [_to_row(header, cells) for cells in lines[number + 1 :] if any(map(str.strip, cells))]
+            return settle_dates(rows)
     if table.needs:
         return None
+    key = " or ".join(map(repr, next(iter(table.key)).split("|")))
     first = ", ".join(cell.strip() for cell in (lines[0] if lines else [])[:12])
     raise CohortError(
-        f"{path}: has no column '{next(iter(table.key))}' (its first line: {first}); "
-        "give the table as it was downloaded."
+        f"{path}: has no column {key} (its first line: {first}); give the table as it was downloaded."
     )
 
 
 def read_rows(path: Path) -> tuple[list[str], list[Row], list[str]]:
     """A table whose first line is its header: the header, the rows, and sentences about odd lines.
 
-    Cells that stand beyond the header's last column are reported, unless they are empty.
+    Cells that stand beyond the header's last column are reported, unless they are empty; so are rows that end
+    before it.
     """
     lines = _read_cells(path, "")
     if not lines:
         return [], [], []
     header = [cell.strip() for cell in lines[0]]
-    rows, faults = [], []
+    rows, long, short = [], [], []
     for number, cells in enumerate(lines[1:], start=2):
         if not any(map(str.strip, cells)):
             continue
         if any(cell.strip() for cell in cells[len(header) :]):
-            faults.append(f"{path.name}: row {number} has more cells than the header; the last are not read")
+            long.append(number)
+        if len(cells) < len(header):
+            short.append(number)
         padded = [*cells, *[""] * (len(header) - len(cells))]
         rows.append(_to_row(header, padded))
+    faults = [
+        f"{path.name}: row {numbers[0]}{f' (and {len(numbers) - 1} more)' if numbers[1:] else ''} has {what}"
+        for numbers, what in (
+            (long, "more cells than the header; the last are not read"),
+            (short, "fewer cells than the header"),
+        )
+        if numbers
+    ]
     return header, rows, faults
 
 
@@ -113,7 +130,7 @@ def _read_cells(path: Path, sheet: str) -> list[list[str]]:
 
 
 def _split_cells(content: bytes) -> list[list[str]]:
-    text = _decode(content)
+    text = decode_text(content)
     # The extension lies often enough (tabs under .csv): what separates the first lines counts.
     sample = "\n".join(text.split("\n", N_HEADER_LINES)[:N_HEADER_LINES])
     separator = max(SEPARATORS, key=sample.count)
@@ -132,7 +149,7 @@ def _read_csv(text: str, separator: str) -> Iterator[list[str]]:
     return csv.reader(io.StringIO(text), delimiter=separator)
 
 
-def _decode(content: bytes) -> str:
+def decode_text(content: bytes) -> str:
     """Text with plain line ends: UTF-8 with or without a mark, UTF-16 by its mark, else Windows' Latin."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = content.decode("utf-16")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from braing3n.cohort import Scan, Walk
 from braing3n.errors import CohortError
-from braing3n.ingest.bids_tables import normalise_column
+from braing3n.ingest.bids_tables import ID_COLUMNS, find_column
 from braing3n.ingest.tables import read_rows
 from braing3n.inventory.files import list_files
 from braing3n.inventory.scans import Segmentation, attach_segmentations
@@ -104,7 +105,7 @@ def _check_participants(path: Path, cohort: str) -> None:
     if not path.exists():
         return
     columns, _, _ = read_rows(path)
-    if columns and "participant_id" not in map(normalise_column, columns):
+    if columns and not find_column(columns, ID_COLUMNS["sub-"]):
         raise CohortError(
             f"{cohort}: {path} has no column 'participant_id' (its columns: {', '.join(columns)}); "
             "rename the column with the subjects' ids."
@@ -155,6 +156,10 @@ def _refuse(suffix: str, entities: dict[str, str]) -> str:
         return f"suffix '{suffix}' is not one of {', '.join(MODALITIES)}"
     if not entities.get("sub"):
         return "no sub- entity in the name"
+    # Else an id such as `=cmd` would begin a cell of our tables, which a spreadsheet runs.
+    for name in ("sub", "ses", "run"):
+        if not re.match("[A-Za-z0-9]", entities.get(name, "1")):
+            return f"{name}-{entities[name]} is no label, which begins with a letter or a digit"
     if entities.get("desc", "brain") != "brain":
         return f"desc-{entities['desc']} is not known"
     if entities.get("part", "mag") not in PARTS:

@@ -50,7 +50,7 @@ PERSON = ("person_id", "group_id")
 STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
 COLUMNS = (*VOLUME, "stamp", "source_format", "axes", *STATE, *PERSON, "segmentations")  # of a shard
 SCAN_COLUMNS = (*VOLUME, "source_format", *STATE, *PERSON, "facts")  # of scans.tsv
-LEFT_OUT_COLUMNS = (*VOLUME, "reason")
+LEFT_OUT_COLUMNS = (*VOLUME, "facts", "reason")
 # Facts that the path tells again, and facts that move with a file's bytes.
 UNSTORED_FACTS = ("name", "folder", "n_files", "n_bytes")
 
@@ -215,7 +215,7 @@ def _check_found(key: str, cohort: Cohort, raw_dir: Path, walk: Walk) -> None:
         return
     files = sorted(walk.unused)
     found = f"its {len(files)} files belong to no rule, such as {files[0]}" if files else "it holds no image"
-    examples = cohort.miniature.list_examples() if cohort.miniature else []
+    examples = [*(cohort.miniature.list_examples() if cohort.miniature else ()), *cohort.layouts.split()]
     known = ", ".join(examples or ["sub-01/anat/sub-01_T1w.nii.gz (BIDS)"])
     raise CohortError(
         f"{key}: no scan is recognised in '{raw_dir}' ({found}); layouts that are known: {known}. "
@@ -279,7 +279,7 @@ def write_inventory(key: str, settings: CohortSettings, walk: Walk, folder: Path
     write_if_changed(folder / "left_out.tsv", _to_tsv(LEFT_OUT_COLUMNS, left_out))
     tables = _drop_copies(_digest_tables(walk.tables, folder), walk)
     write_if_changed(folder / "tables.tsv", _to_tsv(("path", "sha256"), tables))
-    unused = [{"path": path, "reason": reason} for path, reason in sorted(walk.unused.items())]
+    unused = [{"path": _defuse(path), "reason": reason} for path, reason in sorted(walk.unused.items())]
     is_new = write_if_changed(folder / "unused.tsv", _to_tsv(("path", "reason"), unused))
     _warn(key, walk, folder, is_new)
 
@@ -321,6 +321,11 @@ def _warn(key: str, walk: Walk, folder: Path, is_new: bool) -> None:
             f"({reason}); all stand in {folder / 'unused.tsv'}.",
             file=sys.stderr,
         )
+
+
+def _defuse(path: str) -> str:
+    """A path that no spreadsheet takes for a formula."""
+    return f"./{path}" if path.startswith(("=", "+", "-", "@")) else path
 
 
 def _drop_copies(tables: list[dict], walk: Walk) -> list[dict]:

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 # Only these elements are read from a file; the two sequences hold the geometry of multi-frame images.
@@ -29,6 +30,7 @@ TAGS = (
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )
+NUMBERS = re.compile(r"(\d+)")
 VENDORS = {
     "siemens": "Siemens",
     "philips": "Philips",
@@ -56,8 +58,9 @@ def read_header(paths: Sequence[str | Path]) -> dict[str, str]:
         spacing_mm (the largest of the three), echo_times_ms (comma-separated, shortest first), image_type,
         description. Empty where the file cannot be read or is no DICOM.
     """
-    files = sorted(map(str, paths), key=_order_naturally)
-    headers = [_read(Path(path)) for path in dict.fromkeys((files[0], files[-1]))] if files else []
+    files = [(_order_naturally(path), path) for path in map(str, paths)]
+    ends = dict.fromkeys((min(files)[1], max(files)[1])) if files else ()
+    headers = [_read(path) for path in ends]
     if not headers or headers[0] is None:
         return {}
     first, groups = headers[0], _list_groups(headers[0])
@@ -101,20 +104,29 @@ def round_field_strength(value: float) -> str:
 
 def _order_naturally(path: str) -> list:
     """Numbers in a name count as numbers, so that the last file is the last image."""
-    name = path.rpartition("/")[2]
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    parts = NUMBERS.split(path.rpartition("/")[2])
+    parts[1::2] = map(int, parts[1::2])  # what the split keeps stands at odd places
+    return parts
 
 
-def _read(path: Path):
+def _read(path: str):
     """The whitelisted elements of a file; None where it is no DICOM."""
     from pydicom import dcmread
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote the values that are odd
-            return dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+            return dcmread(path, stop_before_pixels=True, specific_tags=_list_tags())
     except Exception:  # whatever is wrong with it, its message may quote the file
         return None
+
+
+@cache
+def _list_tags() -> list:
+    """The whitelist as numbers, which pydicom would look up for every file."""
+    from pydicom.tag import Tag
+
+    return [Tag(name) for name in TAGS]
 
 
 def _try(read: Callable[[], str]):

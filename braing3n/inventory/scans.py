@@ -50,6 +50,30 @@ class Candidate:
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
+class SeriesFacts(Mapping):
+    """Facts of a series' path, then those of its header, which is read once one of them is asked for.
+
+    Most series of a download are none of ours by their names, and opening files is what a walk waits for.
+    """
+
+    def __init__(self, own: dict[str, str], read: Callable[[], Mapping[str, str]]):
+        self.own, self._read = own, read
+
+    @cached_property
+    def whole(self) -> dict[str, str]:
+        """All facts, in a dictionary."""
+        return dict(self._read()) | self.own
+
+    def __getitem__(self, name: str) -> str:
+        return self.own[name] if name in self.own else self.whole[name]
+
+    def __iter__(self):
+        return iter(self.whole)
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+
 def find_scans(
     cohort: Cohort, raw_dir: Path, key: str, options: Mapping[str, Any], read_header: ReadHeader
 ) -> Walk:
@@ -72,13 +96,21 @@ def find_scans(
             walk.left_out.append((scan, reason))
         else:
             found.append((scan, candidate))
-    scans = _choose(found, cohort, options, walk)
+    scans = [_settle(scan, is_taken=True) for scan in _choose(found, cohort, options, walk)]
     if cohort.keep or cohort.family:
         scans = _ask_tables(scans, cohort, key, options, walk)
     scans = attach_segmentations(scans, [name_segmentation(item, cohort) for item in delineated], walk)
     walk.scans = sorted(scans, key=lambda scan: (scan.subject_id, scan.session_id, scan.run, scan.modality))
+    walk.left_out = [(_settle(scan, is_taken=False), reason) for scan, reason in walk.left_out]
     walk.left_out.sort(key=lambda item: item[0].path)
     return walk
+
+
+def _settle(scan: Scan, is_taken: bool) -> Scan:
+    """A scan whose facts are a dictionary: of one that is left out those of its path."""
+    if not isinstance(scan.facts, SeriesFacts):
+        return scan
+    return replace(scan, facts=scan.facts.whole if is_taken else scan.facts.own)
 
 
 def _name(path: str) -> str:
@@ -137,7 +169,8 @@ def name_segmentation(candidate: Candidate, cohort: Cohort) -> Segmentation:
     session = groups.get("session", "") or (day.isoformat().replace("-", "") if day else "")
     rank = cohort.patterns.index(pattern)
     path = candidate.path.as_posix()
-    return Segmentation(groups["subject"], session, pattern.label, path, candidate.stamp, rank)
+    subject = cohort.name_subject(groups["subject"])
+    return Segmentation(subject, session, pattern.label, path, candidate.stamp, rank)
 
 
 def describe(
@@ -156,14 +189,11 @@ def describe(
     if "date" in facts:
         day = parse_date(facts["date"])
         facts["date"] = day.isoformat() if day else ""
-    if cohort.has_header_facts and pattern.source_format == "DICOM":
-        header = read_header([file for file, _ in candidate.files], candidate.stamp)
-        facts = dict(header) | facts
-    subject = facts.get("subject", "")
+    subject = cohort.name_subject(facts.get("subject", ""))
     person = cohort.person(subject) if cohort.person else f"{key}/{subject}"
     scan = Scan(
         subject_id=subject,
-        session_id=facts.get("session", "") or facts.get("date", "").replace("-", ""),
+        session_id=cohort.name_session(facts.get("session", "")) or facts.get("date", "").replace("-", ""),
         run=facts.get("run", "") if "run" in pattern.path else "",
         modality=pattern.modality or facts.get("modality", ""),
         path=path.as_posix(),
@@ -178,9 +208,12 @@ def describe(
         group_id=person,
         facts=facts,
     )
+    if cohort.has_header_facts and pattern.source_format == "DICOM":
+        paths = [file for file, _ in candidate.files]
+        scan = replace(scan, facts=SeriesFacts(facts, lambda: read_header(paths, candidate.stamp)))
     if pattern.source_format in PAIRED and len(candidate.files) < 2:
         return scan, "half a pair: the .hdr or the .img is missing"
-    modality = cohort.classify(facts, options) if cohort.classify else scan.modality
+    modality = cohort.classify(scan.facts, options) if cohort.classify else scan.modality
     if modality.startswith("-"):
         return scan, modality[1:]
     return replace(scan, modality=modality), ""

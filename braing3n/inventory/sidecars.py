@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from braing3n.ingest.tables import decode_text
 from braing3n.inventory.headers import normalise_vendor, round_field_strength
 
 FIELDS = ("Manufacturer", "MagneticFieldStrength", "ContrastBolusIngredient")
@@ -64,7 +65,7 @@ class Sidecars:
 
 def _read_fields(path: Path) -> tuple[dict[str, str], str]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(decode_text(path.read_bytes()))
     except (OSError, ValueError, RecursionError):
         return {}, f"{path.name} is not valid JSON and is not read"
     if not isinstance(content, dict):

@@ -80,3 +80,8 @@ def test_the_bids_release_has_coils_and_a_misspelt_table(tmp_path):
     assert set(records[["age_years", "sex", "dx", "site"]].itertuples(index=False, name=None)) == {
         (9.5, "M", "HC", "ABIDEII-KKI_1")
     }
+
+
+def test_the_tables_name_of_a_site_has_its_scanner(tmp_path):
+    (row,) = read(tmp_path, ["ABIDEII-OILH_2/39905/session_1/anat_1/anat.nii.gz"]).records.to_dict("records")
+    assert (row["site"], row["vendor"], row["field_strength_t"]) == ("ABIDEII-ONRC_2", "Siemens", 3.0)

@@ -92,3 +92,19 @@ def test_the_scanner_is_that_of_the_site(tmp_path, site, vendor, field_t):
     assert (row["site"], row["vendor"], row["field_strength_t"]) == (site, vendor, field_t)
     bare = read(tmp_path / "b", [path], {}, {"kki_field_strength_t": ""}).records.iloc[0]
     assert bare.isna()["field_strength_t"] == (site == "KKI")
+
+
+def test_the_bids_releases_own_table_is_read_where_no_other_has_the_person(tmp_path):
+    paths = [
+        f"Peking_3/sub-{n}/ses-1/anat/sub-{n}_ses-1_acq-1_T1w.nii.gz" for n in (1999007, 1999008, 1999009)
+    ]
+    row = "{}\tMale\t12.67\tRight\t{}\n"
+    diagnoses = {1999007: "Typically Developing Children", 1999008: "ADHD-Inattentive", 1999009: "pending"}
+    rows = "".join(row.format(*item) for item in diagnoses.items())
+    table = f"participant_id\tgender\tage\thandedness\tdx\n{rows}{row.format(1999007, diagnoses[1999007])}"
+    records = read(tmp_path, paths, {"Peking_3/participants.tsv": table}).records
+    assert records["dx"].tolist() == ["HC", "ADHD", ""]
+    assert records["dx_detail"].tolist() == ["", "inattentive", ""]
+    assert set(records[["sex", "handedness", "age_years"]].itertuples(index=False, name=None)) == {
+        ("M", "R", 12.67)
+    }

@@ -117,3 +117,60 @@ def test_known_bad_conversions_are_left_out_unless_wanted(tmp_path):
 )
 def test_what_is_no_scan_of_ours(subject, series, is_taken):
     assert (ADNI.classify({"subject": subject, "series": series}, {}) == "T1") is is_taken
+
+
+def test_a_table_with_roster_ids_alone_is_joined_by_the_number(tmp_path):
+    table = "RID,VISCODE2,EXAMDATE,DXCHANGE\n1,bl,2006-03-15,2\n4001,bl,2006-03-15,3\n"
+    record = read(tmp_path, {"DXSUM_PDXCONV_ADNIALL.csv": table})
+    assert (record["dx"], record["visit"]) == ("MCI", "bl")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "has_day"),
+    [
+        ("Subject ID,Research Group,Sex,Age,Visit,Study Date", "901_S_0001,LMCI,F,74.1,sc,3/02/2006", True),
+        ("Subject ID,Research Group,Sex", "901_S_0001,LMCI,F", False),
+    ],
+)
+def test_a_search_without_the_images_id_is_joined_by_subject_and_day(tmp_path, header, row, has_day):
+    record = read(tmp_path, {"idaSearch_11_04_2026.csv": f"{header}\n{row}\n"})
+    assert (record["dx"], record["sex"]) == ("MCI", "F")
+    assert (record["age_years"] == 74.1, record["visit"]) == ((True, "sc") if has_day else (False, ""))
+
+
+@pytest.mark.parametrize(
+    ("days", "lag_days"),
+    [
+        (("13-03-2006", "01-09-2007"), 11),
+        (("13/03/2006", "05/04/2006"), 11),
+        (("13.03.2006", ""), 11),
+        (("03/13/2006", "04/05/2006"), 11),
+        (("03-04-2006", "05-04-2006"), 32),  # no number above 12: between hyphens the day is first
+        (("03/04/2006", "05/04/2006"), 2),  # between slashes the month
+    ],
+)
+def test_days_that_stand_before_months_are_read(tmp_path, days, lag_days):
+    rows = "".join(f"901_S_0001,{day},{code}\n" for day, code in zip(days, "32", strict=True))
+    record = read(tmp_path, {"DXSUM.csv": f"PTID,EXAMDATE,DIAGNOSIS\n{rows}"})
+    assert (record["dx"], record["clinical_lag_days"]) == ("AD", lag_days)
+
+
+def test_a_row_whose_date_cannot_be_read_is_a_flag(tmp_path):
+    rows = "901_S_0001,13-2006,3\n901_S_0001,2006-03-15,2\n"
+    record = read(tmp_path, {"DXSUM.csv": f"PTID,EXAMDATE,DIAGNOSIS\n{rows}"})
+    assert record["dx"] == "MCI"
+    assert "dxsum:examdate: '13-2006' is no date" in record["qc_flag"]
+    record = read(tmp_path, {"DXSUM.csv": "PTID,EXAMDATE,DIAGNOSIS\n901_S_0001,,3\n"})
+    assert "dxsum:examdate: none of 1 rows has a date" in record["qc_flag"]
+
+
+@pytest.mark.parametrize(
+    "series", ["FreeSurfer_Cross-Sectional_Processing_brainmask", "MPRAGE__Brain_Mask", "brainmask"]
+)
+def test_a_brain_mask_of_freesurfer_is_no_t1_with_skull(series):
+    said = ADNI.classify({"subject": "901_S_0001", "series": series}, {})
+    assert said == "-by its name another contrast or a derivative"
+
+
+def test_a_search_without_subjects_is_no_table_and_stops_nothing(tmp_path):
+    assert read(tmp_path, {"idaSearch_11_04_2026.csv": "Modality,Description\nMRI,MPRAGE\n"})["sex"] == ""

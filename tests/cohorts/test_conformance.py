@@ -62,7 +62,14 @@ def read_again(kind, outcome):
     paths = [Path(path) for path in read_tsv(folder / "tables.tsv")["path"]]
     options = settle_options(kind, cohort, {})
     with contextlib.redirect_stdout(io.StringIO()):
-        return build_records(cohort, kind, read_tsv(folder / "scans.tsv"), paths, options, Path())
+        return build_records(
+            cohort,
+            kind,
+            *(read_tsv(folder / f"{name}.tsv") for name in ("scans", "left_out")),
+            paths,
+            options,
+            Path(),
+        )
 
 
 def test_a_miniature_has_scans_labels_and_files_of_no_rule(case):
@@ -207,7 +214,7 @@ def test_an_unmapped_code_is_one_sentence(kind, field, cell, open_case, monkeypa
     table = next(table for table in cohort.tables if table.name == cell.table)
     scans = [read_facts(row) for row in read_tsv(outcome.inventory_dir / "scans.tsv").to_dict("records")]
     facts = next(facts for facts in scans if all(facts.get(name) for name in table.key.values()))
-    row = {column.lower(): facts[name] for column, name in table.key.items()}
+    row = {column.split("|")[0].lower(): facts[name] for column, name in table.key.items()}
     row |= {table.date.lower(): facts.get("date", ""), cell.column.lower(): UNKNOWN}
     monkeypatch.setattr(records_module, "find_files", lambda table, paths: [Path("invented.csv")])
     monkeypatch.setattr(

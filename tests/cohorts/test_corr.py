@@ -82,3 +82,46 @@ def test_half_an_image_is_left_alone(tmp_path):
     outcome = read(tmp_path, [path], "", {"all_sessions": True})
     assert outcome.records["session_id"].tolist() == ["1"]
     assert "half an image" in outcome.unused.values()
+
+
+BIDS_PEOPLE = "participant_id\tsex\tage_at_scan_1\thandedness\tretest_design\n"
+BIDS_SESSIONS = "participant_id\tsession_id\tretest_duration\tretest_units\n"
+
+
+@pytest.mark.parametrize(
+    ("site", "tables", "ages"),
+    [
+        (  # sex and age are the same at all sessions, and so stand in the site's table
+            "BMB_1",
+            {
+                "participants.tsv": f"{BIDS_PEOPLE}0009901\tmale\t25.13\tR\twithin session\n",
+                "sub-0009901/sub-0009901_sessions.tsv": (
+                    f"{BIDS_SESSIONS}0009901\tses-1\t#\t#\n0009901\tses-2\t10\tminutes\n"
+                ),
+            },
+            [25.13, None],
+        ),
+        (
+            "BNU_1",
+            {
+                "participants.tsv": "participant_id\thandedness\n0009901\tR\n",
+                "sub-0009901/sub-0009901_sessions.tsv": (
+                    "participant_id\tsession_id\tsex\tage_at_scan_1\tretest_duration\tretest_units\n"
+                    "0009901\tses-1\tmale\t22\t#\t#\n0009901\tses-2\t#\t#\t42\tdays\n"
+                ),
+            },
+            [22, 22.115],
+        ),
+    ],
+)
+def test_the_two_tables_of_the_bids_release_are_read(tmp_path, site, tables, ages):
+    paths = [f"{site}/sub-0009901/ses-{{1,2}}/anat/sub-0009901_ses-{{1,2}}_run-1_T1w.nii.gz"]
+    files = [
+        file for file in list_miniature(Miniature("\n".join(paths))) if re.search(r"(ses-\d).*\1", file.path)
+    ]
+    write_tree(tmp_path / "raw", files, {f"{site}/{name}": text for name, text in tables.items()})
+    records = run_ingest("corr", tmp_path / "raw", tmp_path, {"all_sessions": True}).records
+    assert records["sex"].tolist() == ["M", "M"]
+    assert records["handedness"].tolist() == ["R", "R"]
+    assert [None if age != age else round(age, 3) for age in records["age_years"]] == ages
+    assert [bool(flag) for flag in records["qc_flag"]] == [age is None for age in ages]

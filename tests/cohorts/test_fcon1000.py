@@ -78,3 +78,26 @@ def test_a_skull_stripped_scan_is_taken_where_there_is_no_other(tmp_path):
     records = read(tmp_path, [path, "Oulu/sub90001/anat/mprage_anonymized.nii.gz"]).records
     assert records["is_stripped"].tolist() == [0, 1]
     assert records["is_defaced"].tolist() == [1, 0]
+
+
+def test_a_hand_that_nobody_explains_costs_no_other_hand(tmp_path):
+    rows = "".join(f"sub0000{n}\t{n}\t2{n}\tm\t{hand}\n" for n, hand in enumerate("RLBRR", start=1))
+    paths = [f"Oxford/sub0000{n}/anat/mprage_anonymized.nii.gz" for n in range(1, 6)]
+    records = read(tmp_path, paths, {"Oxford_demographics.txt": rows}).records
+    assert records["handedness"].tolist() == ["R", "L", "A", "R", "R"]
+
+
+def test_a_hand_that_is_no_word_at_all_stops_with_its_value(tmp_path):
+    rows = "".join(f"sub0000{n}\t{n}\t2{n}\tm\t{hand}\n" for n, hand in enumerate("RLXRR", start=1))
+    with pytest.raises(CohortError, match=r"Oxford_demographics.txt, column 'hand': 'X'"):
+        read(tmp_path, ["Oxford/sub00003/anat/mprage_anonymized.nii.gz"], {"Oxford_demographics.txt": rows})
+
+
+def test_one_age_that_is_none_costs_no_other_age(tmp_path):
+    ages = [*range(20, 40), 430]
+    rows = "".join(f"sub{n:05d}\t{n}\t{age}\tm\n" for n, age in enumerate(ages, start=1))
+    paths = [f"Oxford/sub{n:05d}/anat/mprage_anonymized.nii.gz" for n in (1, 21)]
+    records = read(tmp_path, paths, {"Oxford_demographics.txt": rows}).records
+    assert records["age_years"].iloc[0] == 20
+    assert records["age_years"].isna().tolist() == [False, True]
+    assert "430 is no age" in records["qc_flag"].iloc[1]

@@ -218,3 +218,18 @@ def test_an_ethnicity_that_the_key_calls_unknown_is_empty_and_any_other_stops(tm
         assert read(tmp_path, {"Demographics.csv": text.format(code)})["ethnicity"] == ethnicity
     with pytest.raises(CohortError, match="'7'"):
         read(tmp_path, {"Demographics.csv": text.format("7")})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("T1w Neuromelanin", "-neuromelanin"),
+        ("Axial_NEUROMELANIN_T1", "-neuromelanin"),
+        ("T1 FLAIR", "T1"),
+        ("SAG T1W FLAIR", "T1"),
+        ("3D T2 FLAIR", "FLAIR"),
+        ("FLAIR", "FLAIR"),
+    ],
+)
+def test_a_t1_flair_is_a_t1_and_neuromelanin_none(name, said):
+    assert classify(name) == said

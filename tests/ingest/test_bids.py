@@ -101,6 +101,7 @@ def test_a_download_of_which_nothing_is_taken_has_empty_books(tmp_path):
     settings = CohortSettings(kind="ixi", raw_dir=str(tmp_path / "raw"))
     cohort = load_cohort("ixi")
     write_inventory("ixi", settings, walk_cohort("ixi", cohort, tmp_path / "raw", {}, tmp_path), tmp_path)
-    records = build_records(cohort, "ixi", read_tsv(tmp_path / "scans.tsv"), [], {}, tmp_path / "raw")
+    scans, left_out = (read_tsv(tmp_path / f"{name}.tsv") for name in ("scans", "left_out"))
+    records = build_records(cohort, "ixi", scans, left_out, [], {}, tmp_path / "raw")
     write_table(records, tmp_path / "records.parquet", "records")
     assert read_table(tmp_path / "records.parquet", "records").empty

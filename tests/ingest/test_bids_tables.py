@@ -157,7 +157,7 @@ def test_units_and_levels_of_the_description_are_used(read):
     assert list(records["sex"]) == ["M", "M", "F"]
     assert list(records["dx"]) == ["HC", "HC", ""]
     assert records["dx_detail"].iloc[2] == "fibromyalgia"
-    assert list(records["handedness"]) == ["right", "right", "left"]
+    assert list(records["handedness"]) == ["R", "R", "L"]
     assert "participants.tsv:group, sub-002: the code '7' is not known" in records["qc_flag"].iloc[2]
 
 

@@ -68,7 +68,7 @@ def test_of_two_files_of_one_volume_the_rawer_is_taken(tmp_path):
 def test_a_missing_folder_and_a_missing_id_column_are_one_sentence(tmp_path):
     with pytest.raises(CohortError, match=r"raw folder .* does not exist"):
         find_bids_scans(tmp_path / "nowhere", "mine")
-    (tmp_path / "participants.tsv").write_text("subject\tage\nsub-01\t3\n")
+    (tmp_path / "participants.tsv").write_text("who\tage\nsub-01\t3\n")
     with pytest.raises(CohortError, match="no column 'participant_id'"):
         find_bids_scans(tmp_path, "mine")
 

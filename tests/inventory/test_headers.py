@@ -4,8 +4,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from braing3n.cohort import load_cohort, settle_options
 from braing3n.inventory import headers
 from braing3n.inventory.headers import normalise_vendor, read_header, round_field_strength
+from braing3n.inventory.scans import find_scans
 from braing3n.phantoms.formats import PLANTED, write_dicom
 
 SHAPE = (9, 10, 12)
@@ -137,3 +139,21 @@ def test_vendors_have_one_name(text, vendor):
 )
 def test_field_strength_is_the_usual_one(value, text):
     assert round_field_strength(value) == text
+
+
+def test_no_header_is_read_of_a_series_that_its_name_leaves_out(tmp_path):
+    cohort, asked = load_cohort("ppmi"), []
+    for series in ("MPRAGE_GRAPPA2", "DTI_gated", "2D_GRE-MT", "ep2d_RESTING_STATE", "localizer"):
+        folder = tmp_path / "PPMI" / "90001" / series / "2012-03-14_10_11_12.0" / "I900101"
+        folder.mkdir(parents=True)
+        (folder / "PPMI_90001_MR_1.dcm").write_bytes(b"")
+
+    def read_header(paths, stamp):
+        asked.extend(paths)
+        return {"vendor": "Siemens"}
+
+    walk = find_scans(cohort, tmp_path, "ppmi", settle_options("ppmi", cohort, {}), read_header)
+    assert len(asked) == 1
+    assert "MPRAGE" in asked[0]
+    assert [scan.facts["vendor"] for scan in walk.scans] == ["Siemens"]
+    assert len(walk.left_out) == 4
