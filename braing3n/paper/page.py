@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from braing3n.manifest.counts import list_warnings
+from braing3n.manifest.withdrawn import describe_weights
 from braing3n.paper.generation import list_unlearned
 from braing3n.paper.render import render_html
 from braing3n.paper.results import TABLES, Results
@@ -54,6 +55,7 @@ def render_page(results: Results, sections: dict[str, list[Table]]) -> str:
         "<a href='card.html'>dataset card</a>.</p>",
         *show_warnings(warnings),
         *show_warnings(list_unlearned(results)),
+        *show_warnings(list_withdrawn(results)),
         _draw_flow(results),
         _link_quality(results),
     ]
@@ -85,6 +87,12 @@ def show_table(results: Results, table: Table) -> str:
 def show_warnings(sentences: list[str]) -> list[str]:
     """What a reader must not overlook, a box a sentence."""
     return [f"<div class='warning'>{escape(sentence)}</div>" for sentence in sentences]
+
+
+def list_withdrawn(results: Results) -> list[str]:
+    """A sentence for each weight file that was trained on people whom no inventory names any more."""
+    cohorts = results.list_cohorts()
+    return describe_weights(results.results_dir, cohorts) if cohorts else []
 
 
 def show_picture(path: Path, caption: str) -> str:
@@ -131,7 +139,9 @@ def _draw_flow(results: Results) -> str:
 
 def _link_quality(results: Results) -> str:
     """Where every volume can be looked at."""
+    cohorts = results.list_cohorts()
     paths = sorted(results.results_dir.glob("preprocess/*/quality.html"))
+    paths = [path for path in paths if cohorts is None or path.parent.name in cohorts]
     if not paths:
         return "<p>Quality of the volumes: n/a, this run has no preprocess/*/quality.html.</p>"
     keys = [escape(path.parent.name) for path in paths]

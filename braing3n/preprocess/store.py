@@ -94,6 +94,16 @@ def find_foreign(store_dir: Path, cohort: str, subject_id: str, session_id: str)
     return None
 
 
+def list_own_files(folder: Path) -> list[Path]:
+    """The files in a visit's folder that this program wrote: its sidecars, and what those record."""
+    found = [path for path in folder.glob(".sub-*") if _is_half_written(path)]
+    for sidecar_path in folder.glob("sub-*_space-SRI24_desc-preproc.json"):
+        sidecar = _read_sidecar(sidecar_path)
+        names = [*sidecar["Files"], sidecar_path.name] if sidecar else []
+        found += [folder / name for name in names if (folder / name).is_file()]
+    return sorted(found)
+
+
 def save_visit(
     store_dir: Path,
     cohort: str,
@@ -153,8 +163,12 @@ def _write_sidecar(path: Path, content: dict) -> None:
 def _remove_half_written(folder: Path) -> None:
     """Remove what a killed process of ours left beside a final name; the shard's lock is held."""
     for path in folder.glob(".sub-*"):
-        if re.fullmatch(HALF_WRITTEN, path.name) and not path.is_symlink():
+        if _is_half_written(path):
             path.unlink(missing_ok=True)
+
+
+def _is_half_written(path: Path) -> bool:
+    return bool(re.fullmatch(HALF_WRITTEN, path.name)) and not path.is_symlink()
 
 
 def _name_segmentations(text: str, find_path) -> str:
