@@ -24,6 +24,7 @@ from braing3n.cohort import (
     settle_options,
 )
 from braing3n.config import CohortSettings, Config, parse_config
+from braing3n.config_fit import check_given
 from braing3n.errors import BrainG3nError, CohortError, ConfigurationError
 from braing3n.inventory.cache import Record, find_standing
 from braing3n.inventory.scans import SECOND_COPY, find_scans
@@ -68,6 +69,7 @@ def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) 
         if is_main_process:
             lock = lock_run(config.run, plans_only(arguments))
             check_cohorts(config)
+            check_given(config)
             if lock is not None:
                 build_inventories(config)
                 report_strays(config)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from braing3n.bids import entities, volume_id
+from braing3n.errors import CheckpointError
 from braing3n.ledger import SEEN_NAME
+from braing3n.weight_file import read_head
 
 PERSON = re.compile(r"(.+)_(sub-[0-9A-Za-z]+)(?:_.*)?")
 
@@ -105,11 +107,8 @@ def _read_origin(path: Path) -> str:
 
 
 def _read_weights_origin(path: Path) -> str:
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(str(path), framework="np") as file:
-            record = json.loads((file.metadata() or {}).get("braing3n", "{}"))
+        record = read_head(path)
         return json.dumps([record["stage"], record["stage_version"], record["inputs"]])
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+    except (CheckpointError, KeyError):
         return "?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -39,12 +40,13 @@ summary { cursor: pointer; margin: 1rem 0; }
 """
 
 
-def render_page(results: Results, sections: dict[str, list[Table]]) -> str:
+def render_page(results: Results, sections: dict[str, list[Table]], stale: Sequence[str] = ()) -> str:
     """One HTML page that needs nothing beside it: styles and pictures are inside.
 
     Args:
         results: the run.
         sections: heading to tables, in order.
+        stale: sentences about results that are out of date.
     """
     counts, losses = results.read("counts"), results.read("masked_loss")
     warnings = [] if counts is None else list_warnings(counts)
@@ -53,6 +55,7 @@ def render_page(results: Results, sections: dict[str, list[Table]]) -> str:
         open_page(f"BrainG3N: run {results.run}"),
         f"<p>{describe_run(results)} Who and what the run holds, in full, with the bias card: "
         "<a href='card.html'>dataset card</a>.</p>",
+        *show_warnings(stale),
         *show_warnings(warnings),
         *show_warnings(list_unlearned(results)),
         *show_warnings(list_withdrawn(results)),
@@ -84,7 +87,7 @@ def show_table(results: Results, table: Table) -> str:
     return f"<details><summary>{title}</summary>{shown}</details>"
 
 
-def show_warnings(sentences: list[str]) -> list[str]:
+def show_warnings(sentences: Sequence[str]) -> list[str]:
     """What a reader must not overlook, a box a sentence."""
     return [f"<div class='warning'>{escape(sentence)}</div>" for sentence in sentences]
 
