@@ -262,6 +262,9 @@ class ProbeSettings(Settings):
     n_random_labels: int = setting(0, "random labels probed as a control; 0: none", ge=0)
     n_permutations: int = setting(200, "permutations behind a site-matched AUC", ge=20)
     n_matched_repeats: int = setting(20, "deals of folds behind a site-matched AUC", ge=1)
+    columns: dict[str, Literal["classification", "regression"]] = setting(
+        dict, "columns of participants.tsv, or of the label table, that are probed beside the paper's tasks"
+    )
     min_class_people: int = setting(5, "classes with fewer people are dropped and named", ge=2)
 
 

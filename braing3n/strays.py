@@ -49,7 +49,8 @@ def find_strays(results_dir: Path, cohorts: Collection[str]) -> Strays:
         found.foreign += foreign
     for pattern in OF_COHORT:
         for path in sorted(results_dir.glob(pattern)):
-            if _name_cohort(path) not in cohorts:
+            is_of_cohort = path.is_dir() or path.parent.name == "ingest"  # and no lock
+            if is_of_cohort and _name_cohort(path) not in cohorts:
                 inside = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.is_file())
                 files |= {item for item in inside if OWN_FILES.fullmatch(item.name)}
                 found.foreign += [item for item in inside if not OWN_FILES.fullmatch(item.name)]

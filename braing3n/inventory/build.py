@@ -20,6 +20,7 @@ from braing3n.cohort import (
     Walk,
     find_kind,
     find_raw_dir,
+    find_raw_dirs,
     load_cohort,
     settle_options,
 )
@@ -64,6 +65,9 @@ def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) 
     Args:
         arguments: Snakemake's command line, which says whether anything is to be executed.
     """
+    from braing3n.ingest.bids_columns import check_columns
+    from braing3n.manifest.withdrawn import report_strays
+
     try:
         config = parse_config(data)
         if is_main_process:
@@ -72,7 +76,8 @@ def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) 
             check_given(config)
             if lock is not None:
                 build_inventories(config)
-                report_strays(config)
+                report_strays(Path("results") / config.run, config.cohorts)
+                check_columns(config.probe.columns, find_raw_dirs(config.run, config.cohorts))
                 if not any(word.split("_")[0] in BEFORE_SPLITS for word in arguments):
                     check_splits(config)
                 if plans_only(arguments):
@@ -93,21 +98,6 @@ def check_cohorts(config: Config) -> None:
         raise ConfigurationError(
             "no cohort is configured; give a file with `cohorts:` as --configfile (config/README.md "
             "shows how; config/demo.yaml runs at once)."
-        )
-
-
-def report_strays(config: Config) -> None:
-    """Print how many preprocessed visits no inventory names: of withdrawn people, or of a removed cohort."""
-    from braing3n.manifest.withdrawn import find_stray_visits, read_named
-
-    results_dir = Path("results") / config.run
-    strays = find_stray_visits(results_dir, read_named(results_dir, config.cohorts))
-    if strays:
-        print(
-            f"braing3n: {len(strays)} visits in {results_dir} are in no inventory any more, such as "
-            f"{strays[0]}; `braing3n strays list --config FILE` lists what is left of them, and `strays "
-            "remove` removes it.",
-            file=sys.stderr,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,18 @@ def find_stray_visits(results_dir: Path, named: Named) -> list[Path]:
         if (cohort, "_".join(parts)) not in named.visits:
             found.append(folder)
     return sorted(found)
+
+
+def report_strays(results_dir: Path, cohorts: Collection[str]) -> None:
+    """Print how many preprocessed visits no inventory names: of withdrawn people, or of a removed cohort."""
+    strays = find_stray_visits(results_dir, read_named(results_dir, cohorts))
+    if strays:
+        print(
+            f"braing3n: {len(strays)} visits in {results_dir} are in no inventory any more, such as "
+            f"{strays[0]}; `braing3n strays list --config FILE` lists what is left of them, and `strays "
+            "remove` removes it.",
+            file=sys.stderr,
+        )
 
 
 def find_weights(results_dir: Path, named: Named) -> dict[Path, list[str]]:

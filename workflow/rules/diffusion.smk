@@ -122,7 +122,7 @@ rule judge_diffusion:
         mem_mb=6000,
         runtime=60,
     params:
-        settings=CONFIG.probe.as_json(),
+        settings=CONFIG.probe.as_json(without=("columns",)),
         stage=STAGE["diffusion"],
     shell:
         "python -m braing3n diffusion judge --tokens {input.tokens:q} --tokenizer {input.tokenizer:q} --labels {input.labels:q}"
