@@ -39,6 +39,7 @@ def stop_jobs_on_sigterm() -> None:
     By itself Snakemake would start no further job and wait, for hours, for those that run. Called when a
     workflow starts, after Snakemake has set its own handler. A scheduler's jobs are cancelled as by Ctrl-C.
     """
+    import contextlib
     import signal
     import threading
 
@@ -46,10 +47,8 @@ def stop_jobs_on_sigterm() -> None:
         import psutil
 
         for process in psutil.Process().children(recursive=True):
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGTERM)
-            except psutil.NoSuchProcess:
-                pass
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():

@@ -30,7 +30,7 @@ from braing3n.errors import BrainG3nError, CohortError, ConfigurationError
 from braing3n.inventory.cache import Record, find_standing
 from braing3n.inventory.scans import SECOND_COPY, find_scans
 from braing3n.ledger import assign_shard
-from braing3n.runtime import digest_file, write_if_changed
+from braing3n.runtime import digest_file, read_json, write_if_changed
 
 # What Snakemake is asked where it executes nothing.
 LOOKING = (
@@ -250,7 +250,7 @@ class HeaderCache:
 
     def __init__(self, path: Path):
         self.path = path
-        self.known: dict[str, dict[str, str]] = json.loads(path.read_text()) if path.exists() else {}
+        self.known: dict[str, dict[str, str]] = read_json(path)
         self.used: dict[str, dict[str, str]] = {}
 
     def read(self, paths: list[str], stamp: str) -> Mapping[str, str]:
@@ -258,7 +258,8 @@ class HeaderCache:
         from braing3n.inventory.headers import read_header
 
         name = f"{Path(paths[0]).parent.as_posix()} {stamp}"
-        self.used[name] = self.known[name] if name in self.known else read_header(paths)
+        known = self.known.get(name)
+        self.used[name] = known if isinstance(known, dict) else read_header(paths)
         return self.used[name]
 
     def save(self) -> None:
@@ -361,13 +362,14 @@ def _to_tsv(columns: tuple[str, ...], rows: list[dict]) -> str:
 def _digest_tables(tables: list[Path], folder: Path) -> list[dict]:
     """The digest of each table, taken again only where its size or time moved."""
     cache_path = folder / ".digests.json"
-    cache = json.loads(cache_path.read_text()) if cache_path.exists() else {}
+    cache = read_json(cache_path)
     fresh = {}
     for path in tables:
         stat = path.stat()
         stamp = f"{stat.st_size}-{stat.st_mtime_ns}"
-        known = cache.get(path.as_posix(), ["", ""])
-        fresh[path.as_posix()] = [stamp, known[1] if known[0] == stamp else digest_file(path)]
+        known = cache.get(path.as_posix())
+        stands = isinstance(known, list) and len(known) == 2 and known[0] == stamp
+        fresh[path.as_posix()] = [stamp, known[1] if stands else digest_file(path)]
     write_if_changed(cache_path, json.dumps(fresh))
     return [{"path": path, "sha256": digest} for path, (_, digest) in sorted(fresh.items())]
 

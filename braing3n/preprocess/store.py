@@ -17,7 +17,7 @@ from braing3n.errors import BrainG3nError
 from braing3n.preprocess import STAGE_VERSION
 from braing3n.preprocess.formats import digest_scan
 from braing3n.preprocess.visit import VisitResult
-from braing3n.runtime import digest_file, digest_text, write_atomically, write_if_changed
+from braing3n.runtime import digest_file, digest_text, read_json, write_atomically, write_if_changed
 
 STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
 CELL_PATHS = ("path", "mask_path", "picture_path")
@@ -212,15 +212,6 @@ def _check_ours(path: Path) -> None:
             f"{path.parent}: is a dataset that braing3n did not write (see {path.name}); nothing in it is "
             "replaced; give another output folder."
         )
-
-
-def read_json(path: Path) -> dict:
-    """The object in a JSON file; empty where it is missing, no JSON or no object."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _read_sidecar(path: Path) -> dict:
