@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from braing3n.inventory.build import start_run
+from braing3n.process import stop_jobs_on_sigterm
 from braing3n.stages import read_versions
 
 
@@ -39,6 +40,10 @@ wildcard_constraints:
 
 localrules:
     all,
+
+
+onstart:
+    stop_jobs_on_sigterm()
 
 
 rule all:

@@ -13,7 +13,7 @@ from braing3n.runtime import set_threads, tell_storage_fault
 from braing3n.scratch import unwind_on_sigterm
 
 # Words with a command line that are no stage.
-TOOLS = ("resources", "stages", "config")
+TOOLS = ("resources", "stages", "config", "strays")
 
 
 def main(arguments: list[str] | None = None) -> int:

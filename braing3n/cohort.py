@@ -334,6 +334,11 @@ def find_raw_dir(run: str, key: str, settings: CohortSettings) -> Path:
     return Path(settings.raw_dir) if settings.raw_dir else Path("resources") / "miniatures" / run / key
 
 
+def find_raw_dirs(run: str, cohorts: Mapping[str, CohortSettings]) -> dict[str, Path]:
+    """Cohort -> where its raw files lie."""
+    return {key: find_raw_dir(run, key, settings) for key, settings in cohorts.items()}
+
+
 def settle_options(key: str, cohort: Cohort, given: Mapping[str, Any]) -> dict[str, Any]:
     """The cohort's switches: what is configured over the defaults.
 

@@ -133,6 +133,11 @@ class VolumesSettings(Settings):
     )
 
 
+def given_weights() -> str:
+    """The setting of weights that somebody has; nothing that is made depends on where they lie."""
+    return setting("", "weight file to start from in place of training; empty: train", exclude=True)
+
+
 class PretrainSettings(Settings):
     """The masked autoencoder (phase 1)."""
 
@@ -157,6 +162,7 @@ class PretrainSettings(Settings):
         OptimiserSettings, "phase 1 training", given=("n_epochs", "schedule")
     )
     seed: int = setting(2025, "weights, masks and data order")
+    weights: str = given_weights()
 
 
 class TokenizerSettings(Settings):
@@ -185,6 +191,7 @@ class TokenizerSettings(Settings):
     )
     sweep: SweepSettings = setting(SweepSettings, "Table 5, in the runs that have its cohorts")
     seed: int = setting(2025, "weights and data order")
+    weights: str = given_weights()
     akl: AutoencoderKLSettings = setting(AutoencoderKLSettings, "the baseline beside it (Table 5)")
 
     def with_d(self, d: str) -> TokenizerSettings:
@@ -240,6 +247,7 @@ class DiffusionSettings(Settings):
         given=("precision",),
     )
     seed: int = setting(2025, "weights, data order and sampling noise")
+    weights: str = given_weights()
 
 
 class ProbeSettings(Settings):
@@ -254,6 +262,9 @@ class ProbeSettings(Settings):
     n_random_labels: int = setting(0, "random labels probed as a control; 0: none", ge=0)
     n_permutations: int = setting(200, "permutations behind a site-matched AUC", ge=20)
     n_matched_repeats: int = setting(20, "deals of folds behind a site-matched AUC", ge=1)
+    columns: dict[str, Literal["classification", "regression"]] = setting(
+        dict, "columns of participants.tsv, or of the label table, that are probed beside the paper's tasks"
+    )
     min_class_people: int = setting(5, "classes with fewer people are dropped and named", ge=2)
 
 

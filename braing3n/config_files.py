@@ -62,7 +62,7 @@ def _render(section: Settings, depth: int = 0, given: Sequence[str] = ()) -> lis
             continue
         provenance = "given" if name in given else extra.get("provenance")
         facts = "; ".join(item for item in (extra.get("unit"), provenance) if item)
-        plain = json.loads(json.dumps(section.model_dump(mode="json")[name]))
+        plain = section.model_dump(mode="json").get(name, value)  # given weights are in no dump
         text = yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
         lines.append(f"{indent}{name}: {text}  # {field.description} ({facts})")
     return lines

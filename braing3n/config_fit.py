@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from braing3n.errors import ConfigurationError
+from braing3n.weight_file import read_head
+
 if TYPE_CHECKING:
     from braing3n.config import Config
+
+ENCODER_SIZES = ("patch_size", "depth", "width", "n_heads", "mlp_ratio", "position_code")
 
 
 def find_misfit(config: Config) -> str:
@@ -21,7 +26,48 @@ def find_misfit(config: Config) -> str:
         return "fidelity.precision must be latents.precision: their features are compared"
     if config.manifest.train + config.manifest.validation >= 1:
         return "manifest.train and manifest.validation must leave a share for the test split"
+    if config.tokenizer.weights and not config.pretrain.weights:
+        return "tokenizer.weights needs pretrain.weights: a tokenizer reads the encoder it was trained on"
+    if config.diffusion.weights and not config.tokenizer.weights:
+        return "diffusion.weights needs tokenizer.weights: a DiT knows the tokens it was trained on"
     return _find_indivisible(config)
+
+
+def check_given(config: Config) -> None:
+    """Weights that are given are there, and of the sizes that are configured.
+
+    Raises:
+        ConfigurationError: names the setting, what the file has and what is configured.
+    """
+    pretrain, shape = config.pretrain, list(config.volumes.shape)
+    grid = [n // pretrain.patch_size for n in shape]
+    sizes = {name: getattr(pretrain, name) for name in ENCODER_SIZES}
+    patches = {"patch_size": pretrain.patch_size, "grid": grid}
+    wanted = {
+        "pretrain": ("MaskedAutoencoder", {"shape": shape, "settings": sizes}),
+        "tokenizer": ("Tokenizer", {"encoder_width": pretrain.width, **patches}),
+        "diffusion": ("DiT", {"grid": grid}),
+    }
+    for word, (model, facts) in wanted.items():
+        path = getattr(config, word).weights
+        if not path:
+            continue
+        record = read_head(path)
+        if record.get("model") != model:
+            found = record.get("model", "no model of ours")
+            raise ConfigurationError(f"{word}.weights: {path} holds {found}, not {model}.")
+        _compare(word, path, record, facts)
+
+
+def _compare(word: str, path: str, record: dict, facts: dict) -> None:
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            _compare(word, path, record.get(name) or {}, value)
+        elif record.get(name) != value:
+            raise ConfigurationError(
+                f"{word}.weights: {path} has {name} {record.get(name)}, and {value} is configured "
+                "(pretrain, volumes.shape); configure the sizes of the file."
+            )
 
 
 def _find_indivisible(config: Config) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MODALITIES = ("T1", "T1c", "T2", "FLAIR")
 SPACES = ("native", "coregistered", "acpc", "talairach", "mni", "sri24")
 FORMATS = ("NIfTI", "NIfTI pair", "Analyze", "DICOM")
+OWN = "own:"  # before the name of a column that the configuration names, so that it is no other one
 SPLITS = ("train", "validation", "test")
 
 # A column is (type, check): type is str, int, float or bool; check is a tuple of allowed values,
@@ -176,6 +177,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "field_strength_t": (float, (0.01, 20)),
         **{name: (kind, None) for name, kind in TASK_COLUMNS.items()},
     },
+    "columns": {"volume_id": (str, "unique")},  # and the columns that the configuration names
     "left_out": {
         **{name: rule for name, rule in _SCAN.items() if name not in ("volume_id", "modality")},
         "modality": (str, None),
@@ -227,7 +229,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "encoder": (str, None),
         **_PROBE,
         "title": (str, None),
-        "source": (str, ("paper", "pair", "control")),
+        "source": (str, ("paper", "pair", "own", "control")),
         **_SCORE,
     },
     "sweep": {

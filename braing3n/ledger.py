@@ -10,6 +10,8 @@ from pathlib import Path
 from braing3n.errors import ContractError
 from braing3n.runtime import digest_file, write_atomically
 
+SEEN_NAME = "volumes.txt"  # in a training's folder: the volumes of its list, one a line
+
 
 def assign_shard(cohort: str, subject_id: str, n_shards: int) -> int:
     """The shard of a subject: a function of its id alone, so that nobody moves when others come."""

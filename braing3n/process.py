@@ -31,3 +31,25 @@ def let_threads_yield() -> None:
     if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
         # Some 50 microseconds for libgomp: an idle machine then needs no call of the kernel at most waits.
         os.environ |= {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
+
+
+def stop_jobs_on_sigterm() -> None:
+    """Let a SIGTERM to Snakemake end it as Ctrl-C does: running jobs are asked to save and end, too.
+
+    By itself Snakemake would start no further job and wait, for hours, for those that run. Called when a
+    workflow starts, after Snakemake has set its own handler. A scheduler's jobs are cancelled as by Ctrl-C.
+    """
+    import contextlib
+    import signal
+    import threading
+
+    def stop(number, frame):
+        import psutil
+
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)

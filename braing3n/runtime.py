@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -220,6 +221,15 @@ def write_if_changed(path: str | Path, text: str) -> bool:
     with write_atomically(path) as beside:
         beside.write_text(text)
     return True
+
+
+def read_json(path: Path) -> dict:
+    """The object in a JSON file; empty where it is missing, no JSON or no object."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def digest_file(path: str | Path) -> str:

@@ -1,10 +1,13 @@
-"""The commands that are no stage: resources, stage versions and generated configuration files."""
+"""The commands that are no stage: resources, stage versions, generated files, withdrawn people."""
+
+from pathlib import Path
 
 from cyclopts import App
 
 resources_app = App(name="resources", help="What a run fetches, with digests and licences.")
 stages_app = App(name="stages", help="Stage versions and their lock.")
 config_app = App(name="config", help="The generated configuration file and schema.")
+strays_app = App(name="strays", help="What a run still holds of people whom no inventory names any more.")
 
 
 @resources_app.command(name="list")
@@ -70,3 +73,72 @@ def write_config() -> None:
 
     for path in write_files():
         print(path)
+
+
+@strays_app.command(name="list")
+def list_strays(*, config: Path) -> None:
+    """Print every file of a run that shows withdrawn people, and the weights that were trained on them.
+
+    The raw folders are walked first, so that the inventories are those of now.
+
+    Parameters
+    ----------
+    config
+        The run's configuration file.
+    """
+    from braing3n.strays import describe_strays
+
+    strays, results_dir = _find_strays(config)
+    for line in describe_strays(strays) or [f"{results_dir} holds nothing that no inventory names."]:
+        print(line)
+
+
+@strays_app.command(name="remove")
+def remove_strays(*, config: Path, dry_run: bool = False, yes: bool = False) -> None:
+    """Remove what `list` prints as stray, after asking; weights, tables and others' files stay.
+
+    Parameters
+    ----------
+    config
+        The run's configuration file.
+    dry_run
+        Print what would be removed, and remove nothing.
+    yes
+        Do not ask.
+    """
+    import sys
+
+    from braing3n.errors import BrainG3nError
+    from braing3n.strays import describe_strays
+    from braing3n.strays import remove_strays as remove_all
+
+    strays, results_dir = _find_strays(config)
+    for line in describe_strays(strays):
+        print(line)
+    n_files = len(strays.files)
+    if dry_run or not n_files:
+        print(f"{n_files} files would be removed." if n_files else f"{results_dir}: nothing to remove.")
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BrainG3nError("strays remove: nobody can be asked here; nothing is removed without --yes.")
+        if input(f"Remove these {n_files} files for good? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("Nothing was removed.")
+            return
+    remove_all(strays, results_dir)
+    print(
+        f"{n_files} files were removed; run the workflow again, which makes tables and the rest without them."
+    )
+
+
+def _find_strays(config: Path):
+    """The strays of a configuration's run, its inventories made anew and held meanwhile, and its folder."""
+    from braing3n.config import load_config
+    from braing3n.inventory.build import build_inventories, lock_run
+    from braing3n.strays import find_strays
+
+    settings = load_config(config)
+    results_dir = Path("results") / settings.run
+    lock_run(settings.run, is_looking=False)
+    build_inventories(settings)
+    return find_strays(results_dir, list(settings.cohorts)), results_dir

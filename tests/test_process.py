@@ -1,8 +1,10 @@
 """A Python file beside the scans is never run: a canary program in place of each library."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,42 @@ def test_worker_processes_import_nothing_from_the_working_folder(folder):
 def test_every_rule_runs_with_a_safe_path():
     text = (ROOT / "Snakefile").read_text()
     assert 'os.environ["PYTHONSAFEPATH"] = "1"' in text
+
+
+SNAKEFILE = """
+from braing3n.process import stop_jobs_on_sigterm
+onstart:
+    stop_jobs_on_sigterm()
+rule train:
+    output: "weights"
+    shell: "trap '' TERM INT; {sys.executable} train.py 2>&1 | cat"
+"""
+TRAIN = """
+import pathlib, signal, sys, time
+def save(number, frame):
+    pathlib.Path("saved").touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+pathlib.Path("started").touch()
+time.sleep(600)
+"""
+
+
+def test_a_sigterm_to_snakemake_alone_lets_a_training_save_and_end(tmp_path):
+    (tmp_path / "Snakefile").write_text("import sys\n" + SNAKEFILE)
+    (tmp_path / "train.py").write_text(TRAIN)
+    command = [sys.executable, "-m", "snakemake", "train", "--cores", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while not (tmp_path / "started").exists():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(120) == 1
+        assert (tmp_path / "saved").exists()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)

@@ -52,6 +52,20 @@ def train(
 
 
 @app.command
+def take(*, given: Path, weights: TrainedWeights) -> None:
+    """Start from a DiT that was trained elsewhere, in place of training.
+
+    Parameters
+    ----------
+    given
+        Its weight file, of this program.
+    """
+    from braing3n.training import take_weights
+
+    take_weights(given, "DiT", weights)
+
+
+@app.command
 def sample(
     *,
     weights: Path,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from cyclopts import App
 
+from braing3n.options import Labels, VolumeList
+
 app = App(name="ingest", help="Read a cohort's tables into records, one row a volume.")
 
 
@@ -62,3 +64,29 @@ def cohort(
     write_table(lost.drop(columns="facts"), exclusions, "left_out")
     write_table(table, records, "records")
     write_provenance(records, "ingest", ingest.STAGE_VERSION, [scans, left_out, tables], settings)
+
+
+@app.command
+def columns(*, volume_list: VolumeList, labels: Labels, raw_dirs: str, columns: str, out: Path) -> None:
+    """Read the columns that `probe.columns` names from each cohort's participants.tsv, one row a volume.
+
+    Parameters
+    ----------
+    raw_dirs
+        Cohort -> folder of its download, as JSON.
+    columns
+        Column -> classification or regression, as JSON.
+    out
+        The table to write (.parquet).
+    """
+    import json
+
+    from braing3n.contracts import read_table, write_table
+    from braing3n.ingest.bids_columns import read_columns
+
+    folders = {key: Path(path) for key, path in json.loads(raw_dirs).items()}
+    volumes, known = read_table(volume_list, "volume_list"), read_table(labels, "labels")
+    table, flags = read_columns(volumes, known, json.loads(columns), folders)
+    for flag in flags:
+        print(f"warning: {flag}")
+    write_table(table, out, "columns")

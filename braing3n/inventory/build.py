@@ -20,15 +20,17 @@ from braing3n.cohort import (
     Walk,
     find_kind,
     find_raw_dir,
+    find_raw_dirs,
     load_cohort,
     settle_options,
 )
 from braing3n.config import CohortSettings, Config, parse_config
+from braing3n.config_fit import check_given
 from braing3n.errors import BrainG3nError, CohortError, ConfigurationError
 from braing3n.inventory.cache import Record, find_standing
 from braing3n.inventory.scans import SECOND_COPY, find_scans
 from braing3n.ledger import assign_shard
-from braing3n.runtime import digest_file, write_if_changed
+from braing3n.runtime import digest_file, read_json, write_if_changed
 
 # What Snakemake is asked where it executes nothing.
 LOOKING = (
@@ -63,13 +65,19 @@ def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) 
     Args:
         arguments: Snakemake's command line, which says whether anything is to be executed.
     """
+    from braing3n.ingest.bids_columns import check_columns
+    from braing3n.manifest.withdrawn import report_strays
+
     try:
         config = parse_config(data)
         if is_main_process:
             lock = lock_run(config.run, plans_only(arguments))
             check_cohorts(config)
+            check_given(config)
             if lock is not None:
                 build_inventories(config)
+                report_strays(Path("results") / config.run, config.cohorts)
+                check_columns(config.probe.columns, find_raw_dirs(config.run, config.cohorts))
                 if not any(word.split("_")[0] in BEFORE_SPLITS for word in arguments):
                     check_splits(config)
                 if plans_only(arguments):
@@ -242,7 +250,7 @@ class HeaderCache:
 
     def __init__(self, path: Path):
         self.path = path
-        self.known: dict[str, dict[str, str]] = json.loads(path.read_text()) if path.exists() else {}
+        self.known: dict[str, dict[str, str]] = read_json(path)
         self.used: dict[str, dict[str, str]] = {}
 
     def read(self, paths: list[str], stamp: str) -> Mapping[str, str]:
@@ -250,7 +258,8 @@ class HeaderCache:
         from braing3n.inventory.headers import read_header
 
         name = f"{Path(paths[0]).parent.as_posix()} {stamp}"
-        self.used[name] = self.known[name] if name in self.known else read_header(paths)
+        known = self.known.get(name)
+        self.used[name] = known if isinstance(known, dict) else read_header(paths)
         return self.used[name]
 
     def save(self) -> None:
@@ -358,13 +367,14 @@ def _to_tsv(columns: tuple[str, ...], rows: list[dict]) -> str:
 def _digest_tables(tables: list[Path], folder: Path) -> list[dict]:
     """The digest of each table, taken again only where its size or time moved."""
     cache_path = folder / ".digests.json"
-    cache = json.loads(cache_path.read_text()) if cache_path.exists() else {}
+    cache = read_json(cache_path)
     fresh = {}
     for path in tables:
         stat = path.stat()
         stamp = f"{stat.st_size}-{stat.st_mtime_ns}"
-        known = cache.get(path.as_posix(), ["", ""])
-        fresh[path.as_posix()] = [stamp, known[1] if known[0] == stamp else digest_file(path)]
+        known = cache.get(path.as_posix())
+        stands = isinstance(known, list) and len(known) == 2 and known[0] == stamp
+        fresh[path.as_posix()] = [stamp, known[1] if stands else digest_file(path)]
     write_if_changed(cache_path, json.dumps(fresh))
     return [{"path": path, "sha256": digest} for path, (_, digest) in sorted(fresh.items())]
 

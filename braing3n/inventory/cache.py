@@ -13,11 +13,12 @@ import braing3n
 from braing3n import cohort as cohorts
 from braing3n.cohort import Walk
 from braing3n.inventory.files import digest_files
-from braing3n.runtime import write_if_changed
+from braing3n.runtime import read_json, write_if_changed
 
 PACKAGE_DIR = Path(braing3n.__file__).parent
 # The code that decides, beside the cohort's own file: which scans are found, and how their tables are read.
 DECIDING = ("*.py", "inventory/*.py", "ingest/*.py")
+KEPT = {"told": list, "listing": str, "skipped_dirs": list, "outputs": dict, "warnings": list}
 N_LISTED_AT_ONCE = 2  # raw folders: a listing is nothing but waiting for the file system
 
 
@@ -70,10 +71,10 @@ class Record:
         write_if_changed(self.path, json.dumps(known))
 
     def _read(self) -> dict:
-        try:
-            return json.loads(self.path.read_text())
-        except (OSError, ValueError):  # none yet, or cut off: then everything is walked
-            return {}
+        """What was kept; nothing where there is none, or anything that we would not have written."""
+        known = read_json(self.path)
+        is_ours = all(isinstance(known.get(name), kind) for name, kind in KEPT.items())
+        return known if is_ours else {}
 
 
 def find_standing(records: Iterable[Record]) -> list[Record]:

@@ -8,12 +8,19 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from braing3n.errors import CohortError
+
 if TYPE_CHECKING:
     from braing3n.cohort import Walk
 
 JUNK_DIRS = {"__MACOSX"}
 # What stands in a listing for the stamp of what is no file.
-DIR, DEAD_LINK = "/", "?"
+DIR, DEAD_LINK, LOOP, BAD_NAME, CLOSED = "/", "?", "@", "~", "!"
+FAULTS = {
+    DEAD_LINK: "a link to nothing",
+    LOOP: "a link to a folder that it lies in",
+    BAD_NAME: "its name is no UTF-8; rename it",
+}
 
 
 def list_files(raw_dir: str | Path, skipped_dirs: Mapping[str, str], walk: Walk) -> Iterator[tuple[str, str]]:
@@ -24,20 +31,33 @@ def list_files(raw_dir: str | Path, skipped_dirs: Mapping[str, str], walk: Walk)
 
     Args:
         skipped_dirs: names of folders that are not entered, with the reason.
-        walk: gains the skipped folders and the links to nothing as unused, and at the end the listing.
+        walk: gains what is not entered or read as unused, a warning for folders that cannot be listed, and
+            at the end the listing.
+
+    Raises:
+        CohortError: the raw folder itself cannot be listed.
     """
     digest = hashlib.sha256()
     for folder, lines in _descend(to_prefix(raw_dir), skipped_dirs, digest):
         for line in lines:
             name, _, stamp = line.partition("\0")
+            path = folder + name
             if stamp == DIR:
                 if name in skipped_dirs:
-                    walk.unused[folder + name] = skipped_dirs[name]
-            elif stamp == DEAD_LINK:
-                walk.unused[folder + name] = "a link to nothing"
+                    walk.unused[path] = skipped_dirs[name]
+            elif stamp.startswith(CLOSED):
+                walk.unused[show_path(path)] = f"cannot be listed ({stamp[1:]})"
+                walk.warnings.append(f"the folder {show_path(path)} cannot be listed ({stamp[1:]}).")
+            elif stamp in FAULTS:
+                walk.unused[show_path(path)] = FAULTS[stamp]
             else:
-                yield folder + name, stamp
+                yield path, stamp
     walk.listing, walk.skipped_dirs = digest.hexdigest(), tuple(skipped_dirs)
+
+
+def show_path(path: str) -> str:
+    """A path as text that can be written, its bytes that are no UTF-8 as `\\xe4`."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def digest_files(raw_dir: str | Path, skipped_dirs: Collection[str]) -> str:
@@ -54,39 +74,76 @@ def to_prefix(folder: str | Path) -> str:
     return "" if text == "." else text.rstrip("/") + "/"
 
 
-def _descend(folder: str, skipped_dirs: Collection[str], digest) -> Iterator[tuple[str, list[str]]]:
-    """Each folder and its sorted lines `name NUL stamp`, all of which go into the digest."""
-    lines, dirs = _scan(folder)
-    text = "\n".join([folder, *lines, ""])
-    digest.update(text.encode(errors="surrogateescape"))
-    yield folder, lines
-    for name in sorted(dirs):
-        if name not in skipped_dirs:
-            yield from _descend(f"{folder}{name}/", skipped_dirs, digest)
+def _descend(top: str, skipped_dirs: Collection[str], digest) -> Iterator[tuple[str, list[str]]]:
+    """Each folder and its sorted lines `name NUL stamp`, all of which go into the digest.
+
+    A link to a folder that it lies in is not followed. Folders wait in a list, so that no depth is too deep.
+    """
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(top, frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            lines, dirs, own = _scan(folder, above)
+        except OSError as error:
+            if folder == top:
+                raise CohortError(
+                    f"the raw folder '{folder.rstrip('/') or '.'}' cannot be read ({error.strerror}); ask "
+                    "for permission to read it."
+                ) from None
+            parent, _, name = folder.rstrip("/").rpartition("/")
+            lines, dirs, own = [f"{name}\0{CLOSED}{error.strerror}"], [], (0, 0)
+            folder = f"{parent}/" if parent or top.startswith("/") else ""
+        text = "\n".join([folder, *lines, ""])
+        digest.update(text.encode(errors="surrogateescape"))
+        yield folder, lines
+        below = above | {own}
+        waiting += [
+            (f"{folder}{name}/", below) for name in sorted(dirs, reverse=True) if name not in skipped_dirs
+        ]
 
 
-def _scan(folder: str) -> tuple[list[str], list[str]]:
-    """A folder's lines, sorted, and the names of its folders."""
+def _scan(folder: str, above: Collection[tuple[int, int]]) -> tuple[list[str], list[str], tuple[int, int]]:
+    """A folder's lines, sorted, the names of its folders, and what tells the folder from all others."""
     lines, dirs = [], []
     # From an open folder each file's stat is looked up by its name alone, not by its whole path.
     descriptor = os.open(folder or ".", os.O_RDONLY)
     try:
+        itself = os.fstat(descriptor)
+        own = itself.st_dev, itself.st_ino
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                name = entry.name
-                if name[0] == "." or name in JUNK_DIRS:
+                if entry.name[0] == "." or entry.name in JUNK_DIRS:
                     continue
-                if entry.is_dir():
-                    dirs.append(name)
-                    lines.append(f"{name}\0{DIR}")
-                    continue
-                try:
-                    stat = entry.stat()
-                except OSError:
-                    lines.append(f"{name}\0{DEAD_LINK}")
-                else:
-                    lines.append(f"{name}\0{stat.st_size}-{stat.st_mtime_ns}")
+                stamp = _stamp(entry, above, own)
+                lines.append(f"{entry.name}\0{stamp}")
+                if stamp == DIR:
+                    dirs.append(entry.name)
     finally:
         os.close(descriptor)
     lines.sort()  # as by name, since nothing is before NUL
-    return lines, dirs
+    return lines, dirs, own
+
+
+def _stamp(entry: os.DirEntry, above: Collection[tuple[int, int]], own: tuple[int, int]) -> str:
+    """What stands in a listing beside an entry's name."""
+    if not entry.name.isascii() and not _is_text(entry.name):
+        return BAD_NAME
+    try:
+        if entry.is_dir():
+            if entry.is_symlink():
+                stat = entry.stat()
+                if (stat.st_dev, stat.st_ino) == own or (stat.st_dev, stat.st_ino) in above:
+                    return LOOP
+            return DIR
+        stat = entry.stat()
+    except OSError:
+        return DEAD_LINK
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from braing3n.manifest.counts import list_warnings
 from braing3n.paper import bias, card, coverage, found
-from braing3n.paper.page import CLOSE, describe_run, open_page, show_picture, show_table, show_warnings
+from braing3n.paper.page import (
+    CLOSE,
+    describe_run,
+    list_withdrawn,
+    open_page,
+    show_picture,
+    show_table,
+    show_warnings,
+)
 from braing3n.paper.results import Results
 from braing3n.paper.tables import Table, build_flow, build_table_3
 
@@ -70,6 +78,7 @@ def render_card(results: Results, tables: dict[str, Table], pictures: dict[str, 
         f"<p>{describe_run(results)} Back to <a href='index.html'>the run</a>. "
         "N counts people by <code>person_id</code>, who is one human in all cohorts.</p>",
         *show_warnings(list_cautions(results)),
+        *show_warnings(list_withdrawn(results)),
     ]
     shown = iter(tables.values())
     for heading, items in SECTIONS.items():

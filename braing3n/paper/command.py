@@ -1,5 +1,6 @@
 """The command line of the paper: tables in four formats, the dataset card and one page."""
 
+import sys
 from pathlib import Path
 
 from cyclopts import App
@@ -21,3 +22,18 @@ def tables(*, results_dir: Path, out_dir: Path):
     from braing3n.paper.write import write_paper
 
     write_paper(results_dir, out_dir)
+
+
+@app.command
+def again(*, config: Path):
+    """Write a run's tables and pages from the results that exist, train nothing, and say what is out of date.
+
+    Parameters
+    ----------
+    config
+        The run's configuration file.
+    """
+    from braing3n.paper.again import write_again
+
+    for sentence in write_again(config):
+        print(sentence, file=sys.stderr)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from braing3n.manifest.counts import list_warnings
+from braing3n.manifest.withdrawn import describe_weights
 from braing3n.paper.generation import list_unlearned
 from braing3n.paper.render import render_html
 from braing3n.paper.results import TABLES, Results
@@ -38,12 +40,13 @@ summary { cursor: pointer; margin: 1rem 0; }
 """
 
 
-def render_page(results: Results, sections: dict[str, list[Table]]) -> str:
+def render_page(results: Results, sections: dict[str, list[Table]], stale: Sequence[str] = ()) -> str:
     """One HTML page that needs nothing beside it: styles and pictures are inside.
 
     Args:
         results: the run.
         sections: heading to tables, in order.
+        stale: sentences about results that are out of date.
     """
     counts, losses = results.read("counts"), results.read("masked_loss")
     warnings = [] if counts is None else list_warnings(counts)
@@ -52,8 +55,10 @@ def render_page(results: Results, sections: dict[str, list[Table]]) -> str:
         open_page(f"BrainG3N: run {results.run}"),
         f"<p>{describe_run(results)} Who and what the run holds, in full, with the bias card: "
         "<a href='card.html'>dataset card</a>.</p>",
+        *show_warnings(stale),
         *show_warnings(warnings),
         *show_warnings(list_unlearned(results)),
+        *show_warnings(list_withdrawn(results)),
         _draw_flow(results),
         _link_quality(results),
     ]
@@ -82,9 +87,15 @@ def show_table(results: Results, table: Table) -> str:
     return f"<details><summary>{title}</summary>{shown}</details>"
 
 
-def show_warnings(sentences: list[str]) -> list[str]:
+def show_warnings(sentences: Sequence[str]) -> list[str]:
     """What a reader must not overlook, a box a sentence."""
     return [f"<div class='warning'>{escape(sentence)}</div>" for sentence in sentences]
+
+
+def list_withdrawn(results: Results) -> list[str]:
+    """A sentence for each weight file that was trained on people whom no inventory names any more."""
+    cohorts = results.list_cohorts()
+    return describe_weights(results.results_dir, cohorts) if cohorts else []
 
 
 def show_picture(path: Path, caption: str) -> str:
@@ -131,7 +142,9 @@ def _draw_flow(results: Results) -> str:
 
 def _link_quality(results: Results) -> str:
     """Where every volume can be looked at."""
+    cohorts = results.list_cohorts()
     paths = sorted(results.results_dir.glob("preprocess/*/quality.html"))
+    paths = [path for path in paths if cohorts is None or path.parent.name in cohorts]
     if not paths:
         return "<p>Quality of the volumes: n/a, this run has no preprocess/*/quality.html.</p>"
     keys = [escape(path.parent.name) for path in paths]

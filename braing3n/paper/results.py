@@ -72,6 +72,11 @@ class Results:
         path = self.results_dir / name
         return json.loads(path.read_text()) if path.exists() else None
 
+    def list_cohorts(self) -> list[str] | None:
+        """The cohorts that the run is configured with; None where nothing says which."""
+        counts = self.read("counts")
+        return None if counts is None else counts["cohort"].tolist()
+
     def command(self, path: str) -> str:
         """The command that makes one file of this run again."""
         name = "config" if self.run == "full" else self.run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from braing3n.errors import ConfigurationError
@@ -29,8 +30,10 @@ SECTIONS = {
 }
 
 
-def write_paper(results_dir: Path, out_dir: Path) -> None:
+def write_paper(results_dir: Path, out_dir: Path, stale: Sequence[str] = ()) -> None:
     """Write every table as CSV, Markdown, LaTeX and HTML, the card, and index.html last.
+
+    stale: sentences about results that are out of date, which the page shows.
 
     Raises:
         ConfigurationError: there is no such results folder.
@@ -44,7 +47,7 @@ def write_paper(results_dir: Path, out_dir: Path) -> None:
         write_formats(table, out_dir)
     pages = {
         "card.html": render_card(results, card_tables, draw_figures(results, out_dir)),
-        "index.html": render_page(results, sections),
+        "index.html": render_page(results, sections, stale),
     }
     for name, text in pages.items():
         with write_atomically(out_dir / name) as beside:

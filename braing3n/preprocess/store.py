@@ -17,7 +17,7 @@ from braing3n.errors import BrainG3nError
 from braing3n.preprocess import STAGE_VERSION
 from braing3n.preprocess.formats import digest_scan
 from braing3n.preprocess.visit import VisitResult
-from braing3n.runtime import digest_file, digest_text, write_atomically, write_if_changed
+from braing3n.runtime import digest_file, digest_text, read_json, write_atomically, write_if_changed
 
 STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
 CELL_PATHS = ("path", "mask_path", "picture_path")
@@ -94,6 +94,16 @@ def find_foreign(store_dir: Path, cohort: str, subject_id: str, session_id: str)
     return None
 
 
+def list_own_files(folder: Path) -> list[Path]:
+    """The files in a visit's folder that this program wrote: its sidecars, and what those record."""
+    found = [path for path in folder.glob(".sub-*") if _is_half_written(path)]
+    for sidecar_path in folder.glob("sub-*_space-SRI24_desc-preproc.json"):
+        sidecar = _read_sidecar(sidecar_path)
+        names = [*sidecar["Files"], sidecar_path.name] if sidecar else []
+        found += [folder / name for name in names if (folder / name).is_file()]
+    return sorted(found)
+
+
 def save_visit(
     store_dir: Path,
     cohort: str,
@@ -153,8 +163,12 @@ def _write_sidecar(path: Path, content: dict) -> None:
 def _remove_half_written(folder: Path) -> None:
     """Remove what a killed process of ours left beside a final name; the shard's lock is held."""
     for path in folder.glob(".sub-*"):
-        if re.fullmatch(HALF_WRITTEN, path.name) and not path.is_symlink():
+        if _is_half_written(path):
             path.unlink(missing_ok=True)
+
+
+def _is_half_written(path: Path) -> bool:
+    return bool(re.fullmatch(HALF_WRITTEN, path.name)) and not path.is_symlink()
 
 
 def _name_segmentations(text: str, find_path) -> str:
@@ -198,15 +212,6 @@ def _check_ours(path: Path) -> None:
             f"{path.parent}: is a dataset that braing3n did not write (see {path.name}); nothing in it is "
             "replaced; give another output folder."
         )
-
-
-def read_json(path: Path) -> dict:
-    """The object in a JSON file; empty where it is missing, no JSON or no object."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _read_sidecar(path: Path) -> dict:

@@ -46,6 +46,20 @@ def train(
     train_encoder(volumes, options, checkpoints, weights, inputs, count_workers(threads), **paths)
 
 
+@app.command
+def take(*, given: Path, weights: TrainedWeights) -> None:
+    """Start from an encoder that was trained elsewhere, in place of training.
+
+    Parameters
+    ----------
+    given
+        Its weight file, of this program (`pretrain import` makes others' into one).
+    """
+    from braing3n.training import take_weights
+
+    take_weights(given, "MaskedAutoencoder", weights)
+
+
 @app.command(name="import")
 def import_weights(
     *,

@@ -77,6 +77,11 @@ def read_release(path: Path) -> dict[str, Tensor]:
     found = list(_find_states(content))
     if not found:
         raise CheckpointError(f"{path}: holds no dictionary of tensors.")
+    for state in found:  # a tensor may be a view that stretches one number
+        for name, tensor in state.items():
+            claimed, held = tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
+            if claimed > held:
+                raise CheckpointError(f"{path}: its tensor {name} claims {claimed} bytes and holds {held}.")
     return max(found, key=lambda state: sum(tensor.numel() for tensor in state.values()))
 
 

@@ -18,6 +18,7 @@ def encoder(
     labels: Labels,
     predictions: Path,
     halves: Path,
+    columns: Path | None = None,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -33,6 +34,8 @@ def encoder(
         Table of predictions to write.
     halves
         Table to write: scores on halves of the people, for intervals.
+    columns
+        Table of the columns that `probe.columns` names.
     settings
         JSON of the section `probe`, or a configuration file.
     """
@@ -41,11 +44,11 @@ def encoder(
 
     section = parse_section(ProbeSettings, settings)
     set_threads(threads)
-    from braing3n.contracts import read_table, write_table
+    from braing3n.contracts import write_table
     from braing3n.probe.compare import probe_encoder
-    from braing3n.probe.plan import load_features
+    from braing3n.probe.plan import load_features, read_labels
 
-    table = read_table(labels, "labels")
+    table = read_labels(labels, columns)
     found, on_halves = probe_encoder(name, load_features(features, table), table, section)
     write_table(found, predictions, "predictions")
     write_table(on_halves, halves, "halves")
@@ -61,6 +64,7 @@ def compare(
     scores: Path,
     differences: Path,
     controls: Path,
+    columns: Path | None = None,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -80,6 +84,8 @@ def compare(
         Table of paired differences to write.
     controls
         Table of controls to write.
+    columns
+        Table of the columns that `probe.columns` names.
     settings
         JSON of the section `probe`, or a configuration file.
     """
@@ -91,9 +97,9 @@ def compare(
     from braing3n.contracts import read_table, write_table
     from braing3n.probe.compare import Readings, compare_encoders
     from braing3n.probe.controls import run_controls
-    from braing3n.probe.plan import load_features
+    from braing3n.probe.plan import load_features, read_labels
 
-    table = read_table(labels, "labels")
+    table = read_labels(labels, columns)
     found = [read_table(path, "predictions") for path in predictions]
     readings = Readings(found, [read_table(path, "halves") for path in halves])
     score_table, difference_table = compare_encoders(readings, table, section)

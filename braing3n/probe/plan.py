@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from braing3n.config import ProbeSettings
+from braing3n.contracts import read_table
 from braing3n.errors import ContractError
 from braing3n.probe.folds import assign_folds
 from braing3n.probe.tasks import Task, list_tasks
@@ -45,6 +47,12 @@ class Probe:
         return total / self.units["n_volumes"].to_numpy()[:, None]
 
 
+def read_labels(path: Path, columns: Path | None = None) -> pd.DataFrame:
+    """The label table, with the columns that the configuration names where there are such."""
+    labels = read_table(path, "labels")
+    return labels if columns is None else labels.merge(read_table(columns, "columns"), on="volume_id")
+
+
 def plan_probes(labels: pd.DataFrame, settings: ProbeSettings, source: str = "") -> list[Probe]:
     """Every task (of one source, where given) on every slice it is reported for, alike for all encoders.
 
@@ -53,7 +61,7 @@ def plan_probes(labels: pd.DataFrame, settings: ProbeSettings, source: str = "")
     return [
         plan_probe(task, name, labels, settings, people)
         for people in PEOPLE
-        for task in list_tasks(labels)
+        for task in list_tasks(labels, settings.columns)
         if source in ("", task.source) and (people == "everyone" or task.source != "control")
         for name in task.slices
     ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from braing3n.contracts import OWN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +29,8 @@ class Task:
         round_to: round numbers to multiples of this before they are compared; 0: as they are.
         n_top: keep only this many classes, those with most people; 0: all.
         slices: the slices that are probed.
-        source: "paper", "pair" (a binary disease contrast) or "control" (planted by a phantom).
+        source: "paper", "pair" (a binary disease contrast), "own" (a column that the configuration names) or
+            "control" (planted by a phantom).
     """
 
     key: str
@@ -156,8 +160,11 @@ PAPER_TASKS = (
 )
 
 
-def list_tasks(labels: pd.DataFrame) -> list[Task]:
-    """The paper's 23 tasks, healthy people against each disease, and the controls that `labels` carries."""
+def list_tasks(labels: pd.DataFrame, columns: Mapping[str, str] | None = None) -> list[Task]:
+    """The paper's 23 tasks, healthy people against each disease, own columns, and the controls of `labels`.
+
+    columns: own column -> classification or regression.
+    """
     import pandas as pd
 
     pairs = [("HC", name) for name in (*_DISEASES[1:], "ADHD")] + [("MCI", "AD")]
@@ -166,6 +173,9 @@ def list_tasks(labels: pd.DataFrame) -> list[Task]:
         slices = ("all", "T1c") if second in ("GBM", "Glioma") else ("all", "T1")
         key, title = f"{first}_vs_{second}".lower(), f"{first} vs {second} (AUC)"
         tasks.append(Task(key, title, "dx", classes=_classes(first, second), slices=slices, source="pair"))
+    for name, kind in (columns or {}).items():
+        title = name if kind == "regression" else f"{name} (own column, AUC)"
+        tasks.append(Task(OWN + name, title, OWN + name, kind, source="own"))
     for column in sorted(name for name in labels.columns if name.startswith(CONTROL_PREFIX)):
         title = f"Control: {column.removeprefix(CONTROL_PREFIX).replace('_', ' ')}"
         if pd.api.types.is_numeric_dtype(labels[column]):

@@ -21,6 +21,7 @@ def train(
     metrics: Path,
     picture: Path,
     settings: str,
+    given: Path | None = None,
     threads: Threads = 1,
 ) -> None:
     """Train the tokenizer on the training split, then measure and draw reconstructions of unseen people.
@@ -35,6 +36,8 @@ def train(
         Real and reconstructed volumes by modality (.png).
     settings
         The section `tokenizer` as JSON, or a configuration file.
+    given
+        Weight file of a tokenizer that was trained elsewhere; it is measured, and nothing is trained.
     """
     from braing3n.runtime import set_threads
 
@@ -46,13 +49,16 @@ def train(
     from braing3n.tokenizer.compute import describe_arm
     from braing3n.tokenizer.model import load_tokenizer, reconstruct
     from braing3n.tokenizer.train import train_tokenizer
-    from braing3n.training import count_workers, open_accelerator, read_record
+    from braing3n.training import count_workers, open_accelerator, read_record, take_weights
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes, mae = PackedVolumes(volume_list, volumes_dir), load_encoder(encoder)
     inputs = [encoder, volume_list, *volumes.index_paths()]
     options = parse_section(TokenizerSettings, settings)
-    train_tokenizer(volumes, mae, options, checkpoints, weights, inputs, count_workers(threads))
+    if given:
+        take_weights(given, "Tokenizer", weights)
+    else:
+        train_tokenizer(volumes, mae, options, checkpoints, weights, inputs, count_workers(threads))
     accelerator = open_accelerator()
     if accelerator.is_main_process:
         net = load_tokenizer(weights).to(accelerator.device)
@@ -60,7 +66,7 @@ def train(
         facts = {"d": net.settings.d} | counts
         records = read_record(encoder, "MaskedAutoencoder"), read_record(weights, "Tokenizer")
         done = [record.get("n_epochs_trained") for record in records]
-        if None not in done:  # an encoder that somebody else trained does not say
+        if not given and None not in done:  # an encoder that somebody else trained does not say
             facts["training"] = describe_arm(mae.settings, options, volumes.shape, *done)
         function = partial(reconstruct, mae.to(accelerator.device), net)
         _show_reconstructions(function, volumes, accelerator.device, facts, metrics, picture)

@@ -44,7 +44,14 @@ from braing3n.training.steps import (
     stop,
     update,
 )
-from braing3n.training.weights import load_weights, read_record, read_settings, read_weights, write_weights
+from braing3n.training.weights import (
+    load_weights,
+    read_record,
+    read_settings,
+    read_weights,
+    take_weights,
+    write_weights,
+)
 
 __all__ = [
     "Run",
@@ -84,6 +91,7 @@ __all__ = [
     "share_batches",
     "start",
     "stop",
+    "take_weights",
     "update",
     "write_weights",
 ]

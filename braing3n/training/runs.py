@@ -20,6 +20,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from braing3n.config import OptimiserSettings, Settings
+from braing3n.ledger import SEEN_NAME
 from braing3n.runtime import digest_file, digest_text, track, write_atomically
 from braing3n.training.batches import find_rows, plan_batches
 from braing3n.training.logs import open_writer, plot_history, write_history
@@ -154,6 +155,9 @@ def begin(word: str, run_dir: Path, table: pd.DataFrame, options: OptimiserSetti
         ConfigurationError: there is nothing to train on.
     """
     accelerator = open_accelerator()
+    if accelerator.is_main_process:  # whom these weights saw, should one of them withdraw
+        with write_atomically(run_dir / SEEN_NAME) as beside:
+            beside.write_text("".join(f"{name}\n" for name in table["volume_id"]))
     plan = plan_batches(find_rows(table, "train"), options, seed, accelerator.num_processes)
     losses = torch.zeros(len(plan), device=accelerator.device)
     return Run(word, run_dir, accelerator, options, table["volume_id"].to_numpy(), plan, losses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from braing3n.errors import CheckpointError, ConfigurationError
 from braing3n.runtime import write_atomically
 from braing3n.settings import Settings, validate
+from braing3n.weight_file import read_head
 
 
 def write_weights(path: Path, tensors: dict[str, Tensor], model: str, record: dict[str, Any]) -> None:
@@ -29,13 +31,7 @@ def read_record(path: Path, model: str) -> dict[str, Any]:
     Raises:
         CheckpointError: no such file, no safetensors, or another model's.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            record = json.loads((file.metadata() or {}).get("braing3n", "{}"))
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file ({error}); train it again.") from None
+    record = read_head(path)
     if record.get("model") != model:
         raise CheckpointError(f"{path}: holds {record.get('model', 'no model of ours')}, not {model}.")
     return record
@@ -51,6 +47,17 @@ def read_weights(path: Path, model: str) -> tuple[dict[str, Tensor], dict[str, A
 
     record = read_record(path, model)
     return load_file(path), record
+
+
+def take_weights(given: Path, model: str, weights_path: Path) -> None:
+    """Copy a weight file that somebody trained elsewhere to where a training would put its own.
+
+    Raises:
+        CheckpointError: as `read_record`.
+    """
+    read_record(given, model)
+    with write_atomically(weights_path) as beside:
+        shutil.copyfile(given, beside)
 
 
 def read_settings(kind: type[Settings], record: dict[str, Any], path: Path) -> Any:

@@ -52,3 +52,25 @@ def test_an_empty_run_is_a_page_too(tmp_path):
     page = render(Results(tmp_path), tmp_path / "paper")
     assert "this run has no manifest/labels.parquet" in page
     assert "class='warning'" not in page
+
+
+def test_the_page_links_to_the_configured_cohorts_only(make_results):
+    expected = {"ixi": {"kind": "ixi", "reason": "none is expected"}}
+    results = make_results([{"cohort": "ixi", "person_id": "p"}], expected=expected)
+    for cohort in ("ixi", "removed"):
+        page = results.results_dir / "preprocess" / cohort / "quality.html"
+        page.parent.mkdir(parents=True)
+        page.write_text("")
+    page = render_page(results, {})
+    assert "../preprocess/ixi/quality.html" in page
+    assert "removed" not in page
+
+
+def test_weights_of_withdrawn_people_are_a_warning_on_both_pages(make_results, tmp_path, monkeypatch):
+    results = make_results(
+        [{"cohort": "ixi", "person_id": "p"}], expected={"ixi": {"kind": "ixi", "reason": "none"}}
+    )
+    monkeypatch.setattr("braing3n.paper.page.describe_weights", lambda folder, cohorts: ["mae saw <one>"])
+    warning = "<div class='warning'>mae saw &lt;one&gt;</div>"
+    assert warning in render_page(results, {})
+    assert warning in render(results, tmp_path)

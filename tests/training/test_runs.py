@@ -162,3 +162,8 @@ def test_time_left_is_told(tmp_path, capfd):
 def test_a_step_without_validation_has_an_empty_field(tmp_path):
     write_history(tmp_path, torch.tensor([0.5, 0.25, 9.0]), {2: 0.125}, 2)
     assert (tmp_path / "loss.csv").read_text() == "step,loss,validation_loss\n1,0.5,\n2,0.25,0.125\n"
+
+
+def test_a_training_keeps_the_names_of_the_volumes_that_it_saw(run_dir):
+    names = tiny.InventedVolumes().table["volume_id"].tolist()
+    assert (run_dir / "volumes.txt").read_text().split() == names

@@ -3,48 +3,76 @@ localrules:
     diffusion,
 
 
+DIT = f"{RESULTS}/diffusion/dit.safetensors"
+
+
 rule diffusion:
     """The conditional DiT and its samples."""
     input:
-        f"{RESULTS}/diffusion/dit.safetensors",
+        DIT,
         f"{RESULTS}/diffusion/samples.npz",
         f"{RESULTS}/diffusion/judged.parquet",
 
 
-rule train_diffusion:
-    """Train the conditional DiT by flow matching on cached tokens."""
-    input:
-        tokens=rules.cache_latents.output.tokens,
-        tokenizer=rules.train_tokenizer.output.weights,
-        volumes=rules.build_volume_list.output.volumes,
-        labels=rules.build_label_table.output.labels,
-    output:
-        weights=f"{RESULTS}/diffusion/dit.safetensors",
-    log:
-        f"{LOGS}/diffusion/dit.log",
-    benchmark:
-        f"{BENCHMARKS}/diffusion/dit.tsv"
-    conda:
-        "../../envs/models.yaml"
-    threads: 4
-    resources:
-        mem_mb=6000,
-        runtime=1440,
-        gpu=0,
-    params:
-        checkpoints=f"{RESULTS}/diffusion/checkpoints",
-        settings=CONFIG.diffusion.as_json(),
-        stage=STAGE["diffusion"],
-    shell:
-        TRAIN + " diffusion train --tokens {input.tokens:q} --tokenizer {input.tokenizer:q}"
-        " --volume-list {input.volumes:q} --labels {input.labels:q} --checkpoints {params.checkpoints:q}"
-        " --weights {output.weights:q} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
+if CONFIG.diffusion.weights:
+
+    rule take_diffusion:
+        """Start from a DiT that was trained elsewhere."""
+        input:
+            given=CONFIG.diffusion.weights,
+        output:
+            weights=DIT,
+        log:
+            f"{LOGS}/diffusion/dit.log",
+        benchmark:
+            f"{BENCHMARKS}/diffusion/dit.tsv"
+        conda:
+            "../../envs/models.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        params:
+            stage=STAGE["diffusion"],
+        shell:
+            "python -m braing3n diffusion take --given {input.given:q} --weights {output.weights:q} 2>&1 | tee {log:q}"
+
+else:
+
+    rule train_diffusion:
+        """Train the conditional DiT by flow matching on cached tokens."""
+        input:
+            tokens=rules.cache_latents.output.tokens,
+            tokenizer=rules.train_tokenizer.output.weights,
+            volumes=rules.build_volume_list.output.volumes,
+            labels=rules.build_label_table.output.labels,
+        output:
+            weights=DIT,
+        log:
+            f"{LOGS}/diffusion/dit.log",
+        benchmark:
+            f"{BENCHMARKS}/diffusion/dit.tsv"
+        conda:
+            "../../envs/models.yaml"
+        threads: 4
+        resources:
+            mem_mb=6000,
+            runtime=1440,
+            gpu=0,
+        params:
+            checkpoints=f"{RESULTS}/diffusion/checkpoints",
+            settings=CONFIG.diffusion.as_json(),
+            stage=STAGE["diffusion"],
+        shell:
+            TRAIN + " diffusion train --tokens {input.tokens:q} --tokenizer {input.tokenizer:q}"
+            " --volume-list {input.volumes:q} --labels {input.labels:q} --checkpoints {params.checkpoints:q}"
+            " --weights {output.weights:q} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule sample_diffusion:
     """Draw every arm's samples under guidance and decode a few for the eye."""
     input:
-        weights=rules.train_diffusion.output.weights,
+        weights=DIT,
         tokenizer=rules.train_tokenizer.output.weights,
         labels=rules.build_label_table.output.labels,
     output:
@@ -94,7 +122,7 @@ rule judge_diffusion:
         mem_mb=6000,
         runtime=60,
     params:
-        settings=CONFIG.probe.as_json(),
+        settings=CONFIG.probe.as_json(without=("columns",)),
         stage=STAGE["diffusion"],
     shell:
         "python -m braing3n diffusion judge --tokens {input.tokens:q} --tokenizer {input.tokenizer:q} --labels {input.labels:q}"

@@ -15,7 +15,7 @@ rule measure_fidelity:
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
         tokens=rules.cache_latents.output.tokens,
-        encoder=rules.train_mae.output.weights,
+        encoder=MAE,
         tokenizer=rules.train_tokenizer.output.weights,
         features=rules.cache_latents.output.features,
         labels=rules.build_label_table.output.labels,

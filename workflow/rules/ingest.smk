@@ -1,9 +1,17 @@
 # A cohort's inventory and tables -> its records. One rule a cohort, so that `-f ingest_<cohort>` reruns one.
-from braing3n.cohort import digest_cohort_file, find_kind
+import json
+
+from braing3n.cohort import digest_cohort_file, find_kind, find_raw_dirs
 
 
 localrules:
     ingest,
+
+
+COLUMNS = f"{RESULTS}/manifest/columns.parquet"
+RAW_DIRS = json.dumps(
+    {key: path.as_posix() for key, path in find_raw_dirs(CONFIG.run, CONFIG.cohorts).items()}
+)
 
 
 rule ingest:
@@ -46,3 +54,30 @@ for key, settings in CONFIG.cohorts.items():
             " --left-out {input.left_out:q} --tables {input.tables:q} --records {output.records:q}"
             " --exclusions {output.exclusions:q} --settings {params.settings:q}"
             " 2>&1 | tee {log:q}"
+
+
+rule read_columns:
+    """Read the columns that `probe.columns` names; nothing but the probes depends on them."""
+    input:
+        volumes=f"{RESULTS}/manifest/volume_list.parquet",
+        labels=f"{RESULTS}/manifest/labels.parquet",
+        tables=[f"{RESULTS}/inventory/{cohort}/tables.tsv" for cohort in CONFIG.cohorts],
+    output:
+        columns=COLUMNS,
+    log:
+        f"{LOGS}/ingest/columns.log",
+    benchmark:
+        f"{BENCHMARKS}/ingest/columns.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        raw_dirs=RAW_DIRS,
+        columns=json.dumps(CONFIG.probe.columns),
+        stage=STAGE["ingest"],
+    shell:
+        "python -m braing3n ingest columns --volume-list {input.volumes:q} --labels {input.labels:q}"
+        " --raw-dirs {params.raw_dirs:q} --columns {params.columns:q} --out {output.columns:q} 2>&1 | tee {log:q}"

@@ -13,7 +13,7 @@ rule latents:
 rule cache_latents:
     """Encode every volume: projected tokens, and features pooled over tokens."""
     input:
-        encoder=rules.train_mae.output.weights,
+        encoder=MAE,
         tokenizer=rules.train_tokenizer.output.weights,
         volumes=rules.build_volume_list.output.volumes,
         indices=rules.volumes.input,

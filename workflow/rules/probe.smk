@@ -3,6 +3,9 @@ localrules:
     probe,
 
 
+OWN_COLUMNS = " --columns {input.columns:q}" if CONFIG.probe.columns else ""
+
+
 rule probe:
     """Scores, paired differences and controls of the linear probes."""
     input:
@@ -15,6 +18,7 @@ rule probe_encoder:
     input:
         features=f"{RESULTS}/latents/features_{{encoder}}.npz",
         labels=rules.build_label_table.output.labels,
+        columns=COLUMNS if CONFIG.probe.columns else [],
     output:
         predictions=f"{RESULTS}/probe/predictions_{{encoder}}.parquet",
         halves=f"{RESULTS}/probe/halves_{{encoder}}.parquet",
@@ -34,7 +38,7 @@ rule probe_encoder:
     shell:
         "python -m braing3n probe encoder --name {wildcards.encoder} --features {input.features:q}"
         " --labels {input.labels:q} --predictions {output.predictions:q} --halves {output.halves:q}"
-        " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --settings {params.settings:q} --threads {threads}" + OWN_COLUMNS + " 2>&1 | tee {log:q}"
 
 
 rule compare_encoders:
@@ -44,6 +48,7 @@ rule compare_encoders:
         halves=[f"{RESULTS}/probe/halves_{encoder}.parquet" for encoder in CONFIG.latents.encoders],
         features=rules.cache_latents.output.features,
         labels=rules.build_label_table.output.labels,
+        columns=COLUMNS if CONFIG.probe.columns else [],
     output:
         scores=f"{RESULTS}/probe/scores.parquet",
         differences=f"{RESULTS}/probe/differences.parquet",
@@ -65,7 +70,7 @@ rule compare_encoders:
         "python -m braing3n probe compare --predictions {input.predictions:q} --halves {input.halves:q}"
         " --features {input.features:q} --labels {input.labels:q} --scores {output.scores:q}"
         " --differences {output.differences:q} --controls {output.controls:q} --settings {params.settings:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        " --threads {threads}" + OWN_COLUMNS + " 2>&1 | tee {log:q}"
 
 
 rule probe_sweep:
@@ -90,7 +95,7 @@ rule probe_sweep:
     params:
         arms=CONFIG.sweep_arms,
         sweep=CONFIG.tokenizer.sweep.as_json(without=("cohorts", "modality", "test", "validation", "seed")),
-        settings=CONFIG.probe.as_json(),
+        settings=CONFIG.probe.as_json(without=("columns",)),
         stage=STAGE["probe"],
     shell:
         "python -m braing3n probe sweep --arms {params.arms:q} --latents {input.latents:q}"

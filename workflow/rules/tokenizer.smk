@@ -10,6 +10,9 @@ SWEEP_RESULTS = [f"{SWEEP}/{arm}/metrics.json" for arm in CONFIG.sweep_arms]
 SWEEP_RESULTS += [f"{RESULTS}/probe/sweep.parquet"] if CONFIG.sweep_arms else []
 
 
+GIVEN_TOKENIZER = " --given {input.given:q}" if CONFIG.tokenizer.weights else ""  # then only measured
+
+
 rule tokenizer:
     """The tokenizer, projection and CNN decoder, and the sweep over d where the run has one."""
     input:
@@ -24,9 +27,10 @@ rule sweep:
 
 
 rule train_tokenizer:
-    """Train projection and decoder on the frozen encoder; measure reconstruction on held-out people."""
+    """Train projection and decoder on the frozen encoder, or take given ones; measure held-out people."""
     input:
-        encoder=rules.train_mae.output.weights,
+        encoder=MAE,
+        given=CONFIG.tokenizer.weights or [],
         volumes=rules.build_volume_list.output.volumes,
         indices=rules.volumes.input,
     output:
@@ -57,7 +61,7 @@ rule train_tokenizer:
         TRAIN + " tokenizer train --encoder {input.encoder:q} --volume-list {input.volumes:q}"
         " --volumes-dir {params.volumes_dir:q} --checkpoints {params.checkpoints:q}"
         " --weights {output.weights:q} --metrics {output.metrics:q} --picture {output.picture:q}"
-        " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --settings {params.settings:q} --threads {threads}" + GIVEN_TOKENIZER + " 2>&1 | tee {log:q}"
 
 
 rule choose_sweep_volumes:
