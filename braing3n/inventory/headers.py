@@ -60,7 +60,7 @@ def read_header(paths: Sequence[str | Path]) -> dict[str, str]:
     """
     files = [(_order_naturally(path), path) for path in map(str, paths)]
     ends = dict.fromkeys((min(files)[1], max(files)[1])) if files else ()
-    headers = [_read(path) for path in ends]
+    headers = [_read(Path(path)) for path in ends]
     if not headers or headers[0] is None:
         return {}
     first, groups = headers[0], _list_groups(headers[0])
@@ -109,7 +109,7 @@ def _order_naturally(path: str) -> list:
     return parts
 
 
-def _read(path: str):
+def _read(path: Path):
     """The whitelisted elements of a file; None where it is no DICOM."""
     from pydicom import dcmread
 
