@@ -32,8 +32,8 @@ from skimage.filters import threshold_multiotsu  # noqa: E402
 
 from braing3n.config import PreprocessSettings, ResourceSettings  # noqa: E402
 from braing3n.preprocess.extract import find_brain, load_extractor  # noqa: E402
-from braing3n.preprocess.register import measure_mutual_information  # noqa: E402
 from braing3n.preprocess.scan import read_scan  # noqa: E402
+from braing3n.preprocess.starts import measure_mutual_information  # noqa: E402
 from braing3n.resources import ATLAS_DIR, extract_member, fetch, fetch_atlas_brain  # noqa: E402
 
 ROOT = Path(__file__).parents[1]

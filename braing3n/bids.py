@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 from braing3n.errors import CohortError
@@ -12,12 +13,12 @@ SUFFIXES = {"T1": "T1w", "T1c": "T1w", "T2": "T2w", "FLAIR": "FLAIR"}
 
 
 def label(text: str) -> str:
-    """A BIDS label: the id without its non-alphanumerics.
+    """A BIDS label: the id without its non-alphanumerics; accented letters lose their accents.
 
     Raises:
         CohortError: nothing is left.
     """
-    kept = re.sub(r"[^0-9A-Za-z]", "", str(text))
+    kept = re.sub(r"[^0-9A-Za-z]", "", unicodedata.normalize("NFKD", str(text)))
     if not kept:
         raise CohortError(f"The id {text!r} has no letter or digit, so no BIDS label can be made of it.")
     return kept

@@ -290,7 +290,7 @@ class Cohort:
     options: Mapping[str, Option] = field(default_factory=dict)
     layouts: str = ""
     miniature: Miniature | None = None
-    find_scans: Callable[[Path, str], Walk] | None = None
+    find_scans: Callable[[Path, str, Mapping[str, Any]], Walk] | None = None
     read_records: Callable[[Path, str, pd.DataFrame], pd.DataFrame] | None = None
     write_miniature: Callable[[Path, dict, ResourceSettings], None] | None = None
 

@@ -55,11 +55,15 @@ _SCORE = {
 _QUALITY = {
     "atlas_dice": (float, (0, 1)),
     "atlas_mutual_information": (float, (0, 10)),
+    "centre_mutual_information": (float, (-1, 10)),
+    "size_mismatch": (float, (0, 10)),
     "coverage": (float, (0, 1)),
     "atlas_coverage": (float, (0, 1)),
     "bias_field_range": (float, (1, float("inf"))),
     "noise": (float, (0, float("inf"))),
     "negative_share": (float, (0, 1)),
+    "clipped_share": (float, (0, 1)),
+    "saturated_share": (float, (0, 1)),
 }
 
 CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {

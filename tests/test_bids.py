@@ -8,6 +8,7 @@ from braing3n.errors import CohortError
 
 def test_a_label_is_the_id_without_its_signs():
     assert label("011_S_0002") == "011S0002"
+    assert label("Müller") != label("Möller")
     with pytest.raises(CohortError, match="no letter or digit"):
         label("__")
 

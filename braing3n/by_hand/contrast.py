@@ -6,6 +6,7 @@ import re
 
 # Words (upper case, blanks between) of what is no structural image of the head, and what it is instead.
 OTHERS = {
+    r"\bPART (PHASE|IMAG|REAL)\b|\b(IMAG|IMAGINARY|REAL) ?(PART|IMAGES?)?$": "no magnitude image",
     r"\b(D?SEG|SEGM|SEGMENTATION|MASK|ROI|LESIONS?|LABELS?|APARC|ASEG)\b": "a segmentation or mask",
     r"LOCALI[SZ]ER|\bLOC\b|SCOUT|SURVEY|\b3 ?PL(ANE)?\b|SMARTBRAIN|SCREEN": "a localiser",
     r"\bDTI\b|\bDWI\b|DIFFUS|\bDIFF\b|\bE?ADC\b|TRACE|TENSOR|\bFA\b": "diffusion",
@@ -15,12 +16,13 @@ OTHERS = {
     r"\bMRA\b|\bTOF\b|ANGIO|VENO": "angiography",
     r"FIELD ?MAP|\bB0\b|\bB1\b|CALIB|SHIM": "a field map or calibration",
     r"\bMRS\b|SPECTRO|\bSVS\b|\bCSI\b": "spectroscopy",
-    r"REFORMAT|SUBTRACT|\bT[12] ?MAP\b|\bMAP\b": "made from another series",
+    r"\bINV ?[12]\b": "an inversion image of MP2RAGE, not its UNI",
+    r"MP2RAGE.*\bT1 IMAGES\b|REFORMAT|SUBTRACT|\bT[12] ?MAP\b|\bMAP\b": "made from another series",
     r"SPINE|NECK|ORBIT|\bIAC\b": "not of the head",
 }
 FLAIR = r"FLAIR|DARK ?FLUID|\bFLA\b|\bT2 ?F\b"
 T1_FLAIR = r"\bT1W?I? ?(FLAIR|DARK ?FLUID)"
-T1 = r"(?<![A-Z])(?:[23]D)?T1(?!\d)|MP2?RAGE|\bMPR\b|SPGR|BRAVO|\bTFL\b"
+T1 = r"\bUNI(T1)?\b|(?<![A-Z])(?:[23]D)?T1(?!\d)|MP2?RAGE|\bMPR\b|SPGR|BRAVO|\bTFL\b"
 T2 = r"(?<![A-Z])(?:[23]D)?T2(?!\d)"
 WITHOUT_AGENT = r"\b(WITHOUT|PRE|NON?|W O|WO|OHNE|SANS) ?(CONTRAST|CON|GAD\w*|GD|KM|CE|C)\b"
 AGENT = r"\b(GD|GAD\w*|POST\w*|CE|KM|CONTRAST)\b|\+ ?(C|GD|KM)\b|\bC ?\+|T1W? ?(C|CE|GD|KM|POST)\b"

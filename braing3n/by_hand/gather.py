@@ -11,11 +11,13 @@ from braing3n.by_hand.series import find_series, is_dicom
 from braing3n.cohort import Scan, Walk
 from braing3n.errors import BrainG3nError
 from braing3n.inventory.bids import find_bids_scans, sort_file
+from braing3n.inventory.coverage import is_partial, measure_extent_mm
 from braing3n.inventory.files import list_files
 from braing3n.inventory.scans import Segmentation, attach_segmentations
 
 FORMATS = {".nii.gz": "NIfTI", ".nii": "NIfTI", ".mgz": "NIfTI", ".hdr": "NIfTI pair", ".img": "NIfTI pair"}
 BIDS_ENDS = ("_T1w", "_T2w", "_FLAIR")
+NO_RANK = (False, 0.0, 0, 0)  # as of `Series`
 UNTOLD = "nothing in its name tells T1, T1c, T2 or FLAIR"
 SAY_WHICH = "say which, with --t1, --t1c, --t2 or --flair before its path"
 
@@ -29,10 +31,11 @@ class Gathered:
     notes: list[str] = field(default_factory=list)
     ranks: dict[str, tuple] = field(default_factory=dict)  # path -> which of two equals is better
     names: dict[str, str] = field(default_factory=dict)  # path -> how a message calls it
+    spares: list[Scan] = field(default_factory=list)  # second scans, in the order to try them
     certain: set[str] = field(default_factory=set)  # paths whose `sub-` or folder says whose they are
 
-    def add(self, scan: Scan, name: str = "", rank: tuple = (), is_certain: bool = False) -> None:
-        """Take a scan whose modality may still be untold."""
+    def add(self, scan: Scan, name: str = "", rank: tuple = NO_RANK, is_certain: bool = False) -> None:
+        """Take a scan whose modality may still be untold; rank: as of `Series`."""
         self.scans.append(scan)
         if is_certain:
             self.certain.add(scan.path)
@@ -49,6 +52,7 @@ class Facts:
     is_stripped: bool = False
     is_bias_corrected: bool = False
     raw_space: str = ""
+    axes: str = ""
 
 
 def gather_scans(
@@ -87,7 +91,9 @@ def gather_scans(
         raise BrainG3nError(f"--subject names one person, but there are {', '.join(people)}; run them apart.")
     if by_modality:
         _join_visit(found, told)
-    found.scans = [_apply(scan, facts) for scan in found.scans]
+    found.scans, found.spares = (
+        [_apply(scan, facts) for scan in scans] for scans in (found.scans, found.spares)
+    )
     _choose(found, given)
     taken = {scan.path for scan in found.scans}  # what a folder leaves out, an option may take
     found.left_out = {name: why for name, why in found.left_out.items() if name not in taken}
@@ -127,12 +133,15 @@ def _add_folder(path: Path, found: Gathered, links_dir: Path) -> None:
         for scan in walk.scans:
             found.add(scan, is_certain=True)
         found.left_out |= {scan.path: reason for scan, reason in walk.left_out}
+        found.spares += [scan for scan, _ in walk.left_out]
         found.left_out |= {
             name: why for name, why in walk.unused.items() if name.endswith((".nii", ".nii.gz"))
         }
     else:
         for file in images:
             _add_loose(file, path, found)
+        if len(images) < len(files):
+            _add_dicom(path, found, links_dir)
 
 
 def _is_bids(file: Path) -> bool:
@@ -151,7 +160,8 @@ def _add_loose(file: Path, root: Path, found: Gathered) -> None:
     subject = tell_subject(folders[0] if folders else stem) or "01"
     session = folders[1].removeprefix("ses-") if len(folders) > 1 else tell_session(stem)
     scan = _make_scan(file, tell_modality(stem), subject, session)
-    found.add(scan, is_certain=bool(folders))
+    is_slab = is_partial(measure_extent_mm(scan.path, scan.stamp))
+    found.add(scan, rank=(is_slab, 0.0, 0, 0), is_certain=bool(folders))
 
 
 def _add_dicom(path: Path, found: Gathered, links_dir: Path) -> None:
@@ -244,6 +254,7 @@ def _apply(scan: Scan, facts: Facts) -> Scan:
         is_stripped=scan.is_stripped or facts.is_stripped,
         is_bias_corrected=scan.is_bias_corrected or facts.is_bias_corrected,
         raw_space=facts.raw_space or scan.raw_space,
+        axes=facts.axes or scan.axes,
         person_id=subject,
         group_id=subject,
     )
@@ -253,7 +264,7 @@ def _choose(found: Gathered, given: set[str]) -> None:
     """One scan a visit and contrast; two that were both named are a mistake."""
     chosen: dict[tuple, Scan] = {}
     for scan in sorted(found.scans, key=lambda scan: found.ranks[scan.path]):
-        key = (scan.subject_id, scan.session_id, scan.run, scan.modality)
+        key = _find_key(scan)
         first = chosen.setdefault(key, scan)
         if first is scan:
             continue
@@ -263,8 +274,35 @@ def _choose(found: Gathered, given: set[str]) -> None:
                 f"{taken} and {name} would both be the {scan.modality} of sub-{scan.subject_id}; "
                 "give one of them, or run them apart with --subject or --session."
             )
+        found.spares.append(scan)
         found.left_out[name] = f"a second {scan.modality} of sub-{scan.subject_id}; {taken} is taken"
     found.scans = [chosen[key] for key in sorted(chosen)]
+
+
+def take_spares(found: Gathered, refused: Mapping[tuple, str]) -> list[str]:
+    """Put the next scan of its visit and contrast in the place of each that was refused, where there is one.
+
+    Args:
+        refused: subject, session, run and modality -> the reason.
+
+    Returns:
+        A sentence about each that was replaced.
+    """
+    told = []
+    for number, scan in enumerate(found.scans):
+        key = _find_key(scan)
+        spare = next((item for item in found.spares if _find_key(item) == key), None)
+        if key not in refused or spare is None:
+            continue
+        found.spares.remove(spare)
+        found.names.setdefault(spare.path, Path(spare.path).name)
+        found.scans[number] = replace(spare, segmentations=scan.segmentations)
+        told.append(f"{refused[key]} {found.names[spare.path]} is taken instead.")
+    return told
+
+
+def _find_key(scan: Scan) -> tuple[str, str, str, str]:
+    return scan.subject_id, scan.session_id, scan.run, scan.modality
 
 
 def _attach(labels: Sequence[Path], scans: list[Scan]) -> list[Scan]:

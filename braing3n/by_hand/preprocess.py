@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from braing3n.by_hand.gather import Facts, Gathered, gather_scans
+from braing3n.by_hand.gather import Facts, Gathered, gather_scans, take_spares
 from braing3n.by_hand.report import describe_scan, find_id, measure_crop
 from braing3n.cohort import Scan
 from braing3n.config import Config, PreprocessSettings, load_config, parse_section
@@ -70,6 +70,10 @@ def preprocess_by_hand(request: Request) -> int:
         reused = _check_earlier(visits, job, request.may_overwrite)
         _announce(found, visits, reused)
         table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
+        while told := take_spares(found, _list_refused(table)):
+            print("\n".join(f"note: {sentence}" for sentence in told), file=sys.stderr)
+            visits = _list_visits(out_dir.name, found.scans)
+            table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
         table = measure_crop(table, settings.spacing_mm)
     draw_mosaic(table, out_dir / PICTURE_NAME)
     _write_numbers(table, out_dir / TABLE_NAME)
@@ -88,6 +92,12 @@ def _settle_settings(request: Request):
     config = load_config(request.config_path) if request.config_path else Config()
     chosen = config.preprocess.model_dump(mode="json") | dict(request.changes)
     return parse_section(PreprocessSettings, json.dumps(chosen)), config.resources
+
+
+def _list_refused(table: pd.DataFrame) -> dict[tuple, str]:
+    """The ids of scans that were not kept, and why."""
+    lost = table[table["status"] == "excluded"].to_dict("records")
+    return {find_id(row): row["reason"] for row in lost}
 
 
 def _list_visits(cohort: str, scans: Sequence[Scan]) -> list[Visit]:
@@ -170,6 +180,10 @@ def _check_earlier(visits: list[Visit], job: Job, may_overwrite: bool) -> list[b
     reused = []
     for visit in visits:
         who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
+        if store.find_long_name(job.store_dir, *who, max(row["run"] for row in visit)):
+            raise BrainG3nError(
+                f"'{who[1][:40]}...' as a subject makes file names that are too long; give --subject."
+            )
         key = store.compute_key(visit, store.digest_raw(visit), job.settings, job.atlas_sha256, job.weights)
         reused.append(store.load_visit(job.store_dir, *who, key) is not None)
         sidecar_path = derivative_path(job.store_dir, *who, kind="sidecar")
@@ -180,7 +194,8 @@ def _check_earlier(visits: list[Visit], job: Job, may_overwrite: bool) -> list[b
             raise BrainG3nError(
                 f"{foreign}: is there already and braing3n did not write it; give another -o, or --overwrite."
             )
-        if sidecar_path.exists() and store.read_json(sidecar_path).get("Key") not in ("", key):
+        earlier = store.read_json(sidecar_path)
+        if earlier.get("Files") and earlier.get("Key") not in ("", key):
             raise BrainG3nError(
                 f"{job.store_dir / who[0]}: holds results of other scans or settings as "
                 f"{entities(*who[1:])}; give another -o, --subject or --session, or --overwrite."

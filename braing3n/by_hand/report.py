@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from braing3n.bids import derivative_path, entities
 from braing3n.config import VolumesSettings
+from braing3n.preprocess.quality import list_warnings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 SIZELESS = ("mni", "talairach", "sri24")
 # A step of the `steps` column, in words.
 DONE = {
+    "unpad": "zero for the constant that padded it",
     "shift": "shift of intensities, many of which were negative",
     "n4": "bias correction (N4)",
     "extract": "brain extraction ({})",
@@ -82,6 +84,7 @@ def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
         "atlas fit": f"Dice {row['atlas_dice']:.2f} with the atlas' brain",
         "coverage": f"{row['coverage']:.1%} of the brain lies in the scan's field of view, "
         f"and {row['atlas_coverage']:.1%} of the atlas' brain",
+        "centre fit": _tell_centre(row),
         "scan": _tell_scan(row),
         "crop loss": f"{row['cropped_brain_share']:.1%} of the brain lies outside the models' {box} mm",
         "volume": row["path"],
@@ -89,14 +92,23 @@ def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
         "to SRI24": _find_file(row, "xfm").as_posix(),
         "and back": _find_file(row, "inverse_xfm").as_posix(),
     }
-    told = [f"  {name:<12} {text}" for name, text in lines.items()]
+    told = [f"  {name:<12} {text}" for name, text in lines.items() if text]
+    told += [f"  {'WARNING':<12} {warning}" for warning in list_warnings(row)]
     told += [f"  {'labels':<12} {_tell_labels(name, item)}" for name, item in _list_labels(row)]
     return "\n".join([f"{who}: kept", *told])
 
 
+def _tell_centre(row: Mapping) -> str:
+    """What a companion shares with the scan that it was registered to; empty for that scan itself."""
+    shared = row["centre_mutual_information"]
+    return f"{shared:.2f} nats shared with the scan that it was registered to" if shared == shared else ""
+
+
 def _tell_scan(row: Mapping) -> str:
-    """Noise, and the shading that N4 found, where there are such numbers."""
+    """Noise, the shading that N4 found, and extreme intensities, where there are such numbers."""
     told = []
+    if row["clipped_share"] > 0:
+        told.append(f"{row['clipped_share']:.1g} of its voxels capped as too bright")
     if row["noise"] == row["noise"]:
         told.append(f"noise {row['noise']:.1%} of the brain's median")
     if row["bias_field_range"] == row["bias_field_range"]:
@@ -113,7 +125,8 @@ def tell_steps(steps: str) -> tuple[str, str]:
     if "n4" not in known:
         skipped.append("bias correction (said to be done)")
     if known.get("mask", "").startswith("nonzero"):
-        skipped.append("brain extraction (the nonzero voxels are the brain)")
+        found = ": no skull was found" if "no skull" in known["mask"] else ""
+        skipped.append(f"brain extraction (the nonzero voxels are the brain{found})")
     elif "mask" in known:
         skipped.append(f"brain extraction (takes the mask of the {known['mask']})")
         if "rigid" not in known:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from braing3n.by_hand.contrast import tell_modality
 from braing3n.cohort import Walk
+from braing3n.inventory.coverage import is_partial
 from braing3n.inventory.files import list_files
 from braing3n.inventory.headers import read_header
 from braing3n.preprocess.scan import MIN_SLICES
@@ -24,7 +25,9 @@ TAGS = (
     "ContrastBolusAgent",
 )
 NO_AGENT = ("", "NO", "NONE", "N", "WITHOUT", "OHNE")
-MADE = r"MPR|PROJECTION|SUBTRACT|ADC|TRACE|PHASE|PHS|LOCALIZER"  # in the image type
+MADE = r"MPR|PROJECTION|SUBTRACT|ADC|TRACE|LOCALIZER|T1 MAP"  # in the image type
+# Values of the image type of what is not the magnitude: the phase, the real and the imaginary part.
+PARTS = r"(^|\\)(P|R|I|PHASE[^\\]*|PHS|REAL|IMAGINARY)(\\|$)"
 
 
 @dataclass(frozen=True)
@@ -137,15 +140,19 @@ def _describe(members: list[_Image], home: Path) -> Series:
     facts = read_header([member.path for member in members])
     description = facts.get("description", "")
     n_slices, edge_mm = int(facts.get("n_slices", 0)), float(facts.get("spacing_mm", 99))
+    image_type = facts.get("image_type", "").upper()
+    is_slab = is_partial(float(facts.get("extent_mm", "inf")))
     modality = tell_modality(description)
     if not members[0].is_mr:
         modality = "-not MR"
     elif modality == "T1" and any(member.has_agent for member in members):
         modality = "T1c"
-    elif not modality.startswith("-") and re.search(MADE, facts.get("image_type", "").upper()):
+    elif not modality.startswith("-") and re.search(MADE, image_type):
         modality = "-made from another series"
+    elif not modality.startswith("-") and re.search(PARTS, image_type):
+        modality = "-no magnitude image"
     if not modality.startswith("-") and n_slices < MIN_SLICES:
         modality = f"-only {n_slices} slices"
     name = f"series {members[0].number} '{description or 'no description'}'"
     subject, session = (_find_entity(entity, members[0].path) for entity in ("sub", "ses"))
-    return Series(home, name, modality, subject, session, (edge_mm, -n_slices, members[0].number))
+    return Series(home, name, modality, subject, session, (is_slab, edge_mm, -n_slices, members[0].number))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from braing3n.cohort import Scan, Walk
 from braing3n.errors import CohortError
 from braing3n.ingest.bids_tables import ID_COLUMNS, find_column
 from braing3n.ingest.tables import read_rows
+from braing3n.inventory.coverage import is_partial, measure_extent_mm
 from braing3n.inventory.files import list_files
 from braing3n.inventory.scans import Segmentation, attach_segmentations
 from braing3n.inventory.sidecars import Sidecars, has_contrast, split_name
 
 MODALITIES = {"T1w": "T1", "T2w": "T2", "FLAIR": "FLAIR"}
+UNIT1 = {"UNIT1": "T1"}  # of MP2RAGE: T1-weighted, with a background of noise
 SEGMENTATIONS = ("mask", "dseg", "roi")  # with label- or desc-, which says of what
 EXTENSIONS = (".nii.gz", ".nii")
 SKIPPED_DIRS = {
@@ -40,12 +45,15 @@ SPACES = {"MNI": "mni", "SRI24": "sri24", "TAL": "talairach", "ACPC": "acpc"}
 OWN_SPACES = ("T1w", "orig", "individual")
 
 
-def find_bids_scans(raw_dir: Path, cohort: str) -> Walk:
+def find_bids_scans(raw_dir: Path, cohort: str, options: Mapping[str, Any] | None = None) -> Walk:
     """The scans of a BIDS dataset, with or without sessions.
 
     A mask, dseg or roi with `label-` or `desc-` (lesion, tumour) goes with its visit.
     `ce-*` on a T1w is T1c, `desc-brain` is stripped, `space-*` tells the raw space. Of two files that
-    would be the same volume, the rawer is taken and the other reported.
+    would be the same volume, the whole head before a slab, then the rawer is taken and the other reported.
+
+    Args:
+        options: with `accept_unit1`, MP2RAGE's UNIT1 is a T1.
 
     Raises:
         CohortError: no folder, or a participants.tsv without its id column.
@@ -58,11 +66,12 @@ def find_bids_scans(raw_dir: Path, cohort: str) -> Walk:
     walk = Walk()
     segmentations: list[Segmentation] = []
     ignored = read_ignored(raw_dir)
+    suffixes = MODALITIES | (UNIT1 if (options or {}).get("accept_unit1") else {})
     for path, stamp in list_files(raw_dir, SKIPPED_DIRS, walk):
         if is_ignored(Path(path).relative_to(raw_dir).as_posix(), ignored):
             walk.unused[path] = ".bidsignore names it"
         else:
-            sort_file(Path(path), stamp, cohort, walk, segmentations)
+            sort_file(Path(path), stamp, cohort, walk, segmentations, suffixes)
     sidecars = Sidecars(raw_dir)
     walk.scans = [find_contrast(scan, sidecars) for scan in walk.scans]
     walk.scans = attach_segmentations(_choose(walk), segmentations, walk)
@@ -112,7 +121,14 @@ def _check_participants(path: Path, cohort: str) -> None:
         )
 
 
-def sort_file(path: Path, stamp: str, cohort: str, walk: Walk, segmentations: list[Segmentation]) -> None:
+def sort_file(
+    path: Path,
+    stamp: str,
+    cohort: str,
+    walk: Walk,
+    segmentations: list[Segmentation],
+    suffixes: Mapping[str, str] = MODALITIES,
+) -> None:
     """Put one file among the scans, the tables or the unused."""
     if path.name in METADATA:
         return
@@ -129,7 +145,7 @@ def sort_file(path: Path, stamp: str, cohort: str, walk: Walk, segmentations: li
         visit = entities["sub"], entities.get("ses", "")
         segmentations.append(Segmentation(*visit, name, path.as_posix(), stamp))
         return
-    reason = _refuse(suffix, entities)
+    reason = _refuse(suffix, entities, suffixes)
     if reason:
         walk.unused[path.as_posix()] = reason
         return
@@ -139,7 +155,7 @@ def sort_file(path: Path, stamp: str, cohort: str, walk: Walk, segmentations: li
             subject_id=entities["sub"],
             session_id=entities.get("ses", ""),
             run=entities.get("run", ""),
-            modality="T1c" if suffix == "T1w" and "ce" in entities else MODALITIES[suffix],
+            modality="T1c" if suffix == "T1w" and "ce" in entities else suffixes[suffix],
             path=path.as_posix(),
             stamp=stamp,
             is_stripped=entities.get("desc") == "brain",
@@ -150,10 +166,11 @@ def sort_file(path: Path, stamp: str, cohort: str, walk: Walk, segmentations: li
     )
 
 
-def _refuse(suffix: str, entities: dict[str, str]) -> str:
+def _refuse(suffix: str, entities: dict[str, str], suffixes: Mapping[str, str]) -> str:
     """Why a NIfTI file is no scan of ours; empty where it is one."""
-    if suffix not in MODALITIES:
-        return f"suffix '{suffix}' is not one of {', '.join(MODALITIES)}"
+    if suffix not in suffixes:
+        more = " (the option accept_unit1 takes it as T1)" if suffix in UNIT1 else ""
+        return f"suffix '{suffix}' is not one of {', '.join(suffixes)}{more}"
     if not entities.get("sub"):
         return "no sub- entity in the name"
     # Else an id such as `=cmd` would begin a cell of our tables, which a spreadsheet runs.
@@ -164,6 +181,8 @@ def _refuse(suffix: str, entities: dict[str, str]) -> str:
         return f"desc-{entities['desc']} is not known"
     if entities.get("part", "mag") not in PARTS:
         return f"part-{entities['part']} is not the magnitude image"
+    if "inv" in entities:
+        return f"inv-{entities['inv']} is an inversion image, not the uniform one"
     if _find_space(entities.get("space", "")) is None:
         return f"space-{entities['space']} is not known"
     return ""
@@ -179,15 +198,22 @@ def _find_space(space: str) -> str | None:
 
 
 def _choose(walk: Walk) -> list[Scan]:
-    """One scan a volume: whole heads before stripped ones, native before registered."""
-    chosen: dict[tuple, Scan] = {}
-    for scan in sorted(
-        walk.scans, key=lambda item: (item.is_stripped, item.raw_space != "native", item.path)
-    ):
-        key = (scan.subject_id, scan.session_id, scan.run, scan.modality)
-        if key in chosen:
-            taken = Path(chosen[key].path).name
-            walk.left_out.append((scan, f"a second scan of the visit and modality; {taken} is taken"))
-        else:
-            chosen[key] = scan
-    return [chosen[key] for key in sorted(chosen)]
+    """One scan a volume: heads before slabs and stripped ones, native before registered, T1w before UNIT1.
+
+    A header is read only where there is a choice.
+    """
+    rivals: dict[tuple, list[Scan]] = defaultdict(list)
+    for scan in walk.scans:
+        rivals[scan.subject_id, scan.session_id, scan.run, scan.modality].append(scan)
+    for scans in rivals.values():
+        if len(scans) > 1:
+            scans.sort(key=_rank)
+        taken = Path(scans[0].path).name
+        reason = f"a second scan of the visit and modality; {taken} is taken"
+        walk.left_out += [(scan, reason) for scan in scans[1:]]
+    return [rivals[key][0] for key in sorted(rivals)]
+
+
+def _rank(scan: Scan) -> tuple:
+    is_slab = is_partial(measure_extent_mm(scan.path, scan.stamp))
+    return is_slab, scan.is_stripped, scan.raw_space != "native", "_UNIT1." in scan.path, scan.path

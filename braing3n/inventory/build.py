@@ -204,7 +204,7 @@ def walk_cohort(key: str, cohort: Cohort, raw_dir: Path, options: Mapping[str, A
         CohortError: the folder or a table is not as it must be, or two ids would share a BIDS label.
     """
     if cohort.find_scans is not None:
-        walk = cohort.find_scans(raw_dir, key)
+        walk = cohort.find_scans(raw_dir, key, options)
     else:
         headers = HeaderCache(folder / ".headers.json")
         walk = find_scans(cohort, raw_dir, key, options, headers.read)

@@ -55,8 +55,9 @@ def read_header(paths: Sequence[str | Path]) -> dict[str, str]:
 
     Returns:
         vendor, model, field_strength_t, scan_date (ISO), age_years, rows, columns, n_slices (of one echo),
-        spacing_mm (the largest of the three), echo_times_ms (comma-separated, shortest first), image_type,
-        description. Empty where the file cannot be read or is no DICOM.
+        spacing_mm (the largest of the three), extent_mm (of the shortest side), echo_times_ms
+        (comma-separated, shortest first), image_type, description. Empty where the file cannot be read or is
+        no DICOM.
     """
     files = [(_order_naturally(path), path) for path in map(str, paths)]
     ends = dict.fromkeys((min(files)[1], max(files)[1])) if files else ()
@@ -67,6 +68,8 @@ def read_header(paths: Sequence[str | Path]) -> dict[str, str]:
     echo_times = sorted({time for header in headers if header is not None for time in _list_echoes(header)})
     n_frames = len(files) * int(_try(lambda: first.NumberOfFrames) or 1)
     spacing = _find_spacing(groups)
+    counts = [_try(lambda n=name: int(first[n].value)) for name in ("Rows", "Columns")]
+    counts.append(n_frames // max(1, len(echo_times)))
     facts = {
         "vendor": _try(lambda: normalise_vendor(first.Manufacturer)),
         "model": _try(lambda: str(first.ManufacturerModelName).strip()),
@@ -77,6 +80,7 @@ def read_header(paths: Sequence[str | Path]) -> dict[str, str]:
         "columns": _try(lambda: str(int(first.Columns))),
         "n_slices": str(n_frames // max(1, len(echo_times))),
         "spacing_mm": f"{max(spacing):g}" if spacing else "",
+        "extent_mm": _find_extent(counts, spacing),
         "echo_times_ms": ",".join(f"{time:g}" for time in echo_times),
         "image_type": _try(lambda: "\\".join(first.ImageType)),
         "description": _try(lambda: str(first.SeriesDescription).strip()),
@@ -171,6 +175,13 @@ def _find_spacing(groups: list) -> list[float]:
             if distance:
                 return [*edges, distance]
     return edges
+
+
+def _find_extent(counts: list, edges_mm: list[float]) -> str:
+    """The smallest side of what the series shows; empty where it cannot be known."""
+    if len(edges_mm) < 3 or not all(counts):
+        return ""
+    return f"{min(n * edge for n, edge in zip(counts, edges_mm, strict=True)):g}"
 
 
 def _find_date(header) -> str:

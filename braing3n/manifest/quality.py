@@ -30,9 +30,15 @@ class Measure:
 MEASURES = {
     "atlas_dice": Measure("Dice", "Dice with the atlas", False, 0.005, 3),
     "atlas_mutual_information": Measure("MI", "mutual information with the atlas (nats)", False, 0.01, 3),
+    "centre_mutual_information": Measure(
+        "MI with centre", "mutual information with the visit's first scan (nats)", False, 0.02, 3
+    ),
+    "size_mismatch": Measure("size", "brain's volume in SRI24 off the atlas's (log ratio)", True, 0.02, 3),
     "atlas_coverage": Measure("in view", "share of the atlas's brain in view", False, 0.01, 3),
     "noise": Measure("noise", "noise over median", True, 0.002, 3),
     "bias_field_range": Measure("bias", "bias-field range", True, 0.02, 2),
+    "clipped_share": Measure("clipped", "share of voxels capped as too bright", True, 1e-4, 5),
+    "saturated_share": Measure("saturated", "brain share at the highest value", True, 0.002, 3),
     "cropped_brain_share": Measure("cropped", "brain share cropped", True, 0.005, 3),
 }
 

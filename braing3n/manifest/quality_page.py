@@ -17,6 +17,7 @@ from braing3n.contracts import read_table
 from braing3n.errors import ContractError
 from braing3n.manifest.quality import MEASURES, MIN_COMPARED, OUTLYING, gather_quality
 from braing3n.manifest.review import COLUMNS, Decision, find_decision, read_review, settle_decisions
+from braing3n.preprocess.quality import list_warnings
 from braing3n.runtime import write_atomically
 
 MAX_EMBEDDED = 2500  # pictures inside the page: 50 MB, which browsers still open at once
@@ -165,6 +166,7 @@ def _show_card(row: dict, source: str, decisions: dict[str, Decision]) -> str:
         if score == score
         else f"not judged: {row['n_compared']} such volumes, {MIN_COMPARED} are needed"
     )
+    doubts = "".join(f"<span class='bad'>{escape(text)}</span>; " for text in list_warnings(row))
     said = find_decision(row["volume_id"], decisions)
     chosen = {value: " selected" if said and said.decision == value else "" for value in ("keep", "drop")}
     steps = FAULT.sub(lambda found: f"<span class='bad'>{found[0]}</span>", escape(row["steps"], quote=False))
@@ -174,7 +176,7 @@ def _show_card(row: dict, source: str, decisions: dict[str, Decision]) -> str:
         f" class='{'outlying' if is_outlying else ''}' data-decision='{said.decision if said else ''}'>"
         f"<img loading='lazy' decoding='async' alt='three slices of {name}' "
         f"src='{escape(source)}'><h3>{name}</h3>"
-        f"<p class='numbers'>{_show_numbers(row)}</p><p class='steps'>{judged}; {steps}</p>"
+        f"<p class='numbers'>{_show_numbers(row)}</p><p class='steps'>{doubts}{judged}; {steps}</p>"
         "<p><select class='decision'><option value=''>no decision</option>"
         f"<option{chosen['keep']}>keep</option><option{chosen['drop']}>drop</option></select> "
         f"<input class='why' placeholder='why' value='{escape(said.reason) if said else ''}'></p></article>"

@@ -14,10 +14,10 @@ MAX_FIELD_OF_VIEW_MM, MIN_FIELD_OF_VIEW_MM = 600.0, 60.0  # of the longest axis
 MAX_SURPLUS_BYTES = 2**16  # behind the voxels; some programs append a little
 
 
-def check_claims(path: Path, image) -> None:
+def check_claims(path: Path, image) -> int:
     """Refuse an image whose header claims what no head and no such file can be.
 
-    image is nibabel's, its voxels not read yet.
+    image is nibabel's, its voxels not read yet. Returns the bytes that the header claims.
 
     Raises:
         ScanError: the shape, the field of view, or the file's size.
@@ -33,6 +33,7 @@ def check_claims(path: Path, image) -> None:
     n_bytes = math.prod(shape) * np.dtype(image.header.get_data_dtype()).itemsize
     offset = int(getattr(image.dataobj, "offset", 0) or 0)
     _check_size(path, n_bytes + offset)
+    return n_bytes + offset
 
 
 def check_field_of_view(name: str, shape: tuple[int, ...], zooms_mm: np.ndarray) -> None:
@@ -57,8 +58,15 @@ def _check_size(path: Path, n_bytes: int) -> None:
     if path.suffix.lower() in (".gz", ".mgz", ".bz2", ".zst"):
         return
     voxels = path.with_suffix(".img") if path.suffix == ".hdr" else path
-    surplus = voxels.stat().st_size - n_bytes if voxels.exists() else 0
-    if surplus > MAX_SURPLUS_BYTES:
-        raise ScanError(
-            f"{voxels.name}: is {surplus} bytes longer than its header says; it may be another image's."
-        )
+    if voxels.exists():
+        check_surplus(voxels.name, voxels.stat().st_size - n_bytes)
+
+
+def check_surplus(name: str, n_bytes: int) -> None:
+    """Refuse a file that holds much more than its header says.
+
+    Raises:
+        ScanError: how much more.
+    """
+    if n_bytes > MAX_SURPLUS_BYTES:
+        raise ScanError(f"{name}: is {n_bytes} bytes longer than its header says; it may be another image's.")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from braing3n.config import Extractor
+from braing3n.errors import BrainG3nError
 
 app = App(name="preprocess", help="Raw scans to brains in SRI24: yours by hand, or a shard of the DAG.")
 
@@ -71,6 +72,8 @@ class Said:
         The scans are bias-corrected already.
     space
         The space that the scans lie in, where names do not tell it; else the scanner's own.
+    axes
+        Directions in which the array's axes grow, such as LAS, where the header does not give them.
     subject
         Id of the person; else that which names tell, or 01.
     session
@@ -90,6 +93,7 @@ class Said:
     stripped: Annotated[bool, Parameter(negative="")] = False
     bias_corrected: Annotated[bool, Parameter(negative="")] = False
     space: Literal["native", "coregistered", "acpc", "talairach", "mni", "sri24"] | None = None
+    axes: str = ""
     subject: str = ""
     session: str = ""
     config: Path | None = None
@@ -140,7 +144,14 @@ def preprocess(
         out_dir=out,
         by_modality=_drop_empty({"T1": t1, "T1c": t1c, "T2": t2, "FLAIR": flair}),
         labels=labels or (),
-        facts=Facts(said.subject, said.session, said.stripped, said.bias_corrected, said.space or ""),
+        facts=Facts(
+            said.subject,
+            said.session,
+            said.stripped,
+            said.bias_corrected,
+            said.space or "",
+            check_axes(said.axes),
+        ),
         changes=_drop_empty({"spacing_mm": said.spacing_mm, "brain_extraction": said.brain_extraction}),
         config_path=said.config,
         resources_dir=said.resources,
@@ -148,6 +159,18 @@ def preprocess(
         may_overwrite=said.overwrite,
     )
     return 0 if preprocess_by_hand(request) else 1
+
+
+def check_axes(axes: str) -> str:
+    """The axes in capitals; one of left and right, of back and front, and of bottom and top each.
+
+    Raises:
+        BrainG3nError: they are no such code.
+    """
+    code = axes.upper()
+    if code and (len(code) != 3 or any(len({*pair} & {*code}) != 1 for pair in ("LR", "AP", "SI"))):
+        raise BrainG3nError(f"--axes {axes}: is no code of three directions, such as LAS or RPI.")
+    return code
 
 
 def _drop_empty(given: dict) -> dict:

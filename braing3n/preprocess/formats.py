@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from braing3n.errors import ResourceError, ScanError
-from braing3n.preprocess.claims import MAX_VOXELS, check_claims
+from braing3n.preprocess.claims import MAX_VOXELS, check_claims, check_surplus
 from braing3n.preprocess.slices import check_slices
 from braing3n.runtime import check_free_space, digest_file
 from braing3n.scratch import open_scratch
@@ -62,8 +62,7 @@ def _read(path: Path, source_format: str):
     """What nibabel makes of the file, and its voxels in memory."""
     try:
         image = _open(path, source_format)
-        check_claims(path, image)
-        _check_gzip(path)
+        _check_gzip(path, check_claims(path, image))
         return image, np.asanyarray(image.dataobj)
     except ScanError:
         raise
@@ -89,7 +88,7 @@ def _check_names(path: Path) -> None:
                     )
 
 
-def _check_gzip(path: Path) -> None:
+def _check_gzip(path: Path, n_claimed: int) -> None:
     """Compressed files are whole up to their checksum, which nibabel does not look at, and no bombs."""
     for file in list_raw_files(path):
         if file.suffix.lower() != ".gz":
@@ -107,6 +106,7 @@ def _check_gzip(path: Path) -> None:
             ) from None
         except (gzip.BadGzipFile, zlib.error):
             raise ScanError(f"{file.name}: the compressed data are damaged; get the file again.") from None
+        check_surplus(file.name, n_bytes - n_claimed)
 
 
 def list_raw_files(path: str | Path) -> list[Path]:
@@ -187,27 +187,45 @@ def _place(name: str, image, voxels: np.ndarray, axes: str):
     affine = image.affine
     if axes and voxels.ndim == 3:
         affine = centre_affine(voxels.shape, image.header.get_zooms(), axes)
+    elif _has_no_orientation(image):
+        raise ScanError(
+            f"{name}: its header does not give the orientation (no sform, no qform); "
+            "name the axes (`--axes LAS`, or `axes` in its cohort's file)."
+        )
     elif isinstance(image, nib.AnalyzeImage) and not isinstance(image, nib.Nifti1Pair) and not axes:
         raise ScanError(
             f"{name}: is Analyze, which tells no left and right; name `axes` in its cohort's file."
         )
     elif isinstance(image, nib.Nifti1Pair):
-        _check_forms(name, image.header)
+        _check_forms(name, image)
     return nib.spatialimages.SpatialImage(voxels, affine)
 
 
-def _check_forms(name: str, header) -> None:
+def _has_no_orientation(image) -> bool:
+    """Whether a header leaves the axes to be guessed: NIfTI with both codes 0, MGH without its RAS flag."""
+    import nibabel as nib
+
+    if isinstance(image, nib.MGHImage):
+        holder = image.file_map["image"]
+        with holder.get_prepare_fileobj("rb") as stream:  # nibabel puts a guess where the flag is off
+            return int(np.frombuffer(stream.read(30)[28:], ">i2")[0]) < 1
+    if isinstance(image, nib.Nifti1Pair):
+        return int(image.header["sform_code"]) <= 0 and int(image.header["qform_code"]) <= 0
+    return False
+
+
+def _check_forms(name: str, image) -> None:
     """A header may place an image twice, and nobody knows which is right.
 
     Other places, and turns up to 45 degrees, are let pass as nibabel reads them (the sform): registration
     finds them. It never finds the side, may end upside down, and takes a wrong voxel size for the head's.
     """
-    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    sform, qform = image.header.get_sform(coded=True)[0], _read_qform(image.header)
     if sform is None:
         return
-    edges_mm, zooms_mm = np.linalg.norm(sform[:3, :3], axis=0), np.abs(header["pixdim"][1:4])
+    edges_mm, zooms_mm = np.linalg.norm(sform[:3, :3], axis=0), _read_zooms(image)
     if not (np.isfinite(sform).all() and edges_mm.all() and zooms_mm.all()):
-        return  # no voxel size to compare: whoever needs the affine refuses it
+        return  # nothing to compare: whoever needs the affine refuses a bad one, and 0 mm is no claim
     if qform is not None and np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
         what = "left and right"
     elif not np.allclose(edges_mm, zooms_mm, rtol=MAX_SIZE_DIFFERENCE):
@@ -218,6 +236,23 @@ def _check_forms(name: str, header) -> None:
     else:
         return
     raise ScanError(f"{name}: its header's sform and qform disagree about {what}; remove the wrong one.")
+
+
+def _read_zooms(image) -> np.ndarray:
+    """The voxel size that the file gives beside its matrices; nibabel reads a size of 0 as 1."""
+    holder = image.file_map.get("header") or image.file_map["image"]
+    with holder.get_prepare_fileobj("rb") as stream:
+        header = type(image.header).from_fileobj(stream, check=False)
+    return np.abs(header["pixdim"][1:4])
+
+
+def _read_qform(header) -> np.ndarray | None:
+    """The qform; None where there is none, or its numbers are no rotation."""
+    try:
+        qform = header.get_qform(coded=True)[0]
+    except ValueError:
+        return None
+    return qform if qform is None or np.isfinite(qform).all() else None
 
 
 def _measure_turn(one: np.ndarray, other: np.ndarray) -> float:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
 
+from braing3n.preprocess.extremes import measure_saturation
 from braing3n.preprocess.scan import Scan
 from braing3n.preprocess.space import Grid, map_to_scan
 
 N_POINTS = 100_000  # of the brain's; more change no number by its third digit
 FIELD_PERCENTILES = (5, 95)
 MAD_TO_DEVIATION = 0.6745  # of a normal distribution
+# Good runs on real heads end at 1435 to 1643 ml in SRI24 (a mismatch of at most 0.12), wrong ones from 0.15.
+MAX_SIZE_MISMATCH = 0.14
+MAX_SATURATED_SHARE = 0.01
 
 
 def measure_quality(
@@ -28,8 +33,25 @@ def measure_quality(
     numbers = {
         "bias_field_range": None if raw is scan else measure_field_range(raw, scan, voxels),
         "noise": measure_noise(scan, voxels),
+        "saturated_share": measure_saturation(raw, voxels),
     }
     return {name: None if value is None else round(value, 6) for name, value in numbers.items()}
+
+
+def list_warnings(cell: Mapping) -> list[str]:
+    """What is not believable about a volume that is kept, from the numbers of its row."""
+    warnings = []
+    if (cell["size_mismatch"] or 0) > MAX_SIZE_MISMATCH:
+        sri24_ml = cell["native_brain_ml"] * cell["affine_determinant"]
+        warnings.append(
+            f"its brain has {sri24_ml:.0f} ml in SRI24, too far from the atlas's: the mask or the affine is "
+            "wrong; look at the picture"
+        )
+    if (cell["saturated_share"] or 0) > MAX_SATURATED_SHARE:
+        warnings.append(
+            f"{cell['saturated_share']:.0%} of its brain have the scan's highest value: it is saturated"
+        )
+    return warnings
 
 
 def list_brain_voxels(scan: Scan, matrix: np.ndarray, grid: Grid, mask: np.ndarray) -> np.ndarray:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from braing3n.preprocess.extremes import cap_for_registration
 from braing3n.preprocess.scan import Scan, coarsen, find_box
-from braing3n.preprocess.space import Grid, encode_affine, resample, to_ants
+from braing3n.preprocess.space import encode_affine, to_ants
+from braing3n.preprocess.starts import align_centres, choose_start
 from braing3n.scratch import open_scratch
 
 CROP_MARGIN_MM = 10.0  # ANTs' pyramid needs no more around a brain, and empty space costs time and fit
-START_SPACING_MM = 4.0  # at which the starting points of a rigid registration are compared
 RIGID_SPACING_MM = 2.0  # finer scans are averaged to it: six numbers need no more, and it is ten times faster
 RIGID_LEVELS = {
     "aff_iterations": (1000, 500, 100),
@@ -33,7 +34,7 @@ COARSE_RIGID_STAGES = {"aff_iterations": (1000, 100, 20), "aff_random_sampling_r
 def register_affine(
     brain: Scan, atlas_brain: Scan, kind: str, seed: int, spacing_mm: float = 1.0
 ) -> np.ndarray:
-    """Affine registration, brain to brain, from aligned centres of mass.
+    """Affine registration, brain to brain, from aligned centres of mass or from a turn about them.
 
     Args:
         brain: zero outside the brain.
@@ -43,12 +44,15 @@ def register_affine(
     Returns:
         4 x 4, LPS mm, points of the atlas -> points of the brain's scan.
     """
-    fixed, moving = crop_to_content(atlas_brain), crop_to_content(brain)
+    fixed, moving = crop_to_content(atlas_brain), cap_for_registration(crop_to_content(brain))
+    plain = align_centres(fixed, moving, is_sized=True)
+    start = choose_start(fixed, moving, [plain])
+    start = None if start is plain else start  # ANTs' own, which aligns the centres, too
     if spacing_mm < COARSE_SPACING_MM:
-        return _register(fixed, moving, "Affine", seed, **(STAGES if kind == "staged" else {}))
+        return _register(fixed, moving, "Affine", seed, start, **(STAGES if kind == "staged" else {}))
     fixed, moving = coarsen(fixed, COARSE_SPACING_MM), coarsen(moving, COARSE_SPACING_MM)
     stages = COARSE_STAGES if kind == "staged" else {}
-    return _register(fixed, moving, "Affine", seed, **COARSE_LEVELS, **stages)
+    return _register(fixed, moving, "Affine", seed, start, **COARSE_LEVELS, **stages)
 
 
 def register_rigid(
@@ -56,8 +60,9 @@ def register_rigid(
 ) -> np.ndarray:
     """Rigid registration by mutual information, of scans of one visit.
 
-    It starts from the headers' positions or from aligned centres of mass, whichever shares more information:
-    the former fail where a header lost its position, the latter where a scan covers part of the head.
+    It starts from the headers' positions, from aligned centres of mass, or from a turn of these, whichever
+    shares the most information: the first fail where a header lost its position, the second where a scan
+    covers part of the head, both where the head nods.
 
     Args:
         focus: mask on `fixed`'s grid; only what lies in it is compared.
@@ -66,11 +71,11 @@ def register_rigid(
     Returns:
         4 x 4, LPS mm, points of `fixed` -> points of `moving`.
     """
-    fixed, moving = coarsen(fixed, RIGID_SPACING_MM), coarsen(moving, RIGID_SPACING_MM)
-    start = max(_list_starts(fixed, moving), key=lambda matrix: _measure_start(fixed, moving, matrix))
+    fixed, moving = (coarsen(cap_for_registration(scan), RIGID_SPACING_MM) for scan in (fixed, moving))
     options = RIGID_LEVELS | (COARSE_RIGID_STAGES if spacing_mm >= COARSE_SPACING_MM else {})
-    if focus is not None:
-        inside = coarsen(focus, RIGID_SPACING_MM)
+    inside = coarsen(focus, RIGID_SPACING_MM) if focus is not None else None
+    start = choose_start(fixed, moving, [np.eye(4), align_centres(fixed, moving)], inside)
+    if inside is not None:
         options.update(mask=to_ants(inside.with_data(inside.data > 0)), mask_all_stages=True)
     return _register(fixed, moving, "Rigid", seed, start, **options)
 
@@ -84,15 +89,6 @@ def crop_to_content(scan: Scan) -> Scan:
 def measure_dice(one: np.ndarray, other: np.ndarray) -> float:
     """Dice's overlap of two boolean masks."""
     return float(2 * (one & other).sum() / max(1, one.sum() + other.sum()))
-
-
-def measure_mutual_information(one: np.ndarray, other: np.ndarray, n_bins: int = 32) -> float:
-    """Mutual information (nats) of two arrays' joint histogram."""
-    joint = np.histogram2d(one.ravel(), other.ravel(), bins=n_bins)[0]
-    joint /= joint.sum()
-    expected = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    used = joint > 0
-    return float((joint[used] * np.log(joint[used] / expected[used])).sum())
 
 
 def _register(fixed: Scan, moving: Scan, kind: str, seed: int, start: np.ndarray | None = None, **options):
@@ -128,32 +124,3 @@ def _read_matrix(path: str) -> np.ndarray:
     matrix[:3, :3] = numbers[:9].reshape(3, 3)
     matrix[:3, 3] = numbers[9:12] + centre - matrix[:3, :3] @ centre
     return matrix
-
-
-def _list_starts(fixed: Scan, moving: Scan) -> list[np.ndarray]:
-    by_centre = np.eye(4)
-    by_centre[:3, 3] = _find_centre_lps(moving) - _find_centre_lps(fixed)
-    return [np.eye(4), by_centre]
-
-
-def _find_centre_lps(scan: Scan) -> np.ndarray:
-    """The centre of mass of the positive intensities, LPS mm."""
-    weights = np.maximum(scan.data, 0).astype(np.float64)
-    total = weights.sum()
-    index = [
-        (weights.sum(axis=tuple(other for other in range(3) if other != axis)) @ np.arange(n)) / total
-        for axis, n in enumerate(weights.shape)
-    ]
-    ras = scan.affine[:3, :3] @ index + scan.affine[:3, 3]
-    return ras * (-1, -1, 1)
-
-
-def _measure_start(fixed: Scan, moving: Scan, matrix: np.ndarray) -> float:
-    """Mutual information on a coarse LPS grid around `fixed`."""
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in fixed.data.shape])).reshape(3, -1)
-    lps = (fixed.affine[:3, :3] @ corners + fixed.affine[:3, 3:]) * np.array([[-1], [-1], [1]])
-    shape = np.ceil((lps.max(axis=1) - lps.min(axis=1)) / START_SPACING_MM).astype(int) + 1
-    grid = Grid(tuple(shape.tolist()), START_SPACING_MM, tuple(lps.min(axis=1).tolist()))
-    return measure_mutual_information(
-        resample(fixed, np.eye(4), grid, "linear"), resample(moving, matrix, grid, "linear")
-    )

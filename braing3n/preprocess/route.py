@@ -35,7 +35,7 @@ class Route:
     has_affine: bool
 
     def describe(self, extraction: str, centre: str = "", is_voxel_exact: bool = False) -> str:
-        """What was done, `extraction` being what finding the brain took.
+        """What was done, `extraction` being what finding a centre's brain took.
 
         The `steps` column: `n4;extract:deepbet;affine`; of a companion `n4;rigid:T1;mask:T1;affine`.
         """
@@ -44,7 +44,7 @@ class Route:
             steps += [f"rigid:{centre}"] if self.has_rigid else []
             steps.append(f"mask:{centre}")
         else:
-            steps.append(extraction if self.has_extraction else "mask:nonzero")
+            steps.append(extraction)
         steps.append("affine" if self.has_affine else "keep" if is_voxel_exact else "resample")
         return ";".join(steps)
 

@@ -194,6 +194,8 @@ def run_visit(visit: Visit, job: Job) -> list[dict]:
     foreign = None if job.may_overwrite else store.find_foreign(job.store_dir, *who)
     if foreign is not None:
         return _exclude(visit, f"{foreign} is there already and braing3n did not write it; move it away.")
+    if name := store.find_long_name(job.store_dir, *who, max(row["run"] for row in visit)):
+        return _exclude(visit, f"{name[:40]}...: the subject's id makes names too long; shorten it.")
     digests = store.digest_raw(visit)
     key = store.compute_key(visit, digests, job.settings, job.atlas_sha256, job.weights)
     cells = store.load_visit(job.store_dir, *who, key)
@@ -278,10 +280,15 @@ def _lock_shard(store_dir: Path, visits: list[Visit], name: str):
 
 
 def _report(table: pd.DataFrame, inventory_path: Path, n_visits: int, max_failure_rate: float) -> None:
-    """Print what was excluded; too much of it is an error."""
+    """Print what was excluded, and what is doubtful of the rest; too much excluded is an error."""
+    from braing3n.preprocess.quality import list_warnings
+
     excluded = table[table["status"] == "excluded"]
     for row in excluded.itertuples():
         print(f"excluded {row.volume_id}: {row.reason}", file=sys.stderr)
+    for row in table[table["status"] == "kept"].to_dict("records"):
+        for warning in list_warnings(row):
+            print(f"warning {row['volume_id']}: {warning}.", file=sys.stderr)
     for row in table[table["segmentations"] != ""].itertuples():
         for name, item in json.loads(row.segmentations).items():
             if "reason" in item:

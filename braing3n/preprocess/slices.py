@@ -15,6 +15,7 @@ from braing3n.errors import ScanError
 # Positions, and what tells the stacks of a folder apart; nothing that tells who somebody is.
 TAGS = (
     "SeriesInstanceUID",
+    "Rows",
     "InstanceNumber",
     "EchoTime",
     "ImagePositionPatient",
@@ -25,6 +26,10 @@ TAGS = (
 SAME_MM = 0.05  # positions that are nearer are one place: other echoes, rounded
 MIN_GAP = 1.5  # of the usual distance; less is an uneven distance
 N_TOLD = 3  # gaps that are named one by one
+
+
+class _UnplacedError(Exception):
+    """An image whose header gives no position or orientation."""
 
 
 class _Slice(NamedTuple):
@@ -42,12 +47,18 @@ def check_slices(name: str, files: Sequence[Path]) -> None:
         name: of the scan, for the message, which repeats nothing of the headers but image numbers.
 
     Raises:
-        ScanError: how many slices are missing and where.
+        ScanError: how many slices are missing and where, or a slice does not give its place.
         PermissionError: a file may not be read.
     """
     stacks = defaultdict(list)
-    for item in _read_slices(files):
-        stacks[item.stack].append(item)
+    try:
+        for item in _read_slices(files):
+            stacks[item.stack].append(item)
+    except _UnplacedError:
+        raise ScanError(
+            f"{name}: its headers do not give the orientation or the position (ImageOrientationPatient, "
+            "ImagePositionPatient); export the series again, or give it as NIfTI with `--axes`."
+        ) from None
     for slices in stacks.values():
         gaps, n_there = find_gaps([item.height_mm for item in slices], [item.number for item in slices])
         if not gaps:
@@ -82,7 +93,11 @@ def find_gaps(heights_mm: Sequence[float], numbers: Sequence[int]) -> tuple[list
 
 
 def _read_slices(files: Sequence[Path]) -> Iterator[_Slice]:
-    """Every slice or frame that tells its position; files that tell none are passed over."""
+    """Every slice or frame; files that are no images are passed over.
+
+    Raises:
+        _UnplacedError: an image does not give its position.
+    """
     from pydicom import dcmread
 
     for file in files:
@@ -90,11 +105,18 @@ def _read_slices(files: Sequence[Path]) -> Iterator[_Slice]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # they quote the values that are odd
                 header = dcmread(file, stop_before_pixels=True, specific_tags=list(TAGS))
-                slices = list(_list_slices(header))
         except PermissionError:
             raise
-        except Exception:  # no DICOM, or no image; its message may quote the file
+        except Exception:  # no DICOM; its message may quote the file
             continue
+        if "Rows" not in header:
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                slices = list(_list_slices(header))
+        except Exception:  # a value is missing or cannot be read; its message may quote it
+            raise _UnplacedError from None
         yield from slices
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from braing3n.preprocess.scan import Scan, read_scan
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+RIM_MM = 8.0  # of the atlas's brain: anything of a brain's outline is dark there, as the atlas is
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,18 @@ class Atlas:
     grid: Grid
     volume: np.ndarray  # float32 (L, P, S) on the grid
     mask: np.ndarray  # bool (L, P, S) on the grid
+
+    @cached_property
+    def inside(self) -> np.ndarray:
+        """The brain (bool, L x P x S) without its outer 8 mm."""
+        from scipy import ndimage
+
+        return ndimage.binary_erosion(self.mask, iterations=max(1, round(RIM_MM / self.grid.spacing_mm)))
+
+    @property
+    def brain_ml(self) -> float:
+        """The volume of the brain."""
+        return float(self.mask.sum()) * self.grid.spacing_mm**3 / 1000
 
 
 def load_atlas(path: str | Path, spacing_mm: float) -> Atlas:

@@ -24,6 +24,7 @@ CELL_PATHS = ("path", "mask_path", "picture_path")
 NOT_BIDS = ("*.jpg", "/*.html", "/*.parquet", ".*.lock")  # what lies in the derivative beside it
 OWN_NAME = r"sub-[0-9A-Za-z]+(_[0-9A-Za-z]+-[0-9A-Za-z]+)*_[0-9A-Za-z]+\.(nii\.gz|mat|jpg)"
 HALF_WRITTEN = r"\.sub-[0-9A-Za-z_-]+-[0-9a-f]{12}\.(nii\.gz|mat|jpg|json)"  # see `write_atomically`
+MAX_NAME = 255 - len(".-123456789abc.mat")  # letters, with what `write_atomically` adds
 FACTS = ("modality", "run", "source_format", "axes", *STATE)
 
 
@@ -102,6 +103,12 @@ def list_own_files(folder: Path) -> list[Path]:
         names = [*sidecar["Files"], sidecar_path.name] if sidecar else []
         found += [folder / name for name in names if (folder / name).is_file()]
     return sorted(found)
+
+
+def find_long_name(store_dir: Path, cohort: str, subject_id: str, session_id: str, run: str = "") -> str:
+    """A name that files of a visit would have and that no file system takes; empty: there is none."""
+    longest = derivative_path(store_dir, cohort, subject_id, session_id, run, "T1c", "inverse_xfm").name
+    return longest if len(longest) > MAX_NAME else ""
 
 
 def save_visit(

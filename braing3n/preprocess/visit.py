@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,16 @@ import numpy as np
 from braing3n.config import PreprocessSettings
 from braing3n.errors import ScanError, StorageError
 from braing3n.preprocess.bias import correct_bias, find_head
-from braing3n.preprocess.claims import check_field_of_view
 from braing3n.preprocess.extract import FindBrain, extract_brain, find_brain, find_nonzero
+from braing3n.preprocess.extremes import cap
+from braing3n.preprocess.intake import Intake, take_in
 from braing3n.preprocess.mosaic import draw_thumbnail
 from braing3n.preprocess.negatives import Negatives, lift_brain, measure_negatives
 from braing3n.preprocess.quality import measure_quality
-from braing3n.preprocess.recognise import measure_atlas_information
+from braing3n.preprocess.recognise import find_wrong_turn, measure_atlas_information, measure_information
 from braing3n.preprocess.register import crop_to_content, measure_dice, register_affine, register_rigid
 from braing3n.preprocess.route import CENTRE_ORDER, RawState, Route, plan_centre, plan_companion
-from braing3n.preprocess.scan import Scan, find_box, read_scan
+from braing3n.preprocess.scan import Scan, find_box
 from braing3n.preprocess.segmentation import carry_segmentation
 from braing3n.preprocess.space import (
     Atlas,
@@ -61,7 +62,7 @@ class Centre:
     run: str
     state: RawState
     route: Route
-    raw: Scan  # whole as it came
+    raw: Intake  # whole as it came, or shifted
     scan: Scan  # the same, N4-corrected where the route has it
     mask: np.ndarray  # bool, on the scan's grid
     extraction: str  # which backend found it, and what failed before; empty: the nonzero voxels
@@ -69,6 +70,7 @@ class Centre:
     atlas_mask: np.ndarray  # bool (L, P, S) on the SRI24 grid
     atlas_dice: float
     negatives: Negatives
+    volume: np.ndarray | None = None  # float32 (L, P, S) on the SRI24 grid; None until it is moved
 
     @property
     def native_brain_ml(self) -> float:
@@ -125,9 +127,9 @@ def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
         try:
             if centre is None:
                 fitted = _fit_centre(row, tools)
-                way = (fitted.raw, fitted.scan), fitted.matrix, fitted.route, fitted.negatives
+                way = fitted.raw, fitted.scan, fitted.matrix, fitted.route, fitted.negatives
                 moved = _move(row, fitted, *way, tools)
-                centre = fitted
+                centre = replace(fitted, volume=moved.volume)
                 result.mask_key = ("mask", row["run"], row["modality"])
                 mask = centre.atlas_mask.astype(np.uint8)
                 result.files[result.mask_key] = encode_nifti(mask, tools.atlas.grid)
@@ -226,29 +228,31 @@ def _find_brain(row: Mapping, scan: Scan, route: Route, tools: Tools) -> tuple[S
 
 
 def _find_lifted_brain(
-    row: Mapping, route: Route, tools: Tools
-) -> tuple[Scan, Scan, np.ndarray, str, Negatives]:
+    row: Mapping, taken: Intake, route: Route, tools: Tools
+) -> tuple[Intake, Scan, np.ndarray, str, Negatives]:
     """The scan, shifted where its brain is too negative, and what `_find_brain` gives of it.
 
     Where the brain of a whole head lies is known only after that work; the work is then done again.
     """
-    settings, name, raw = tools.settings, Path(row["path"]).name, _read(row)
+    settings, name, raw = tools.settings, Path(row["path"]).name, taken.scan
     if not route.has_extraction:
         content = find_nonzero(raw)
         raw, negatives = lift_brain(name, raw, measure_negatives(raw.data, content), settings, content)
-        return raw, *_find_brain(row, raw, route, tools), negatives
+        scan, mask, _ = _find_brain(row, raw, route, tools)
+        how = "mask:nonzero (no skull was found)" if taken.is_found_stripped else "mask:nonzero"
+        return replace(taken, scan=raw), scan, mask, how, negatives
     scan, mask, extraction = _find_brain(row, raw, route, tools)
     lifted, negatives = lift_brain(name, raw, measure_negatives(raw.data, mask), settings)
     if negatives.is_shifted:
         scan, mask, extraction = _find_brain(row, lifted, route, tools)
-    return lifted, scan, mask, extraction, negatives
+    return replace(taken, scan=lifted), scan, mask, extraction, negatives
 
 
 def _fit_centre(row: Mapping, tools: Tools) -> Centre:
     """N4, brain extraction and affine registration of one scan."""
-    settings, atlas, state = tools.settings, tools.atlas, RawState.from_row(row)
-    route, name = plan_centre(state, settings.brain_extraction), Path(row["path"]).name
-    raw, scan, mask, extraction, negatives = _find_lifted_brain(row, route, tools)
+    settings, atlas, taken = tools.settings, tools.atlas, take_in(row)
+    route, name = plan_centre(taken.state, settings.brain_extraction), Path(row["path"]).name
+    raw, scan, mask, extraction, negatives = _find_lifted_brain(row, taken, route, tools)
     brain = scan.with_data(scan.data * mask)
     matrix = np.eye(4)
     if route.has_affine:
@@ -264,15 +268,15 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
             f"{name}: does not fit SRI24 (Dice {dice:.2f}, {settings.min_atlas_dice:g} is needed)."
         )
     _check_coverage(name, scan, matrix, atlas, atlas.mask, settings)  # its own mask ends where the scan does
-    told = row["modality"], row["run"], state, route
+    told = row["modality"], row["run"], taken.state, route
     return Centre(*told, raw, scan, mask, extraction, matrix, atlas_mask, dice, negatives)
 
 
 def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
     """N4 and rigid registration to the centre; mask and affine are the centre's."""
-    settings, state = tools.settings, RawState.from_row(row)
+    settings, taken, name = tools.settings, take_in(row), Path(row["path"]).name
+    raw, state = taken.scan, taken.state
     route = plan_companion(state, centre.state)
-    raw, name = _read(row), Path(row["path"]).name
     is_brain = state.is_stripped or settings.brain_extraction == "none"
     content = find_nonzero(raw) if is_brain else find_head(raw)
     negatives = Negatives()
@@ -300,20 +304,15 @@ def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
         raw, negatives = lift_brain(name, raw, measure_negatives(head, centre.atlas_mask), settings)
         if negatives.is_shifted:
             scan = correct(raw, settings) if route.has_n4 else raw
-    return _move(row, centre, (raw, scan), matrix, route, negatives, tools, centre.modality)
-
-
-def _read(row: Mapping) -> Scan:
-    path = row["path"]
-    scan = read_scan(path, row.get("source_format", "NIfTI"), row.get("axes", ""), row["modality"])
-    check_field_of_view(Path(path).name, scan.data.shape, scan.spacing_mm)
-    return scan
+    way = replace(taken, scan=raw), scan, matrix, route, negatives
+    return _move(row, centre, *way, tools, centre.modality)
 
 
 def _move(
     row: Mapping,
     centre: Centre,
-    scans: tuple[Scan, Scan],
+    raw: Intake,
+    scan: Scan,
     matrix: np.ndarray,
     route: Route,
     negatives: Negatives,
@@ -322,36 +321,61 @@ def _move(
 ) -> Moved:
     """One interpolation to the grid; zero outside the mask, negatives clipped.
 
-    scans: as it came (or shifted), and corrected.
+    raw: as it came (or shifted); scan: the same, corrected. via: the centre's modality, of a companion.
     """
     settings, atlas, name = tools.settings, tools.atlas, Path(row["path"]).name
-    grid, (raw, scan) = atlas.grid, scans
+    grid = atlas.grid
     coverage = _check_coverage(name, scan, matrix, atlas, centre.atlas_mask, settings)
     is_exact = not route.has_affine and not route.has_rigid and is_on_grid(scan, grid)
     if is_exact:
         head = store_as_lps(scan)
     else:
         head = resample(soften(scan, grid.spacing_mm), matrix, grid, settings.interpolation)
-    volume = np.where(centre.atlas_mask, np.maximum(head, 0), 0).astype(np.float32)
+    volume = cap(np.where(centre.atlas_mask, np.maximum(head, 0), 0).astype(np.float32))[0]
     inside = volume[centre.atlas_mask]
     if inside.min() == inside.max():
         raise ScanError(f"{name}: is blank inside the brain.")
-    information = measure_atlas_information(volume, centre.atlas_mask, atlas)
+    information = _check_information(name, volume, centre.atlas_mask, atlas, settings)
+    steps = (
+        ("unpad;" if raw.is_padded else "")
+        + ("shift;" if negatives.is_shifted else "")
+        + route.describe(centre.extraction, via, is_exact)
+    )
+    quality = {
+        "atlas_mutual_information": round(max(0, information), 6),
+        "coverage": round(coverage, 6),
+        "atlas_coverage": round(measure_coverage(scan, matrix, grid, atlas.mask), 6),
+        "centre_mutual_information": None,
+        "size_mismatch": None,
+        "negative_share": round(negatives.share, 6),
+        "clipped_share": round(raw.clipped_share, 9),
+        **measure_quality(raw.scan, scan, matrix, centre.atlas_mask, grid),
+    }
+    if via:
+        inside = centre.atlas_mask & atlas.inside
+        quality["centre_mutual_information"] = round(measure_information(volume, centre.volume, inside), 6)
+    elif route.has_affine:
+        mismatch = abs(np.log(centre.native_brain_ml * centre.affine_determinant / atlas.brain_ml))
+        quality["size_mismatch"] = round(float(mismatch), 6)
+    picture = draw_thumbnail(head, centre.atlas_mask, atlas)
+    return Moved(volume, matrix, steps, scan.data.shape, scan.affine, quality, picture)
+
+
+def _check_information(
+    name: str, volume: np.ndarray, mask: np.ndarray, atlas: Atlas, settings: PreprocessSettings
+) -> float:
+    """What a volume shares with the atlas (nats): enough of it, and no more with the atlas turned round."""
+    information = measure_atlas_information(volume, mask, atlas)
     if information < settings.min_atlas_information:
         raise ScanError(
             f"{name}: shows no brain, or one at the wrong place (it shares {max(0, information):.3f} nats "
             f"with SRI24, {settings.min_atlas_information:g} are needed)."
         )
-    steps = ("shift;" if negatives.is_shifted else "") + route.describe(centre.extraction, via, is_exact)
-    quality = {
-        "atlas_mutual_information": round(max(0, information), 6),
-        "coverage": round(coverage, 6),
-        "atlas_coverage": round(measure_coverage(scan, matrix, grid, atlas.mask), 6),
-        "negative_share": round(negatives.share, 6),
-        **measure_quality(raw, scan, matrix, centre.atlas_mask, grid),
-    }
-    picture = draw_thumbnail(head, centre.atlas_mask, atlas)
-    return Moved(volume, matrix, steps, scan.data.shape, scan.affine, quality, picture)
+    if turned := find_wrong_turn(volume, mask, atlas):
+        raise ScanError(
+            f"{name}: fits SRI24 better with {turned} changed over; its header gives a wrong orientation."
+        )
+    return information
 
 
 def _check_coverage(

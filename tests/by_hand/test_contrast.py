@@ -6,11 +6,15 @@ from braing3n.by_hand.contrast import tell_modality, tell_subject
 
 TOLD = {
     "T1": "t1 T1w p7_t1 3DT1 t1_mprage_sag_p2_iso MPRAGE_GRAPPA2 Sag_IR-FSPGR T1_FLAIR T1_pre_contrast "
+    "t1_mp2rage_sag_p3_UNI_Images sub-1_UNIT1 "
     "AX_T1_WITHOUT_CONTRAST BraTS-GLI-00001-000-t1n t1_mpr_ns_sag BRAVO",
     "T1c": "t1c t1ce T1Gd T1_post T1w_CE AX_T1_+C t1_mprage_sag_KM BraTS-GLI-00001-000-t1c MPRAGE_post_Gad",
     "T2": "t2 T2w t2_tse_tra Axial_PD-T2_TSE_FS T2_SPACE t2_tse_restore BraTS-GLI-00001-000-t2w",
     "FLAIR": "flair t2_flair Sag_3D_T2_FLAIR_CUBE t2_tirm_dark-fluid BraTS-GLI-00001-000-t2f patient_fla",
     "": "scan image PAT1 brain_1mm T2_MPRAGE",  # the last names both: a second time point, perhaps
+    "-an inversion image of MP2RAGE, not its UNI": "t1_mp2rage_sag_p3_INV1 mp2rage_INV2 inv-1_MP2RAGE",
+    "-made from another series": "t1_mp2rage_sag_p3_T1_Images T1_map",
+    "-no magnitude image": "sub-1_part-phase_T1w sub-1_part-imag_T1w sub-1_part-real_T1w",
     "-a localiser": "localizer 3-plane_loc AAHead_Scout Survey_SHC",
     "-a segmentation or mask": "seg p7_t1_seg lesion_mask",
     "-diffusion": "ep2d_diff_3scan_trace_ADC DTI_30dir DWI",

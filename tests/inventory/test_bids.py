@@ -1,5 +1,7 @@
 """The scans of BIDS trees: entities, states, choices, and what belongs to no rule."""
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from braing3n.config import CohortSettings, parse_config
@@ -63,6 +65,24 @@ def test_of_two_files_of_one_volume_the_rawer_is_taken(tmp_path):
     walk = find_bids_scans(write_tree(tmp_path, names), "mine")
     assert [scan.path.rsplit("/", 1)[-1] for scan in walk.scans] == ["sub-01_T1w.nii.gz"]
     assert "is taken" in walk.left_out[0][1]
+
+
+def test_a_whole_head_is_taken_before_a_slab_and_unit1_where_it_is_accepted(tmp_path):
+    names = ["acq-hippo_T1w", "acq-whole_T1w", "part-imag_T1w", "inv-1_part-mag_T1w", "UNIT1"]
+    paths = [f"sub-01/anat/sub-01_{name}.nii.gz" for name in names]
+    paths += ["sub-02/anat/sub-02_UNIT1.nii.gz", "sub-02/anat/sub-02_inv-1_MP2RAGE.nii.gz"]
+    write_tree(tmp_path, paths)
+    for name, n_slices in (("acq-hippo_T1w", 20), ("acq-whole_T1w", 90), ("UNIT1", 90)):
+        image = nib.Nifti1Image(np.zeros((90, 110, n_slices), np.uint8), np.diag([2.0, 2, 2, 1]))
+        nib.save(image, tmp_path / f"sub-01/anat/sub-01_{name}.nii.gz")
+    for options, subjects in (({}, ["01"]), ({"accept_unit1": True}, ["01", "02"])):
+        walk = find_bids_scans(tmp_path, "mine", options)
+        assert [scan.subject_id for scan in walk.scans] == subjects
+        assert walk.scans[0].path.endswith("sub-01_acq-whole_T1w.nii.gz")
+        assert {scan.modality for scan in walk.scans} == {"T1"}
+    reasons = {path.rsplit("/", 1)[-1]: reason for path, reason in walk.unused.items()}
+    assert "part-imag is not the magnitude" in reasons["sub-01_part-imag_T1w.nii.gz"]
+    assert "inv-1 is an inversion image" in reasons["sub-01_inv-1_part-mag_T1w.nii.gz"]
 
 
 def test_a_missing_folder_and_a_missing_id_column_are_one_sentence(tmp_path):

@@ -28,6 +28,7 @@ FACTS = {
     "scan_date": "2012-11-05",
     "age_years": "62",
     "spacing_mm": "3",
+    "extent_mm": "13.5",
     "image_type": "ORIGINAL\\PRIMARY\\M\\ND",
     "description": "SAG 3D T1",
 }

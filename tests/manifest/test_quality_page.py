@@ -52,7 +52,8 @@ def make_cohort(tmp_path):
     """One shard: twelve volumes alike, a noisy one, a lone T2, and two excluded with awkward reasons."""
     folder, volumes_dir = tmp_path / "preprocess" / "lab", tmp_path / "volumes"
     numbers = {"atlas_dice": 0.95, "atlas_mutual_information": 0.5, "negative_share": 0.0}
-    numbers |= {"coverage": 1.0, "atlas_coverage": 1.0}
+    numbers |= {"coverage": 1.0, "atlas_coverage": 1.0, "clipped_share": 0.0, "saturated_share": 0.0}
+    numbers |= {"centre_mutual_information": float("nan"), "size_mismatch": 0.05}
     rows = []
     for k in range(N_GOOD + 2):
         modality = "T2" if k == N_GOOD + 1 else "T1"

@@ -61,7 +61,10 @@ def test_a_claim_that_no_head_fits_is_refused(tmp_path, small_memory, name, opti
 def test_a_file_that_is_longer_than_its_header_says(tmp_path):
     with pytest.raises(ScanError, match="is 300000 bytes longer than its header says"):
         read_scan(write(tmp_path / "scan.nii", n_more=300_000))
-    assert read_scan(write(tmp_path / "scan.nii", n_more=100)).data.shape == SHAPE
+    with pytest.raises(ScanError, match="is 300000 bytes longer than its header says"):
+        read_scan(write(tmp_path / "scan.nii.gz", n_more=300_000))
+    for name in ("scan.nii", "scan.nii.gz"):
+        assert read_scan(write(tmp_path / name, n_more=100)).data.shape == SHAPE
 
 
 def test_a_small_file_that_unpacks_to_gigabytes(tmp_path, monkeypatch):
@@ -93,4 +96,11 @@ def test_a_field_of_view_that_no_head_fits_is_excluded_before_any_work(tmp_path,
     (row,) = run_visit([make_row(str(path), "01", is_stripped=1)], job)
     assert row["status"] == "excluded"
     assert words in row["reason"]
+    assert row["steps"] == ""
+
+
+def test_a_subject_whose_files_would_have_names_too_long_is_excluded_before_any_work(tmp_path, job):
+    (row,) = run_visit([make_row(str(write(tmp_path / "scan.nii.gz")), 230 * "x")], job)
+    assert row["status"] == "excluded"
+    assert "makes names too long" in row["reason"]
     assert row["steps"] == ""

@@ -217,6 +217,85 @@ def test_a_dicom_study_tells_its_contrasts_and_no_identity(tmp_path, type_in, is
     assert len([path for path in study.rglob("*") if path.is_file()]) == len(before) + 1
 
 
+def test_of_an_mp2rage_study_the_uniform_image_of_the_whole_head_is_taken(tmp_path, type_in):
+    """INV1, the T1 map, the phase and a slab come first by number or name."""
+    study = tmp_path / "study"
+    kinds = [
+        ("t1_mp2rage_sag_INV1", ["ORIGINAL", "PRIMARY", "M", "ND"]),
+        ("t1_mp2rage_sag_T1_Images", ["ORIGINAL", "PRIMARY", "T1 MAP", "ND"]),
+        ("t1_mp2rage_sag_UNI_Images", ["ORIGINAL", "PRIMARY", "P", "ND"]),
+        ("t1_mprage_hippo", ["ORIGINAL", "PRIMARY", "M", "ND"]),
+        ("t1_mp2rage_sag_UNI_Images", ["ORIGINAL", "PRIMARY", "M", "ND", "UNI"]),
+    ]
+    for number, (description, image_type) in enumerate(kinds, start=1):
+        paths = write_series(study / str(number), "T1", description, number, ImageType=image_type)
+        for path in paths[9:] if "hippo" in description else ():
+            path.unlink()
+    status, told = type_in("study", "-o", "out", *READY)
+    assert status == 0, told
+    assert "sub-01: T1 from series 5 't1_mp2rage_sag_UNI_Images'" in told
+    for number, why in ((1, "an inversion image"), (2, "made from another"), (3, "no magnitude image")):
+        assert re.search(rf"left out: series {number} .*{why}", told)
+    assert "left out: series 4 't1_mprage_hippo': a second T1 of sub-01" in told
+
+
+def test_loose_files_parts_and_slabs_are_left_for_the_whole_head(tmp_path, type_in):
+    folder = tmp_path / "data"
+    write_in_sri24(folder / "a" / "whole_T1.nii.gz")
+    image = nib.load(folder / "a" / "whole_T1.nii.gz")
+    nib.save(image.slicer[:, :, 14:24], folder / "a" / "acq-hippo_T1.nii.gz")
+    nib.save(image, folder / "a" / "part-imag_T1.nii.gz")
+    status, told = type_in("data", "-o", "out", *IN_SRI24)
+    assert status == 0, told
+    assert "sub-a: T1 from whole_T1.nii.gz" in told
+    assert "left out: acq-hippo_T1.nii.gz: a second T1" in told
+    assert "left out: part-imag_T1.nii.gz: no magnitude image" in told
+
+
+def test_a_dicom_study_beside_a_nifti_file_is_not_dropped(tmp_path, type_in):
+    write_in_sri24(tmp_path / "data" / "flair.nii.gz")
+    write_series(tmp_path / "data" / "study", "T1", "t1_mprage", 2)
+    status, told = type_in("data", "-o", "out", *READY)
+    assert status == 0, told
+    assert list(read_numbers(tmp_path / "out").index) == ["FLAIR", "T1"]
+
+
+def test_where_the_first_of_two_series_is_refused_the_next_is_tried(tmp_path, type_in):
+    study = tmp_path / "study"
+    for path in write_series(study / "a", "T1", "t1_mprage", 2)[10:13]:
+        path.unlink()  # slices are missing
+    for path in write_series(study / "b", "T1", "t1_mprage repeat", 3)[32:]:
+        path.unlink()  # fewer slices, but none between others
+    status, told = type_in("study", "-o", "out", *READY)
+    assert status == 0, told
+    assert "slices are missing" in told
+    assert "series 3 't1_mprage repeat' is taken instead." in told
+    assert read_numbers(tmp_path / "out").loc["T1", "status"] == "kept"
+
+
+def test_axes_that_the_header_does_not_give_are_given_by_the_user(tmp_path, type_in):
+    write_brain(tmp_path / "t1.nii.gz")
+    image = nib.load(tmp_path / "t1.nii.gz")
+    image.set_sform(image.affine, code=0)
+    image.set_qform(image.affine, code=0)
+    nib.save(image, tmp_path / "t1.nii.gz")
+    status, told = type_in("t1.nii.gz", "-o", "out", *READY)
+    assert status == 1
+    assert "t1.nii.gz: its header does not give the orientation" in told
+    assert type_in("t1.nii.gz", "-o", "out", "--axes", "RAS", *READY)[0] == 0
+    status, told = type_in("t1.nii.gz", "-o", "out", "--axes", "RAL", *READY)
+    assert (status, "--axes RAL: is no code of three directions" in told) == (2, True)
+
+
+def test_a_name_too_long_for_files_is_a_mistake_before_the_work(tmp_path, type_in):
+    name = "sub-" + 220 * "x" + "_T1w.nii.gz"
+    write_in_sri24(tmp_path / name)
+    status, told = type_in(name, "-o", "out", *IN_SRI24)
+    assert status == 2
+    assert "makes file names that are too long; give --subject." in told
+    assert type_in(name, "-o", "out", "--subject", "x", *IN_SRI24)[0] == 0
+
+
 def test_two_studies_are_two_visits_and_a_second_t1_is_left_out(tmp_path, type_in):
     write_series(tmp_path / "d" / "a", "T1", "MPRAGE", 2)
     write_series(tmp_path / "d" / "b", "T1", "MPRAGE repeat", 3)

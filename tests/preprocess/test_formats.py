@@ -339,3 +339,38 @@ def test_phantom_head_has_its_marker_on_the_left(tmp_path, head, kind):
     assert find_left_marker(scan.data, to_sri24) == "left"
     assert find_left_marker(scan.data[::-1], to_sri24) == "right", "a flip would be seen"
     np.testing.assert_allclose(scan.data, image * 600, atol=0.51)
+
+
+def test_an_orientation_that_the_header_does_not_give_is_refused(tmp_path):
+    """NIfTI with both codes 0, MGH without its flag, DICOM without a place: readers guess and mirror."""
+    image = nib.Nifti1Image(IMAGE, AFFINE)
+    image.set_sform(AFFINE, code=0)
+    image.set_qform(AFFINE, code=0)
+    nib.save(image, tmp_path / "a.nii.gz")
+    content = bytearray(nib.MGHImage(IMAGE.astype(np.float32), AFFINE).to_bytes())
+    content[28:30] = b"\0\0"
+    (tmp_path / "a.mgz").write_bytes(gzip.compress(bytes(content)))
+    for name in ("a.nii.gz", "a.mgz"):
+        with pytest.raises(ScanError) as caught:
+            read_scan(tmp_path / name)
+        assert tell(caught).startswith(f"{name}: its header does not give the orientation")
+    check(read_scan(tmp_path / "a.nii.gz", axes="RAS"), has_origin=False)
+    for tag in ("ImageOrientationPatient", "ImagePositionPatient"):
+        for path in write_dicom(tmp_path / tag, "{}.dcm", IMAGE, AFFINE, "sagittal"):
+            header = pydicom.dcmread(path)
+            delattr(header, tag)
+            header.save_as(path)
+        with pytest.raises(ScanError) as caught:
+            read_scan(tmp_path / tag, "DICOM")
+        assert tell(caught).startswith(f"{tag}: ")
+
+
+def test_a_broken_quaternion_or_a_size_of_zero_beside_a_good_sform_costs_nothing(tmp_path):
+    image = nib.Nifti1Image(IMAGE, AFFINE)
+    image.set_sform(AFFINE, code=1)
+    image.set_qform(AFFINE, code=1)
+    for name, where, values in (("nan.nii", 256, [np.nan] * 3), ("zero.nii", 80, [0] * 3)):
+        content = bytearray(image.to_bytes())
+        content[where : where + 12] = np.array(values, np.float32).tobytes()
+        (tmp_path / name).write_bytes(bytes(content))
+        check(read_scan(tmp_path / name))

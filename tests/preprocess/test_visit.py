@@ -148,6 +148,8 @@ def test_unbelievable_results_are_exclusions(tmp_path, tools):
 
 def test_a_failing_tool_is_a_reason_that_is_tried_again(tmp_path, tools):
     path = write_brain(tmp_path / "a.nii.gz")
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(image.get_fdata() + 1, image.affine), path)  # a head's background is not zero
     result = process_visit([make_row(path, is_stripped=0)], tools)  # the extractor of `tools` refuses
     assert result.cells[0]["status"] == "excluded"
     assert "stripped again" in result.cells[0]["reason"]

@@ -10,6 +10,7 @@ from braing3n.contracts import CONTRACTS, write_table
 from braing3n.volumes.pack import pack_shard
 
 SETTINGS = VolumesSettings(spacing_mm=4.0, shape=(40, 48, 40))
+UNKNOWN = ("bias_field_range", "noise", "centre_mutual_information", "size_mismatch", "saturated_share")
 
 
 class Shard:
@@ -34,9 +35,10 @@ class Shard:
                     "affine_determinant": 1.1,
                     "atlas_dice": 0.95,
                     "negative_share": 0.0,
+                    "clipped_share": 0.0,
                 }
                 | dict.fromkeys(("atlas_mutual_information", "coverage", "atlas_coverage"), 0.9)
-                | dict.fromkeys(("bias_field_range", "noise"), float("nan"))
+                | dict.fromkeys(UNKNOWN, float("nan"))
                 | {"person_id": name, "group_id": name, "split": "train", "shard": 0}
             )
         table = pd.DataFrame(rows)
