@@ -137,3 +137,11 @@ def test_vendors_have_one_name(text, vendor):
 )
 def test_field_strength_is_the_usual_one(value, text):
     assert round_field_strength(value) == text
+
+
+@pytest.mark.parametrize("n_frames", [-5, 0, None])
+def test_a_number_of_frames_below_one_is_one(slice_path, n_frames):
+    dataset = pydicom.dcmread(slice_path)
+    dataset.NumberOfFrames = n_frames
+    dataset.save_as(slice_path)
+    assert read_header([slice_path, slice_path])["n_slices"] == "2"

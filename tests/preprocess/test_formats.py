@@ -339,3 +339,22 @@ def test_phantom_head_has_its_marker_on_the_left(tmp_path, head, kind):
     assert find_left_marker(scan.data, to_sri24) == "left"
     assert find_left_marker(scan.data[::-1], to_sri24) == "right", "a flip would be seen"
     np.testing.assert_allclose(scan.data, image * 600, atol=0.51)
+
+
+def test_an_overlay_is_no_second_series(tmp_path):
+    for path in write_dicom(tmp_path / "I1", "{}.dcm", IMAGE, AFFINE, "axial"):
+        dataset = pydicom.dcmread(path)
+        n_bytes = -(-dataset.Rows * dataset.Columns // 8)
+        for element, kind, value in (
+            (0x0010, "US", dataset.Rows),
+            (0x0011, "US", dataset.Columns),
+            (0x0040, "CS", "R"),
+            (0x0050, "SS", [1, 1]),
+            (0x0100, "US", 1),
+            (0x0102, "US", 0),
+            (0x3000, "OW", b"\xff" * (n_bytes + n_bytes % 2)),
+        ):
+            dataset.add_new((0x6000, element), kind, value)
+        dataset.save_as(path)
+    scan = read_scan(tmp_path / "I1", "DICOM")
+    np.testing.assert_array_equal(scan.data, IMAGE)
