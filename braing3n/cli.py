@@ -12,6 +12,7 @@ from braing3n.process import use_safe_path
 from braing3n.runtime import set_threads, tell_storage_fault
 from braing3n.scratch import unwind_on_sigterm
 
+SHELLS = ("bash", "zsh", "fish")
 # Words with a command line that are no stage.
 TOOLS = ("resources", "stages", "config", "strays")
 
@@ -45,8 +46,31 @@ def _answer(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(__version__)
         return 0
+    if arguments[0] == "completion":
+        print(_write_completion(arguments[1:]))
+        return 0
     set_threads(1)  # until a command is given more
     return _dispatch(arguments[0], arguments[1:])
+
+
+def _write_completion(arguments: list[str]) -> str:
+    """A script that lets a shell complete words, commands and options."""
+    from cyclopts import App
+
+    shell = arguments[0] if arguments else ""
+    if shell not in SHELLS:
+        raise BrainG3nError(f"completion: name a shell: {', '.join(SHELLS)}.")
+    whole = App(name="braing3n")
+    for word in (*WORDS, *TOOLS):
+        whole.command(_find_app(word), name=word)
+    return whole.generate_completion(shell=shell)
+
+
+def _find_app(word: str):
+    """The commands of one word."""
+    if word in WORDS:
+        return importlib.import_module(f"braing3n.{word}.command").app
+    return getattr(importlib.import_module("braing3n.tools"), f"{word}_app")
 
 
 def _dispatch(word: str, arguments: list[str]) -> int:
@@ -57,12 +81,10 @@ def _dispatch(word: str, arguments: list[str]) -> int:
         close = difflib.get_close_matches(word, known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"words: {', '.join(known)}."
         raise BrainG3nError(f"unknown word '{word}'; {hint}")
-    if word in WORDS:
-        app = importlib.import_module(f"braing3n.{word}.command").app
-    else:
-        app = getattr(importlib.import_module("braing3n.tools"), f"{word}_app")
     try:
-        status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        status = _find_app(word)(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except BrainG3nError:
         raise
     except Exception as error:
@@ -82,5 +104,6 @@ def _describe() -> str:
     for word in (*WORDS, *TOOLS):
         doc = importlib.import_module(f"braing3n.{word}").__doc__ or ""
         lines.append(f"  {word:<13} {doc.strip().splitlines()[0]}")
+    lines.append(f"  {'completion':<13} Print what lets your shell complete: braing3n completion bash.")
     lines.append("Ask one word for its commands: braing3n <word> --help")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from braing3n.contracts import CONTRACTS
 from braing3n.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -305,7 +306,7 @@ def load_cohort(kind: str) -> Cohort:
     """The cohort that `cohorts/<kind>.py` declares.
 
     Raises:
-        ConfigurationError: there is no such file.
+        ConfigurationError: there is no such file, it is no declaration, or a field of it is misspelled.
     """
     path = COHORTS_DIR / f"{kind}.py"
     if not path.exists():
@@ -314,8 +315,29 @@ def load_cohort(kind: str) -> Cohort:
         raise ConfigurationError(f"cohorts: there is no cohorts/{kind}.py; {hint}")
     spec = importlib.util.spec_from_file_location(f"cohorts.{kind}", path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.COHORT
+    try:
+        spec.loader.exec_module(module)
+        cohort = module.COHORT
+    except (TypeError, NameError, AttributeError, SyntaxError, ImportError) as error:
+        raise ConfigurationError(f"cohorts/{kind}.py: cannot be read ({error}).") from None
+    _check_fields(kind, cohort)
+    return cohort
+
+
+def _check_fields(kind: str, cohort: Cohort) -> None:
+    """A field of its own name is allowed; one that looks like a slip of a record's column is not.
+
+    Raises:
+        ConfigurationError: names the field and the column.
+    """
+    known = list(CONTRACTS["records"])
+    for name in sorted(cohort.fields.keys() - set(known)):
+        close = [column for column in known if column.startswith(f"{name}_")]
+        close += difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        if close and close[0] not in cohort.fields:
+            raise ConfigurationError(
+                f"cohorts/{kind}.py: the records have no column '{name}'; did you mean '{close[0]}'?"
+            )
 
 
 def digest_cohort_file(kind: str) -> str:

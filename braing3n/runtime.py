@@ -148,12 +148,24 @@ def _track_in_log(iterable: Iterable[T], description: str, total: int | None) ->
     start, step = time.monotonic(), max(1, (total or 1000) // 10)
     for n_done, item in enumerate(iterable, start=1):
         yield item
-        if n_done % step == 0 or n_done == total:
+        if n_done == 1 or n_done % step == 0 or n_done == total:
             spent = time.monotonic() - start
             left = f", {spent / n_done * (total - n_done):.0f} s left" if total else ""
             print(
                 f"{description}: {n_done}/{total or '?'} in {spent:.0f} s{left}", file=sys.stderr, flush=True
             )
+
+
+def acquire_lock(path: Path):
+    """Hold a file lock until the result's context ends; a line says where another process is waited for."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print(f"braing3n: waiting for another process that holds {path} ...", file=sys.stderr, flush=True)
+        return lock.acquire()
 
 
 @contextmanager

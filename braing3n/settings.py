@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -38,7 +39,12 @@ class Settings(BaseModel):
 
         without: fields of which the rule's outputs do not depend, so that a change replans nothing there.
         """
-        return json.dumps(self.model_dump(mode="json", exclude=set(without)), sort_keys=True)
+        return dump_json(self.model_dump(mode="json", exclude=set(without)))
+
+
+def dump_json(content: Any) -> str:
+    """JSON with sorted keys, in which `{shard}` of a path is no wildcard of Snakemake's."""
+    return re.sub(r"\{(?=\s*\w)", r"\\u007b", json.dumps(content, sort_keys=True))
 
 
 class OptimiserSettings(Settings):

@@ -4,10 +4,12 @@ from pathlib import Path
 
 from cyclopts import App
 
-resources_app = App(name="resources", help="What a run fetches, with digests and licences.")
-stages_app = App(name="stages", help="Stage versions and their lock.")
-config_app = App(name="config", help="The generated configuration file and schema.")
-strays_app = App(name="strays", help="What a run still holds of people whom no inventory names any more.")
+resources_app = App(name="braing3n resources", help="What a run fetches, with digests and licences.")
+stages_app = App(name="braing3n stages", help="Stage versions and their lock.")
+config_app = App(name="braing3n config", help="The generated configuration file and schema.")
+strays_app = App(
+    name="braing3n strays", help="What a run still holds of people whom no inventory names any more."
+)
 
 
 @resources_app.command(name="list")

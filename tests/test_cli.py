@@ -69,3 +69,21 @@ def test_a_reader_that_has_read_enough_is_no_fault(words):
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=ROOT)
     assert done.stderr == ""
     assert done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete_words_and_commands(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("braing3n", "preprocess", "strays", "volume-list"))
+
+
+def test_a_shell_that_is_not_known_is_one_sentence(capsys):
+    assert main(["completion", "csh"]) == 2
+    assert "name a shell: bash, zsh, fish" in capsys.readouterr().err
+
+
+def test_usage_begins_with_the_programs_name(capsys):
+    for words in (["pretrain", "train"], ["strays", "list"]):
+        main([*words, "--help"])
+        assert f"Usage: braing3n {' '.join(words)} " in capsys.readouterr().out

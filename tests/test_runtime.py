@@ -106,3 +106,34 @@ def test_threads_are_limited_from_both_sides(capsys):
     assert limit_threads(1) == 1
     assert not capsys.readouterr().err
     assert limit_threads(10**6) == count_cpus()
+
+
+def test_a_process_that_waits_for_a_lock_says_for_which(tmp_path, capsys):
+    import time
+    from threading import Event, Thread
+
+    from filelock import FileLock
+
+    from braing3n.runtime import acquire_lock
+
+    path, is_held = tmp_path / ".shard-000.lock", Event()
+
+    def hold():
+        with FileLock(path):
+            is_held.set()
+            time.sleep(0.5)
+
+    Thread(target=hold).start()
+    is_held.wait()
+    with acquire_lock(path):
+        assert f"waiting for another process that holds {path}" in capsys.readouterr().err
+    with acquire_lock(path):
+        assert capsys.readouterr().err == ""
+
+
+def test_the_first_step_is_said_at_once(capsys):
+    from braing3n.runtime import track
+
+    steps = track(range(1000), "steps")
+    next(steps), next(steps)
+    assert capsys.readouterr().err.startswith("steps: 1/1000 in ")

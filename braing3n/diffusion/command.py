@@ -6,7 +6,7 @@ from cyclopts import App
 
 from braing3n.options import Checkpoints, Labels, Threads, TrainedWeights, VolumeList
 
-app = App(name="diffusion", help="Train the conditional DiT; sample it; judge the samples.")
+app = App(name="braing3n diffusion", help="Train the conditional DiT; sample it; judge the samples.")
 
 
 @app.command

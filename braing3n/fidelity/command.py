@@ -6,7 +6,7 @@ from cyclopts import App
 
 from braing3n.options import Labels, Threads
 
-app = App(name="fidelity", help="Fréchet distances of samples on our encoder's features.")
+app = App(name="braing3n fidelity", help="Fréchet distances of samples on our encoder's features.")
 
 
 @app.command

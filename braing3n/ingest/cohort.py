@@ -12,6 +12,8 @@ import pandas as pd
 from braing3n.bids import volume_id
 from braing3n.cohort import Cohort
 from braing3n.contracts import CONTRACTS
+from braing3n.errors import CohortError
+from braing3n.ingest.bids_values import DIAGNOSES
 from braing3n.ingest.records import Book
 from braing3n.ledger import check_books
 
@@ -78,6 +80,12 @@ def _read_declared(
     book.check_codes(key)
     for scan in left_out.to_dict("records"):
         book.use_rows(read_facts(scan))
+    unknown = sorted({row["dx"] for row in rows if row["dx"]} - set(DIAGNOSES))
+    if unknown:
+        raise CohortError(
+            f"{key}: the cohort's file makes dx {', '.join(map(repr, unknown))}, which is none of "
+            f"{', '.join(DIAGNOSES)}; correct its codes (dx_detail keeps other words)."
+        )
     for name, keys in book.list_unused_rows().items():
         shown = ", ".join(keys[:N_SHOWN]) + (" ..." if len(keys) > N_SHOWN else "")
         print(f"{key}: {len(keys)} ids of the table '{name}' have no scan: {shown}")

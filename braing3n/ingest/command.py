@@ -6,7 +6,7 @@ from cyclopts import App
 
 from braing3n.options import Labels, VolumeList
 
-app = App(name="ingest", help="Read a cohort's tables into records, one row a volume.")
+app = App(name="braing3n ingest", help="Read a cohort's tables into records, one row a volume.")
 
 
 @app.command

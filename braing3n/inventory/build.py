@@ -26,8 +26,9 @@ from braing3n.cohort import (
 )
 from braing3n.config import CohortSettings, Config, parse_config
 from braing3n.config_fit import check_given
-from braing3n.errors import BrainG3nError, CohortError, ConfigurationError
+from braing3n.errors import BrainG3nError, CohortError
 from braing3n.inventory.cache import Record, find_standing
+from braing3n.inventory.checks import check_cohorts, check_folder, check_splits, write_settings
 from braing3n.inventory.scans import SECOND_COPY, find_scans
 from braing3n.ledger import assign_shard
 from braing3n.runtime import digest_file, read_json, write_if_changed
@@ -69,6 +70,7 @@ def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) 
     from braing3n.manifest.withdrawn import report_strays
 
     try:
+        check_folder()
         config = parse_config(data)
         if is_main_process:
             lock = lock_run(config.run, plans_only(arguments))
@@ -76,6 +78,7 @@ def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) 
             check_given(config)
             if lock is not None:
                 build_inventories(config)
+                write_settings(config)
                 report_strays(Path("results") / config.run, config.cohorts)
                 check_columns(config.probe.columns, find_raw_dirs(config.run, config.cohorts))
                 if not any(word.split("_")[0] in BEFORE_SPLITS for word in arguments):
@@ -86,43 +89,6 @@ def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) 
         print(f"braing3n: {error}", file=sys.stderr)
         sys.exit(2)
     return config
-
-
-def check_cohorts(config: Config) -> None:
-    """A run needs scans.
-
-    Raises:
-        ConfigurationError: no cohort is configured.
-    """
-    if not config.cohorts:
-        raise ConfigurationError(
-            "no cohort is configured; give a file with `cohorts:` as --configfile (config/README.md "
-            "shows how; config/demo.yaml runs at once)."
-        )
-
-
-def check_splits(config: Config) -> None:
-    """Every split has people, as far as the inventories tell (people may still be joined or excluded).
-
-    Raises:
-        ConfigurationError: names the empty split and the number of people.
-    """
-    from braing3n.contracts import SPLITS
-    from braing3n.manifest.people import assign_split
-
-    folder = Path("results") / config.run / "inventory"
-    groups: set[str] = set()
-    for key in config.cohorts:
-        with open(folder / key / "scans.tsv", encoding="utf-8", newline="") as file:
-            groups |= {row["group_id"] for row in csv.DictReader(file, delimiter="\t")}
-    found = {assign_split(group, config.manifest) for group in groups}
-    empty = [split for split in SPLITS if split not in found]
-    if empty:
-        raise ConfigurationError(
-            f"the {' and '.join(empty)} split has nobody: {len(groups)} people or families, of which "
-            f"{config.manifest.train:g} train and {config.manifest.validation:g} validate; raise the share "
-            "of the empty split (manifest.train, manifest.validation), or give another manifest.seed."
-        )
 
 
 def plans_only(arguments: Sequence[str]) -> bool:

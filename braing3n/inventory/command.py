@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-app = App(name="inventory", help="Walk the raw folders and write the inventories.")
+app = App(name="braing3n inventory", help="Walk the raw folders and write the inventories.")
 
 
 @app.command

@@ -66,7 +66,7 @@ def read_header(paths: Sequence[str | Path]) -> dict[str, str]:
         return {}
     first, groups = headers[0], _list_groups(headers[0])
     echo_times = sorted({time for header in headers if header is not None for time in _list_echoes(header)})
-    n_frames = len(files) * int(_try(lambda: first.NumberOfFrames) or 1)
+    n_frames = len(files) * max(1, _try(lambda: int(first.NumberOfFrames)) or 1)
     spacing = _find_spacing(groups)
     counts = [_try(lambda n=name: int(first[n].value)) for name in ("Rows", "Columns")]
     counts.append(n_frames // max(1, len(echo_times)))

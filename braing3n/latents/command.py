@@ -6,7 +6,7 @@ from cyclopts import App
 
 from braing3n.options import Threads, VolumeList, VolumesDir
 
-app = App(name="latents", help="Cache tokens and features of every volume.")
+app = App(name="braing3n latents", help="Cache tokens and features of every volume.")
 
 
 @app.command

@@ -6,7 +6,7 @@ from cyclopts import App
 
 from braing3n.options import Paths, Threads, VolumeList, VolumesDir
 
-app = App(name="manifest", help="Join all cohorts: the volume list, the splits, the label table.")
+app = App(name="braing3n manifest", help="Join all cohorts: the volume list, the splits, the label table.")
 
 
 @app.command

@@ -6,7 +6,7 @@ from cyclopts import App
 
 from braing3n.options import Threads, VolumeList
 
-app = App(name="memorization", help="Nearest-neighbour audit of samples against training latents.")
+app = App(name="braing3n memorization", help="Nearest-neighbour audit of samples against training latents.")
 
 
 @app.command

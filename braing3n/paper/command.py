@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-app = App(name="paper", help="The paper's tables and one page of a run.")
+app = App(name="braing3n paper", help="The paper's tables and one page of a run.")
 
 
 @app.command

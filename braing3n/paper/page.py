@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from braing3n import __version__
+from braing3n.ledger import read_commit
 from braing3n.manifest.counts import list_warnings
 from braing3n.manifest.withdrawn import describe_weights
 from braing3n.paper.generation import list_unlearned
 from braing3n.paper.render import render_html
-from braing3n.paper.results import TABLES, Results
+from braing3n.paper.results import CHECKOUT, TABLES, Results
 from braing3n.paper.tables import Table
 from braing3n.pretrain.verdict import find_fault
 
@@ -64,7 +66,7 @@ def render_page(results: Results, sections: dict[str, list[Table]], stale: Seque
     ]
     for heading, tables in sections.items():
         parts += [f"<h2>{escape(heading)}</h2>", *(show_table(results, table) for table in tables)]
-    parts += ["<h2>Figures</h2>", *_show_figures(results), CLOSE]
+    parts += ["<h2>Figures</h2>", *_show_figures(results), show_origin(results), CLOSE]
     return "\n".join(parts)
 
 
@@ -96,6 +98,15 @@ def list_withdrawn(results: Results) -> list[str]:
     """A sentence for each weight file that was trained on people whom no inventory names any more."""
     cohorts = results.list_cohorts()
     return describe_weights(results.results_dir, cohorts) if cohorts else []
+
+
+def show_origin(results: Results) -> str:
+    """The version and commit that wrote the page, and the run's settings, folded."""
+    commit = read_commit(CHECKOUT)
+    made = f"braing3n {__version__}" + (f", commit <code>{escape(commit)}</code>" if commit else "")
+    settings = results.read_settings()
+    shown = f"<details><summary>Settings of the run</summary><pre>{escape(settings)}</pre></details>"
+    return f"<p class='made'>Written by {made}.</p>{shown if settings else ''}"
 
 
 def show_picture(path: Path, caption: str) -> str:

@@ -32,6 +32,7 @@ TABLES = {
 }
 # Tables that have another one's contract.
 CONTRACT_OF = {"ingest_flow": "flow", "sweep_list": "volume_list"}
+CHECKOUT = Path(__file__).parents[2]
 METRICS_PATH = "tokenizer/metrics.json"
 
 
@@ -79,8 +80,19 @@ class Results:
 
     def command(self, path: str) -> str:
         """The command that makes one file of this run again."""
-        name = "config" if self.run == "full" else self.run
-        return f"snakemake results/{self.run}/{path} --cores 2 --configfile config/{name}.yaml"
+        return f"snakemake results/{self.run}/{path} --cores 2{self._name_configuration()}"
+
+    def _name_configuration(self) -> str:
+        """The option with the run's configuration, where a file of the checkout has the run's name."""
+        if self.run == "full":
+            return " --configfile FILE"
+        name = f"config/{self.run}.yaml"
+        return f" --configfile {name if (CHECKOUT / name).is_file() else 'FILE'}"
+
+    def read_settings(self) -> str:
+        """What the run was last configured with, as JSON; empty where nothing says that."""
+        path = self.results_dir / "inventory" / "settings.json"
+        return path.read_text() if path.is_file() else ""
 
 
 def explain_missing(name: str) -> str:

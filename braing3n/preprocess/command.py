@@ -11,7 +11,9 @@ from cyclopts import App, Parameter
 from braing3n.config import Extractor
 from braing3n.errors import BrainG3nError
 
-app = App(name="preprocess", help="Raw scans to brains in SRI24: yours by hand, or a shard of the DAG.")
+app = App(
+    name="braing3n preprocess", help="Raw scans to brains in SRI24: yours by hand, or a shard of the DAG."
+)
 
 
 @app.command

@@ -335,7 +335,8 @@ def _choose_volume(name: str, outputs: list[Path], modality: str) -> Path:
     import nibabel as nib
 
     # Names are the series' UID and what dcm2niix adds; _Eq marks a copy resampled to equal slice distances.
-    outputs = [output for output in outputs if "_Eq" not in output.name]
+    # _ROI is an overlay, such as a drawn outline, as an image of its own.
+    outputs = [output for output in outputs if not re.search(r"_Eq|_ROI\d", output.name)]
     if not outputs:
         raise ScanError(f"{name}: dcm2niix finds no image in it, or a damaged one; download it again.")
     if len(outputs) == 1:

@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def _unpack(archive: Path, resources_dir: Path) -> Path:
         with zipfile.ZipFile(archive) as package:
             for target, member in _list_members(archive, package).items():
                 path = folder / target
-                if path.is_file() and path.stat().st_size == member.file_size:
+                if path.is_file() and _digest_crc(path) == member.CRC:
                     continue
                 with (
                     package.open(member) as source,
@@ -98,6 +99,15 @@ def _unpack(archive: Path, resources_dir: Path) -> Path:
     except OSError as error:
         raise ResourceError(f"{folder}: cannot be written ({error.strerror}).") from None
     return folder
+
+
+def _digest_crc(path: Path) -> int:
+    """A file's checksum as zip archives have it."""
+    checksum = 0
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _list_members(archive: Path, package: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

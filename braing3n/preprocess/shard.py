@@ -20,6 +20,7 @@ from braing3n.config import PreprocessSettings, ResourceSettings
 from braing3n.errors import BrainG3nError
 from braing3n.resources import RESOURCES_DIR
 from braing3n.runtime import (
+    acquire_lock,
     digest_file,
     limit_threads,
     listen_to_steps,
@@ -269,14 +270,12 @@ def prepare_job(
 
 def _lock_shard(store_dir: Path, visits: list[Visit], name: str):
     """Hold the shard: the child of a killed workflow may still be at it."""
-    from filelock import FileLock
-
     from braing3n.preprocess.store import describe_dataset
 
     with tell_storage_fault(store_dir):
         for cohort in sorted({visit[0]["cohort"] for visit in visits}):
             describe_dataset(store_dir, cohort)
-        return FileLock(store_dir / visits[0][0]["cohort"] / f".{name}.lock").acquire()
+        return acquire_lock(store_dir / visits[0][0]["cohort"] / f".{name}.lock")
 
 
 def _report(table: pd.DataFrame, inventory_path: Path, n_visits: int, max_failure_rate: float) -> None:

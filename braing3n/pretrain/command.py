@@ -6,7 +6,7 @@ from cyclopts import App
 
 from braing3n.options import Checkpoints, Threads, TrainedWeights, VolumeList, VolumesDir
 
-app = App(name="pretrain", help="Train the masked autoencoder.")
+app = App(name="braing3n pretrain", help="Train the masked autoencoder.")
 
 
 @app.command

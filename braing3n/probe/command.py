@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from braing3n.options import Labels, Paths, Threads
 
-app = App(name="probe", help="Linear probes on frozen features.")
+app = App(name="braing3n probe", help="Linear probes on frozen features.")
 
 
 @app.command

@@ -7,7 +7,7 @@ from cyclopts import App
 from braing3n.config_sweep import Budget
 from braing3n.options import Checkpoints, Threads, TrainedWeights, VolumeList, VolumesDir
 
-app = App(name="tokenizer", help="Train the projection and the decoder; measure reconstructions.")
+app = App(name="braing3n tokenizer", help="Train the projection and the decoder; measure reconstructions.")
 
 
 @app.command

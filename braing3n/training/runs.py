@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from braing3n.config import OptimiserSettings, Settings
 from braing3n.ledger import SEEN_NAME
-from braing3n.runtime import digest_file, digest_text, track, write_atomically
+from braing3n.runtime import acquire_lock, digest_file, digest_text, track, write_atomically
 from braing3n.training.batches import find_rows, plan_batches
 from braing3n.training.logs import open_writer, plot_history, write_history
 from braing3n.training.steps import check_cudnn, heed_signals, prepare_device
@@ -110,14 +110,12 @@ def open_run(
     waits for the orphan of a killed workflow, which may still be training the same run. Within, SIGTERM
     and SIGINT let the run save its state first.
     """
-    from filelock import FileLock
-
     digests = [digest_file(path) for path in inputs]
     parts = [word, version, settings.as_json(without), *digests]
     run_dir = Path(checkpoints_dir) / digest_text(json.dumps(parts))[:16]
     run_dir.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")  # under torchrun each process holds its own lock
-    with FileLock(run_dir / f"lock-{rank}"), heed_signals():
+    with acquire_lock(run_dir / f"lock-{rank}"), heed_signals():
         names = [[path.name, digest] for path, digest in zip(map(Path, inputs), digests, strict=True)]
         record = {"stage": word, "stage_version": version, "inputs": names}
         told = {**record, "settings": json.loads(settings.as_json(without))}

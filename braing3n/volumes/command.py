@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-app = App(name="volumes", help="Pack preprocessed volumes for the models.")
+app = App(name="braing3n volumes", help="Pack preprocessed volumes for the models.")
 
 
 @app.command

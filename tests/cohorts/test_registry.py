@@ -41,3 +41,45 @@ def test_a_new_file_is_a_new_cohort(tmp_path, monkeypatch):
 def test_an_unknown_kind_names_the_likely_one():
     with pytest.raises(ConfigurationError, match="did you mean 'phantom'"):
         load_cohort("phantoms")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('COHORT = Cohort(title="x", source="", licence="", citation="", poeple=())', "poeple"),
+        (
+            'COHORT = Cohort(title="x", source="", licence="", citation="", fields={"age": ()})',
+            "'age_years'?",
+        ),
+        (
+            'COHORT = Cohort(title="x", source="", licence="", citation="", fields={"handednes": ()})',
+            "'handedness'?",
+        ),
+        ("COHORT = Chort()", "Chort"),
+        ("COHORT = (", "cannot be read"),
+    ],
+)
+def test_a_slip_in_a_cohort_file_is_one_sentence(tmp_path, monkeypatch, body, words):
+    from braing3n import cohort as cohorts
+    from braing3n.errors import ConfigurationError
+
+    (tmp_path / "slip.py").write_text(f"from braing3n.cohort import Cohort\n{body}\n")
+    monkeypatch.setattr(cohorts, "COHORTS_DIR", tmp_path)
+    load = cohorts.load_cohort.__wrapped__
+    with pytest.raises(ConfigurationError, match=words.replace("?", r"\?")) as caught:
+        load("slip")
+    assert str(caught.value).startswith("cohorts/slip.py: ")
+
+
+def test_a_diagnosis_that_is_none_of_ours_stops_the_ingest(tmp_path):
+    import pandas as pd
+
+    from braing3n.cohort import Cohort, Found
+    from braing3n.errors import CohortError
+    from braing3n.ingest.cohort import build_records
+
+    cohort = Cohort("x", "", "", "", fields={"dx": (lambda visit: Found("Healthy", "table:dx"),)})
+    row = {"cohort": "x", "subject_id": "1", "session_id": "", "run": "", "modality": "T1"}
+    row |= {"path": "a.nii.gz", "facts": "{}"}
+    with pytest.raises(CohortError, match="the cohort's file makes dx 'Healthy', which is none of HC"):
+        build_records(cohort, "x", pd.DataFrame([row]), [], {}, tmp_path)

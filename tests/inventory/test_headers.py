@@ -158,3 +158,11 @@ def test_no_header_is_read_of_a_series_that_its_name_leaves_out(tmp_path):
     assert "MPRAGE" in asked[0]
     assert [scan.facts["vendor"] for scan in walk.scans] == ["Siemens"]
     assert len(walk.left_out) == 4
+
+
+@pytest.mark.parametrize("n_frames", [-5, 0, None])
+def test_a_number_of_frames_below_one_is_one(slice_path, n_frames):
+    dataset = pydicom.dcmread(slice_path)
+    dataset.NumberOfFrames = n_frames
+    dataset.save_as(slice_path)
+    assert read_header([slice_path, slice_path])["n_slices"] == "2"

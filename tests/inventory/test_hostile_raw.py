@@ -22,7 +22,8 @@ def raw(tmp_path, monkeypatch):
     path = tmp_path / "raw" / NAME
     path.parent.mkdir(parents=True)
     path.write_bytes(b"scan")
-    return tmp_path / "raw"
+    yield tmp_path / "raw"
+    subprocess.run(["rm", "-rf", tmp_path / "raw"], check=True)  # pytest cannot, where it is deep
 
 
 def walk(raw):
@@ -61,7 +62,6 @@ def test_1100_nested_folders_stop_nothing(raw):
     assert len(files) == 2
     assert "cannot be listed (File name too long)" in found.warnings[0]
     start_run(DATA, True, ["preprocess", "-n"])
-    subprocess.run(["rm", "-rf", raw], check=True)  # which pytest cannot
 
 
 def test_a_name_that_is_no_utf_8_stops_nothing_and_is_named(raw, capsys):

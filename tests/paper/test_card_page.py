@@ -74,3 +74,15 @@ def test_weights_of_withdrawn_people_are_a_warning_on_both_pages(make_results, t
     warning = "<div class='warning'>mae saw &lt;one&gt;</div>"
     assert warning in render_page(results, {})
     assert warning in render(results, tmp_path)
+
+
+def test_a_page_names_commit_settings_and_only_files_that_exist(make_results, monkeypatch):
+    results = make_results([{"cohort": "ixi", "person_id": "p"}])
+    assert results.command("x.parquet").endswith("--configfile FILE"), "no config/tiny.yaml is there"
+    folder = results.results_dir / "inventory"
+    folder.mkdir()
+    (folder / "settings.json").write_text('{"probe": {"ridge_alpha": 7}}')
+    monkeypatch.setattr("braing3n.paper.page.read_commit", lambda checkout: "0123abc")
+    page = render_page(results, {})
+    assert "commit <code>0123abc</code>" in page
+    assert "&quot;ridge_alpha&quot;: 7" in page

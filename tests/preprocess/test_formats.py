@@ -374,3 +374,22 @@ def test_a_broken_quaternion_or_a_size_of_zero_beside_a_good_sform_costs_nothing
         content[where : where + 12] = np.array(values, np.float32).tobytes()
         (tmp_path / name).write_bytes(bytes(content))
         check(read_scan(tmp_path / name))
+
+
+def test_an_overlay_is_no_second_series(tmp_path):
+    for path in write_dicom(tmp_path / "I1", "{}.dcm", IMAGE, AFFINE, "axial"):
+        dataset = pydicom.dcmread(path)
+        n_bytes = -(-dataset.Rows * dataset.Columns // 8)
+        for element, kind, value in (
+            (0x0010, "US", dataset.Rows),
+            (0x0011, "US", dataset.Columns),
+            (0x0040, "CS", "R"),
+            (0x0050, "SS", [1, 1]),
+            (0x0100, "US", 1),
+            (0x0102, "US", 0),
+            (0x3000, "OW", b"\xff" * (n_bytes + n_bytes % 2)),
+        ):
+            dataset.add_new((0x6000, element), kind, value)
+        dataset.save_as(path)
+    scan = read_scan(tmp_path / "I1", "DICOM")
+    np.testing.assert_array_equal(scan.data, IMAGE)

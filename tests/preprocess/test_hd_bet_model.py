@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,6 +97,16 @@ def test_an_archive_is_the_same_model_and_only_its_files_are_written(model_dir, 
     times = [path.stat().st_mtime_ns for path in written]
     assert find(archive, tmp_path) == model
     assert [path.stat().st_mtime_ns for path in written] == times
+
+
+def test_an_unpacked_file_that_was_changed_at_equal_size_is_unpacked_again(model_dir, tmp_path):
+    archive = Path(shutil.make_archive(str(tmp_path / "release_v1.5.0"), "zip", model_dir))
+    model = find(archive, tmp_path)
+    path = model.folder / "dataset.json"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b" ")
+    assert find(archive, tmp_path) == model
+    assert path.read_bytes() == content
 
 
 def test_the_archive_is_found_in_the_resources_folder_without_a_word(model_dir, tmp_path):

@@ -20,9 +20,9 @@ def snakemake(directory, *arguments, config=SMOKE, root=ROOT, **options):
     return subprocess.run(command, cwd=root, capture_output=True, text=True, env=environment, **options)
 
 
-def plan(directory, *arguments, config=SMOKE, root=ROOT):
+def plan(directory, *arguments, config=SMOKE, root=ROOT, target="all"):
     """The jobs that a dry run plans: rule -> count."""
-    done = snakemake(directory, "all", "--dry-run", *arguments, config=config, root=root)
+    done = snakemake(directory, target, "--dry-run", *arguments, config=config, root=root)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
     table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", text, re.MULTILINE | re.DOTALL)

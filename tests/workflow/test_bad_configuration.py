@@ -20,6 +20,20 @@ def test_the_configuration_itself_is_fine(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_wildcards_in_a_path_are_part_of_the_path(tmp_path):
+    folder = tmp_path / "{shard} and {cohort}"
+    folder.mkdir()
+    given = {
+        "probe": {"columns": {"sex": "classification"}},
+        "resources": {"paths": {"sri24": "{shard}/x.whl"}},
+    }
+    config = write_config(folder, **given)
+    (folder / "raw" / "participants.tsv").write_text("participant_id\tsex\nsub-01\tF\n")
+    done = snakemake(tmp_path, "all", "--dry-run", config=config)
+    assert done.returncode == 0, done.stderr
+    assert "ingest_mine" in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

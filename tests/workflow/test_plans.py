@@ -1,12 +1,17 @@
 """What a change plans: a whole smoke run first, then one change at a time."""
 
 import gzip
+import os
 import shutil
+import subprocess
+import sys
+from html import escape
 
 import pandas as pd
 import pytest
+import yaml
 
-from .conftest import ROOT, plan, snakemake
+from .conftest import ROOT, SMOKE, plan, snakemake
 
 pytestmark = pytest.mark.workflow
 READS_LABELS = {
@@ -179,6 +184,72 @@ def test_the_paper_alone_is_made_again_without_training(smoke_run):
     done = snakemake(smoke_run, "tabulate_paper", "--force", "--allowed-rules", "tabulate_paper")
     assert done.returncode == 0, done.stderr[-3000:]
     assert index.read_bytes() == content
+
+
+def write_changed(directory, **changes):
+    """The smoke run's configuration with other sections, as a file."""
+    config = yaml.safe_load(SMOKE.read_text())
+    for name, section in changes.items():
+        config[name] = config.get(name, {}) | section
+    path = directory / "changed.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_the_paper_again_trains_nothing_and_says_what_is_out_of_date(smoke_run):
+    results = smoke_run / "results" / "smoke"
+    trained = [*results.rglob("*.safetensors"), *results.glob("probe/*.parquet")]
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in trained}
+    for changes, stale, word in (
+        ({"probe": {"ridge_alpha": 100.0}}, "probe_encoder", "params changed"),
+        ({"pretrain": {"mask_ratio": 0.5}}, "train_mae", "params changed"),
+        ({}, "", ""),
+    ):
+        config = write_changed(smoke_run, **changes)
+        command = [sys.executable, "-m", "braing3n", "paper", "again", "--config", str(config)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=smoke_run, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        page = (results / "paper" / "index.html").read_text()
+        lines = [line for line in done.stderr.splitlines() if line.startswith("Out of date: ")]
+        assert all(escape(line) in page for line in lines)
+        assert any(f"of {stale} (" in line and word in line for line in lines) == bool(stale)
+        assert ("Out of date" in page) == bool(stale)
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in trained} == before
+    assert plan(smoke_run) == {}
+
+
+def test_the_allowed_rules_of_the_paper_bring_no_training_along(smoke_run):
+    allowed = "--allowed-rules", "tabulate_paper", "paper"
+    planned = plan(smoke_run, "--config", "pretrain={mask_ratio: 0.5}", *allowed, target="paper")
+    assert set(planned) <= {"tabulate_paper", "paper"}
+
+
+def test_given_weights_are_where_the_dag_starts(smoke_run):
+    results = smoke_run / "results" / "smoke"
+    given = {
+        "pretrain": results / "pretrain" / "mae.safetensors",
+        "tokenizer": results / "tokenizer" / "tokenizer.safetensors",
+        "diffusion": results / "diffusion" / "dit.safetensors",
+    }
+    folder = smoke_run / "given"
+    folder.mkdir(exist_ok=True)
+    for name, path in given.items():
+        shutil.copy(path, folder / f"{name}.safetensors")
+    changes = {name: {"weights": str(folder / f"{name}.safetensors")} for name in given}
+    config = write_changed(smoke_run, **changes)
+    assert "train_mae" in plan(smoke_run, "--forceall")
+    planned = plan(smoke_run, "--forceall", config=config)
+    assert not {"train_mae", "train_diffusion"} & set(planned)
+    assert {"take_mae", "take_diffusion", "train_tokenizer"} <= set(planned)
+    done = snakemake(smoke_run, "train_tokenizer", "--force", "--dry-run", "-p", config=config)
+    assert "--given" in done.stdout + done.stderr
+
+
+def test_an_own_column_is_read_and_probed_and_nothing_is_trained(smoke_run):
+    config = write_changed(smoke_run, probe={"columns": {"sex": "classification"}})
+    planned = plan(smoke_run, config=config)
+    assert set(planned) == {"read_columns", "probe_encoder", "compare_encoders", "tabulate_paper", "all"}
 
 
 def test_the_report_is_written(smoke_run):

@@ -19,7 +19,7 @@ if CONFIG.diffusion.weights:
     rule take_diffusion:
         """Start from a DiT that was trained elsewhere."""
         input:
-            given=CONFIG.diffusion.weights,
+            given=lambda wildcards: CONFIG.diffusion.weights,
         output:
             weights=DIT,
         log:

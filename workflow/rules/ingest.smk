@@ -1,7 +1,6 @@
 # A cohort's inventory and tables -> its records. One rule a cohort, so that `-f ingest_<cohort>` reruns one.
-import json
-
 from braing3n.cohort import digest_cohort_file, find_kind, find_raw_dirs
+from braing3n.settings import dump_json
 
 
 localrules:
@@ -9,7 +8,7 @@ localrules:
 
 
 COLUMNS = f"{RESULTS}/manifest/columns.parquet"
-RAW_DIRS = json.dumps(
+RAW_DIRS = dump_json(
     {key: path.as_posix() for key, path in find_raw_dirs(CONFIG.run, CONFIG.cohorts).items()}
 )
 
@@ -76,7 +75,7 @@ rule read_columns:
         runtime=30,
     params:
         raw_dirs=RAW_DIRS,
-        columns=json.dumps(CONFIG.probe.columns),
+        columns=dump_json(CONFIG.probe.columns),
         stage=STAGE["ingest"],
     shell:
         "python -m braing3n ingest columns --volume-list {input.volumes:q} --labels {input.labels:q}"

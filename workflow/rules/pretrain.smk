@@ -17,7 +17,7 @@ if CONFIG.pretrain.weights:
     rule take_mae:
         """Start from an encoder that was trained elsewhere."""
         input:
-            given=CONFIG.pretrain.weights,
+            given=lambda wildcards: CONFIG.pretrain.weights,
         output:
             weights=MAE,
         log:

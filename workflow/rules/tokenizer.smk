@@ -30,7 +30,7 @@ rule train_tokenizer:
     """Train projection and decoder on the frozen encoder, or take given ones; measure held-out people."""
     input:
         encoder=MAE,
-        given=CONFIG.tokenizer.weights or [],
+        given=lambda wildcards: CONFIG.tokenizer.weights or [],
         volumes=rules.build_volume_list.output.volumes,
         indices=rules.volumes.input,
     output:
