@@ -70,8 +70,8 @@ def preprocess_by_hand(request: Request) -> int:
         reused = _check_earlier(visits, job, request.may_overwrite)
         _announce(found, visits, reused)
         table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
-        while told := take_spares(found, _list_refused(table)):
-            print("\n".join(f"note: {sentence}" for sentence in told), file=sys.stderr)
+        while noted := take_spares(found, _list_refused(table)):
+            print("\n".join(f"note: {sentence}" for sentence in noted), file=sys.stderr)
             visits = _list_visits(out_dir.name, found.scans)
             table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
         table = measure_crop(table, settings.spacing_mm)
@@ -212,9 +212,9 @@ def _announce(found: Gathered, visits: list[Visit], reused: list[bool]) -> None:
     for name, why in found.left_out.items():
         print(f"left out: {name}: {why}", file=sys.stderr)
     for visit, is_done in zip(visits, reused, strict=True):
-        told = ", ".join(f"{row['modality']} from {found.names[row['path']]}" for row in visit)
+        noted = ", ".join(f"{row['modality']} from {found.names[row['path']]}" for row in visit)
         done = " (done already; its results hold)" if is_done else ""
-        print(f"{entities(visit[0]['subject_id'], visit[0]['session_id'])}: {told}{done}", file=sys.stderr)
+        print(f"{entities(visit[0]['subject_id'], visit[0]['session_id'])}: {noted}{done}", file=sys.stderr)
 
 
 def _tell_step(step: str) -> None:

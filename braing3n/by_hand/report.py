@@ -37,11 +37,11 @@ def measure_crop(table: pd.DataFrame, spacing_mm: float) -> pd.DataFrame:
 
     It is empty for a scan that was not kept. spacing_mm: of the volumes.
     """
-    told = [
+    shown = [
         _measure_crop(row, spacing_mm) if row["status"] == "kept" else float("nan")
         for row in table.to_dict("records")
     ]
-    return table.assign(cropped_brain_share=told)
+    return table.assign(cropped_brain_share=shown)
 
 
 def _measure_crop(row: Mapping, spacing_mm: float) -> float:
@@ -92,10 +92,10 @@ def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
         "to SRI24": _find_file(row, "xfm").as_posix(),
         "and back": _find_file(row, "inverse_xfm").as_posix(),
     }
-    told = [f"  {name:<12} {text}" for name, text in lines.items() if text]
-    told += [f"  {'WARNING':<12} {warning}" for warning in list_warnings(row)]
-    told += [f"  {'labels':<12} {_tell_labels(name, item)}" for name, item in _list_labels(row)]
-    return "\n".join([f"{who}: kept", *told])
+    shown = [f"  {name:<12} {text}" for name, text in lines.items() if text]
+    shown += [f"  {'WARNING':<12} {warning}" for warning in list_warnings(row)]
+    shown += [f"  {'labels':<12} {_tell_labels(name, item)}" for name, item in _list_labels(row)]
+    return "\n".join([f"{who}: kept", *shown])
 
 
 def _tell_centre(row: Mapping) -> str:
@@ -106,14 +106,14 @@ def _tell_centre(row: Mapping) -> str:
 
 def _tell_scan(row: Mapping) -> str:
     """Noise, the shading that N4 found, and extreme intensities, where there are such numbers."""
-    told = []
+    shown = []
     if row["clipped_share"] > 0:
-        told.append(f"{row['clipped_share']:.1g} of its voxels capped as too bright")
+        shown.append(f"{row['clipped_share']:.1g} of its voxels capped as too bright")
     if row["noise"] == row["noise"]:
-        told.append(f"noise {row['noise']:.1%} of the brain's median")
+        shown.append(f"noise {row['noise']:.1%} of the brain's median")
     if row["bias_field_range"] == row["bias_field_range"]:
-        told.append(f"shading by a factor of {row['bias_field_range']:.2f} across the brain, taken away")
-    return "; ".join(told) or "n/a"
+        shown.append(f"shading by a factor of {row['bias_field_range']:.2f} across the brain, taken away")
+    return "; ".join(shown) or "n/a"
 
 
 def tell_steps(steps: str) -> tuple[str, str]:
