@@ -80,7 +80,9 @@ def _read_declared(
     book.check_codes(key)
     for scan in left_out.to_dict("records"):
         book.use_rows(read_facts(scan))
-    unknown = sorted({row["dx"] for row in rows if row["dx"]} - set(DIAGNOSES))
+    # Other words are a cohort's own diagnoses where one of its options offers them.
+    known = {*DIAGNOSES, *(word for option in cohort.options.values() for word in option.choices)}
+    unknown = sorted({row["dx"] for row in rows if row["dx"]} - known)
     if unknown:
         raise CohortError(
             f"{key}: the cohort's file makes dx {', '.join(map(repr, unknown))}, which is none of "

@@ -177,7 +177,7 @@ def _plan(
         note = notes[Path(candidate.files[0][0])]
         header = _foresee_header(note, spacing_mm)
         scan, _ = describe(candidate, cohort, key, options, lambda paths, stamp, header=header: header)
-        scans.append((scan, candidate, note))
+        scans.append((replace(scan, facts=dict(scan.facts)), candidate, note))  # jobs go to other processes
     book = Book(cohort, walk.tables, options)
     records = [book.read(list_facts(scan)) for scan, _, _ in scans]
     people: dict[str, list[tuple[Scan, dict]]] = defaultdict(list)

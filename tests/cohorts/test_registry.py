@@ -82,4 +82,4 @@ def test_a_diagnosis_that_is_none_of_ours_stops_the_ingest(tmp_path):
     row = {"cohort": "x", "subject_id": "1", "session_id": "", "run": "", "modality": "T1"}
     row |= {"path": "a.nii.gz", "facts": "{}"}
     with pytest.raises(CohortError, match="the cohort's file makes dx 'Healthy', which is none of HC"):
-        build_records(cohort, "x", pd.DataFrame([row]), [], {}, tmp_path)
+        build_records(cohort, "x", pd.DataFrame([row]), pd.DataFrame([row])[:0], [], {}, tmp_path)

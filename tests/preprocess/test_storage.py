@@ -12,6 +12,7 @@ import pytest
 
 from braing3n.config import ResourceSettings
 from braing3n.errors import StorageError
+from braing3n.preprocess import intake
 from braing3n.preprocess import visit as visits
 from braing3n.preprocess.shard import read_visits, run_visit, run_visits
 from braing3n.preprocess.visit import process_visit
@@ -130,7 +131,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_stored(tmp_path, job, monke
     """The T1 changes between its digest and the end of the work; the T2 of the visit is kept without it."""
     one, other = (Path(write_brain(tmp_path / f"{name}.nii", modality=name)) for name in ("T1", "T2"))
     visit = [make_row(one, "01"), make_row(other, "01", "T2")]
-    read = visits.read_scan
+    read = intake.read_scan
 
     def disturb(path, *arguments):
         if Path(path) == one and change == "replaced":
@@ -144,13 +145,13 @@ def test_a_file_that_changes_while_it_is_read_is_not_stored(tmp_path, job, monke
             scan = read(path, *arguments)
         return scan
 
-    monkeypatch.setattr(visits, "read_scan", disturb)
+    monkeypatch.setattr(intake, "read_scan", disturb)
     cells = {cell["modality"]: cell for cell in run_visit(visit, job)}
     assert cells["T1"]["status"] == "excluded"
     assert cells["T1"]["reason"].startswith("T1.nii: changed while it was read")
     assert cells["T1"]["raw_sha256"] == ""
     assert (cells["T2"]["status"], cells["T2"]["steps"]) == ("kept", "mask:nonzero;affine")
-    monkeypatch.setattr(visits, "read_scan", read)
+    monkeypatch.setattr(intake, "read_scan", read)
     write_brain(one, to_brain=rotate(8))
     cells = {cell["modality"]: cell for cell in run_visit(visit, job)}
     assert {cell["status"] for cell in cells.values()} == {"kept"}

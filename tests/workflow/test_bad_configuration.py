@@ -73,7 +73,7 @@ def test_a_mistake_in_the_review_is_one_sentence_before_the_dag(tmp_path, line, 
 
 def test_participants_without_an_id_column_stop_before_the_dag(tmp_path):
     config = write_config(tmp_path)
-    (tmp_path / "raw" / "participants.tsv").write_text("subject\tage\nsub-01\t20\n")
+    (tmp_path / "raw" / "participants.tsv").write_text("name\tage\nsub-01\t20\n")
     done = snakemake(tmp_path, "all", "--dry-run", config=config)
     assert done.returncode == 2
     assert "no column 'participant_id'" in done.stderr
