@@ -65,7 +65,7 @@ def gather_scans(
     """Find the scans of some files and folders (NIfTI, a BIDS tree, DICOM), and whose they are.
 
     Args:
-        paths: their contrast is told by names, or by the descriptions of DICOM series.
+        paths: their contrast is noted by names, or by the descriptions of DICOM series.
         by_modality: scans whose contrast is said; with these, all scans are of one visit.
         labels: segmentations that lie on scans of the one visit.
         links_dir: an empty folder, for series whose files lie among others'.
@@ -85,12 +85,12 @@ def gather_scans(
     if not found.scans:
         raise BrainG3nError(_explain_nothing([*paths, *by_modality.values()], found))
     given = {path.as_posix() for path in (*paths, *by_modality.values())}
-    told = [scan for scan in found.scans if scan.path in found.certain]
-    people = sorted({scan.subject_id for scan in told})
+    noted = [scan for scan in found.scans if scan.path in found.certain]
+    people = sorted({scan.subject_id for scan in noted})
     if facts.subject_id and len(people) > 1:
         raise BrainG3nError(f"--subject names one person, but there are {', '.join(people)}; run them apart.")
     if by_modality:
-        _join_visit(found, told)
+        _join_visit(found, noted)
     found.scans, found.spares = (
         [_apply(scan, facts) for scan in scans] for scans in (found.scans, found.spares)
     )
@@ -232,13 +232,13 @@ def _explain_nothing(paths: Sequence[Path], found: Gathered) -> str:
     return f"{where}: holds no scan that can be used ({Path(name).name}: {why}{more}); {SAY_WHICH}."
 
 
-def _join_visit(found: Gathered, told: list[Scan]) -> None:
+def _join_visit(found: Gathered, noted: list[Scan]) -> None:
     """All scans are of one visit: the one that a BIDS name or a folder tells, else that of the first."""
-    visits = {(scan.subject_id, scan.session_id) for scan in told}
+    visits = {(scan.subject_id, scan.session_id) for scan in noted}
     if len(visits) > 1:
         people = ", ".join(sorted({f"sub-{subject} {session}".strip() for subject, session in visits}))
         raise BrainG3nError(f"--t1, --t1c, --t2 and --flair go with one visit, but there are {people}.")
-    home = (told or found.scans)[0]
+    home = (noted or found.scans)[0]
     found.scans = [
         replace(scan, subject_id=home.subject_id, session_id=home.session_id) for scan in found.scans
     ]
@@ -288,7 +288,7 @@ def take_spares(found: Gathered, refused: Mapping[tuple, str]) -> list[str]:
     Returns:
         A sentence about each that was replaced.
     """
-    told = []
+    noted = []
     for number, scan in enumerate(found.scans):
         key = _find_key(scan)
         spare = next((item for item in found.spares if _find_key(item) == key), None)
@@ -297,8 +297,8 @@ def take_spares(found: Gathered, refused: Mapping[tuple, str]) -> list[str]:
         found.spares.remove(spare)
         found.names.setdefault(spare.path, Path(spare.path).name)
         found.scans[number] = replace(spare, segmentations=scan.segmentations)
-        told.append(f"{refused[key]} {found.names[spare.path]} is taken instead.")
-    return told
+        noted.append(f"{refused[key]} {found.names[spare.path]} is taken instead.")
+    return noted
 
 
 def _find_key(scan: Scan) -> tuple[str, str, str, str]:

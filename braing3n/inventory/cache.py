@@ -18,7 +18,7 @@ from braing3n.runtime import read_json, write_if_changed
 PACKAGE_DIR = Path(braing3n.__file__).parent
 # The code that decides, beside the cohort's own file: which scans are found, and how their tables are read.
 DECIDING = ("*.py", "inventory/*.py", "ingest/*.py")
-KEPT = {"told": list, "listing": str, "skipped_dirs": list, "outputs": dict, "warnings": list}
+KEPT = {"given": list, "listing": str, "skipped_dirs": list, "outputs": dict, "warnings": list}
 N_LISTED_AT_ONCE = 2  # raw folders: a listing is nothing but waiting for the file system
 
 
@@ -30,20 +30,20 @@ class Record:
 
     Args:
         folder: of the inventory.
-        told: what the walk is told beside the raw folder: the cohort's key and section of the configuration.
+        given: what the walk knows beside the raw folder: the cohort's key and section of the configuration.
         kind: the cohort's file.
     """
 
-    def __init__(self, folder: Path, raw_dir: Path, told: Iterable[str], kind: str):
+    def __init__(self, folder: Path, raw_dir: Path, given: Iterable[str], kind: str):
         self.path, self.raw_dir = folder / ".walk.json", raw_dir
         # Now and not after the walk, so that what is edited meanwhile is seen the next time.
         file = cohorts.COHORTS_DIR / f"{kind}.py"
-        self.told = [*told, raw_dir.as_posix(), sys.version, CODE, _digest([file] if file.exists() else [])]
+        self.given = [*given, raw_dir.as_posix(), sys.version, CODE, _digest([file] if file.exists() else [])]
 
     def is_whole(self) -> bool:
-        """Whether the inventory is as it was written, and the walk would be told the same."""
+        """Whether the inventory is as it was written, and the walk would be given the same."""
         known = self._read()
-        return known.get("told") == self.told and all(
+        return known.get("given") == self.given and all(
             _stamp(Path(path)) == stamp for path, stamp in known["outputs"].items()
         )
 
@@ -62,7 +62,7 @@ class Record:
             self.path.unlink(missing_ok=True)
             return
         known = {
-            "told": self.told,
+            "given": self.given,
             "listing": walk.listing,
             "skipped_dirs": walk.skipped_dirs,
             "outputs": {path.as_posix(): _stamp(path) for path in outputs},

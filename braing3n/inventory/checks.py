@@ -37,9 +37,9 @@ def check_cohorts(config: Config) -> None:
 
 def write_settings(config: Config) -> None:
     """Keep what the run is configured with, for its page, without the folders of raw scans."""
-    told = config.model_dump(mode="json", exclude={"cohorts": {"__all__": {"raw_dir"}}, "resources": True})
+    content = config.model_dump(mode="json", exclude={"cohorts": {"__all__": {"raw_dir"}}, "resources": True})
     path = Path("results") / config.run / "inventory" / "settings.json"
-    write_if_changed(path, json.dumps(told, indent=1) + "\n")
+    write_if_changed(path, json.dumps(content, indent=1) + "\n")
 
 
 def check_splits(config: Config) -> None:

@@ -11,9 +11,7 @@ from cyclopts import App, Parameter
 from braing3n.config import Extractor
 from braing3n.errors import BrainG3nError
 
-app = App(
-    name="braing3n preprocess", help="Raw scans to brains in SRI24: yours by hand, or a shard of the DAG."
-)
+app = App(name="braing3n preprocess", help="Raw scans to brains in SRI24: your own, or a shard of the DAG.")
 
 
 @app.command
@@ -115,7 +113,7 @@ def preprocess(
     labels: Annotated[list[Path] | None, Parameter(negative="")] = None,
     said: Said | None = None,
 ) -> int:
-    """Preprocess scans by hand: `braing3n preprocess scan.nii.gz -o out/`.
+    """Preprocess single scans: `braing3n preprocess scan.nii.gz -o out/`.
 
     Exit status: 0 where a volume was kept, 1 where none was, 2 for a mistake in the command.
 

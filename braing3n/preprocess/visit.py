@@ -151,19 +151,19 @@ def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
 
 
 def _carry_segmentations(row: Mapping, scans: list[Moved], result: VisitResult, atlas: Atlas) -> None:
-    """Bring what was delineated to SRI24 with the scan that it was delineated on; a fault is told."""
-    told = {}
+    """Bring what was delineated to SRI24 with the scan that it was delineated on; a fault is recorded."""
+    described = {}
     for name, path in json.loads(row["segmentations"]).items():
         try:
-            labels, told[name] = carry_segmentation(path, scans, atlas)
+            labels, described[name] = carry_segmentation(path, scans, atlas)
             result.files[f"dseg-{name}", "", "T1"] = encode_nifti(labels, atlas.grid)
         except ScanError as error:
-            told[name] = {"reason": str(error)}
+            described[name] = {"reason": str(error)}
         except Exception as error:
-            told[name] = {"reason": _tell_fault(path, error)}
+            described[name] = {"reason": _tell_fault(path, error)}
             result.is_final = False
     cell = next(item for item in result.cells if (item["modality"], item["run"]) == _name(row))
-    cell["segmentations"] = json.dumps(told, sort_keys=True)
+    cell["segmentations"] = json.dumps(described, sort_keys=True)
 
 
 def _tell_fault(path: str, error: Exception) -> str:
@@ -268,8 +268,8 @@ def _fit_centre(row: Mapping, tools: Tools) -> Centre:
             f"{name}: does not fit SRI24 (Dice {dice:.2f}, {settings.min_atlas_dice:g} is needed)."
         )
     _check_coverage(name, scan, matrix, atlas, atlas.mask, settings)  # its own mask ends where the scan does
-    told = row["modality"], row["run"], taken.state, route
-    return Centre(*told, raw, scan, mask, extraction, matrix, atlas_mask, dice, negatives)
+    described = row["modality"], row["run"], taken.state, route
+    return Centre(*described, raw, scan, mask, extraction, matrix, atlas_mask, dice, negatives)
 
 
 def _fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:

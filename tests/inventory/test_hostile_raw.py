@@ -102,7 +102,7 @@ def test_a_folder_that_may_not_be_listed_is_a_warning_and_the_raw_folder_itself_
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", "null", "3", '"x"', "{", '{"told": 3}', '{"raw/participants.tsv": 3}']
+    "content", ["[]", "null", "3", '"x"', "{", '{"given": 3}', '{"raw/participants.tsv": 3}']
 )
 def test_what_is_kept_beside_an_inventory_may_be_anything(raw, content):
     (raw / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\n")

@@ -1,4 +1,4 @@
-"""One person's scans by hand: what is typed, what is told, what is left, and the same bytes as the DAG's."""
+"""One person's scans without the DAG: what is typed, printed and left, and the same bytes as the DAG's."""
 
 import json
 import re
@@ -42,8 +42,8 @@ def type_in(tmp_path, atlas_path, settings, monkeypatch, capsys):
     def go(*words, config="small.yaml", has_workers=False):
         monkeypatch.setattr(shard, "_run_pool", RUN_POOL if has_workers else run_here)
         status = main(["preprocess", *map(str, words), *(["--config", config] if config else [])])
-        told = capsys.readouterr()
-        return status, told.out + told.err
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
 
     return go
 
@@ -68,7 +68,7 @@ def read_bytes(folder):
 
 
 def write_series(folder, modality, description, number, **changes):
-    """A DICOM series of one study; all series of the tests are of one study unless told otherwise."""
+    """A DICOM series of one study; all series of the tests are of one study unless printed otherwise."""
     affine = centred_affine(SHAPE, SPACING_MM)
     image = np.round(sample(affine, SHAPE, modality=modality)).astype(np.int16)
     paths = write_dicom(
@@ -85,22 +85,22 @@ def write_series(folder, modality, description, number, **changes):
 
 def test_one_scan_gives_volume_mask_both_transforms_numbers_and_a_picture(tmp_path, type_in):
     write_brain(tmp_path / "scan.nii.gz", to_brain=rotate(5, scale=1.1))
-    status, told = type_in("scan.nii.gz", "-o", "out/", *READY, has_workers=True)
-    assert status == 0, told
+    status, printed = type_in("scan.nii.gz", "-o", "out/", *READY, has_workers=True)
+    assert status == 0, printed
     numbers = read_numbers(tmp_path / "out").loc["T1"]
     assert nib.load(numbers["path"]).shape == nib.load(numbers["mask_path"]).shape == (60, 60, 39)
     names = {path.name for path in (tmp_path / "out" / "sub-01" / "anat").iterdir()}
     for kind in ("from-T1w_to-SRI24", "from-SRI24_to-T1w"):
         assert f"sub-01_{kind}_mode-image_xfm.mat" in names
-        assert f"out/sub-01/anat/sub-01_{kind}_mode-image_xfm.mat" in told
+        assert f"out/sub-01/anat/sub-01_{kind}_mode-image_xfm.mat" in printed
     assert (tmp_path / "out" / "preprocess.png").read_bytes()[:4] == b"\x89PNG"
     assert float(numbers["affine_determinant"]) == pytest.approx(1.1**3, rel=0.06)
-    assert f"{float(numbers['native_brain_ml']):.0f} ml native" in told
-    assert f"noise {float(numbers['noise']):.1%} of the brain's median" in told
-    assert "taken as T1" in told  # the name says nothing, and the user is told so
-    assert "sub-01 T1: affine registration to SRI24" in told  # the progress
-    assert "skipped      bias correction (said to be done), brain extraction (the nonzero" in told
-    assert "1 of 1 volumes kept" in told
+    assert f"{float(numbers['native_brain_ml']):.0f} ml native" in printed
+    assert f"noise {float(numbers['noise']):.1%} of the brain's median" in printed
+    assert "taken as T1" in printed  # the name says nothing, and the user is printed so
+    assert "sub-01 T1: affine registration to SRI24" in printed  # the progress
+    assert "skipped      bias correction (said to be done), brain extraction (the nonzero" in printed
+    assert "1 of 1 volumes kept" in printed
 
 
 def test_the_bytes_are_those_of_the_shard_command(tmp_path, type_in, atlas_path, settings):
@@ -112,8 +112,8 @@ def test_the_bytes_are_those_of_the_shard_command(tmp_path, type_in, atlas_path,
     image = nib.load(labels)
     nib.save(nib.Nifti1Image((image.get_fdata() > 150).astype(np.uint8), image.affine), labels)
     words = ("p7_t1.nii.gz", "p7_flair.nii.gz", "--labels", "seg.nii.gz", "--stripped", "-o", "mine")
-    status, told = type_in(*words, has_workers=True)
-    assert status == 0, told
+    status, printed = type_in(*words, has_workers=True)
+    assert status == 0, printed
     rows = [make_row(raw[0], "p7", is_bias_corrected=0, segmentations=json.dumps({"seg": labels}))]
     rows.append(make_row(raw[1], "p7", "FLAIR", is_bias_corrected=0))
     pd.DataFrame(rows).to_csv(tmp_path / "shard-000.tsv", sep="\t", index=False)
@@ -129,15 +129,15 @@ def test_the_bytes_are_those_of_the_shard_command(tmp_path, type_in, atlas_path,
 def test_contrasts_are_told_by_names_or_by_options(tmp_path, type_in):
     for name, modality in {"a.nii.gz": "T1", "b.nii.gz": "T2", "x_T1_post.nii.gz": "T1"}.items():
         write_brain(tmp_path / name, modality=modality)
-    status, told = type_in("x_T1_post.nii.gz", "--t1", "a.nii.gz", "--t2", "b.nii.gz", "-o", "out", *READY)
-    assert status == 0, told
+    status, printed = type_in("x_T1_post.nii.gz", "--t1", "a.nii.gz", "--t2", "b.nii.gz", "-o", "out", *READY)
+    assert status == 0, printed
     numbers = read_numbers(tmp_path / "out")
     assert list(numbers.index) == ["T1", "T1c", "T2"]
     assert set(numbers["subject_id"]) == {"x"}
     assert numbers.loc["T2", "steps"] == "rigid:T1;mask:T1;affine"
-    status, told = type_in("a.nii.gz", "b.nii.gz", "-o", "other", *READY)
+    status, printed = type_in("a.nii.gz", "b.nii.gz", "-o", "other", *READY)
     assert status == 2
-    assert "a.nii.gz: nothing in its name tells T1, T1c, T2 or FLAIR; say which, with --t1" in told
+    assert "a.nii.gz: nothing in its name tells T1, T1c, T2 or FLAIR; say which, with --t1" in printed
     assert not (tmp_path / "other").exists()
 
 
@@ -148,8 +148,8 @@ def test_labels_arrive_where_they_were_delineated(tmp_path, type_in):
     nib.save(nib.Nifti1Image(marker, image.affine), tmp_path / "tumour.nii.gz")
     nib.save(nib.Nifti1Image(marker[:-1], image.affine), tmp_path / "elsewhere.nii.gz")
     words = ("--labels", "tumour.nii.gz", "--labels", "elsewhere.nii.gz")
-    status, told = type_in("t1.nii.gz", *words, "-o", "out", *READY)
-    assert status == 0, told
+    status, printed = type_in("t1.nii.gz", *words, "-o", "out", *READY)
+    assert status == 0, printed
     numbers = read_numbers(tmp_path / "out").loc["T1"]
     carried = (
         nib.load(tmp_path / "out/sub-01/anat/sub-01_space-SRI24_desc-tumour_dseg.nii.gz").get_fdata() > 0
@@ -157,8 +157,8 @@ def test_labels_arrive_where_they_were_delineated(tmp_path, type_in):
     volume = nib.load(numbers["path"]).get_fdata()
     assert carried.any()
     assert volume[carried].mean() > 1.3 * volume[(volume > 0) & ~carried].mean()
-    assert re.search(r"desc-tumour_dseg.nii.gz \(\d+\.\d ml native, \d+% of it carried\)", told)
-    assert "elsewhere: NOT carried: elsewhere.nii.gz: lies on no grid of its visit's kept scans" in told
+    assert re.search(r"desc-tumour_dseg.nii.gz \(\d+\.\d ml native, \d+% of it carried\)", printed)
+    assert "elsewhere: NOT carried: elsewhere.nii.gz: lies on no grid of its visit's kept scans" in printed
 
 
 def test_a_folder_is_people_and_visits(tmp_path, type_in):
@@ -168,16 +168,16 @@ def test_a_folder_is_people_and_visits(tmp_path, type_in):
         bids / "sub-1" / "ses-b" / "anat" / "sub-1_ses-b_space-SRI24_desc-brain_T1w.nii.gz", turn=3
     )
     write_in_sri24(bids / "sub-1" / "ses-b" / "anat" / "sub-1_ses-b_bold.nii.gz")
-    status, told = type_in("bids", "-o", "out", "--bias-corrected")
-    assert status == 0, told
+    status, printed = type_in("bids", "-o", "out", "--bias-corrected")
+    assert status == 0, printed
     kept = pd.read_csv(tmp_path / "out" / "preprocess.tsv", sep="\t", dtype=str)
     assert kept["volume_id"].tolist() == ["out_sub-1_ses-a_T1", "out_sub-1_ses-b_T1"]
-    assert "sub-1_ses-b_bold.nii.gz: suffix 'bold'" in told
+    assert "sub-1_ses-b_bold.nii.gz: suffix 'bold'" in printed
     write_in_sri24(loose / "anna" / "t1.nii.gz")
     write_in_sri24(loose / "bert" / "t1.nii.gz", turn=3)
     write_in_sri24(loose / "bert" / "lesion_mask.nii.gz")
-    status, told = type_in("loose", "-o", "out", *IN_SRI24)
-    assert "left out: lesion_mask.nii.gz: a segmentation or mask" in told
+    status, printed = type_in("loose", "-o", "out", *IN_SRI24)
+    assert "left out: lesion_mask.nii.gz: a segmentation or mask" in printed
     kept = pd.read_csv(tmp_path / "out" / "preprocess.tsv", sep="\t", dtype=str)
     assert kept["subject_id"].tolist() == ["1", "1", "anna", "bert"]  # those of the first run stay
 
@@ -200,15 +200,15 @@ def test_a_dicom_study_tells_its_contrasts_and_no_identity(tmp_path, type_in, is
         before += write_series(folder, modality, description, number, **changes)
     (study / "README").write_text("no image")
     content = {path: path.read_bytes() for path in before}
-    status, told = type_in("study", "-o", "out", *READY)
-    assert status == 0, told
+    status, printed = type_in("study", "-o", "out", *READY)
+    assert status == 0, printed
     numbers = read_numbers(tmp_path / "out")
     assert list(numbers.index) == ["T1", "T1c", "T2"]
     assert set(numbers["session_id"]) == {""}
     assert set(numbers["status"]) == {"kept"}
-    assert "left out: series 1 'localizer': a localiser" in told
-    assert "left out: series 5 'ep2d_diff_ADC': diffusion" in told
-    everything = told.encode() + b"".join(
+    assert "left out: series 1 'localizer': a localiser" in printed
+    assert "left out: series 5 'ep2d_diff_ADC': diffusion" in printed
+    everything = printed.encode() + b"".join(
         path.name.encode() + path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()
     )
     secrets = [*PLANTED, "PLANTED", "2.25."]
@@ -231,12 +231,12 @@ def test_of_an_mp2rage_study_the_uniform_image_of_the_whole_head_is_taken(tmp_pa
         paths = write_series(study / str(number), "T1", description, number, ImageType=image_type)
         for path in paths[9:] if "hippo" in description else ():
             path.unlink()
-    status, told = type_in("study", "-o", "out", *READY)
-    assert status == 0, told
-    assert "sub-01: T1 from series 5 't1_mp2rage_sag_UNI_Images'" in told
+    status, printed = type_in("study", "-o", "out", *READY)
+    assert status == 0, printed
+    assert "sub-01: T1 from series 5 't1_mp2rage_sag_UNI_Images'" in printed
     for number, why in ((1, "an inversion image"), (2, "made from another"), (3, "no magnitude image")):
-        assert re.search(rf"left out: series {number} .*{why}", told)
-    assert "left out: series 4 't1_mprage_hippo': a second T1 of sub-01" in told
+        assert re.search(rf"left out: series {number} .*{why}", printed)
+    assert "left out: series 4 't1_mprage_hippo': a second T1 of sub-01" in printed
 
 
 def test_loose_files_parts_and_slabs_are_left_for_the_whole_head(tmp_path, type_in):
@@ -245,18 +245,18 @@ def test_loose_files_parts_and_slabs_are_left_for_the_whole_head(tmp_path, type_
     image = nib.load(folder / "a" / "whole_T1.nii.gz")
     nib.save(image.slicer[:, :, 14:24], folder / "a" / "acq-hippo_T1.nii.gz")
     nib.save(image, folder / "a" / "part-imag_T1.nii.gz")
-    status, told = type_in("data", "-o", "out", *IN_SRI24)
-    assert status == 0, told
-    assert "sub-a: T1 from whole_T1.nii.gz" in told
-    assert "left out: acq-hippo_T1.nii.gz: a second T1" in told
-    assert "left out: part-imag_T1.nii.gz: no magnitude image" in told
+    status, printed = type_in("data", "-o", "out", *IN_SRI24)
+    assert status == 0, printed
+    assert "sub-a: T1 from whole_T1.nii.gz" in printed
+    assert "left out: acq-hippo_T1.nii.gz: a second T1" in printed
+    assert "left out: part-imag_T1.nii.gz: no magnitude image" in printed
 
 
 def test_a_dicom_study_beside_a_nifti_file_is_not_dropped(tmp_path, type_in):
     write_in_sri24(tmp_path / "data" / "flair.nii.gz")
     write_series(tmp_path / "data" / "study", "T1", "t1_mprage", 2)
-    status, told = type_in("data", "-o", "out", *READY)
-    assert status == 0, told
+    status, printed = type_in("data", "-o", "out", *READY)
+    assert status == 0, printed
     assert list(read_numbers(tmp_path / "out").index) == ["FLAIR", "T1"]
 
 
@@ -266,10 +266,10 @@ def test_where_the_first_of_two_series_is_refused_the_next_is_tried(tmp_path, ty
         path.unlink()  # slices are missing
     for path in write_series(study / "b", "T1", "t1_mprage repeat", 3)[32:]:
         path.unlink()  # fewer slices, but none between others
-    status, told = type_in("study", "-o", "out", *READY)
-    assert status == 0, told
-    assert "slices are missing" in told
-    assert "series 3 't1_mprage repeat' is taken instead." in told
+    status, printed = type_in("study", "-o", "out", *READY)
+    assert status == 0, printed
+    assert "slices are missing" in printed
+    assert "series 3 't1_mprage repeat' is taken instead." in printed
     assert read_numbers(tmp_path / "out").loc["T1", "status"] == "kept"
 
 
@@ -279,20 +279,20 @@ def test_axes_that_the_header_does_not_give_are_given_by_the_user(tmp_path, type
     image.set_sform(image.affine, code=0)
     image.set_qform(image.affine, code=0)
     nib.save(image, tmp_path / "t1.nii.gz")
-    status, told = type_in("t1.nii.gz", "-o", "out", *READY)
+    status, printed = type_in("t1.nii.gz", "-o", "out", *READY)
     assert status == 1
-    assert "t1.nii.gz: its header does not give the orientation" in told
+    assert "t1.nii.gz: its header does not give the orientation" in printed
     assert type_in("t1.nii.gz", "-o", "out", "--axes", "RAS", *READY)[0] == 0
-    status, told = type_in("t1.nii.gz", "-o", "out", "--axes", "RAL", *READY)
-    assert (status, "--axes RAL: is no code of three directions" in told) == (2, True)
+    status, printed = type_in("t1.nii.gz", "-o", "out", "--axes", "RAL", *READY)
+    assert (status, "--axes RAL: is no code of three directions" in printed) == (2, True)
 
 
 def test_a_name_too_long_for_files_is_a_mistake_before_the_work(tmp_path, type_in):
     name = "sub-" + 220 * "x" + "_T1w.nii.gz"
     write_in_sri24(tmp_path / name)
-    status, told = type_in(name, "-o", "out", *IN_SRI24)
+    status, printed = type_in(name, "-o", "out", *IN_SRI24)
     assert status == 2
-    assert "makes file names that are too long; give --subject." in told
+    assert "makes file names that are too long; give --subject." in printed
     assert type_in(name, "-o", "out", "--subject", "x", *IN_SRI24)[0] == 0
 
 
@@ -300,22 +300,22 @@ def test_two_studies_are_two_visits_and_a_second_t1_is_left_out(tmp_path, type_i
     write_series(tmp_path / "d" / "a", "T1", "MPRAGE", 2)
     write_series(tmp_path / "d" / "b", "T1", "MPRAGE repeat", 3)
     write_series(tmp_path / "d" / "c", "T1", "MPRAGE", 2, StudyInstanceUID="2.25.8", StudyDate="20200101")
-    status, told = type_in("d", "-o", "out", *READY)
-    assert status == 0, told
+    status, printed = type_in("d", "-o", "out", *READY)
+    assert status == 0, printed
     kept = pd.read_csv(tmp_path / "out" / "preprocess.tsv", sep="\t", dtype=str)
     assert kept["session_id"].tolist() == ["1", "2"]
-    assert "left out: series 3 'MPRAGE repeat': a second T1 of sub-01; series 2 'MPRAGE' is taken" in told
-    assert "visits of one person" in told
+    assert "left out: series 3 'MPRAGE repeat': a second T1 of sub-01; series 2 'MPRAGE' is taken" in printed
+    assert "visits of one person" in printed
 
 
 def test_nothing_kept_is_status_1_with_the_reason(tmp_path, type_in):
     nib.save(nib.Nifti1Image(np.zeros((20, 20, 20), np.float32), np.eye(4)), tmp_path / "t1.nii.gz")
     (tmp_path / "t2.nii.gz").write_bytes(b"no image")
-    status, told = type_in("t1.nii.gz", "t2.nii.gz", "-o", "out")
+    status, printed = type_in("t1.nii.gz", "t2.nii.gz", "-o", "out")
     assert status == 1
-    assert "T1 (t1.nii.gz): NOT kept\n  why          t1.nii.gz: every voxel is 0" in told
-    assert "t2.nii.gz: its name ends in .gz, but it is not compressed" in told
-    assert "0 of 2 volumes kept" in told
+    assert "T1 (t1.nii.gz): NOT kept\n  why          t1.nii.gz: every voxel is 0" in printed
+    assert "t2.nii.gz: its name ends in .gz, but it is not compressed" in printed
+    assert "0 of 2 volumes kept" in printed
     write_in_sri24(tmp_path / "flair.nii.gz")
     assert type_in("t1.nii.gz", "flair.nii.gz", "-o", "other", *IN_SRI24)[0] == 0
 
@@ -324,15 +324,15 @@ def test_done_is_not_done_again_and_other_scans_are_not_written_over(tmp_path, t
     write_in_sri24(tmp_path / "scan.nii.gz")
     assert type_in("scan.nii.gz", "-o", "out", *IN_SRI24)[0] == 0
     before = read_bytes(tmp_path / "out")
-    status, told = type_in("scan.nii.gz", "-o", "out", *IN_SRI24)
+    status, printed = type_in("scan.nii.gz", "-o", "out", *IN_SRI24)
     assert (status, read_bytes(tmp_path / "out")) == (0, before)
-    assert "done already" in told
-    assert "sub-01 T1: " not in told  # no step was begun
+    assert "done already" in printed
+    assert "sub-01 T1: " not in printed  # no step was begun
     (tmp_path / "other").mkdir()
     write_in_sri24(tmp_path / "other" / "scan.nii.gz", turn=4)
-    status, told = type_in("other/scan.nii.gz", "-o", "out", *IN_SRI24)
+    status, printed = type_in("other/scan.nii.gz", "-o", "out", *IN_SRI24)
     assert (status, read_bytes(tmp_path / "out")) == (2, before)
-    assert "holds results of other scans or settings as sub-01" in told
+    assert "holds results of other scans or settings as sub-01" in printed
     assert type_in("other/scan.nii.gz", "-o", "out", "--subject", "02", *IN_SRI24)[0] == 0
     assert read_bytes(tmp_path / "out").items() > before.items()
     assert type_in("other/scan.nii.gz", "-o", "out", "--overwrite", *IN_SRI24)[0] == 0
@@ -373,11 +373,11 @@ def test_a_mistake_is_one_sentence_and_status_2(tmp_path, type_in, words, senten
         write_brain(tmp_path / "people" / name)
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "empty").mkdir()
-    status, told = type_in(*words)
+    status, printed = type_in(*words)
     assert status == 2
-    assert sentence in told
-    assert len(told.strip().splitlines()) == 1
-    assert told.startswith("braing3n: ")
+    assert sentence in printed
+    assert len(printed.strip().splitlines()) == 1
+    assert printed.startswith("braing3n: ")
 
 
 def test_without_atlas_and_network_the_user_is_told_how_to_name_a_file(tmp_path, type_in, monkeypatch):
@@ -388,9 +388,9 @@ def test_without_atlas_and_network_the_user_is_told_how_to_name_a_file(tmp_path,
         resources.subprocess, "run", lambda *a, **k: type("Done", (), {"returncode": 1, "stderr": ""})()
     )
     words = ("t1.nii.gz", "-o", "out", "--resources", "here", "--brain-extraction", "none")
-    status, told = type_in(*words, config="")
+    status, printed = type_in(*words, config="")
     assert status == 2
-    assert "fetching sri24 (20 MB) into here" in told
-    assert "resources.paths.sri24" in told
-    assert "--resources" in told
+    assert "fetching sri24 (20 MB) into here" in printed
+    assert "resources.paths.sri24" in printed
+    assert "--resources" in printed
     shutil.rmtree(tmp_path / "out")
