@@ -57,19 +57,6 @@ def test_rigid_crosses_contrast_thick_slices_and_a_lost_header(grid_mm):
         np.testing.assert_allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-4)
 
 
-@pytest.mark.parametrize("degrees", [-25, 45])
-def test_a_companion_that_nods_more_than_its_centre_is_found(degrees):
-    """From the headers' position alone it ends 10 mm off and more, with less information."""
-    fixed = make_scan((48, 54, 42), 4.0)
-    motion = rotate(degrees, axis=0, shift=(3, -6, 5))
-    moving = make_scan((54, 60, 34), (4.0, 4.0, 6.0), modality="T2", to_brain=motion)
-    truth = RAS_TO_LPS @ np.linalg.inv(motion) @ RAS_TO_LPS
-    matrix = register_rigid(fixed, moving, 2025, spacing_mm=4.0)
-    errors = np.linalg.norm((list_points() @ matrix.T - list_points() @ truth.T)[:, :3], axis=1)
-    assert errors.mean() < 1.5
-    np.testing.assert_array_equal(matrix, register_rigid(fixed, moving, 2025, spacing_mm=4.0))
-
-
 def test_the_t2_of_a_real_head_that_nods_by_20_degrees_is_found(shared_data):
     """From the headers' position or the centres alone it ends 16 mm off, hardly turned."""
     folder = shared_data / "ds000011" / "sub-06" / "anat"
