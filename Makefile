@@ -4,9 +4,10 @@ CORES ?= 2
 CONFIG ?= config/demo.yaml
 BIN := .venv/bin
 SETUP := .venv/.setup
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slurm lint format bench paper mutation relock
+.PHONY: help setup demo test slurm lint format bench paper mutation audit relock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,13 +15,16 @@ help: ## list the targets
 setup: $(SETUP) ## install everything, locked, into .venv
 
 # Done again only where the lock or the project's description changed. The package itself stays where it is.
+# Two packages have no wheel. They are built by the locked setuptools, with its hash, not by the newest one.
 $(SETUP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 		"Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv; this takes some minutes the first time."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@awk '/^[^ ]/ {taken = /^setuptools==/} taken' requirements.lock > .venv/build.lock
+	@$(PIP) install --require-hashes -r .venv/build.lock
+	@$(PIP) install --require-hashes --no-build-isolation -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: $(SETUP) ## the toy paper: phantom heads to tables, on 2 cores (CORES=n for more)
@@ -37,7 +41,7 @@ lint: $(SETUP) ## style of Python and rules
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 
-format: $(SETUP) ## mend the style
+format: $(SETUP) ## fix the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
@@ -54,8 +58,14 @@ paper: $(SETUP) ## tables and figures again from results that exist (CONFIG=conf
 
 # mutmut is used as a library, which needs libcst alone; neither is in the lock. For the night: two hours.
 mutation: $(SETUP) ## count the planted faults that tests notice (WORDS="probe volumes" for two folders)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps mutmut==3.8.1 libcst==1.9.0
+	@$(PIP) install --no-deps mutmut==3.8.1 libcst==1.9.0
 	$(BIN)/python tests/mutation/run.py $(WORDS)
+
+# Asks a public database by name and version, and fails where one package cannot be looked up. Its own packages stay out of .venv, which it looks at.
+audit: $(SETUP) ## look for known vulnerabilities in the locked packages
+	@test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && \
+		.venv-audit/bin/python -m pip --quiet --disable-pip-version-check install pip-audit==2.9.0; }
+	.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 ifdef STAGE
 relock: $(SETUP) ## the lock of packages; with STAGE=word, of a stage whose change is harmless
@@ -63,9 +73,10 @@ relock: $(SETUP) ## the lock of packages; with STAGE=word, of a stage whose chan
 else
 # The lock has no header and no address, so that it says the same wherever it was made.
 relock: $(SETUP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip-tools>=7.5"
+	$(PIP) install "pip-tools>=7.5"
 	$(BIN)/python -m piptools compile --quiet --upgrade --allow-unsafe --strip-extras --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --all-extras \
 		--output-file requirements.lock pyproject.toml
+	$(BIN)/python envs/write.py
 	@touch $(SETUP)
 endif

@@ -23,6 +23,7 @@ from braing3n.runtime import digest_file, write_atomically
 NAME = "hd-bet"
 DESCRIPTIONS = ("dataset.json", "plans.json")
 CHECKPOINT = "checkpoint_final.pth"
+MAX_UNPACKED = 20  # times an archive's own size
 FOLD = re.compile(r"fold_(all|\d+)")
 # What a plan may have imported, since it may name anything that is installed.
 NETWORK = re.compile(r"dynamic_network_architectures\.architectures\.\w+\.[A-Z]\w*")
@@ -84,7 +85,9 @@ def _unpack(archive: Path, resources_dir: Path) -> Path:
     folder = Path(resources_dir) / f"{NAME}-{digest_file(archive)[:16]}"
     try:
         with zipfile.ZipFile(archive) as package:
-            for target, member in _list_members(archive, package).items():
+            members = _list_members(archive, package)
+            _check_unpacked(archive, members)
+            for target, member in members.items():
                 path = folder / target
                 if path.is_file() and _digest_crc(path) == member.CRC:
                     continue
@@ -121,6 +124,16 @@ def _list_members(archive: Path, package: zipfile.ZipFile) -> dict[str, zipfile.
     folds = [path.parent.name for path in inside if path.name == CHECKPOINT]
     wanted = [*DESCRIPTIONS, *(f"{fold}/{CHECKPOINT}" for fold in folds if FOLD.fullmatch(fold))]
     return {name: inside[tops[0] / name] for name in wanted if tops[0] / name in inside}
+
+
+def _check_unpacked(archive: Path, members: dict[str, zipfile.ZipInfo]) -> None:
+    """Weights hardly shrink: an archive that unpacks to many times its size is none of them."""
+    n_bytes = sum(member.file_size for member in members.values())
+    if n_bytes > MAX_UNPACKED * archive.stat().st_size:
+        raise ResourceError(
+            f"{archive}: would unpack to {n_bytes / 10**6:.0f} MB, {MAX_UNPACKED} times its size and more; "
+            "nothing was unpacked; use a model from a source you trust."
+        )
 
 
 def _check_plans(path: Path) -> None:

@@ -109,6 +109,17 @@ def test_an_unpacked_file_that_was_changed_at_equal_size_is_unpacked_again(model
     assert path.read_bytes() == content
 
 
+def test_an_archive_that_unpacks_to_many_times_its_size_leaves_nothing_on_the_disk(model_dir, tmp_path):
+    archive = tmp_path / "release_v1.5.0.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as package:
+        for name in ("plans.json", "dataset.json"):
+            package.write(model_dir / name, name)
+        package.writestr("fold_all/checkpoint_final.pth", bytes(30 * 10**6))
+    with pytest.raises(ResourceError, match="would unpack to 30 MB, 20 times its size and more"):
+        find(archive, tmp_path)
+    assert not [path for path in (tmp_path / "resources").rglob("*") if path.is_file()]
+
+
 def test_the_archive_is_found_in_the_resources_folder_without_a_word(model_dir, tmp_path):
     (tmp_path / "resources").mkdir()
     shutil.make_archive(tmp_path / "resources" / "release_v1.5.0", "zip", model_dir)

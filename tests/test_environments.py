@@ -1,0 +1,87 @@
+"""Conda environments and the lock: the same versions and hashes, and nothing that is needed left out."""
+
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+NAMES = ("models", "preprocess")
+
+
+def read_environment(name):
+    """Package -> (version, hashes) as pip reads the lines of an environment."""
+    *_, packages = yaml.safe_load((ROOT / "envs" / f"{name}.yaml").read_text())["dependencies"]
+    found = {}
+    for line in packages["pip"]:
+        requirement, *hashes = line.split(" --hash=")
+        parsed = Requirement(requirement)
+        found[canonicalize_name(parsed.name)] = (str(parsed.specifier), {digest.strip() for digest in hashes})
+    return found
+
+
+def read_lock():
+    entries = re.split(r"\n(?=[a-z0-9])", (ROOT / "requirements.lock").read_text(), flags=re.IGNORECASE)
+    found = {}
+    for entry in entries:
+        parsed = Requirement(entry.split(" ", 1)[0])
+        found[canonicalize_name(parsed.name)] = (
+            str(parsed.specifier),
+            set(re.findall(r"sha256:[0-9a-f]{64}", entry)),
+        )
+    return found
+
+
+def list_needs(name):
+    """What an installed package needs here, without extras."""
+    try:
+        lines = requires(name) or []
+    except PackageNotFoundError:  # for another machine
+        return set()
+    needed = (Requirement(line) for line in lines)
+    return {canonicalize_name(r.name) for r in needed if not r.marker or r.marker.evaluate({"extra": ""})}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_environment_has_the_versions_and_hashes_of_the_lock(name):
+    lock = read_lock()
+    for package, entry in read_environment(name).items():
+        assert entry == lock[package], package
+        assert entry[1], package
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_environment_lacks_nothing_that_its_packages_need(name):
+    packages = read_environment(name)
+    for package in packages:
+        assert list_needs(package) <= set(packages), package
+    extra = {"antspyx", "simpleitk", "dcm2niix"}
+    assert extra & set(packages) == (extra if name == "preprocess" else set())
+    assert "snakemake" not in packages
+
+
+def test_setup_builds_with_locked_tools_alone(tmp_path):
+    """What `make setup` runs, printed by make: nothing is installed without a hash or built in isolation."""
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "requirements.lock").write_text((ROOT / "requirements.lock").read_text())
+    printed = subprocess.run(
+        ["make", "-n", "-B", "-f", ROOT / "Makefile", "setup"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    installs = [line for line in printed.splitlines() if " install " in line]
+    assert len(installs) == 3
+    assert all("--require-hashes" in line for line in installs[:2])
+    assert all("--no-build-isolation" in line for line in installs[1:])
+    (extract,) = (
+        line.strip().lstrip("@") for line in printed.splitlines() if "build.lock" in line and "awk" in line
+    )
+    (tmp_path / ".venv").mkdir()
+    subprocess.run(extract, shell=True, cwd=tmp_path, check=True)
+    text = (tmp_path / ".venv" / "build.lock").read_text()
+    assert re.findall(r"^(\S+?)==", text, re.MULTILINE) == ["setuptools"]
+    assert "--hash=sha256:" in text
