@@ -61,7 +61,7 @@ mutation: $(SETUP) ## count the planted faults that tests notice (WORDS="probe v
 	@$(PIP) install --no-deps mutmut==3.8.1 libcst==1.9.0
 	$(BIN)/python tests/mutation/run.py $(WORDS)
 
-# Asks a public database by name and version, and fails where one package cannot be looked up. Its own packages stay out of .venv, which it looks at.
+# Asks a public database by name and version, and fails where a package cannot be looked up.
 audit: $(SETUP) ## look for known vulnerabilities in the locked packages
 	@test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && \
 		.venv-audit/bin/python -m pip --quiet --disable-pip-version-check install pip-audit==2.9.0; }

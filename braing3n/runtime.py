@@ -225,6 +225,19 @@ def check_free_space(folder: str | Path) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def overlap(out_dir: Path, raw: Path) -> bool:
+    """Whether an output folder lies in a folder of raw scans or around it; raw may be one file.
+
+    A folder `derivatives` inside a raw dataset is where BIDS wants results, and lies apart.
+    """
+    out, folder = out_dir.resolve(), raw.resolve()
+    if not folder.is_dir():
+        return False
+    if out == folder or folder in out.parents:
+        return "derivatives" not in out.relative_to(folder).parts
+    return out in folder.parents
+
+
 def write_if_changed(path: str | Path, text: str) -> bool:
     """Write `text` only where the file does not hold it yet; True where something was written."""
     path = Path(path)

@@ -17,7 +17,7 @@ from braing3n.config import Config, PreprocessSettings, load_config, parse_secti
 from braing3n.contracts import CONTRACTS
 from braing3n.errors import BrainG3nError, ResourceError
 from braing3n.resources import REGISTRY, RESOURCES_DIR
-from braing3n.runtime import write_atomically
+from braing3n.runtime import overlap, write_atomically
 from braing3n.scratch import open_scratch
 
 if TYPE_CHECKING:
@@ -117,19 +117,11 @@ def _list_visits(cohort: str, scans: Sequence[Scan]) -> list[Visit]:
 def check_apart(out_dir: Path, raw: Iterable[Path]) -> None:
     """Refuse an output folder among the raw scans, or raw scans inside it.
 
-    A folder `derivatives` inside a raw dataset is where BIDS wants results, and is taken.
-
     Raises:
         BrainG3nError: names both folders.
     """
-    out = out_dir.resolve()
     for path in raw:
-        given = path.resolve()
-        folder = given if given.is_dir() else None
-        is_inside = folder is not None and (out == folder or folder in out.parents)
-        if is_inside and "derivatives" in out.relative_to(folder).parts:
-            is_inside = False
-        if is_inside or (folder is not None and out in folder.parents):
+        if overlap(out_dir, path):
             raise BrainG3nError(
                 f"{out_dir}: overlaps with the raw scans in {path}; give another folder as -o "
                 "(a folder `derivatives` inside a dataset is taken)."

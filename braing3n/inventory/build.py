@@ -28,7 +28,7 @@ from braing3n.config import CohortSettings, Config, parse_config
 from braing3n.config_fit import check_given
 from braing3n.errors import BrainG3nError, CohortError
 from braing3n.inventory.cache import Record, find_standing
-from braing3n.inventory.checks import check_cohorts, check_folder, check_splits, write_settings
+from braing3n.inventory.checks import check_apart, check_cohorts, check_folder, check_splits, write_settings
 from braing3n.inventory.scans import SECOND_COPY, find_scans
 from braing3n.ledger import assign_shard
 from braing3n.runtime import digest_file, read_json, write_if_changed
@@ -73,6 +73,7 @@ def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) 
         check_folder()
         config = parse_config(data)
         if is_main_process:
+            check_apart(config)
             lock = lock_run(config.run, plans_only(arguments))
             check_cohorts(config)
             check_given(config)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from braing3n.config import Config
 from braing3n.errors import ConfigurationError
-from braing3n.runtime import write_if_changed
+from braing3n.runtime import overlap, write_if_changed
 
 
 def check_folder(package_dir: Path = Path(__file__).parents[1]) -> None:
@@ -33,6 +33,22 @@ def check_cohorts(config: Config) -> None:
             "no cohort is configured; give a file with `cohorts:` as --configfile (config/README.md "
             "shows how; config/demo.yaml runs at once)."
         )
+
+
+def check_apart(config: Config) -> None:
+    """What a run writes lies neither among raw scans nor around them.
+
+    Raises:
+        ConfigurationError: names the cohort and both folders.
+    """
+    for key, settings in config.cohorts.items():
+        for name in ("results", "logs", "benchmarks", "resources"):
+            out_dir = Path(name) if name == "resources" else Path(name) / config.run
+            if settings.raw_dir and overlap(out_dir, Path(settings.raw_dir)):
+                raise ConfigurationError(
+                    f"cohorts.{key}.raw_dir: '{settings.raw_dir}' overlaps with '{out_dir}', which this run "
+                    "writes; start the run in another folder, or move the raw scans."
+                )
 
 
 def write_settings(config: Config) -> None:

@@ -78,3 +78,27 @@ def test_participants_without_an_id_column_stop_before_the_dag(tmp_path):
     assert done.returncode == 2
     assert "no column 'participant_id'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("raw", [".", "results", "results/bad", "results/bad/inventory", "logs/bad/raw"])
+def test_raw_scans_among_what_a_run_writes_stop_before_anything_is_written(tmp_path, raw):
+    touch_scans(tmp_path / raw)
+    config = tmp_path / "elsewhere.yaml"
+    config.write_text(yaml.safe_dump({"run": "bad", "cohorts": {"mine": {"kind": "bids", "raw_dir": raw}}}))
+    before = sorted(tmp_path.rglob("*"))
+    done = snakemake(tmp_path, "all", "--dry-run", config=config)
+    assert done.returncode == 2, done.stderr
+    assert f"cohorts.mine.raw_dir: '{raw}' overlaps with" in done.stderr
+    assert [path for path in sorted(tmp_path.rglob("*")) if ".snakemake" not in path.parts] == before
+
+
+def test_results_in_the_derivatives_of_a_dataset_are_fine(tmp_path):
+    touch_scans(tmp_path)
+    folder = tmp_path / "derivatives" / "braing3n"
+    folder.mkdir(parents=True)
+    config = folder / "config.yaml"
+    config.write_text(
+        yaml.safe_dump({"run": "bad", "cohorts": {"mine": {"kind": "bids", "raw_dir": "../.."}}})
+    )
+    done = snakemake(folder, "all", "--dry-run", config=config)
+    assert done.returncode == 0, done.stderr
