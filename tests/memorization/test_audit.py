@@ -54,6 +54,18 @@ def test_neighbours_agree_with_scipy_over_many_blocks(monkeypatch):
     np.testing.assert_allclose(distance, expected.min(axis=1), rtol=1e-12)
 
 
+def test_the_nearest_is_found_far_from_the_origin():
+    """Squares of 10^9 in float32 differ by hundreds; about the pool's mean they do not."""
+    rng = np.random.default_rng(4)
+    pool = 5000 + rng.normal(size=(200, 40))
+    queries = 5000 + rng.normal(size=(30, 40))
+    nobody = np.full(30, -1), np.arange(200)
+    nearest, distance = find_nearest(queries, pool, *nobody, "test")
+    expected = cdist(queries, pool)
+    np.testing.assert_array_equal(nearest, expected.argmin(axis=1))
+    np.testing.assert_allclose(distance, expected.min(axis=1), rtol=1e-12)
+
+
 def test_more_rivals_than_candidates_do_not_hide_the_nearest():
     """Twelve rows of the query's own owner lie nearest; float32 cannot tell the next twelve apart."""
     rng = np.random.default_rng(2)
@@ -271,7 +283,7 @@ def test_new_samples_are_not_flagged_and_repeat_scans_do_not_count(corpus):
 
 def test_shapes_that_do_not_fit_are_one_sentence(corpus):
     tokens, volumes, samples, table = corpus
-    with pytest.raises(ContractError, match="rerun the diffusion stage"):
+    with pytest.raises(ContractError, match=r"latents are \(6, 8\) and samples \(3, 8\); rerun the diffusion"):
         audit_samples(tokens, volumes, samples[:, :3], table, MemorizationSettings())
     with pytest.raises(ContractError, match="20 samples for 19 rows"):
         audit_samples(tokens, volumes, samples, table.iloc[1:], MemorizationSettings())
@@ -296,4 +308,10 @@ def test_the_command_line_writes_the_table(tmp_path, monkeypatch, corpus):
         result_action="return_value",
     )
     expected = audit_samples(tokens, volumes, samples, table, MemorizationSettings(percentile=20))
+    pd.testing.assert_frame_equal(read_table("out.parquet", "memorization"), expected, check_dtype=False)
+    app(
+        ["audit", *paths, "--table", "samples.parquet", "--distances", "out.parquet"],
+        result_action="return_value",
+    )
+    expected = audit_samples(tokens, volumes, samples, table, MemorizationSettings())
     pd.testing.assert_frame_equal(read_table("out.parquet", "memorization"), expected, check_dtype=False)

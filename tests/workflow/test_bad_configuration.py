@@ -1,5 +1,7 @@
 """What is wrong before there is a DAG is one sentence and exit status 2."""
 
+import pickle
+
 import pytest
 import yaml
 
@@ -102,3 +104,63 @@ def test_results_in_the_derivatives_of_a_dataset_are_fine(tmp_path):
     )
     done = snakemake(folder, "all", "--dry-run", config=config)
     assert done.returncode == 0, done.stderr
+
+
+RUNS = {"run": "bad", "cohorts": {"mine": {"kind": "bids", "raw_dir": "raw"}}}
+HOSTILE = {
+    "a YAML tag": "run: !!python/object/apply:os.system ['touch ran']\n",
+    "a kind outside cohorts/": RUNS | {"cohorts": {"mine": {"kind": "../../evil", "raw_dir": "raw"}}},
+    "a kind beside the configuration": RUNS | {"cohorts": {"evil": {"raw_dir": "raw"}}},
+    "a run that leaves results/": RUNS | {"run": "../../outside"},
+    "a run that is a command": RUNS | {"run": "$(touch ran)"},
+    "a cohort that is a command": RUNS | {"cohorts": {"mine; touch ran": {"kind": "bids", "raw_dir": "raw"}}},
+    "somebody's file as a review": RUNS | {"manifest": {"review": "thesis.txt"}},
+    "weights that are a pickle": RUNS | {"pretrain": {"weights": "evil.pkl"}},
+}
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("ran", "w"))
+
+
+@pytest.fixture
+def hostile_folder(tmp_path):
+    """A working folder with scans, a canary file, and canary programs that leave a file `ran`."""
+    touch_scans(tmp_path / "raw")
+    (tmp_path / "thesis.txt").write_text("three years of work\n")
+    for name in ("evil.py", "raw/evil.py", "cohorts/evil.py", "pandas.py", "yaml.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Evil()))
+    return tmp_path
+
+
+def list_canaries(folder):
+    kept = [folder / "thesis.txt", *folder.rglob("*.py"), *(folder / "raw").rglob("*")]
+    return {path: path.read_bytes() for path in kept if path.is_file()}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_configuration_runs_nothing_and_loses_nothing(hostile_folder, name):
+    config = hostile_folder / "config.yaml"
+    content = HOSTILE[name]
+    config.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    before = list_canaries(hostile_folder)
+    done = snakemake(hostile_folder, "all", "--dry-run", config=config)
+    assert done.returncode != 0, done.stdout
+    assert "Traceback" not in done.stderr
+    assert not list(hostile_folder.parent.rglob("ran"))
+    assert not (hostile_folder.parent / "outside").exists()
+    assert list_canaries(hostile_folder) == before
+
+
+def test_a_raw_folder_whose_name_is_a_command_is_only_a_name(hostile_folder):
+    folder = hostile_folder / "$(touch ran); touch ran #'\""
+    (hostile_folder / "raw").rename(folder)
+    config = hostile_folder / "config.yaml"
+    config.write_text(yaml.safe_dump(RUNS | {"cohorts": {"mine": {"kind": "bids", "raw_dir": folder.name}}}))
+    done = snakemake(hostile_folder, "ingest", config=config)
+    assert done.returncode == 0, done.stderr
+    assert not list(hostile_folder.rglob("ran"))
+    assert (hostile_folder / "results" / "bad" / "ingest" / "mine.parquet").exists()
