@@ -1,6 +1,9 @@
 """Output folders that hold somebody else's files: each test plants a canary, which must live."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from braing3n.preprocess.store import describe_dataset
 
 from .brains import make_row, write_brain
 
+ROOT = Path(__file__).parents[2]
 STATE = {"is_bias_corrected": 1, "is_stripped": 1}
 
 
@@ -121,3 +125,30 @@ def test_raw_scans_and_results_lie_apart(tmp_path):
     scan.write_text("x")
     check_apart(tmp_path / "out", [scan])
     check_apart(raw, [scan])
+
+
+def test_a_hostile_output_folder_runs_nothing_and_loses_nothing(tmp_path, atlas_path, settings):
+    """Results go into the working folder, which holds a thesis and Python files of our libraries' names."""
+    scan = write_brain(tmp_path / "raw" / "scan.nii.gz")
+    config = {"preprocess": settings.model_dump(mode="json"), "volumes": {"spacing_mm": 4.0}}
+    config["resources"] = {"paths": {"sri24": str(atlas_path)}}
+    (tmp_path / "small.json").write_text(json.dumps(config))
+    out = tmp_path / "out"
+    anat = out / "sub-scan" / "anat"
+    anat.mkdir(parents=True)
+    canary, program = out / "thesis.txt", f"open({str(tmp_path / 'ran')!r}, 'w')\n"
+    canary.write_text("three years of work")
+    for name in ("pandas.py", "ants.py", "multiprocessing.py", "sitecustomize.py", "sub-scan/anat/json.py"):
+        (out / name).write_text(program)
+    sidecar = {"Key": "", "Files": {"../../thesis.txt": "0" * 64, str(canary): "0" * 64}, "Volumes": []}
+    (anat / "sub-other_space-SRI24_desc-preproc.json").write_text(json.dumps(sidecar))
+    planted = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    command = [sys.executable, "-m", "braing3n", "preprocess", "-o", ".", "--config", "../small.json"]
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [*command, "--t1", scan, "--stripped", "--bias-corrected"],
+        cwd=out, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (tmp_path / "ran").exists()
+    assert {path: path.read_bytes() for path in planted} == planted
