@@ -80,8 +80,10 @@ def _read_declared(
     book.check_codes(key)
     for scan in left_out.to_dict("records"):
         book.use_rows(read_facts(scan))
-    # Other words are a cohort's own diagnoses where one of its options offers them.
-    known = {*DIAGNOSES, *(word for option in cohort.options.values() for word in option.choices)}
+    known = {
+        *DIAGNOSES,
+        *options.get("keep_dx", ()),
+    }  # other words are a cohort's own, which it keeps on request
     unknown = sorted({row["dx"] for row in rows if row["dx"]} - known)
     if unknown:
         raise CohortError(
