@@ -222,9 +222,6 @@ class DiffusionSettings(Settings):
     position_code: Literal["wide", "short"] = setting(
         "wide", "sines and cosines from 6.3 tokens to far beyond a grid; short: from 2.5 to 20, centred"
     )
-    n_directions: int = setting(
-        0, "directions along which training volumes differ most, whose flow is given and not learned", ge=0
-    )
     diseases: tuple[str, ...] = setting(
         ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "GBM", "Glioma"),
         "classes of the disease condition",

@@ -31,12 +31,12 @@ AGE_UNIT_YEARS = 10.0
 
 
 def compute_skip(t: Tensor, variance: Tensor) -> Tensor:
-    """What times x_t is the velocity of independent normal numbers of these variances (...): (B, ...).
+    """What times x_t is the velocity of independent normal numbers of these variances (T, d): (B, T, d).
 
     E[data - noise | x_t] for data ~ N(0, variance), so that the blocks learn only what numbers have to do
     with each other and with the conditions (preconditioning; Karras et al. 2022).
     """
-    t = t.view(-1, *[1] * variance.ndim)
+    t = t[:, None, None]
     return (t * variance - (1 - t)) / (t**2 * variance + (1 - t) ** 2).clamp(min=1e-6)
 
 
@@ -104,8 +104,6 @@ class DiT(nn.Module):
         token_mean: (4, T, d) mean of the training split's volumes of each modality at each place.
         token_scale: (4,) deviation of a modality's next volume from that mean, over all places and channels.
         token_variance: (T, d) of standardised tokens; 1 on average.
-        directions: (n_directions, T d), orthonormal, along which standardised volumes differ most.
-        direction_variance: (n_directions,) of a new volume's coordinates along them.
         nulls: (5,) the null code of each coded condition.
     """
 
@@ -136,8 +134,6 @@ class DiT(nn.Module):
         self.register_buffer("token_mean", torch.zeros(len(MODALITIES), self.n_tokens, d))
         self.register_buffer("token_scale", torch.ones(len(MODALITIES)))
         self.register_buffer("token_variance", torch.ones(self.n_tokens, d))
-        self.register_buffer("directions", torch.zeros(settings.n_directions, self.n_tokens * d))
-        self.register_buffer("direction_variance", torch.ones(settings.n_directions))
         self._initialise()
 
     def _initialise(self) -> None:
@@ -153,20 +149,7 @@ class DiT(nn.Module):
         for block in self.blocks:
             h = block(h, condition)
         shift, scale = self.modulate(condition)[:, None].chunk(2, dim=-1)
-        return self.flow_freely(x, t) + self.leave(self.norm(h) * (1 + scale) + shift)
-
-    def flow_freely(self, x: Tensor, t: Tensor) -> Tensor:
-        """The velocity (B, T, d) of what is independent and normal: each number, and each direction.
-
-        A direction's coordinate sums up all numbers: it emerges from the noise at t = .02, where a small
-        network hardly tells it. Without its own term samples of one arm resemble each other too much.
-        """
-        velocity = compute_skip(t, self.token_variance) * x
-        if not len(self.directions):
-            return velocity
-        as_numbers = self.directions.square() @ self.token_variance.flatten()  # what the term above gives
-        gain = compute_skip(t, self.direction_variance) - compute_skip(t, as_numbers)
-        return velocity + ((gain * (x.flatten(1) @ self.directions.T)) @ self.directions).view_as(x)
+        return compute_skip(t, self.token_variance) * x + self.leave(self.norm(h) * (1 + scale) + shift)
 
     def standardise(self, tokens: Tensor, codes: Tensor) -> Tensor:
         """Tokens (B, T, d) less the mean of their modality, in units of the deviation from it, float32."""

@@ -20,9 +20,6 @@ from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, r
 from braing3n.diffusion.model import DiT
 from braing3n.errors import ContractError
 
-MOST_FOR_DIRECTIONS = 1000  # volumes; their products fill 8 MB, and their tokens at the paper's size 150 MB
-N_FOLDS = 5
-
 
 @dataclass
 class Latents:
@@ -70,7 +67,6 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
     vocabularies = build_vocabularies(labels.iloc[rows], settings)
     net = DiT(settings, vocabularies, latents.tokens.shape[2], latents.grid)
     measure_tokens(net, latents.tokens, rows, labels["modality"].to_numpy())
-    measure_directions(net, latents.tokens, rows, labels)
     net = net.to(run.device)
     tokens = torch.from_numpy(np.asarray(latents.tokens)).to(run.device)
     codes, age_years = (part.to(run.device) for part in vocabularies.encode(read_conditions(labels)))
@@ -182,38 +178,6 @@ def _measure_volumes(tokens: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, 
     mean = sum(tokens[batch].sum(axis=0, dtype=np.float64) for batch in batches) / n
     squares = sum(((tokens[batch] - mean) ** 2).sum(axis=0) for batch in batches)
     return mean, squares, np.sqrt(max(squares.mean() / max(n - 1, 1) * (1 + 1 / n), 1e-12))
-
-
-def measure_directions(net: DiT, tokens: np.ndarray, rows: np.ndarray, labels: pd.DataFrame) -> None:
-    """Set the directions along which the rows trained on differ most, and their variances.
-
-    Directions are principal components of standardised volumes. Along them the volumes that they were found
-    on lie farther out than others, so variances are those of people who took no part (five folds of
-    groups). Directions that few volumes do not have stay zero.
-    """
-    if not net.settings.n_directions:
-        return
-    rows = np.sort(np.random.default_rng(net.settings.seed).permutation(rows)[:MOST_FOR_DIRECTIONS])
-    codes, _ = net.vocabularies.encode(read_conditions(labels.iloc[rows]))
-    x = net.standardise(torch.from_numpy(np.asarray(tokens[rows])), codes).flatten(1)
-    gram = (x @ x.T).double().numpy()
-    groups = pd.factorize(labels["group_id"].iloc[rows])[0]
-    coordinates = np.zeros((len(rows), net.settings.n_directions))
-    for k in range(N_FOLDS):
-        own = groups % N_FOLDS == k
-        weights = _find_components(gram[np.ix_(~own, ~own)], net.settings.n_directions)
-        coordinates[own, : weights.shape[1]] = gram[np.ix_(own, ~own)] @ weights
-    weights = torch.from_numpy(_find_components(gram, net.settings.n_directions)).float()
-    net.directions[: weights.shape[1]] = weights.T @ x
-    net.direction_variance.copy_(torch.from_numpy((coordinates**2).mean(axis=0)))
-
-
-def _find_components(gram: np.ndarray, n: int) -> np.ndarray:
-    """Weights (N, up to n) of N volumes in their leading components, from their products (N, N)."""
-    squares, vectors = np.linalg.eigh(gram)
-    taken = np.argsort(-squares)[:n]
-    taken = taken[squares[taken] > 1e-6 * squares.max(initial=0)]
-    return vectors[:, taken] / np.sqrt(squares[taken])
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from braing3n.runtime import digest_file
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.training import write_weights
 
-RUN_SETTINGS = SETTINGS.model_copy(update={"seed": 11, "n_directions": 1})  # not the defaults
+RUN_SETTINGS = SETTINGS.model_copy(update={"seed": 11})  # not the defaults
 AS_JSON = RUN_SETTINGS.model_dump_json()
 
 

@@ -106,17 +106,3 @@ def test_untrained_samples_have_the_training_splits_mean_and_variance(labels):
     noise = sampling.draw_start("modality-T2-0001", SETTINGS.seed, net)
     expected = noise * net.token_variance.sqrt() * 2 + 10
     assert np.allclose(tokens[1], expected.numpy(), atol=5e-2)
-
-
-def test_untrained_samples_differ_along_the_given_directions_as_new_people_would(labels):
-    """The flow of a normal law is known: here eight numbers along one direction, whose deviation is 4."""
-    settings = SETTINGS.model_copy(update={"n_directions": 2, "n_sampling_steps": 400})
-    net = DiT(settings, build_vocabularies(labels, settings), D, GRID)
-    direction = torch.linspace(-1, 2, 8 * D)
-    net.directions[0] = direction / direction.norm()  # the second was not found, and stays zero
-    net.direction_variance.copy_(torch.tensor([16.0, 0.0]))
-    table = sampling.list_samples([sampling.Arm("modality-T1", "T1")], 3)
-    tokens = sampling.sample_tokens(net, table, settings, torch.device("cpu")).reshape(3, -1)
-    noise = torch.stack([sampling.draw_start(i, settings.seed, net) for i in table["sample_id"]]).flatten(1)
-    along = torch.outer(noise @ net.directions[0], net.directions[0])
-    assert np.allclose(tokens, (noise + 3 * along).numpy(), atol=0.1)
