@@ -233,6 +233,9 @@ class DiffusionSettings(Settings):
         0.0, "what a volume weighs in the loss: its modality's number to the power of minus this", ge=0, le=1
     )
     times: Times = setting("uniform", "how times are drawn in training; logit_normal: more in the middle")
+    time_shift: float = setting(
+        1.0, "training and sampling spend so many times more on times near the noise; 1: evenly", gt=0
+    )
     guidance: float = setting(2.0, "classifier-free guidance scale w", ge=0)
     guidance_form: GuidanceForm = setting(
         "joint", "v(null) + w (v(c) - v(null)), or v(null) + the sum over conditions of w (v(c_k) - v(null))"

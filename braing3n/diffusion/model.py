@@ -40,6 +40,15 @@ def compute_skip(t: Tensor, variance: Tensor) -> Tensor:
     return (t * variance - (1 - t)) / (t**2 * variance + (1 - t) ** 2).clamp(min=1e-6)
 
 
+def shift_times(t: Tensor, shift: float) -> Tensor:
+    """Times (n,) in [0, 1], moved towards 0, the noise; at 0 they lie `shift` times as densely.
+
+    The more numbers a volume has, the earlier its large features stand out from the noise (Esser et al.
+    2024, section 5.3.2). A sum over 19,200 numbers, such as the size of a head, does so at t = .02.
+    """
+    return t / (shift - (shift - 1) * t)
+
+
 class ScalarEmbedding(nn.Module):
     """Sines and cosines of a scalar through two layers: (B,) to (B, width)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from braing3n import training
 from braing3n.config import DiffusionSettings
 from braing3n.diffusion.conditions import CODED, read_conditions
-from braing3n.diffusion.model import DiT
+from braing3n.diffusion.model import DiT, shift_times
 from braing3n.runtime import track, write_atomically, write_if_changed
 from braing3n.tokenizer.model import Tokenizer
 
@@ -97,17 +98,18 @@ def sample_tokens(
     """Tokens float32 (M, T, d), in token units, one for each row: Euler steps along the guided velocity."""
     codes, age_years = model.vocabularies.encode(table)
     batches = training.cut_batches(np.arange(len(table)), N_AT_ONCE)
+    times = shift_times(torch.linspace(0, 1, settings.n_sampling_steps + 1), settings.time_shift).tolist()
     out = []
     for batch in track(batches, "diffusion: samples", len(batches)):
         x = torch.stack([draw_start(table["sample_id"].iloc[i], settings.seed, model) for i in batch]).to(
             device
         )
         given = codes[batch].to(device), age_years[batch].to(device)
-        for k in range(settings.n_sampling_steps):
-            t = torch.full((len(batch),), k / settings.n_sampling_steps, device=device)
+        for now, then in pairwise(times):
+            t = torch.full((len(batch),), now, device=device)
             with training.autocast(device, settings):
                 velocity = model.guide(x, t, *given, settings.guidance, settings.guidance_form)
-            x = x + velocity.float() / settings.n_sampling_steps
+            x = x + velocity.float() * (then - now)
         out.append(model.restore(x, given[0]).cpu().numpy())
     return np.concatenate(out) if out else np.zeros((0, model.n_tokens, model.d), np.float32)
 

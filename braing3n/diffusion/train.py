@@ -17,7 +17,7 @@ from braing3n.config import DiffusionSettings, OptimiserSettings, Times
 from braing3n.contracts import MODALITIES
 from braing3n.diffusion import STAGE_VERSION
 from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, read_conditions
-from braing3n.diffusion.model import DiT
+from braing3n.diffusion.model import DiT, shift_times
 from braing3n.errors import ContractError
 
 
@@ -82,7 +82,7 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
         own = training.send(torch.from_numpy(batch), run.device)
         drawn = draw_noise(len(run.plan[step]), tokens.shape[1:], settings.seed, "flow", step)
         noise, t, chance = (training.send(part[run.own], run.device) for part in drawn)
-        t = spread_times(t, settings.times)
+        t = shift_times(spread_times(t, settings.times), settings.time_shift)
         given = drop_conditions(
             codes[own], age_years[own], net.nulls, chance, settings.condition_dropout, settings.joint_dropout
         )

@@ -144,22 +144,23 @@ def test_where_nothing_is_set_both_forms_leave_the_velocity_as_it_is(float64_mod
         torch.testing.assert_close(float64_model.guide(x, t, *nothing, 3.0, form), expected)
 
 
-def test_times_are_uniform_or_have_normal_logits(tmp_path, latents, monkeypatch):
-    """What the training loop puts between noise and data, by the distribution that its times should have."""
+@pytest.mark.parametrize(("times", "shift"), [("uniform", 1), ("logit_normal", 1), ("uniform", 4)])
+def test_times_follow_the_law_that_is_asked_for(tmp_path, latents, monkeypatch, times, shift):
+    """What the training loop puts between noise and data, by the distribution that its times should have.
+
+    A shift multiplies the odds of noise to data, so that their logit moves by its logarithm.
+    """
     from braing3n.diffusion import train as loop
 
     given, seen = loop.compute_loss, []
     monkeypatch.setattr(loop, "compute_loss", lambda *parts: seen.append(parts[3]) or given(*parts))
-    laws = {"uniform": stats.uniform(), "logit_normal": stats.norm()}
-    for times, law in laws.items():
-        seen.clear()
-        options = SETTINGS.optimiser.model_copy(update={"n_epochs": 60, "validate_every_epochs": 60})
-        (tmp_path / times).mkdir()
-        train(tmp_path / times, latents, SETTINGS.model_copy(update={"optimiser": options, "times": times}))
-        drawn = torch.cat(seen[:-1]).double().numpy()
-        assert len(drawn) > 300
-        values = special.logit(drawn) if times == "logit_normal" else drawn
-        assert stats.kstest(values, law.cdf).pvalue > 0.01
+    options = SETTINGS.optimiser.model_copy(update={"n_epochs": 60, "validate_every_epochs": 60})
+    changes = {"optimiser": options, "times": times, "time_shift": shift}
+    train(tmp_path, latents, SETTINGS.model_copy(update=changes))
+    logits = special.logit(torch.cat(seen[:-1]).double().numpy()) + np.log(shift)
+    assert len(logits) > 300
+    law = stats.norm() if times == "logit_normal" else stats.logistic()
+    assert stats.kstest(logits, law.cdf).pvalue > 0.01
     assert loop.spread_times(torch.zeros(1), "logit_normal").item() == 0
 
 

@@ -258,20 +258,27 @@ def test_vocabularies_hold_what_the_training_split_holds(trained):
 # ---- sampling ----------------------------------------------------------------------------------------
 
 
-def test_samples_are_euler_steps_along_the_guided_velocity(trained, latents):
-    """From the noise at t = 0, the velocity of t = 0, 1/5, ... 4/5, each read before its step."""
+@pytest.mark.parametrize("shift", [1, 3])
+def test_samples_are_euler_steps_along_the_guided_velocity(trained, latents, shift):
+    """From the noise at t = 0, the velocity of t = 0, 1/5, ... 4/5, each read before its step.
+
+    With a shift the share of noise s is 3 s / (1 + 2 s) in place of s (Esser et al. 2024, equation 23).
+    """
+    noise = 1 - np.arange(6) / 5
+    times = 1 - shift * noise / (1 + (shift - 1) * noise)
+    settings = SETTINGS.model_copy(update={"time_shift": shift})
     arm = sampling.Arm("any", "T1", disease="AD", age_years=60.0)
     table = sampling.list_samples([arm], 3)
-    found = sampling.sample_tokens(trained, table, SETTINGS, torch.device("cpu"))
+    found = sampling.sample_tokens(trained, table, settings, torch.device("cpu"))
     w = {name: value.double() for name, value in trained.named_parameters()}
     x = torch.stack([sampling.draw_start(name, SEED, trained) for name in table["sample_id"]]).double()
     codes, null_codes = torch.tensor([[1, 2, 0, 2, 2]] * 3), torch.tensor([[2, 2, 0, 2, 2]] * 3)
     age, null_age = torch.full((3,), 60.0).double(), torch.full((3,), torch.nan).double()
     for step in range(5):
-        t = torch.full((3,), step / 5).double()
+        t = torch.full((3,), times[step]).double()
         conditional = compute_velocity(trained, w, x, t, codes, age)
         unconditional = compute_velocity(trained, w, x, t, null_codes, null_age)
-        x = x + (unconditional + 1.7 * (conditional - unconditional)) / 5
+        x = x + (unconditional + 1.7 * (conditional - unconditional)) * (times[step + 1] - times[step])
     rows = np.flatnonzero(latents.labels["split"] == "train")
     _, (_, scales) = standardise(latents.tokens.astype(np.float64), rows, latents.labels["modality"])
     mean, deviation = scales["T1"]
