@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from braing3n import training
 from braing3n.config import PretrainSettings
@@ -53,6 +54,7 @@ def test_weights_tell_what_they_are_and_come_from(trained, run_dir):
     assert PretrainSettings.model_validate(record["settings"]).width == 12
     assert (record["stage"], record["stage_version"]) == ("pretrain", STAGE_VERSION)
     assert record["inputs"] == [["list", digest_file(trained / "list")]]
+    assert record["n_epochs_trained"] == record["settings"]["optimiser"]["n_epochs"]
     assert json.loads((run_dir / "run.json").read_text())["settings"]["optimiser"]["batch_size"] == 4
 
 
@@ -64,6 +66,33 @@ def test_a_checkpoint_of_another_model_is_one_sentence(trained, run_dir, tmp_pat
     write_weights(other / "step-00000003.safetensors", source, "checkpoint", {"n_done": 3, "validation": {}})
     with pytest.raises(CheckpointError, match=r"does not fit MaskedAutoencoder \(missing: mask_token\)"):
         tiny.train("mae", tmp_path, n_checkpoints_kept=3)
+
+
+def test_weights_of_another_model_are_one_sentence_and_not_taken(trained, tmp_path):
+    given, taken = trained / "mae.safetensors", tmp_path / "deeper" / "taken.safetensors"
+    with pytest.raises(CheckpointError, match="holds MaskedAutoencoder, not DiT"):
+        training.take_weights(given, "DiT", taken)
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(CheckpointError, match="holds no model of ours, not DiT"):
+        read_weights(tmp_path / "foreign.safetensors", "DiT")
+    assert not taken.exists()
+    training.take_weights(given, "MaskedAutoencoder", taken)
+    assert digest_file(taken) == digest_file(given)
+
+
+def test_processes_of_one_training_hold_a_lock_each(tmp_path, monkeypatch):
+    """Two ranks of torchrun train one run; a second process of a rank waits for the first."""
+    (tmp_path / "list").write_text("")
+    given = tmp_path / "runs", "mae", 1, PretrainSettings(), [tmp_path / "list"]
+    monkeypatch.setenv("RANK", "0")
+    with training.open_run(*given) as first:
+        monkeypatch.setenv("RANK", "1")
+        with training.open_run(*given) as second:
+            assert first == second
+            assert {path.name for path in first.glob("lock-*")} == {"lock-0", "lock-1"}
+    monkeypatch.delenv("RANK")
+    with training.open_run(*given):
+        assert {path.name for path in first.glob("lock-*")} == {"lock-0", "lock-1"}
 
 
 @pytest.mark.parametrize("can_link", [True, False])
