@@ -181,6 +181,9 @@ class TokenizerSettings(Settings):
     has_patch_head: bool = setting(
         True, "a linear map from token to patch, first of least squares, whose image is added to the CNN's"
     )
+    loss: Literal["l1", "l2"] = setting(
+        "l1", "mean absolute or squared error of a voxel; l1 gives up what is rare and hard to place"
+    )
     patience: int = setting(40, "epochs without a better validation loss before stopping", "given", ge=1)
     optimiser: OptimiserSettings = setting(
         lambda: OptimiserSettings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,6 +18,8 @@ from braing3n.tokenizer.measure import Reconstruct
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.tokenizer.start import start_from_components
 
+ERRORS = {"l1": functional.l1_loss, "l2": functional.mse_loss}
+
 
 def train_tokenizer(
     volumes: training.Volumes,
@@ -27,7 +30,7 @@ def train_tokenizer(
     inputs: list[Path],
     n_workers: int = 1,
 ) -> None:
-    """Train, or go on training, and write the weights with the best validation L1.
+    """Train, or go on training, and write the weights with the best validation loss.
 
     inputs are the files whose bytes say what is trained on: encoder, volume list, packed indices.
 
@@ -50,7 +53,7 @@ def _train(
     run_dir: Path,
     n_workers: int,
 ) -> None:
-    options = settings.optimiser
+    options, compute_error = settings.optimiser, ERRORS[settings.loss]
     run = training.begin("tokenizer", run_dir, volumes.table, options, settings.seed)
     torch.manual_seed(settings.seed)
     encoder = encoder.to(run.device)
@@ -67,7 +70,7 @@ def _train(
 
     if run.n_done == 0:
         start_from_components(net, encoder, volumes, options.batch_size, run.device)
-        run.validation[0] = measure_l1(run, volumes, reconstruct)
+        run.validation[0] = measure_loss(run, volumes, reconstruct, compute_error)
         best.load_state_dict(net.state_dict())
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
@@ -80,7 +83,7 @@ def _train(
                 with torch.no_grad():
                     features = encoder.encode(images)
                 reconstruction = model(features)
-            loss = share * functional.l1_loss(reconstruction.float(), images)
+            loss = share * compute_error(reconstruction.float(), images)
             run.accelerator.backward(loss)
             run.losses[step] += loss.detach()
         training.update(run, optimiser, model, step)
@@ -89,7 +92,8 @@ def _train(
         if due.check:
             training.check_losses(run, step)
         if due.validate:  # on every process, since each must know when to stop
-            if training.note_validation(run, step, measure_l1(run, volumes, reconstruct), net):
+            error = measure_loss(run, volumes, reconstruct, compute_error)
+            if training.note_validation(run, step, error, net):
                 best.load_state_dict(net.state_dict())
             training.draw_examples(run, step, volumes, lambda volume, _: (reconstruct(volume),))
         if due.save:
@@ -100,8 +104,13 @@ def _train(
 
 
 @torch.no_grad()
-def measure_l1(run: training.Run, volumes: training.Volumes, reconstruct: Reconstruct) -> float:
-    """The mean absolute error of `reconstruct` over the validation split's voxels.
+def measure_loss(
+    run: training.Run,
+    volumes: training.Volumes,
+    reconstruct: Reconstruct,
+    compute_error: Callable[[Tensor, Tensor], Tensor],
+) -> float:
+    """The mean error of `reconstruct` over the validation split's voxels.
 
     Without a validation split it is the training split's, since training cannot be stopped by nothing.
     """
@@ -112,5 +121,5 @@ def measure_l1(run: training.Run, volumes: training.Volumes, reconstruct: Recons
     for volume in training.load_batches(volumes, batches, device=run.device):
         with training.autocast(run.device, run.options):
             image = reconstruct(volume)
-        total += functional.l1_loss(image.float(), volume).item() * len(volume)
+        total += compute_error(image.float(), volume).item() * len(volume)
     return training.add_up(run, total) / len(rows)

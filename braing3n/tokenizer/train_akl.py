@@ -12,7 +12,7 @@ from braing3n import training
 from braing3n.config import AutoencoderKLSettings
 from braing3n.tokenizer import STAGE_VERSION
 from braing3n.tokenizer.akl import AutoencoderKL, measure_divergence
-from braing3n.tokenizer.train import measure_l1
+from braing3n.tokenizer.train import measure_loss
 
 
 def train_akl(
@@ -50,7 +50,7 @@ def _train(volumes: training.Volumes, settings: AutoencoderKLSettings, run_dir: 
     optimiser = training.build_optimiser(net, options)
     training.start(run, {"model": net, "best": best, "optimiser": optimiser})
     if run.n_done == 0:
-        run.validation[0] = measure_l1(run, volumes, net.reconstruct)
+        run.validation[0] = measure_loss(run, volumes, net.reconstruct, functional.l1_loss)
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
     batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
@@ -73,7 +73,8 @@ def _train(volumes: training.Volumes, settings: AutoencoderKLSettings, run_dir: 
         if due.check:
             training.check_losses(run, step)
         if due.validate:  # on every process, since each must know when to stop
-            if training.note_validation(run, step, measure_l1(run, volumes, net.reconstruct), net):
+            error = measure_loss(run, volumes, net.reconstruct, functional.l1_loss)
+            if training.note_validation(run, step, error, net):
                 best.load_state_dict(net.state_dict())
             training.draw_examples(run, step, volumes, lambda volume, _: (net.reconstruct(volume),))
         if due.save:

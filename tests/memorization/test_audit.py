@@ -283,7 +283,9 @@ def test_new_samples_are_not_flagged_and_repeat_scans_do_not_count(corpus):
 
 def test_shapes_that_do_not_fit_are_one_sentence(corpus):
     tokens, volumes, samples, table = corpus
-    with pytest.raises(ContractError, match=r"latents are \(6, 8\) and samples \(3, 8\); rerun the diffusion"):
+    with pytest.raises(
+        ContractError, match=r"latents are \(6, 8\) and samples \(3, 8\); rerun the diffusion"
+    ):
         audit_samples(tokens, volumes, samples[:, :3], table, MemorizationSettings())
     with pytest.raises(ContractError, match="20 samples for 19 rows"):
         audit_samples(tokens, volumes, samples, table.iloc[1:], MemorizationSettings())

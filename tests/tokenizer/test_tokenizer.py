@@ -199,11 +199,12 @@ def test_training_keeps_the_best_and_resumes_to_the_same_bits(tmp_path, encoder,
     assert [int(row[0]) for row in rows if row[2]] == [2, 4, 6, 8, 10, 12]
 
 
-def test_losses_are_the_mean_absolute_errors_of_a_loop_written_anew(tmp_path, encoder):
+@pytest.mark.parametrize(("loss", "power"), [("l1", 1), ("l2", 2)])
+def test_losses_are_the_mean_errors_of_a_loop_written_anew(tmp_path, encoder, loss, power):
     volumes = InventedVolumes(n=15)
     more = {"lr": 0.02, "weight_decay": 0.1, "gradient_clip": 0.05, "validate_every_epochs": 2}
     options = SETTINGS.optimiser.model_copy(update=more)
-    settings = SETTINGS.model_copy(update={"optimiser": options, "patience": 99})
+    settings = SETTINGS.model_copy(update={"optimiser": options, "patience": 99, "loss": loss})
     train(tmp_path, encoder, volumes, settings)
     (path,) = tmp_path.glob("runs/*/loss.csv")
     found = np.genfromtxt(path, delimiter=",", skip_header=1)
@@ -216,7 +217,7 @@ def test_losses_are_the_mean_absolute_errors_of_a_loop_written_anew(tmp_path, en
     start_from_components(net, encoder, volumes, options.batch_size, CPU)
 
     def measure(batch):
-        return (net(encoder.encode(images[batch])) - images[batch]).abs().mean()
+        return (net(encoder.encode(images[batch])) - images[batch]).abs().pow(power).mean()
 
     losses, validation = [], []
     for loss in train_plainly(net, lambda step: measure(plan[step]), len(plan), options):
