@@ -86,6 +86,9 @@ class PreprocessSettings(Settings):
     min_atlas_information: float = setting(
         0.03, "a volume that shares less mutual information with SRI24 shows no brain", unit="nat", ge=0
     )
+    min_centre_information: float = setting(
+        0.1, "a companion that shares less with its visit's centre is registered wrongly", unit="nat", ge=0
+    )
     max_negative_share: float = setting(
         0.01, "of a brain's voxels; with more negatives it is taken for z-scored", ge=0, le=1
     )

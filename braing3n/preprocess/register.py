@@ -7,7 +7,7 @@ import numpy as np
 from braing3n.preprocess.extremes import cap_for_registration
 from braing3n.preprocess.scan import Scan, coarsen, find_box
 from braing3n.preprocess.space import encode_affine, to_ants
-from braing3n.preprocess.starts import align_centres, choose_start
+from braing3n.preprocess.starts import align_centres, climb
 from braing3n.scratch import open_scratch
 
 CROP_MARGIN_MM = 10.0  # ANTs' pyramid needs no more around a brain, and empty space costs time and fit
@@ -46,13 +46,17 @@ def register_affine(
     """
     fixed, moving = crop_to_content(atlas_brain), cap_for_registration(crop_to_content(brain))
     plain = align_centres(fixed, moving, is_sized=True)
-    start = choose_start(fixed, moving, [plain])
-    start = None if start is plain else start  # ANTs' own, which aligns the centres, too
-    if spacing_mm < COARSE_SPACING_MM:
-        return _register(fixed, moving, "Affine", seed, start, **(STAGES if kind == "staged" else {}))
-    fixed, moving = coarsen(fixed, COARSE_SPACING_MM), coarsen(moving, COARSE_SPACING_MM)
-    stages = COARSE_STAGES if kind == "staged" else {}
-    return _register(fixed, moving, "Affine", seed, start, **COARSE_LEVELS, **stages)
+    is_fine = spacing_mm < COARSE_SPACING_MM
+    scans = [scan if is_fine else coarsen(scan, COARSE_SPACING_MM) for scan in (fixed, moving)]
+    options = {} if is_fine else dict(COARSE_LEVELS)
+    if kind == "staged":
+        options |= STAGES if is_fine else COARSE_STAGES
+
+    def register(start: np.ndarray) -> np.ndarray:
+        given = None if start is plain else start  # ANTs' own, which aligns the centres, too
+        return _register(*scans, "Affine", seed, given, **options)
+
+    return climb(fixed, moving, [plain], register)
 
 
 def register_rigid(
@@ -74,10 +78,13 @@ def register_rigid(
     fixed, moving = (coarsen(cap_for_registration(scan), RIGID_SPACING_MM) for scan in (fixed, moving))
     options = RIGID_LEVELS | (COARSE_RIGID_STAGES if spacing_mm >= COARSE_SPACING_MM else {})
     inside = coarsen(focus, RIGID_SPACING_MM) if focus is not None else None
-    start = choose_start(fixed, moving, [np.eye(4), align_centres(fixed, moving)], inside)
     if inside is not None:
         options.update(mask=to_ants(inside.with_data(inside.data > 0)), mask_all_stages=True)
-    return _register(fixed, moving, "Rigid", seed, start, **options)
+
+    def register(start: np.ndarray) -> np.ndarray:
+        return _register(fixed, moving, "Rigid", seed, start, **options)
+
+    return climb(fixed, moving, [np.eye(4), align_centres(fixed, moving)], register, inside)
 
 
 def crop_to_content(scan: Scan) -> Scan:

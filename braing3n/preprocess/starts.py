@@ -15,28 +15,39 @@ TURNS_DEGREES = (-40.0, -20.0, 20.0, 40.0)  # about each axis; registration itse
 OUTLIERS = (0.5, 99.5)  # percentiles, as bright voxels would leave one bin for all tissue
 N_BINS = 32
 N_REFINED = 3  # the best turned starts that are refined before one is chosen
+PROMISING = 0.75  # of the information that a plain start reached: a turned start with less is not refined
 STEP_MM, STEP_DEGREES = 6.0, 6.0  # of the refinement, whose units these are
 Measure = Callable[[np.ndarray], float]
 
 
-def choose_start(fixed: Scan, moving: Scan, plain: list[np.ndarray], focus: Scan | None = None) -> np.ndarray:
-    """The start whose images share the most information: a plain one, or a turned one that was refined.
+def climb(
+    fixed: Scan,
+    moving: Scan,
+    plain: list[np.ndarray],
+    register: Callable[[np.ndarray], np.ndarray],
+    focus: Scan | None = None,
+) -> np.ndarray:
+    """Register from the best plain start, and from a turned one where that promises more information.
 
     Registration only climbs: from the headers' position a head that nods by 20 degrees more than its visit's
-    other scan can end 15 mm off.
+    other scan can end 15 mm off. A turned start is judged by what the plain one reached, since a bad turn
+    may lie higher than a good start that has not climbed yet.
 
     Args:
-        plain: starts without a turn, 4 x 4, LPS mm, points of `fixed` -> points of `moving`. Where one of
-            them is best, it is returned as it is.
+        plain: starts without a turn, 4 x 4, LPS mm, points of `fixed` -> points of `moving`.
+        register: a start -> the end of the climb from it.
         focus: mask on `fixed`'s grid; only what lies in it is compared.
     """
     measure = make_measure(fixed, moving, focus)
     centre = find_centre_lps(fixed)
+    best = register(max(plain, key=measure))
+    reached = measure(best)
     turned = [start @ turn for start, turn in product(plain, list_turns(centre))]
-    plain, turned = (sorted(starts, key=measure, reverse=True) for starts in (plain, turned))
-    if measure(plain[0]) >= measure(turned[0]):
-        return plain[0]
-    return max((refine(start, centre, measure) for start in [plain[0], *turned[:N_REFINED]]), key=measure)
+    turned = sorted((start for start in turned if measure(start) > PROMISING * reached), key=measure)
+    if not turned:
+        return best
+    start = max((refine(start, centre, measure) for start in turned[-N_REFINED:]), key=measure)
+    return max(best, register(start), key=measure) if measure(start) > reached else best
 
 
 def list_turns(centre: np.ndarray) -> list[np.ndarray]:

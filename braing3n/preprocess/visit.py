@@ -353,7 +353,14 @@ def _move(
     }
     if via:
         inside = centre.atlas_mask & atlas.inside
-        quality["centre_mutual_information"] = round(measure_information(volume, centre.volume, inside), 6)
+        shared = measure_information(volume, centre.volume, inside)
+        if shared < settings.min_centre_information:
+            raise ScanError(
+                f"{name}: is registered wrongly to its visit's {via} or shows something else (they share "
+                f"{max(0, shared):.3f} nats, {settings.min_centre_information:g} are needed); look at both, "
+                "and correct the header that is wrong."
+            )
+        quality["centre_mutual_information"] = round(shared, 6)
     elif route.has_affine:
         mismatch = abs(np.log(centre.native_brain_ml * centre.affine_determinant / atlas.brain_ml))
         quality["size_mismatch"] = round(float(mismatch), 6)

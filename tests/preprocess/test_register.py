@@ -57,14 +57,15 @@ def test_rigid_crosses_contrast_thick_slices_and_a_lost_header(grid_mm):
         np.testing.assert_allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-4)
 
 
-def test_the_t2_of_a_real_head_that_nods_by_20_degrees_is_found(shared_data):
-    """From the headers' position or the centres alone it ends 16 mm off, hardly turned."""
-    folder = shared_data / "ds000011" / "sub-06" / "anat"
-    fixed, moving = (read_scan(folder / f"sub-06_{name}.nii.gz") for name in ("T1w", "inplaneT2"))
+@pytest.mark.parametrize(("subject", "turned_degrees"), [("01", (0, 14)), ("06", (14, 30))])
+def test_the_t2_of_a_real_head_is_found_whether_it_nods_or_not(shared_data, subject, turned_degrees):
+    """Plain starts leave 06 hardly turned and 16 mm off; for 01 a turn by 44 degrees looks better at 6 mm."""
+    folder = shared_data / "ds000011" / f"sub-{subject}" / "anat"
+    fixed, moving = (read_scan(folder / f"sub-{subject}_{name}.nii.gz") for name in ("T1w", "inplaneT2"))
     fixed, moving = (scan.crop(find_box(find_head(scan))) for scan in (fixed, moving))
     matrix = register_rigid(fixed, moving, 2025, spacing_mm=2.0)
     turn_degrees = np.degrees(np.arccos((np.trace(matrix[:3, :3]) - 1) / 2))
-    assert 14 < turn_degrees < 30
+    assert turned_degrees[0] <= turn_degrees < turned_degrees[1]
     measure = make_measure(fixed, moving)
     assert measure(matrix) > 1.1 * measure(np.eye(4))
 

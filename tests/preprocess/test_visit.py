@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from braing3n.preprocess import visit
 from braing3n.preprocess.visit import process_visit
 
 from .brains import ATLAS_CENTRE, MARKER_RAS_MM, centred_affine, make_row, rotate, sample, write_brain
@@ -86,6 +87,26 @@ def test_sri24_input_of_another_spacing_is_resampled_only(tmp_path, tools):
     expected = tools.atlas.brain.data[::-1, ::-1]
     inside = ndimage.binary_erosion(tools.atlas.mask, iterations=2)
     assert np.abs(open_volume(result) - expected)[inside].mean() < 1  # intensities span about 100
+
+
+def test_a_companion_that_was_registered_wrongly_is_excluded_alone(tmp_path, tools, monkeypatch):
+    """A turn by 30 degrees that the registration did not see: the Dice is the T1's and shows nothing.
+
+    Invented brains have no noise and share 1.8 nats, real ones .3 to .9, so that the limit is raised here.
+    """
+    tools = with_settings(tools, min_centre_information=0.3)
+    t1 = write_brain(tmp_path / "t1.nii.gz", (60, 66, 50), 3.0)
+    t2 = write_brain(tmp_path / "t2.nii.gz", (60, 66, 50), 3.0, rotate(30, axis=0), "T2")
+    rows = [make_row(t1), make_row(t2, modality="T2")]
+    right = cells_by_modality(process_visit(rows, tools))
+    assert right["T2"]["status"] == "kept"
+    monkeypatch.setattr(visit, "register_rigid", lambda *given: np.eye(4))
+    wrong = cells_by_modality(process_visit(rows, tools))
+    assert wrong["T1"]["status"] == "kept"
+    assert wrong["T2"]["status"] == "excluded"
+    assert "t2.nii.gz: is registered wrongly to its visit's T1" in wrong["T2"]["reason"]
+    allowed = with_settings(tools, min_centre_information=0.0)
+    assert cells_by_modality(process_visit(rows, allowed))["T2"]["status"] == "kept"
 
 
 def test_a_companion_takes_mask_and_transform_of_the_centre(tmp_path, tools):
