@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from braing3n.cli import main
-from braing3n.runtime import count_cpus, limit_threads
+from braing3n.runtime import count_cpus, limit_threads, write_atomically
 
 ROOT = Path(__file__).parents[1]
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -137,3 +137,17 @@ def test_the_first_step_is_said_at_once(capsys):
     steps = track(range(1000), "steps")
     next(steps), next(steps)
     assert capsys.readouterr().err.startswith("steps: 1/1000 in ")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_what_is_written_obeys_the_umask(tmp_path, umask):
+    """As any other program's file, so that a group's setting is kept: not a temporary file's 0600."""
+    before = os.umask(umask)
+    try:
+        with write_atomically(tmp_path / "weights") as beside:
+            beside.write_text("x")
+        (tmp_path / "plain").write_text("x")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes["weights"] == modes["plain"] == 0o666 & ~umask
