@@ -78,7 +78,7 @@ def from_tables(column, codes=None, tables=("stripped", "participants", "metadat
 
 
 STUDY = (Fact("study", STUDIES), *from_tables("study", STUDIES, ("stripped", "metadata")))
-KEEP = (keep_only("study", "studies"), keep_only("dx", "diagnoses"))
+KEEP = (keep_only("study", "studies"), keep_only("dx", "keep_dx"))
 
 COHORT = Cohort(
     title="SCHIZO",
@@ -144,7 +144,7 @@ COHORT = Cohort(
     },
     options={
         "studies": Option(["COBRE", "MCICShare"], "whose scans are kept", tuple(STUDIES)),
-        "diagnoses": Option(["HC", "SCZ"], "who is kept, of those whose diagnosis is told", tuple(LEVELS)),
+        "keep_dx": Option(["HC", "SCZ"], "who is kept, of those whose diagnosis is told", tuple(LEVELS)),
     },
     layouts="COBRE/0040000/session_1/anat_1/mprage.nii.gz",
     miniature=Miniature(

@@ -92,7 +92,7 @@ def test_other_studies_and_diagnoses_are_options(tmp_path):
     default = ingest(tmp_path / "default", files, tables)
     assert default.records["subject_id"].tolist() == ["A90000008"]
     assert sorted(default.left_out["reason"]) == ["BP not kept", "NMorphCH not kept", "NMorphCH not kept"]
-    options = {"studies": ["COBRE", "NMorphCH", "MCICShare"], "diagnoses": ["HC", "SCZ", "BP"]}
+    options = {"studies": ["COBRE", "NMorphCH", "MCICShare"], "keep_dx": ["HC", "SCZ", "BP"]}
     records = ingest(tmp_path / "all", files, tables, **options).records.head(3)
     assert records["dx"].tolist() == ["HC", "HC", "BP"]
     assert records["site"].tolist() == ["NMorphCH", "NMorphCH", "COBRE"]

@@ -50,10 +50,10 @@ def test_a_misspelled_column_is_said_before_the_dag(raw, tmp_path, monkeypatch, 
     with pytest.raises(ConfigurationError, match="has a column 'grup'; did you mean 'group'"):
         check_columns({"grup": "classification"}, {"mine": raw})
     monkeypatch.chdir(tmp_path)
-    scan = tmp_path / "sub-01/anat/sub-01_T1w.nii.gz"
+    scan = tmp_path / "heads/sub-01/anat/sub-01_T1w.nii.gz"
     scan.parent.mkdir(parents=True)
     scan.write_bytes(b"scan")
-    data = {"run": "x", "cohorts": {"mine": {"kind": "bids", "raw_dir": "."}}}
+    data = {"run": "x", "cohorts": {"mine": {"kind": "bids", "raw_dir": "heads"}}}
     data["probe"] = {"columns": {"shoe_size": "regression"}}
     with pytest.raises(SystemExit):
         start_run(data, True, ["preprocess", "-n"])
