@@ -206,7 +206,8 @@ def copy_checkout(tree: Path) -> None:
         if (ROOT / name).is_file() and not Path(name).is_absolute():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tree / name)
-    (tree / "resources").symlink_to(ROOT / "resources")  # what tests fetch is fetched once
+    (ROOT / "resources").mkdir(exist_ok=True)  # what tests fetch is fetched once
+    (tree / "resources").symlink_to(ROOT / "resources")
 
 
 def read_rows(path: Path) -> dict[str, dict]:
