@@ -144,7 +144,7 @@ COHORT = Cohort(
     },
     options={
         "studies": Option(["COBRE", "MCICShare"], "whose scans are kept", tuple(STUDIES)),
-        "keep_dx": Option(["HC", "SCZ"], "who is kept, of those whose diagnosis is told", tuple(LEVELS)),
+        "keep_dx": Option(["HC", "SCZ"], "who is kept, of those whose diagnosis is known", tuple(LEVELS)),
     },
     layouts="COBRE/0040000/session_1/anat_1/mprage.nii.gz",
     miniature=Miniature(
