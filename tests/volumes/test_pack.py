@@ -12,6 +12,7 @@ from braing3n.contracts import write_table
 from braing3n.errors import ContractError
 from braing3n.preprocess.space import load_atlas
 from braing3n.resources import fetch_atlas_brain
+from braing3n.volumes.command import app
 from braing3n.volumes.dataset import PackedShard, PackedVolumes
 from braing3n.volumes.pack import average_blocks, crop_or_pad, to_model_grid
 
@@ -227,3 +228,22 @@ def test_the_index_says_what_was_packed(tmp_path):
         assert (lost > 0.1) == (item.volume_id == "a")
     with pytest.raises(ContractError, match="b is on the volume list but not packed"):
         PackedVolumes(shard.list_path, tmp_path / "volumes")
+
+
+@pytest.mark.parametrize("crop", ["centre", "atlas_centred"])
+def test_image_and_mask_are_cropped_alike(crop):
+    image = np.zeros((240, 240, 155), np.float32)
+    image[60:180, 50:210, 10:130] = np.random.default_rng(0).uniform(1, 2, (120, 160, 120))
+    settings = VolumesSettings(spacing_mm=1.0, shape=(160, 192, 160), crop=crop)
+    small, mask, lost = to_model_grid(image, image > 0, settings)
+    assert lost == 0
+    assert np.array_equal(mask, small > 0)
+    assert small.sum(dtype=np.float64) == pytest.approx(image.sum(dtype=np.float64))
+
+
+def test_the_command_packs_with_the_settings_given(packed, tmp_path):
+    settings = packed.settings.model_copy(update={"shape": (8, 16, 8)})
+    outputs = ["--array", str(tmp_path / "a.b2nd"), "--index", str(tmp_path / "a.parquet")]
+    table = ["--table", str(packed.table_path), "--settings", settings.model_dump_json()]
+    app(["pack", *table, *outputs], result_action="return_value")
+    assert PackedShard(tmp_path / "a.parquet").load(0)[0].shape == (8, 16, 8)
