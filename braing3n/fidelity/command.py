@@ -61,13 +61,11 @@ def measure(
 
     section, labelled = parse_section(FidelitySettings, settings), read_table(labels, "labels")
     real, conditions = load_features(features, labelled), pd.read_parquet(table)
-    sampled = np.load(samples)["tokens"]
-    device = open_accelerator().device
+    sampled, device = np.load(samples)["tokens"], open_accelerator().device
     models = load_encoder(encoder).to(device), load_tokenizer(tokenizer).to(device), section
     generated = encode_decoded(sampled, np.arange(len(sampled)), *models, "samples")
-    reconstructed = None
+    reconstructed = None if tokens is None else np.full(real.shape, np.nan)
     if tokens is not None:
-        reconstructed = np.full(real.shape, np.nan)
         cached, rows = _choose_real(tokens, labels, conditions, labelled, section)
         reconstructed[rows] = encode_decoded(cached, rows, *models, "reconstructions")
     measured = measure_arms(generated, conditions, real, reconstructed, labelled, section)

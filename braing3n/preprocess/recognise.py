@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 
+from braing3n.errors import ScanError
 from braing3n.preprocess.space import Atlas
 
 N_BINS = 16
@@ -71,3 +72,42 @@ def _turn(array: np.ndarray, inside: np.ndarray, axes: list[int]) -> np.ndarray:
         used = np.flatnonzero(inside.any(axis=tuple(other for other in range(3) if other != axis)))
         array = np.roll(np.flip(array, axis), used[0] + used[-1] + 1 - array.shape[axis], axis)
     return array
+
+
+def check_atlas_information(
+    name: str, volume: np.ndarray, mask: np.ndarray, atlas: Atlas, least: float
+) -> float:
+    """What a volume shares with SRI24 (nats).
+
+    Raises:
+        ScanError: less than `least`, or more with SRI24 turned round.
+    """
+    shared = measure_atlas_information(volume, mask, atlas)
+    if shared < least:
+        raise ScanError(
+            f"{name}: shows no brain, or one at the wrong place (it shares {max(0, shared):.3f} nats "
+            f"with SRI24, {least:g} are needed)."
+        )
+    if turned := find_wrong_turn(volume, mask, atlas):
+        raise ScanError(
+            f"{name}: fits SRI24 better with {turned} changed over; its header gives a wrong orientation."
+        )
+    return shared
+
+
+def check_centre_information(
+    name: str, volume: np.ndarray, centre: np.ndarray, inside: np.ndarray, via: str, least: float
+) -> float:
+    """What a companion shares with the centre of its visit, whose modality is `via` (nats).
+
+    Raises:
+        ScanError: less than `least`.
+    """
+    shared = measure_information(volume, centre, inside)
+    if shared < least:
+        raise ScanError(
+            f"{name}: is registered wrongly to its visit's {via} or shows something else (they share "
+            f"{max(0, shared):.3f} nats, {least:g} are needed); look at both, and correct the header that "
+            "is wrong."
+        )
+    return shared

@@ -19,7 +19,7 @@ from braing3n.preprocess.intake import Intake, take_in
 from braing3n.preprocess.mosaic import draw_thumbnail
 from braing3n.preprocess.negatives import Negatives, lift_brain, measure_negatives
 from braing3n.preprocess.quality import measure_quality
-from braing3n.preprocess.recognise import find_wrong_turn, measure_atlas_information, measure_information
+from braing3n.preprocess.recognise import check_atlas_information, check_centre_information
 from braing3n.preprocess.register import crop_to_content, measure_dice, register_affine, register_rigid
 from braing3n.preprocess.route import CENTRE_ORDER, RawState, Route, plan_centre, plan_companion
 from braing3n.preprocess.scan import Scan, find_box
@@ -335,7 +335,8 @@ def _move(
     inside = volume[centre.atlas_mask]
     if inside.min() == inside.max():
         raise ScanError(f"{name}: is blank inside the brain.")
-    information = _check_information(name, volume, centre.atlas_mask, atlas, settings)
+    least = settings.min_atlas_information
+    information = check_atlas_information(name, volume, centre.atlas_mask, atlas, least)
     steps = (
         ("unpad;" if raw.is_padded else "")
         + ("shift;" if negatives.is_shifted else "")
@@ -352,37 +353,14 @@ def _move(
         **measure_quality(raw.scan, scan, matrix, centre.atlas_mask, grid),
     }
     if via:
-        inside = centre.atlas_mask & atlas.inside
-        shared = measure_information(volume, centre.volume, inside)
-        if shared < settings.min_centre_information:
-            raise ScanError(
-                f"{name}: is registered wrongly to its visit's {via} or shows something else (they share "
-                f"{max(0, shared):.3f} nats, {settings.min_centre_information:g} are needed); look at both, "
-                "and correct the header that is wrong."
-            )
+        inside, least = centre.atlas_mask & atlas.inside, settings.min_centre_information
+        shared = check_centre_information(name, volume, centre.volume, inside, via, least)
         quality["centre_mutual_information"] = round(shared, 6)
     elif route.has_affine:
         mismatch = abs(np.log(centre.native_brain_ml * centre.affine_determinant / atlas.brain_ml))
         quality["size_mismatch"] = round(float(mismatch), 6)
     picture = draw_thumbnail(head, centre.atlas_mask, atlas)
     return Moved(volume, matrix, steps, scan.data.shape, scan.affine, quality, picture)
-
-
-def _check_information(
-    name: str, volume: np.ndarray, mask: np.ndarray, atlas: Atlas, settings: PreprocessSettings
-) -> float:
-    """What a volume shares with the atlas (nats): enough of it, and no more with the atlas turned round."""
-    information = measure_atlas_information(volume, mask, atlas)
-    if information < settings.min_atlas_information:
-        raise ScanError(
-            f"{name}: shows no brain, or one at the wrong place (it shares {max(0, information):.3f} nats "
-            f"with SRI24, {settings.min_atlas_information:g} are needed)."
-        )
-    if turned := find_wrong_turn(volume, mask, atlas):
-        raise ScanError(
-            f"{name}: fits SRI24 better with {turned} changed over; its header gives a wrong orientation."
-        )
-    return information
 
 
 def _check_coverage(
