@@ -33,6 +33,7 @@ class Scan:
     facts: what the path and the header tell beside the ids: date, image, site, vendor ...
     segmentations: label -> path of what was delineated on one of the visit's scans; they stand with the
         visit's first scan.
+    spares: other series of the visit and modality, tried in this order where this one is refused.
     """
 
     subject_id: str
@@ -51,6 +52,7 @@ class Scan:
     group_id: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     segmentations: Mapping[str, str] = field(default_factory=dict)
+    spares: tuple[Scan, ...] = ()
 
 
 @dataclass

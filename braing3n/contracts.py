@@ -79,6 +79,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "raw_space": (str, SPACES),
         **_PERSON,
         "segmentations": (str, None),
+        "spares": (str, None),
     },
     "preprocess": {
         **_SCAN,
@@ -88,6 +89,7 @@ CONTRACTS: dict[str, dict[str, tuple[type, Any]]] = {
         "mask_path": (str, None),
         "picture_path": (str, None),
         "raw_sha256": (str, None),
+        "n_refused": (int, (0, 1000)),
         "volume_sha256": (str, None),
         "native_brain_ml": (float, (0, 20000)),
         "affine_determinant": (float, None),

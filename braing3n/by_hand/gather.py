@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +32,6 @@ class Gathered:
     notes: list[str] = field(default_factory=list)
     ranks: dict[str, tuple] = field(default_factory=dict)  # path -> which of two equals is better
     names: dict[str, str] = field(default_factory=dict)  # path -> how a message calls it
-    spares: list[Scan] = field(default_factory=list)  # second scans, in the order to try them
     certain: set[str] = field(default_factory=set)  # paths whose `sub-` or folder says whose they are
 
     def add(self, scan: Scan, name: str = "", rank: tuple = NO_RANK, is_certain: bool = False) -> None:
@@ -91,9 +91,7 @@ def gather_scans(
         raise BrainG3nError(f"--subject names one person, but there are {', '.join(people)}; run them apart.")
     if by_modality:
         _join_visit(found, noted)
-    found.scans, found.spares = (
-        [_apply(scan, facts) for scan in scans] for scans in (found.scans, found.spares)
-    )
+    found.scans = [_apply(scan, facts) for scan in found.scans]
     _choose(found, given)
     taken = {scan.path for scan in found.scans}  # what a folder leaves out, an option may take
     found.left_out = {name: why for name, why in found.left_out.items() if name not in taken}
@@ -133,7 +131,6 @@ def _add_folder(path: Path, found: Gathered, links_dir: Path) -> None:
         for scan in walk.scans:
             found.add(scan, is_certain=True)
         found.left_out |= {scan.path: reason for scan, reason in walk.left_out}
-        found.spares += [scan for scan, _ in walk.left_out]
         found.left_out |= {
             name: why for name, why in walk.unused.items() if name.endswith((".nii", ".nii.gz"))
         }
@@ -257,12 +254,14 @@ def _apply(scan: Scan, facts: Facts) -> Scan:
         axes=facts.axes or scan.axes,
         person_id=subject,
         group_id=subject,
+        spares=tuple(_apply(spare, facts) for spare in scan.spares),
     )
 
 
 def _choose(found: Gathered, given: set[str]) -> None:
     """One scan a visit and contrast; two that were both named are a mistake."""
     chosen: dict[tuple, Scan] = {}
+    spares: dict[tuple, list[Scan]] = defaultdict(list)
     for scan in sorted(found.scans, key=lambda scan: found.ranks[scan.path]):
         key = _find_key(scan)
         first = chosen.setdefault(key, scan)
@@ -274,31 +273,9 @@ def _choose(found: Gathered, given: set[str]) -> None:
                 f"{taken} and {name} would both be the {scan.modality} of sub-{scan.subject_id}; "
                 "give one of them, or run them apart with --subject or --session."
             )
-        found.spares.append(scan)
+        spares[key] += [scan, *scan.spares]
         found.left_out[name] = f"a second {scan.modality} of sub-{scan.subject_id}; {taken} is taken"
-    found.scans = [chosen[key] for key in sorted(chosen)]
-
-
-def take_spares(found: Gathered, refused: Mapping[tuple, str]) -> list[str]:
-    """Put the next scan of its visit and contrast in the place of each that was refused, where there is one.
-
-    Args:
-        refused: subject, session, run and modality -> the reason.
-
-    Returns:
-        A sentence about each that was replaced.
-    """
-    noted = []
-    for number, scan in enumerate(found.scans):
-        key = _find_key(scan)
-        spare = next((item for item in found.spares if _find_key(item) == key), None)
-        if key not in refused or spare is None:
-            continue
-        found.spares.remove(spare)
-        found.names.setdefault(spare.path, Path(spare.path).name)
-        found.scans[number] = replace(spare, segmentations=scan.segmentations)
-        noted.append(f"{refused[key]} {found.names[spare.path]} is taken instead.")
-    return noted
+    found.scans = [replace(chosen[key], spares=(*chosen[key].spares, *spares[key])) for key in sorted(chosen)]
 
 
 def _find_key(scan: Scan) -> tuple[str, str, str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from braing3n.by_hand.gather import Facts, Gathered, gather_scans, take_spares
+from braing3n.by_hand.gather import Facts, Gathered, gather_scans
 from braing3n.by_hand.report import describe_scan, find_id, measure_crop
 from braing3n.cohort import Scan
 from braing3n.config import Config, PreprocessSettings, load_config, parse_section
@@ -70,17 +70,16 @@ def preprocess_by_hand(request: Request) -> int:
         reused = _check_earlier(visits, job, request.may_overwrite)
         _announce(found, visits, reused)
         table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
-        while noted := take_spares(found, _list_refused(table)):
-            print("\n".join(f"note: {sentence}" for sentence in noted), file=sys.stderr)
-            visits = _list_visits(out_dir.name, found.scans)
-            table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
         table = measure_crop(table, settings.spacing_mm)
     draw_mosaic(table, out_dir / PICTURE_NAME)
     _write_numbers(table, out_dir / TABLE_NAME)
     scans = {find_id(vars(scan)): scan for scan in found.scans}
     for row in table.to_dict("records"):
         scan = scans[find_id(row)]
-        print(describe_scan(row, found.names[scan.path], scan.raw_space), end="\n\n")
+        used = [scan, *scan.spares][row["n_refused"]]
+        print(
+            describe_scan(row, found.names.get(used.path, Path(used.path).name), used.raw_space), end="\n\n"
+        )
     n_kept = int((table["status"] == "kept").sum())
     numbers, picture = out_dir / TABLE_NAME, out_dir / PICTURE_NAME
     print(f"{n_kept} of {len(table)} volumes kept; numbers in {numbers}, picture in {picture}.")
@@ -94,24 +93,15 @@ def _settle_settings(request: Request):
     return parse_section(PreprocessSettings, json.dumps(chosen)), config.resources
 
 
-def _list_refused(table: pd.DataFrame) -> dict[tuple, str]:
-    """The ids of scans that were not kept, and why."""
-    lost = table[table["status"] == "excluded"].to_dict("records")
-    return {find_id(row): row["reason"] for row in lost}
-
-
 def _list_visits(cohort: str, scans: Sequence[Scan]) -> list[Visit]:
     """Inventory rows, as the DAG's inventory step writes them."""
     import pandas as pd
 
+    from braing3n.inventory.build import to_row
     from braing3n.preprocess.shard import group_visits
 
-    rows = []
-    for scan in scans:
-        row = {"cohort": cohort, **vars(scan)}
-        row["segmentations"] = json.dumps(dict(scan.segmentations)) if scan.segmentations else ""
-        rows.append({name: row[name] for name in CONTRACTS["inventory"]})
-    return group_visits(pd.DataFrame(rows), "these scans")
+    rows = [to_row(cohort, scan) for scan in scans]
+    return group_visits(pd.DataFrame(rows)[list(CONTRACTS["inventory"])], "these scans")
 
 
 def check_apart(out_dir: Path, raw: Iterable[Path]) -> None:

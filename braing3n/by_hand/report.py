@@ -77,6 +77,7 @@ def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
     sri24_ml = row["native_brain_ml"] * row["affine_determinant"]
     box = " x ".join(f"{edge:g}" for edge in _list_box_mm())
     lines = {
+        "refused": row["reason"],
         "done": done,
         "skipped": skipped,
         "brain": f"{row['native_brain_ml']:.0f} {size}; x {row['affine_determinant']:.3f} "

@@ -211,7 +211,7 @@ def _choose(walk: Walk) -> list[Scan]:
         taken = Path(scans[0].path).name
         reason = f"a second scan of the visit and modality; {taken} is taken"
         walk.left_out += [(scan, reason) for scan in scans[1:]]
-    return [rivals[key][0] for key in sorted(rivals)]
+    return [replace(rivals[key][0], spares=tuple(rivals[key][1:])) for key in sorted(rivals)]
 
 
 def _rank(scan: Scan) -> tuple:

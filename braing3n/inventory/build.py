@@ -51,7 +51,8 @@ _held: dict[Path, FileLock] = {}  # this process's locks, which end with it
 VOLUME = ("cohort", "subject_id", "session_id", "run", "modality", "path")
 PERSON = ("person_id", "group_id")
 STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
-COLUMNS = (*VOLUME, "stamp", "source_format", "axes", *STATE, *PERSON, "segmentations")  # of a shard
+SERIES = ("path", "stamp", "source_format", "axes", *STATE)  # what reading one series needs
+COLUMNS = (*VOLUME, *SERIES[1:], *PERSON, "segmentations", "spares")  # of a shard
 SCAN_COLUMNS = (*VOLUME, "source_format", *STATE, *PERSON, "facts")  # of scans.tsv
 LEFT_OUT_COLUMNS = (*VOLUME, "facts", "reason")
 # Facts that the path tells again, and facts that move with a file's bytes.
@@ -241,7 +242,7 @@ def write_inventory(key: str, settings: CohortSettings, walk: Walk, folder: Path
     `shard-*.tsv` feed preprocess and change with any raw file; `scans.tsv`, `left_out.tsv` and
     `tables.tsv` feed ingest, and do not change when a raw file is replaced.
     """
-    rows = [_row(key, scan) for scan in walk.scans]
+    rows = [to_row(key, scan) for scan in walk.scans]
     shards: list[list[dict]] = [[] for _ in range(settings.n_shards)]
     for row in rows:
         shards[assign_shard(key, row["subject_id"], settings.n_shards)].append(row)
@@ -251,7 +252,7 @@ def write_inventory(key: str, settings: CohortSettings, walk: Walk, folder: Path
         if int(stale.stem.removeprefix("shard-")) >= settings.n_shards:
             stale.unlink()
     write_if_changed(folder / "scans.tsv", _to_tsv(SCAN_COLUMNS, rows))
-    left_out = [_row(key, scan) | {"reason": reason} for scan, reason in walk.left_out]
+    left_out = [to_row(key, scan) | {"reason": reason} for scan, reason in walk.left_out]
     write_if_changed(folder / "left_out.tsv", _to_tsv(LEFT_OUT_COLUMNS, left_out))
     tables = _drop_copies(_digest_tables(walk.tables, folder), walk)
     write_if_changed(folder / "tables.tsv", _to_tsv(("path", "sha256"), tables))
@@ -315,12 +316,18 @@ def _drop_copies(tables: list[dict], walk: Walk) -> list[dict]:
     return [table for table in tables if table["path"] in taken]
 
 
-def _row(key: str, scan: Scan) -> dict:
+def to_row(key: str, scan: Scan) -> dict:
+    """A scan as a row of an inventory; what has parts is JSON."""
     row = {"cohort": key, **vars(scan)}  # asdict copies deeply, and that for every scan
     facts = {name: text for name, text in scan.facts.items() if text and name not in UNSTORED_FACTS}
     row["facts"] = json.dumps(facts, sort_keys=True) if facts else "{}"
     row["segmentations"] = json.dumps(dict(scan.segmentations), sort_keys=True) if scan.segmentations else ""
+    row["spares"] = json.dumps([_describe_series(spare) for spare in scan.spares]) if scan.spares else ""
     return {name: int(value) if isinstance(value, bool) else value for name, value in row.items()}
+
+
+def _describe_series(scan: Scan) -> dict:
+    return {name: getattr(scan, name) for name in SERIES}
 
 
 def _to_tsv(columns: tuple[str, ...], rows: list[dict]) -> str:

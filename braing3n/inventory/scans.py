@@ -232,7 +232,7 @@ def _choose(
         if options.get("all_repeats") and len(ranked) > 1:
             chosen += [replace(scan, run=str(number)) for number, scan in enumerate(ranked, start=1)]
             continue
-        chosen.append(ranked[0])
+        chosen.append(replace(ranked[0], spares=tuple(ranked[1:])))
         walk.left_out += [(scan, _explain(scan, ranked[0], cohort, options)) for scan in ranked[1:]]
     return chosen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,11 @@ class Intake:
     clipped_share: float
     is_found_stripped: bool = False  # nobody said so
     is_padded: bool = False  # it was; the padding is zero now
+
+
+def list_series(row: Mapping) -> list[Mapping]:
+    """The series that may become the volume of an inventory row, in the order in which they are tried."""
+    return [row, *({**row, **spare} for spare in json.loads(row.get("spares") or "[]"))]
 
 
 def take_in(row: Mapping) -> Intake:

@@ -204,7 +204,10 @@ def run_visit(visit: Visit, job: Job) -> list[dict]:
         result, digests = process_steady(visit, digests, load_tools(job))
         cells = store.save_visit(job.store_dir, *who, key, result, job.settings, job.weights)
     by_scan = {(row["modality"], row["run"]): digest for row, digest in zip(visit, digests, strict=True)}
-    return [_complete(cell, who, job.store_dir, by_scan[cell["modality"], cell["run"]]) for cell in cells]
+    return [
+        _complete(cell, who, job.store_dir, by_scan[cell["modality"], cell["run"]][cell["n_refused"]])
+        for cell in cells
+    ]
 
 
 @lru_cache(maxsize=1)
@@ -241,7 +244,7 @@ def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256
 def _exclude(visit: Visit, reason: str) -> list[dict]:
     """Rows of a visit that was not worked on to the end."""
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
-    lost = {"status": "excluded", "reason": reason, "steps": ""}
+    lost = {"n_refused": 0, "status": "excluded", "reason": reason, "steps": ""}
     lost |= {"path": "", "mask_path": "", "picture_path": "", "volume_sha256": "", "segmentations": ""}
     cells = [{"modality": row["modality"], "run": row["run"], **lost} for row in visit]
     return [_complete(cell, who, Path(), "") for cell in cells]
@@ -286,6 +289,8 @@ def _report(table: pd.DataFrame, inventory_path: Path, n_visits: int, max_failur
     for row in excluded.itertuples():
         print(f"excluded {row.volume_id}: {row.reason}", file=sys.stderr)
     for row in table[table["status"] == "kept"].to_dict("records"):
+        if row["reason"]:
+            print(f"warning {row['volume_id']}: {row['reason']}", file=sys.stderr)
         for warning in list_warnings(row):
             print(f"warning {row['volume_id']}: {warning}.", file=sys.stderr)
     for row in table[table["segmentations"] != ""].itertuples():

@@ -10,15 +10,15 @@ from braing3n.preprocess.store import digest_raw, digest_segmentations
 
 
 def process_steady(
-    rows: Sequence[Mapping], digests: Sequence[str], tools
-) -> tuple[visits.VisitResult, list[str]]:
+    rows: Sequence[Mapping], digests: Sequence[tuple[str, ...]], tools
+) -> tuple[visits.VisitResult, list[tuple[str, ...]]]:
     """Process a visit, and look again whether its files are still those of the digests.
 
     A scan whose file changed meanwhile (a download that goes on, a replaced file) is an exclusion, and the
     others are done again without it. Such a result is not final: it gets no key and is tried again.
 
     Args:
-        digests: the sha256 of each row's scan before the work.
+        digests: the sha256 of each row's series before the work; see `digest_raw`.
 
     Returns:
         The result, and the digests; empty for a scan that changed.
@@ -32,7 +32,7 @@ def process_steady(
     if all(is_steady):
         return result, list(digests)
     steady = [number for number, holds in enumerate(is_steady) if holds]
-    result, kept = visits.VisitResult(), dict.fromkeys(range(len(rows)), "")
+    result, kept = visits.VisitResult(), dict.fromkeys(range(len(rows)), ("",))
     if steady:
         result, others = process_steady([rows[k] for k in steady], [digests[k] for k in steady], tools)
         kept |= dict(zip(steady, others, strict=True))
@@ -45,5 +45,6 @@ def _exclude(row: Mapping) -> dict:
     reason = (
         f"{Path(row['path']).name}: changed while it was read; run again when nothing writes to it any more."
     )
-    cell = {"modality": row["modality"], "run": row["run"], "status": "excluded", "reason": reason}
+    cell = {"modality": row["modality"], "run": row["run"], "n_refused": 0}
+    cell |= {"status": "excluded", "reason": reason}
     return cell | {"steps": "", "segmentations": ""}

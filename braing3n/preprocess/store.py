@@ -16,6 +16,7 @@ from braing3n.config import PreprocessSettings
 from braing3n.errors import BrainG3nError
 from braing3n.preprocess import STAGE_VERSION
 from braing3n.preprocess.formats import digest_scan
+from braing3n.preprocess.intake import list_series
 from braing3n.preprocess.visit import VisitResult
 from braing3n.runtime import digest_file, digest_text, read_json, write_atomically, write_if_changed
 
@@ -28,9 +29,9 @@ MAX_NAME = 255 - len(".-123456789abc.mat")  # letters, with what `write_atomical
 FACTS = ("modality", "run", "source_format", "axes", *STATE)
 
 
-def digest_raw(rows: list[Mapping]) -> list[str]:
-    """The sha256 of each row's scan; empty where there is none to read."""
-    return [_digest(row["path"]) for row in rows]
+def digest_raw(rows: list[Mapping]) -> list[tuple[str, ...]]:
+    """The sha256 of each row's series, in the order in which they are tried; empty: there is none to read."""
+    return [tuple(_digest(series["path"]) for series in list_series(row)) for row in rows]
 
 
 def digest_segmentations(row: Mapping) -> list[list[str]]:
@@ -48,7 +49,7 @@ def _digest(path: str) -> str:
 
 def compute_key(
     rows: list[Mapping],
-    digests: list[str],
+    digests: list[tuple[str, ...]],
     settings: PreprocessSettings,
     atlas_sha256: str,
     weights: Mapping[str, str] | None = None,
@@ -60,8 +61,11 @@ def compute_key(
     """
     segmentations = [told for row in rows for told in digest_segmentations(row)]
     scans = [
-        [digest, Path(row["path"]).name, *(str(row[name]) for name in FACTS)]
-        for row, digest in zip(rows, digests, strict=True)
+        [
+            [digest, Path(series["path"]).name, *(str(series[name]) for name in FACTS)]
+            for series, digest in zip(list_series(row), own, strict=True)
+        ]
+        for row, own in zip(rows, digests, strict=True)
     ]
     chosen = settings.model_dump(mode="json", exclude={"max_failure_rate"})
     told = [sorted(scans), sorted(segmentations), chosen, atlas_sha256, STAGE_VERSION]

@@ -15,7 +15,7 @@ from braing3n.errors import ScanError, StorageError
 from braing3n.preprocess.bias import correct_bias, find_head
 from braing3n.preprocess.extract import FindBrain, extract_brain, find_brain, find_nonzero
 from braing3n.preprocess.extremes import cap
-from braing3n.preprocess.intake import Intake, take_in
+from braing3n.preprocess.intake import Intake, list_series, take_in
 from braing3n.preprocess.mosaic import draw_thumbnail
 from braing3n.preprocess.negatives import Negatives, lift_brain, measure_negatives
 from braing3n.preprocess.quality import measure_quality
@@ -121,33 +121,54 @@ def process_visit(rows: list[Mapping], tools: Tools) -> VisitResult:
     result = VisitResult()
     centre, moved_scans = None, []
     for row in sorted(rows, key=lambda row: (CENTRE_ORDER.index(row["modality"]), row["run"])):
-        cell = {"modality": row["modality"], "run": row["run"]}
+        cell = {"modality": row["modality"], "run": row["run"], "n_refused": 0}
         cell |= {"status": "excluded", "reason": "", "steps": "", "segmentations": ""}
         result.cells.append(cell)
-        try:
-            if centre is None:
-                fitted = _fit_centre(row, tools)
-                way = fitted.raw, fitted.scan, fitted.matrix, fitted.route, fitted.negatives
-                moved = _move(row, fitted, *way, tools)
-                centre = replace(fitted, volume=moved.volume)
-                result.mask_key = ("mask", row["run"], row["modality"])
-                mask = centre.atlas_mask.astype(np.uint8)
-                result.files[result.mask_key] = encode_nifti(mask, tools.atlas.grid)
-            else:
-                moved = _fit_companion(row, centre, tools)
-        except ScanError as error:
-            cell["reason"] = str(error)
+        found = _try_series(row, cell, centre, tools, result)
+        if found is None:
             continue
-        except Exception as error:
-            cell["reason"] = _tell_fault(row["path"], error)
-            result.is_final = False
-            continue
+        fitted, moved = found
+        if centre is None:
+            centre = replace(fitted, volume=moved.volume)
+            result.mask_key = ("mask", row["run"], row["modality"])
+            mask = centre.atlas_mask.astype(np.uint8)
+            result.files[result.mask_key] = encode_nifti(mask, tools.atlas.grid)
         _keep(result, cell, moved, centre, tools.atlas)
         moved_scans.append(moved)
     for row in rows:
         if row.get("segmentations"):
             _carry_segmentations(row, moved_scans, result, tools.atlas)
     return result
+
+
+def _try_series(
+    row: Mapping, cell: dict, centre: Centre | None, tools: Tools, result: VisitResult
+) -> tuple[Centre, Moved] | None:
+    """The first series of a row that can be used, in SRI24, and the visit's centre; None: none can.
+
+    The cell counts those that were refused and holds the reasons.
+    """
+    reasons = []
+    for n_refused, series in enumerate(list_series(row)):
+        try:
+            fitted = centre or _fit_centre(series, tools)
+            if centre is None:
+                way = fitted.raw, fitted.scan, fitted.matrix, fitted.route, fitted.negatives
+                moved = _move(series, fitted, *way, tools)
+            else:
+                moved = _fit_companion(series, centre, tools)
+        except ScanError as error:
+            reasons.append(str(error))
+        except Exception as error:
+            reasons.append(_tell_fault(series["path"], error))
+            result.is_final = False
+        else:
+            if reasons:
+                reasons.append(f"{Path(series['path']).name} is used in its place.")
+            cell |= {"n_refused": n_refused, "reason": " ".join(reasons)}
+            return fitted, moved
+    cell["reason"] = " ".join(reasons)
+    return None
 
 
 def _carry_segmentations(row: Mapping, scans: list[Moved], result: VisitResult, atlas: Atlas) -> None:

@@ -1,5 +1,7 @@
 """The scans of BIDS trees: entities, states, choices, and what belongs to no rule."""
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -65,6 +67,7 @@ def test_of_two_files_of_one_volume_the_rawer_is_taken(tmp_path):
     walk = find_bids_scans(write_tree(tmp_path, names), "mine")
     assert [scan.path.rsplit("/", 1)[-1] for scan in walk.scans] == ["sub-01_T1w.nii.gz"]
     assert "is taken" in walk.left_out[0][1]
+    assert [Path(spare.path).name for spare in walk.scans[0].spares] == ["sub-01_desc-brain_T1w.nii.gz"]
 
 
 def test_a_whole_head_is_taken_before_a_slab_and_unit1_where_it_is_accepted(tmp_path):

@@ -75,5 +75,6 @@ def make_row(path, subject_id="01", modality="T1", **facts):
         "is_defaced": 0,
         "is_stripped": 1,
     }
-    row |= {"raw_space": "native", "person_id": subject_id, "group_id": subject_id, "segmentations": ""}
+    row |= {"raw_space": "native", "person_id": subject_id, "group_id": subject_id}
+    row |= {"segmentations": "", "spares": ""}
     return row | facts

@@ -269,7 +269,7 @@ def test_where_the_first_of_two_series_is_refused_the_next_is_tried(tmp_path, ty
     status, printed = type_in("study", "-o", "out", *READY)
     assert status == 0, printed
     assert "slices are missing" in printed
-    assert "series 3 't1_mprage repeat' is taken instead." in printed
+    assert "sub-01 T1 (series 3 't1_mprage repeat'): kept" in printed
     assert read_numbers(tmp_path / "out").loc["T1", "status"] == "kept"
 
 

@@ -254,7 +254,7 @@ def test_digest_is_that_of_all_files_and_of_no_name(tmp_path):
     rows = [make_row(tmp_path / name) for name in names]
     a, b, c, d, image, *gone = digest_raw(rows)
     assert a == b != c == d == image
-    assert gone == ["", ""]
+    assert gone == [("",), ("",)]
     (tmp_path / "b" / "other_0003.dcm").unlink()
     (tmp_path / "d.img").write_bytes((tmp_path / "d.img").read_bytes()[:-2] + b"xx")
     assert digest_scan(tmp_path / "b") != a

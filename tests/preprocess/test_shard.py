@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braing3n.config import ResourceSettings
+from braing3n.config import CohortSettings, ResourceSettings
 from braing3n.contracts import read_table
 from braing3n.errors import BrainG3nError
+from braing3n.inventory.bids import find_bids_scans
+from braing3n.inventory.build import write_inventory as write_shards
 from braing3n.preprocess import shard
 from braing3n.preprocess.mosaic import draw_mosaic
 from braing3n.preprocess.shard import preprocess_shard, read_visits, run_visit, run_visits
+from braing3n.runtime import digest_file
 
 from .brains import centred_affine, make_row, rotate, sample, write_brain
 
@@ -157,6 +160,25 @@ def test_only_a_changed_visit_is_done_again(tmp_path, job, monkeypatch):
     visits[1] = visits[1][:1]
     run_all()
     assert not [name for name in read_tree(job.store_dir) if "T2w" in name]
+
+
+def test_the_next_series_of_a_refused_scan_is_used_from_the_raw_folder_on(tmp_path, run, capsys):
+    folder = tmp_path / "raw" / "sub-01" / "anat"
+    good, spare = (folder / f"sub-01_acq-{name}_T1w.nii.gz" for name in "bc")
+    write_brain(good)
+    write_brain(spare, spacing_mm=6.0)
+    cut = folder / "sub-01_acq-a_T1w.nii.gz"
+    cut.write_bytes(good.read_bytes()[:-9_000])
+    walk = find_bids_scans(tmp_path / "raw", "invented")
+    write_shards("invented", CohortSettings(raw_dir="raw"), walk, tmp_path / "inventory")
+    table = run(tmp_path / "inventory" / "shard-000.tsv")
+    row = table.iloc[0]
+    assert (len(table), row["status"], row["n_refused"]) == (1, "kept", 1)
+    assert row["raw_sha256"] == digest_file(good)
+    assert "sub-01_acq-b_T1w.nii.gz is used in its place." in capsys.readouterr().err
+    pd.testing.assert_frame_equal(run(tmp_path / "inventory" / "shard-000.tsv"), table)
+    write_brain(good, to_brain=rotate(4))
+    assert run(tmp_path / "inventory" / "shard-000.tsv").iloc[0]["volume_sha256"] != row["volume_sha256"]
 
 
 def test_paths_in_the_table_follow_the_store_as_it_was_given(tmp_path, job, monkeypatch):

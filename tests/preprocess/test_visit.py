@@ -149,6 +149,44 @@ def test_a_bad_companion_never_loses_the_centre_and_a_bad_centre_falls_back(tmp_
     assert result.mask_key == ("mask", "", "FLAIR")
 
 
+def make_spares(*paths):
+    """The cell of an inventory that names further series of a scan."""
+    keys = ("stamp", "source_format", "axes", "is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
+    return json.dumps([{"path": path} | {key: make_row(path)[key] for key in keys} for path in paths])
+
+
+@pytest.mark.parametrize("modality", ["T1", "T2"])
+def test_where_a_series_is_refused_the_next_of_its_scan_is_used(tmp_path, tools, modality):
+    (tmp_path / "empty.nii.gz").write_bytes(b"")
+    empty = str(tmp_path / "empty.nii.gz")
+    image = nib.load(write_brain(tmp_path / "whole.nii.gz", modality=modality))
+    slab, good = str(tmp_path / "slab.nii.gz"), str(tmp_path / "good.nii.gz")
+    nib.save(image.slicer[:, :, :12], slab)
+    nib.save(image, good)
+    rows = [make_row(empty, modality=modality, spares=make_spares(slab, good, empty))]
+    if modality == "T2":
+        rows.append(make_row(write_brain(tmp_path / "t1.nii.gz")))
+    result = process_visit(rows, tools)
+    cell = cells_by_modality(result)[modality]
+    assert (cell["status"], cell["n_refused"]) == ("kept", 2)
+    assert "empty.nii.gz: " in cell["reason"]
+    assert "slab.nii.gz: " in cell["reason"]
+    assert cell["reason"].endswith("good.nii.gz is used in its place.")
+    rows[0] = make_row(good, modality=modality)
+    alone = process_visit(rows, tools)
+    assert alone.files == result.files, "as if the good series were the only one"
+
+
+def test_where_every_series_is_refused_all_reasons_are_recorded(tmp_path, tools):
+    for name in "ab":
+        (tmp_path / f"{name}.nii.gz").write_bytes(b"")
+    a, b = (str(tmp_path / f"{name}.nii.gz") for name in "ab")
+    cell = process_visit([make_row(a, spares=make_spares(b))], tools).cells[0]
+    assert (cell["status"], cell["n_refused"]) == ("excluded", 0)
+    assert "a.nii.gz: " in cell["reason"]
+    assert "b.nii.gz: " in cell["reason"]
+
+
 def test_unbelievable_results_are_exclusions(tmp_path, tools):
     path = write_brain(tmp_path / "a.nii.gz")
     for changes, reason in (
