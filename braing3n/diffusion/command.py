@@ -47,7 +47,7 @@ def train(
     if list(table["volume_id"]) != list(volumes["volume_id"]):
         raise ContractError(f"{labels}: its rows are not those of {volume_list}; rerun `manifest`.")
     latents = Latents(np.load(tokens, mmap_mode="r"), load_tokenizer(tokenizer).grid, table)
-    inputs = [tokens, volume_list, labels, tokenizer]
+    inputs = [tokens, labels, tokenizer]
     train_dit(latents, parse_section(DiffusionSettings, settings), checkpoints, weights, inputs)
 
 

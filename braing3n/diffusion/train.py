@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +43,11 @@ def train_dit(
     settings: DiffusionSettings,
     checkpoints_dir: Path,
     weights_path: Path,
-    inputs: list[Path],
+    inputs: Sequence[Path | str],
 ) -> None:
     """Train, or go on training, and write the averaged (EMA) weights.
 
-    inputs are the files whose bytes say what is trained on: tokens, volume list, labels, tokenizer.
+    inputs say what is trained on, see `training.open_run`.
 
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from braing3n.config import LatentsSettings
 from braing3n.errors import ContractError
 from braing3n.latents import STAGE_VERSION
 from braing3n.pretrain.model import MaskedAutoencoder
-from braing3n.runtime import digest_file, digest_text, track, write_atomically
+from braing3n.runtime import digest_text, track, write_atomically
 from braing3n.tokenizer.model import Tokenizer
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def cache_latents(
     settings: LatentsSettings,
     tokens_path: Path,
     features_path: Path,
-    inputs: list[Path],
+    inputs: Sequence[Path | str],
     device: torch.device,
     n_workers: int = 1,
 ) -> None:
@@ -64,7 +64,7 @@ def cache_akl(
     volumes: training.Volumes,
     settings: LatentsSettings,
     latents_path: Path,
-    inputs: list[Path],
+    inputs: Sequence[Path | str],
     device: torch.device,
     n_workers: int = 1,
 ) -> None:
@@ -81,12 +81,12 @@ def cache_akl(
         os.replace(arrays["latents"], latents_path)
 
 
-def choose_part_dir(path: Path, settings: LatentsSettings, inputs: list[Path]) -> Path:
+def choose_part_dir(path: Path, settings: LatentsSettings, inputs: Sequence[Path | str]) -> Path:
     """The folder beside an output in which it grows, named by what it is made from.
 
-    inputs are the files whose bytes say that: weights, volume list, packed indices.
+    inputs: as of `training.open_run`.
     """
-    key = digest_text(json.dumps([STAGE_VERSION, settings.as_json(), *map(digest_file, inputs)]))
+    key = digest_text(json.dumps([STAGE_VERSION, settings.as_json(), *map(training.digest_input, inputs)]))
     return Path(path).parent / f".latents-{key[:16]}"
 
 

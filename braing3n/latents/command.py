@@ -54,7 +54,7 @@ def cache(
         parse_section(LatentsSettings, settings),
         tokens,
         features,
-        [encoder, tokenizer, volume_list, *volumes.index_paths()],
+        [encoder, tokenizer, volumes.digest()],
         device,
         count_workers(threads),
     )
@@ -94,7 +94,7 @@ def akl(
 
     device, volumes = Accelerator().device, PackedVolumes(volume_list, volumes_dir)
     net, section = load_akl(weights).to(device), parse_section(LatentsSettings, settings)
-    inputs = [weights, volume_list, *volumes.index_paths()]
+    inputs = [weights, volumes.digest()]
     cache_akl(net, volumes, section, latents, inputs, device, count_workers(threads))
 
 

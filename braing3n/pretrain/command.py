@@ -41,7 +41,7 @@ def train(
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes = PackedVolumes(volume_list, volumes_dir)
-    inputs, options = [volume_list, *volumes.index_paths()], parse_section(PretrainSettings, settings)
+    inputs, options = [volumes.digest()], parse_section(PretrainSettings, settings)
     paths = {"picture_path": loss_picture, "table_path": loss_table}
     train_encoder(volumes, options, checkpoints, weights, inputs, count_workers(threads), **paths)
 

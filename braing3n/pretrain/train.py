@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +25,15 @@ def train_encoder(
     settings: PretrainSettings,
     checkpoints_dir: Path,
     weights_path: Path,
-    inputs: list[Path],
+    inputs: Sequence[Path | str],
     n_workers: int = 1,
     picture_path: Path | None = None,
     table_path: Path | None = None,
 ) -> None:
     """Train, or go on training, and write the weights.
 
-    inputs are the files whose bytes say what is trained on (the volume list, the packed indices): with
-    the settings they name the run's folder in checkpoints_dir, where a killed run finds its checkpoint.
+    inputs say what is trained on, see `training.open_run`: with the settings they name the run's folder in
+    checkpoints_dir, where a killed run finds its checkpoint.
     picture_path, where given, becomes the loss curve, and table_path the last validation loss beside what
     baselines reach on the same hidden patches.
 

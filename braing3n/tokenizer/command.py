@@ -53,7 +53,7 @@ def train(
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes, mae = PackedVolumes(volume_list, volumes_dir), load_encoder(encoder)
-    inputs = [encoder, volume_list, *volumes.index_paths()]
+    inputs = [encoder, volumes.digest()]
     options = parse_section(TokenizerSettings, settings)
     if given:
         take_weights(given, "Tokenizer", weights)
@@ -117,7 +117,7 @@ def akl(
     accelerator = open_accelerator()
     if accelerator.is_main_process:
         print_compute(compute)
-    planned, inputs = compute["akl_n_epochs"], [volume_list, *volumes.index_paths()]
+    planned, inputs = compute["akl_n_epochs"], [volumes.digest()]
     chosen = set_epochs(options.akl, planned)
     train_akl(volumes, chosen, checkpoints, weights, inputs, count_workers(threads))
     if accelerator.is_main_process:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -27,12 +27,12 @@ def train_tokenizer(
     settings: TokenizerSettings,
     checkpoints_dir: Path,
     weights_path: Path,
-    inputs: list[Path],
+    inputs: Sequence[Path | str],
     n_workers: int = 1,
 ) -> None:
     """Train, or go on training, and write the weights with the best validation loss.
 
-    inputs are the files whose bytes say what is trained on: encoder, volume list, packed indices.
+    inputs say what is trained on, see `training.open_run`.
 
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,12 +21,12 @@ def train_akl(
     settings: AutoencoderKLSettings,
     checkpoints_dir: Path,
     weights_path: Path,
-    inputs: list[Path],
+    inputs: Sequence[Path | str],
     n_workers: int = 1,
 ) -> None:
     """Train for optimiser.n_epochs, or go on training, and write the weights with the best validation L1.
 
-    inputs are the files whose bytes say what is trained on: volume list, packed indices.
+    inputs say what is trained on, see `training.open_run`.
 
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,27 +101,34 @@ def open_run(
     word: str,
     version: int,
     settings: Settings,
-    inputs: list[Path],
+    inputs: Sequence[Path | str],
     without: tuple[str, ...] = (),
 ) -> Iterator[Path]:
-    """The folder of the run that these settings and these inputs' bytes make, held by a file lock.
+    """The folder of the run that these settings and inputs make, held by a file lock.
 
-    without names settings of which the run does not depend. `run.json` in it says what they are. The lock
-    waits for the orphan of a killed workflow, which may still be training the same run. Within, SIGTERM
-    and SIGINT let the run save its state first.
+    inputs are files, whose bytes count, or digests of what lies in several files, such as
+    `PackedVolumes.digest`. without names settings of which the run does not depend. `run.json` in it says
+    what they are. The lock waits for the orphan of a killed workflow, which may still be training the same
+    run. Within, SIGTERM and SIGINT let the run save its state first.
     """
-    digests = [digest_file(path) for path in inputs]
+    digests = [digest_input(item) for item in inputs]
     parts = [word, version, settings.as_json(without), *digests]
     run_dir = Path(checkpoints_dir) / digest_text(json.dumps(parts))[:16]
     run_dir.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")  # under torchrun each process holds its own lock
     with acquire_lock(run_dir / f"lock-{rank}"), heed_signals():
-        names = [[path.name, digest] for path, digest in zip(map(Path, inputs), digests, strict=True)]
-        record = {"stage": word, "stage_version": version, "inputs": names}
+        names = [item.name if isinstance(item, Path) else "content" for item in inputs]
+        pairs = [list(pair) for pair in zip(names, digests, strict=True)]
+        record = {"stage": word, "stage_version": version, "inputs": pairs}
         told = {**record, "settings": json.loads(settings.as_json(without))}
         with write_atomically(run_dir / "run.json") as beside:
             beside.write_text(json.dumps(told, indent=1) + "\n")
         yield run_dir
+
+
+def digest_input(item: Path | str) -> str:
+    """The sha256 of a file's bytes; a digest stands for itself."""
+    return digest_file(item) if isinstance(item, Path) else item
 
 
 def publish(source: Path, target: Path) -> None:

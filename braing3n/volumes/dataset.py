@@ -11,6 +11,7 @@ import pandas as pd
 
 from braing3n.contracts import CONTRACTS, read_table
 from braing3n.errors import ContractError
+from braing3n.runtime import digest_text
 from braing3n.volumes.levels import dequantise, read_far_voxels
 
 
@@ -78,6 +79,9 @@ class PackedShard:
         return array, chunk
 
 
+PLACES = ("path", "mask_path", "shard", "row")  # columns that say where a volume lies
+
+
 class PackedVolumes:
     """The volumes of a volume list, in its order.
 
@@ -106,10 +110,12 @@ class PackedVolumes:
         """The packed index of a shard."""
         return self._dir / cohort / f"shard-{shard:03d}.parquet"
 
-    def index_paths(self) -> list[Path]:
-        """The packed indices behind the list; their digests say what a model was trained from."""
-        shards = sorted(set(zip(self.table["cohort"], self.table["shard"], strict=True)))
-        return [self.index_path(*shard) for shard in shards]
+    def digest(self) -> str:
+        """The sha256 of what a model is trained from: ids, splits, checksums and scales of the voxels.
+
+        Where the volumes lie (the run's name, the number of shards) does not move it.
+        """
+        return digest_text(self.table.drop(columns=list(PLACES)).to_json(orient="split", double_precision=15))
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -55,7 +55,12 @@ class Corpus:
         table = pd.DataFrame(self.scans)
         for cohort, rows in table.groupby("cohort"):
             path = self.folder / "preprocess" / cohort / "shard-000.parquet"
-            numbers = {"native_brain_ml": 1400.0, "affine_determinant": 1.0, "atlas_dice": 1.0}
+            numbers = {
+                "native_brain_ml": 1400.0,
+                "affine_determinant": 1.0,
+                "atlas_dice": 1.0,
+                "n_refused": 0,
+            }
             kinds = {name: kind for name, (kind, _) in CONTRACTS["preprocess"].items()}
             others = set(kinds) - set(rows) - set(numbers)
             blank = {name: float("nan") if kinds[name] is float else "" for name in others}

@@ -52,7 +52,13 @@ def make_cohort(tmp_path):
     """One shard: twelve volumes alike, a noisy one, a lone T2, and two excluded with awkward reasons."""
     folder, volumes_dir = tmp_path / "preprocess" / "lab", tmp_path / "volumes"
     numbers = {"atlas_dice": 0.95, "atlas_mutual_information": 0.5, "negative_share": 0.0}
-    numbers |= {"coverage": 1.0, "atlas_coverage": 1.0, "clipped_share": 0.0, "saturated_share": 0.0}
+    numbers |= {
+        "n_refused": 0,
+        "coverage": 1.0,
+        "atlas_coverage": 1.0,
+        "clipped_share": 0.0,
+        "saturated_share": 0.0,
+    }
     numbers |= {"centre_mutual_information": float("nan"), "size_mismatch": 0.05}
     rows = []
     for k in range(N_GOOD + 2):
@@ -75,6 +81,7 @@ def make_cohort(tmp_path):
         ("b", "s.nii.gz: a tool failed (OSError: No such file: '/data/secret/sub-b/s.nii.gz')."),
     ):
         row = dict.fromkeys(CONTRACTS["preprocess"], "") | lost | {"modality": "T1", "cohort": "lab"}
+        row["n_refused"] = 0
         rows.append(row | {"volume_id": f"lab_sub-{name}_T1", "status": "excluded", "reason": reason})
     write_table(pd.DataFrame(rows), folder / "shard-000.parquet", "preprocess")
     kept = [row["volume_id"] for row in rows if row["status"] == "kept"]

@@ -5,17 +5,22 @@ from math import comb
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from braing3n.config import ProbeSettings
 from braing3n.contracts import check_table
 from braing3n.probe import halves, plan
 from braing3n.probe.controls import (
+    _score_within_sites,
     _shuffle_within_sites,
     allow_outside,
     draw_labels,
     run_controls,
 )
 from braing3n.probe.fit import build_model
+from braing3n.probe.folds import assign_folds
 
 FEW = ProbeSettings(n_random_labels=8, n_permutations=100, n_matched_repeats=5)
 SITE_MATCHED = "site-matched AUC"
@@ -152,6 +157,29 @@ def test_labels_are_shuffled_by_person_within_their_site():
         here = cases.loc[sorted(set(people[site == name]))]
         assert (here.sum() == n_cases).all()
         assert here.nunique(axis=1).eq(2).all()  # everyone is a case in one shuffling, a control in another
+
+
+def test_the_matched_decoy_is_scored_on_held_out_people_pair_by_pair(people):
+    """Features that name the person fit any label of the people trained on, and none of the others'."""
+    labels, features = people
+    rng = np.random.default_rng(0)
+    person = np.repeat(np.arange(40), 2)
+    site = np.array(["x", "y"])[person % 2]
+    y = np.where(rng.random(40) < 0.5, 1.0, -1.0)[person][:, None]
+    ours = _score_within_sites(features, y, site, labels["group_id"], np.ones(80, bool), FEW)[0]
+    wins = []
+    for repeat in range(FEW.n_matched_repeats):
+        deal = FEW.n_folds, FEW.seed + repeat
+        folds = assign_folds(pd.Series(site), labels["group_id"], "classification", *deal)
+        for fold in np.unique(folds):
+            train, test = folds != fold, np.flatnonzero(folds == fold)
+            model = make_pipeline(StandardScaler(), Ridge(FEW.ridge_alpha)).fit(features[train], y[train, 0])
+            score = model.predict(features)
+            wins += [
+                float(score[a] > score[b]) for a in test for b in test if y[a] > y[b] and site[a] == site[b]
+            ]
+    assert ours == pytest.approx(np.mean(wins))
+    assert 0.2 < ours < 0.8, "at chance, as the labels are random"
 
 
 def test_no_site_with_both_is_reported(corpus):

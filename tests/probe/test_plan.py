@@ -103,6 +103,29 @@ def test_every_task_has_both_columns_and_a_control_the_first(corpus, settings):
         assert people == (["everyone"] if source == "control" else list(PEOPLE))
 
 
+def test_named_columns_are_planned_beside_the_papers_tasks(corpus, settings):
+    labels = corpus[0].assign(**{"own:iq": np.arange(len(corpus[0]), dtype=float)})
+    chosen = settings.model_copy(update={"columns": {"iq": "regression"}})
+    planned = {(probe.task.column, probe.slice): probe for probe in plan_probes(labels, chosen)}
+    probe = planned["own:iq", "all"]
+    assert (probe.reason, len(probe.units)) == ("", len(labels))
+
+
+@pytest.mark.parametrize("modality", ["T1", "FLAIR"])
+def test_a_slice_without_volumes_of_its_modality_says_so(corpus, settings, modality):
+    labels = corpus[0][corpus[0]["modality"] != modality]
+    assert plan_probe(TASKS["sex"], modality, labels, settings).reason == f"no {modality} volumes in this run"
+
+
+def test_a_number_that_never_varies_is_a_reason_and_two_values_are_a_task(corpus, settings):
+    labels = corpus[0]
+    halves = np.where(np.arange(len(labels)) % 2, 60.0, 70.0)
+    assert plan_probe(TASKS["age"], "all", labels.assign(age_years=60.0), settings).reason.endswith(
+        "a single value"
+    )
+    assert not plan_probe(TASKS["age"], "all", labels.assign(age_years=halves), settings).reason
+
+
 def test_pooling_is_the_mean_of_a_persons_features_by_label(corpus, settings):
     labels, features = corpus
     probe = plan_probe(TASKS["sex"], "patient-pooled", labels, settings)

@@ -314,7 +314,7 @@ def test_what_was_trained_is_described_by_phase():
 @pytest.mark.parametrize("budget", ["compute", "epochs"])
 def test_the_commands_train_measure_draw_and_cache(tmp_path, monkeypatch, budget):
     volumes = InventedVolumes(shape=(12, 12, 12))  # no smaller than the window of SSIM
-    volumes.index_paths = lambda: []
+    volumes.digest = lambda: ""
     monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", lambda *paths: volumes)
     monkeypatch.chdir(tmp_path)
     Path("list").write_text("")

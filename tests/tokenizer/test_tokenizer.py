@@ -253,7 +253,7 @@ def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_bits(tmp_path, encoder)
 
 def test_the_command_trains_measures_and_draws(tmp_path, monkeypatch):
     encoder, volumes = build_encoder((12, 12, 12)), InventedVolumes(shape=(12, 12, 12))
-    volumes.index_paths, opened = lambda: [], []
+    volumes.digest, opened = lambda: "", []
     monkeypatch.setattr(
         "braing3n.volumes.dataset.PackedVolumes", lambda *paths: opened.append(paths) or volumes
     )

@@ -30,6 +30,7 @@ class Shard:
                 dict.fromkeys(CONTRACTS["preprocess"], "")
                 | {key: str(path) for key, path in paths.items()}
                 | {"volume_id": name, "cohort": "mine", "modality": "T1", "status": "kept"}
+                | {"n_refused": 0}
                 | {
                     "native_brain_ml": 1400.0,
                     "affine_determinant": 1.1,

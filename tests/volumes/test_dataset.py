@@ -41,7 +41,7 @@ def test_a_list_of_one_volume_and_of_none(tmp_path):
     assert (len(volumes), volumes.shape) == (1, (40, 48, 40))
     write_table(pd.read_parquet(shard.list_path).iloc[:0], shard.list_path, "volume_list")
     empty = PackedVolumes(shard.list_path, tmp_path / "volumes")
-    assert (len(empty), empty.index_paths()) == (0, [])
+    assert len(empty) == 0
     assert "row" in empty.table
 
 
@@ -116,14 +116,31 @@ def test_each_volume_comes_from_its_own_cohort_and_shard(tmp_path):
     write_table(table, tmp_path / "list.parquet", "volume_list")
     volumes = PackedVolumes(tmp_path / "list.parquet", whole)
     assert (len(volumes), volumes.shape) == (6, (40, 48, 40))
-    expected = [whole / part for part in ("one/shard-000", "one/shard-001", "two/shard-000")]
-    assert volumes.index_paths() == [path.with_suffix(".parquet") for path in expected]
     made = {name: shard for listed, shard in lists for name in listed["volume_id"]}
     for i, name in enumerate(table["volume_id"]):
         image, mask = volumes.load(i)
         raw = crop_or_pad(made[name].read_nifti(name)[0], image.shape)
         np.testing.assert_allclose(image[mask], (raw[mask] - raw[mask].mean()) / raw[mask].std(), atol=1e-3)
         assert volumes.table["volume_id"].iloc[i] == name
+
+
+def test_the_digest_is_of_what_is_trained_on_and_not_of_where_it_lies(tmp_path):
+    def pack(name, brains, **columns):
+        (tmp_path / name).mkdir()
+        shard = Shard(tmp_path / name, brains).pack()
+        table = pd.read_parquet(shard.list_path).assign(**columns)
+        write_table(table, shard.list_path, "volume_list")
+        return PackedVolumes(shard.list_path, tmp_path / name / "volumes").digest()
+
+    brains = {"a": invent_brain(0), "b": invent_brain(1)}
+    first = pack("run1", brains)
+    assert pack("run2", brains, path="elsewhere", mask_path="elsewhere") == first
+    assert pack("split", brains, split="test") != first
+    assert pack("fewer", {"a": brains["a"]}) != first
+    assert pack("other", {"a": brains["a"], "b": invent_brain(2)}) != first
+    halves = PackedVolumes(tmp_path / "run1" / "list.parquet", tmp_path / "run1" / "volumes")
+    halves.table = halves.table.assign(shard=[0, 1], row=0)
+    assert halves.digest() == first, "two shards in place of one"
 
 
 def test_levels_and_far_voxels_are_those_of_the_image(tmp_path):
@@ -148,4 +165,3 @@ def test_an_empty_list_is_no_volume(packed):
     write_table(pd.read_parquet(packed.list_path)[:0], packed.folder / "none.parquet", "volume_list")
     volumes = PackedVolumes(packed.folder / "none.parquet", packed.folder / "volumes")
     assert len(volumes) == 0
-    assert volumes.index_paths() == []
