@@ -106,8 +106,8 @@ def test_every_task_has_both_columns_and_a_control_the_first(corpus, settings):
 def test_named_columns_are_planned_beside_the_papers_tasks(corpus, settings):
     labels = corpus[0].assign(**{"own:iq": np.arange(len(corpus[0]), dtype=float)})
     chosen = settings.model_copy(update={"columns": {"iq": "regression"}})
-    planned = {(probe.task.column, probe.slice): probe for probe in plan_probes(labels, chosen)}
-    probe = planned["own:iq", "all"]
+    planned = {(probe.task.column, probe.slice, probe.people): probe for probe in plan_probes(labels, chosen)}
+    probe = planned["own:iq", "all", "everyone"]
     assert (probe.reason, set(probe.units["person_id"])) == ("", set(labels["person_id"]))
 
 
