@@ -57,6 +57,7 @@ _QUALITY = {
     "atlas_mutual_information": (float, (0, 10)),
     "centre_mutual_information": (float, (-1, 10)),
     "size_mismatch": (float, (0, 10)),
+    "missing_share": (float, (0, 1)),
     "coverage": (float, (0, 1)),
     "atlas_coverage": (float, (0, 1)),
     "bias_field_range": (float, (1, float("inf"))),

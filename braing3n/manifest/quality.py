@@ -34,6 +34,9 @@ MEASURES = {
         "MI with centre", "mutual information with the visit's first scan (nats)", False, 0.02, 3
     ),
     "size_mismatch": Measure("size", "brain's volume in SRI24 off the atlas's (log ratio)", True, 0.02, 3),
+    "missing_share": Measure(
+        "missing", "share of the atlas's inner brain that the mask lacks", True, 0.002, 3
+    ),
     "atlas_coverage": Measure("in view", "share of the atlas's brain in view", False, 0.01, 3),
     "noise": Measure("noise", "noise over median", True, 0.002, 3),
     "bias_field_range": Measure("bias", "bias-field range", True, 0.02, 2),

@@ -369,6 +369,7 @@ def _move(
         "atlas_coverage": round(measure_coverage(scan, matrix, grid, atlas.mask), 6),
         "centre_mutual_information": None,
         "size_mismatch": None,
+        "missing_share": round(float((atlas.inside & ~centre.atlas_mask).sum() / atlas.inside.sum()), 6),
         "negative_share": round(negatives.share, 6),
         "clipped_share": round(raw.clipped_share, 9),
         **measure_quality(raw.scan, scan, matrix, centre.atlas_mask, grid),

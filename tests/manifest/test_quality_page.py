@@ -59,7 +59,7 @@ def make_cohort(tmp_path):
         "clipped_share": 0.0,
         "saturated_share": 0.0,
     }
-    numbers |= {"centre_mutual_information": float("nan"), "size_mismatch": 0.05}
+    numbers |= {"centre_mutual_information": float("nan"), "size_mismatch": 0.05, "missing_share": 0.0}
     rows = []
     for k in range(N_GOOD + 2):
         modality = "T2" if k == N_GOOD + 1 else "T1"

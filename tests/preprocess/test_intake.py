@@ -97,6 +97,21 @@ def test_a_saturated_scan_and_a_brain_of_a_wrong_size_are_warned_of(tmp_path, to
         assert list_warnings(good | {"size_mismatch": abs(np.log(size_ml / 1452))}) == []
 
 
+@pytest.mark.parametrize("side", [0, 1, 2])
+def test_a_brain_whose_lobe_was_erased_is_warned_of(tmp_path, tools, side):
+    path = tmp_path / "a.nii.gz"
+    image = nib.load(write_brain(path))
+    whole = process_visit([make_row(path)], tools).cells[0]
+    assert whole["missing_share"] < 0.002
+    data = image.get_fdata(dtype=np.float32).copy()
+    filled = np.flatnonzero(data.any(axis=tuple({0, 1, 2} - {side})))
+    np.moveaxis(data, side, 0)[filled[int(0.75 * len(filled))] :] = 0
+    nib.save(nib.Nifti1Image(data, image.affine), path)
+    cell = process_visit([make_row(path)], tools).cells[0]
+    assert cell["status"] == "kept", cell["reason"]
+    assert any("of the atlas's brain" in warning for warning in list_warnings(cell)), cell
+
+
 def test_a_brain_the_wrong_way_round_is_refused_with_the_axes(tmp_path, tools):
     """Its header gives front for back and top for bottom: registration from any start ends upside down."""
     path = tmp_path / "a.nii.gz"

@@ -10,7 +10,14 @@ from braing3n.contracts import CONTRACTS, write_table
 from braing3n.volumes.pack import pack_shard
 
 SETTINGS = VolumesSettings(spacing_mm=4.0, shape=(40, 48, 40))
-UNKNOWN = ("bias_field_range", "noise", "centre_mutual_information", "size_mismatch", "saturated_share")
+UNKNOWN = (
+    "bias_field_range",
+    "noise",
+    "centre_mutual_information",
+    "size_mismatch",
+    "missing_share",
+    "saturated_share",
+)
 
 
 class Shard:
