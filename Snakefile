@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from braing3n.inventory.build import start_run
-from braing3n.process import stop_jobs_on_sigterm
-from braing3n.stages import read_versions
+from braing3n.core.process import stop_jobs_on_sigterm
+from braing3n.core.stages import read_versions
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"

@@ -80,8 +80,8 @@ def draw_phantoms(n_people: int):
     import torch
 
     from braing3n.config import ResourceSettings
+    from braing3n.core.resources import fetch
     from braing3n.phantoms.miniature import render_preprocessed
-    from braing3n.resources import fetch
 
     wheels = [fetch(name, ResourceSettings()) for name in ("brain-templates", "head-template")]
     volumes, _, _ = render_preprocessed(n_people, 1, *wheels, shape=SHAPE, spacing_mm=SPACING_MM)

@@ -25,12 +25,12 @@ from torch.utils._pytree import tree_leaves  # noqa: E402
 from torch.utils.flop_counter import flop_registry  # noqa: E402
 
 from braing3n.config import Config  # noqa: E402
-from braing3n.contracts import MODALITIES  # noqa: E402
+from braing3n.core.contracts import MODALITIES  # noqa: E402
 from braing3n.diffusion.conditions import Vocabularies  # noqa: E402
 from braing3n.diffusion.model import DiT  # noqa: E402
 from braing3n.diffusion.sample import ARMS, N_AT_ONCE  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder  # noqa: E402
-from braing3n.tokenizer.akl import AutoencoderKL  # noqa: E402
+from braing3n.sweep.akl_model import AutoencoderKL  # noqa: E402
 from braing3n.tokenizer.model import Tokenizer  # noqa: E402
 from braing3n.training.flops import count_flops  # noqa: E402
 

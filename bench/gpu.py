@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from gpu_parts.wheels import install_wheels, list_wheels  # noqa: E402
 from machine import describe_processor  # noqa: E402
 
-from braing3n.runtime import count_cpus, set_threads  # noqa: E402
+from braing3n.core.runtime import count_cpus, set_threads  # noqa: E402
 
 N_TARGETS = 2  # utilisation and encoding
 TINY = {

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from braing3n.runtime import count_cpus  # noqa: E402
+from braing3n.core.runtime import count_cpus  # noqa: E402
 
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # those on which the figures hang
 NUMBERS = {"family": "cpu family", "model": "model"}  # a virtual machine may give no better name

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 from machine import describe_processor  # noqa: E402
 from peers.sides import measure_steps, summarise  # noqa: E402
 
-from braing3n.runtime import count_cpus  # noqa: E402
+from braing3n.core.runtime import count_cpus  # noqa: E402
 
 SHAPE, AKL_SHAPE, MAX_GB = (160, 192, 160), (80, 96, 80), 24.0
 
@@ -62,7 +62,7 @@ def build_akl() -> tuple:
     from torch.nn import functional
 
     from braing3n.config import AutoencoderKLSettings
-    from braing3n.tokenizer.akl import AutoencoderKL, measure_divergence
+    from braing3n.sweep.akl_model import AutoencoderKL, measure_divergence
 
     settings = AutoencoderKLSettings()
     net, volume = AutoencoderKL(settings, AKL_SHAPE), torch.randn(1, 1, *AKL_SHAPE)

@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from machine import describe_processor  # noqa: E402
 
-from braing3n.runtime import count_cpus, set_threads, write_if_changed  # noqa: E402
+from braing3n.core.runtime import count_cpus, set_threads, write_if_changed  # noqa: E402
 
 set_threads(count_cpus())  # before torch is loaded
 
@@ -43,7 +43,8 @@ from braing3n.config import (  # noqa: E402
     TokenizerSettings,
     load_config,
 )
-from braing3n.contracts import read_table  # noqa: E402
+from braing3n.core.contracts import read_table  # noqa: E402
+from braing3n.core.resources import fetch  # noqa: E402
 from braing3n.latents.baselines import compute_features  # noqa: E402
 from braing3n.manifest.people import assign_split  # noqa: E402
 from braing3n.phantoms.miniature import render_preprocessed  # noqa: E402
@@ -55,8 +56,7 @@ from braing3n.probe.compare import score_reading  # noqa: E402
 from braing3n.probe.halves import read_probe  # noqa: E402
 from braing3n.probe.plan import plan_probe, span_rows  # noqa: E402
 from braing3n.probe.scores import find_interval  # noqa: E402
-from braing3n.probe.sweep import find_tasks  # noqa: E402
-from braing3n.resources import fetch  # noqa: E402
+from braing3n.sweep.probe import find_tasks  # noqa: E402
 from braing3n.tokenizer.measure import measure_reconstruction  # noqa: E402
 from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct  # noqa: E402
 from braing3n.tokenizer.train import train_tokenizer  # noqa: E402

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from machine import ROOT, describe_processor
 
-from braing3n.runtime import count_cpus, has_bfloat16, set_threads
+from braing3n.core.runtime import count_cpus, has_bfloat16, set_threads
 
 set_threads(count_cpus())  # before torch is loaded
 
@@ -28,7 +28,7 @@ from shared_machine import build_step  # noqa: E402
 
 from braing3n import training  # noqa: E402
 from braing3n.config import LatentsSettings, PretrainSettings, ProbeSettings, VolumesSettings  # noqa: E402
-from braing3n.contracts import read_table  # noqa: E402
+from braing3n.core.contracts import read_table  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder, load_encoder  # noqa: E402
 from braing3n.probe.compare import score_reading  # noqa: E402
 from braing3n.probe.halves import read_probe  # noqa: E402

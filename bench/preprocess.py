@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from braing3n.runtime import set_threads
+from braing3n.core.runtime import set_threads
 
 set_threads(1)
 os.environ["ANTS_RANDOM_SEED"] = "2025"
@@ -31,10 +31,10 @@ from scipy.spatial.transform import Rotation  # noqa: E402
 from skimage.filters import threshold_multiotsu  # noqa: E402
 
 from braing3n.config import PreprocessSettings, ResourceSettings  # noqa: E402
-from braing3n.preprocess.extract import find_brain, load_extractor  # noqa: E402
-from braing3n.preprocess.scan import read_scan  # noqa: E402
-from braing3n.preprocess.starts import measure_mutual_information  # noqa: E402
-from braing3n.resources import ATLAS_DIR, extract_member, fetch, fetch_atlas_brain  # noqa: E402
+from braing3n.core.resources import ATLAS_DIR, extract_member, fetch, fetch_atlas_brain  # noqa: E402
+from braing3n.preprocess.brain.extract import find_brain, load_extractor  # noqa: E402
+from braing3n.preprocess.read.scan import read_scan  # noqa: E402
+from braing3n.preprocess.space.starts import measure_mutual_information  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "bench" / "peers"

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from machine import describe_processor  # noqa: E402
 
-from braing3n.runtime import count_cpus  # noqa: E402
+from braing3n.core.runtime import count_cpus  # noqa: E402
 
 MAX_SLOWDOWN = 2.5  # two threads and two busy processes on two cores: 2 would be a fair share
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -74,7 +74,7 @@ def keep_busy(n_processes: int) -> Iterator[list[int]]:
 
 def measure_side(n_rounds: int, phase_s: float) -> dict[str, list[float]]:
     """Seconds of every step, alone and beside one busy process a core."""
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     set_threads(count_cpus())
     step, seconds = build_step(), {"alone": [], "beside": []}

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from braing3n.runtime import set_threads
+from braing3n.core.runtime import set_threads
 
 set_threads(1)
 
@@ -25,7 +25,7 @@ from machine import describe_processor, measure_copy  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
 from braing3n.config import VolumesSettings  # noqa: E402
-from braing3n.contracts import CONTRACTS, write_table  # noqa: E402
+from braing3n.core.contracts import CONTRACTS, write_table  # noqa: E402
 from braing3n.volumes.dataset import PackedShard, read_chunk  # noqa: E402
 from braing3n.volumes.pack import crop_or_pad, pack_shard  # noqa: E402
 

@@ -1,6 +1,6 @@
 """BrainG3N: raw brain MRI to the paper's tables, one folder a stage."""
 
-from braing3n.process import let_threads_yield
+from braing3n.core.process import let_threads_yield
 
 __version__ = "0.1.0"
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from braing3n.process import use_safe_path
+from braing3n.core.process import use_safe_path
 
 use_safe_path()  # before anything else is imported
 

@@ -7,10 +7,10 @@ import os
 import sys
 
 from braing3n import WORDS, __version__
-from braing3n.errors import BrainG3nError
-from braing3n.process import use_safe_path
-from braing3n.runtime import set_threads, tell_storage_fault
-from braing3n.scratch import unwind_on_sigterm
+from braing3n.core.errors import BrainG3nError
+from braing3n.core.process import use_safe_path
+from braing3n.core.runtime import set_threads, tell_storage_fault
+from braing3n.core.scratch import unwind_on_sigterm
 
 SHELLS = ("bash", "zsh", "fish")
 # Words with a command line that are no stage.
@@ -70,7 +70,7 @@ def _find_app(word: str):
     """The commands of one word."""
     if word in WORDS:
         return importlib.import_module(f"braing3n.{word}.command").app
-    return getattr(importlib.import_module("braing3n.tools"), f"{word}_app")
+    return getattr(importlib.import_module("braing3n.upkeep.command"), f"{word}_app")
 
 
 def _dispatch(word: str, arguments: list[str]) -> int:
@@ -102,7 +102,7 @@ def _first_line(error: Exception) -> str:
 def _describe() -> str:
     lines = ["braing3n <word> <command> [options]: one word a stage, in the order of the data."]
     for word in (*WORDS, *TOOLS):
-        doc = importlib.import_module(f"braing3n.{word}").__doc__ or ""
+        doc = importlib.import_module(f"braing3n.{word}").__doc__ if word in WORDS else _find_app(word).help
         lines.append(f"  {word:<13} {doc.strip().splitlines()[0]}")
     lines.append(f"  {'completion':<13} Print what lets your shell complete: braing3n completion bash.")
     lines.append("Ask one word for its commands: braing3n <word> --help")

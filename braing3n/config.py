@@ -11,9 +11,9 @@ import yaml
 from pydantic import Field, model_validator
 
 from braing3n.config_fit import find_misfit
-from braing3n.config_sweep import AutoencoderKLSettings, Bottleneck, SweepSettings
-from braing3n.errors import ConfigurationError
-from braing3n.settings import OptimiserSettings, Settings, setting, validate
+from braing3n.core.errors import ConfigurationError
+from braing3n.core.settings import OptimiserSettings, Settings, setting, validate
+from braing3n.sweep.settings import AutoencoderKLSettings, Bottleneck, SweepSettings
 
 Precision = Literal["float32", "bfloat16"]
 Crop = Literal["centre", "atlas_centred"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from braing3n.errors import ConfigurationError
-from braing3n.weight_file import read_head
+from braing3n.core.errors import ConfigurationError
+from braing3n.nets.weight_file import read_head
 
 if TYPE_CHECKING:
     from braing3n.config import Config

@@ -1,7 +1,6 @@
 """ABIDE-I: one T1 a session of people with autism and controls, from 20 sites."""
 
-from braing3n.cohort import Cell, Cohort, Fixed, Miniature, Option, Pattern, Preference, Table
-from braing3n.ingest import nitrc
+from braing3n.cohort import Cell, Cohort, Fixed, Miniature, Option, Pattern, Preference, Table, nitrc
 
 DX = {"1": "ASD", "2": "HC", "autism": "ASD", "control": "HC"}
 DSM_IV = {"0": "", "1": "autism", "2": "Asperger's", "3": "PDD-NOS", "4": "Asperger's or PDD-NOS"}

@@ -1,8 +1,7 @@
 """ABIDE-II: T1 of people with autism and controls from 19 sites, and follow-ups of people in ABIDE-I."""
 
-from braing3n.cohort import Cell, Cohort, Fact, Found, Miniature, Option, Pattern, Preference, Table
-from braing3n.ingest import nitrc
-from braing3n.ingest.sources import from_field
+from braing3n.cohort import Cell, Cohort, Fact, Found, Miniature, Option, Pattern, Preference, Table, nitrc
+from braing3n.cohort.sources import from_field
 
 DX = {"1": "ASD", "2": "HC", "autism": "ASD", "control": "HC"}
 SEX = {"1": "M", "2": "F", "male": "M", "female": "F"}

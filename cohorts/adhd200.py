@@ -1,9 +1,20 @@
 """ADHD-200: one T1 a person, children and young adults with ADHD and controls from ten site folders."""
 
-from braing3n.cohort import Cell, Cohort, Fact, Fixed, Found, Miniature, Option, Pattern, Preference, Table
-from braing3n.ingest import nitrc
+from braing3n.cohort import (
+    Cell,
+    Cohort,
+    Fact,
+    Fixed,
+    Found,
+    Miniature,
+    Option,
+    Pattern,
+    Preference,
+    Table,
+    nitrc,
+)
+from braing3n.cohort.sources import keep_first_session
 from braing3n.ingest.records import to_number
-from braing3n.ingest.sources import keep_first_session
 
 # The BIDS release spells the codes out.
 SEX = {"0": "F", "1": "M", "female": "F", "male": "M"}

@@ -3,8 +3,7 @@
 import re
 from functools import partial
 
-from braing3n.cohort import Cell, Cohort, Fact, Miniature, Option, Pattern, Preference
-from braing3n.ingest import loni, sources
+from braing3n.cohort import Cell, Cohort, Fact, Miniature, Option, Pattern, Preference, loni, sources
 
 SUBJECT, NIFTI = r"(?P<subject>(?P<site>\d{3})_S_\d{4,5})", r"[^/]+\.nii(?:\.gz)?"
 WITHDRAWN = r"381_S_10\d{3}"

@@ -3,7 +3,7 @@
 import re
 
 from braing3n.cohort import Cell, Cohort, Fixed, Found, Miniature, Option, Pattern, Preference, Table
-from braing3n.ingest.dates import DAYS_PER_YEAR
+from braing3n.cohort.dates import DAYS_PER_YEAR
 from braing3n.ingest.records import to_number
 
 SEX = {"M": "M", "F": "F"}

@@ -1,9 +1,20 @@
 """CoRR: T1 of healthy people who were scanned again, from 35 samples; the first session counts."""
 
-from braing3n.cohort import Cell, Cohort, Fact, Fixed, Found, Miniature, Option, Pattern, Preference, Table
-from braing3n.ingest import nitrc
+from braing3n.cohort import (
+    Cell,
+    Cohort,
+    Fact,
+    Fixed,
+    Found,
+    Miniature,
+    Option,
+    Pattern,
+    Preference,
+    Table,
+    nitrc,
+)
+from braing3n.cohort.sources import from_field, keep_first_session, list_session_dirs
 from braing3n.ingest.records import NO_PHENOTYPE, to_number
-from braing3n.ingest.sources import from_field, keep_first_session, list_session_dirs
 
 SEX = {"1": "F", "2": "M", "female": "F", "male": "M"}  # the opposite of ABIDE's
 HAND = {"R": "R", "L": "L", "A": "A", "Right": "R", "Left": "L", "Amb": "A"}

@@ -4,11 +4,10 @@ import re
 from collections import defaultdict
 from itertools import zip_longest
 
-from braing3n.cohort import Cell, Cohort, Found, Miniature, Option, Pattern, Preference, Table
-from braing3n.errors import CohortError
-from braing3n.ingest import nitrc
-from braing3n.ingest.headerless import holds_ages, holds_mostly
-from braing3n.ingest.tables import read_table_file
+from braing3n.cohort import Cell, Cohort, Found, Miniature, Option, Pattern, Preference, Table, nitrc
+from braing3n.cohort.headerless import holds_ages, holds_mostly
+from braing3n.cohort.tables import read_table_file
+from braing3n.core.errors import CohortError
 
 SITES = """
 AnnArbor_a AnnArbor_b Atlanta Baltimore Bangor Beijing_Zang Berlin_Margulies Cambridge_Buckner

@@ -2,10 +2,22 @@
 
 import re
 
-from braing3n.cohort import Cell, Cohort, Fact, Fixed, Found, Miniature, Option, Pattern, Preference, Table
-from braing3n.ingest import nitrc, sources
+from braing3n.cohort import (
+    Cell,
+    Cohort,
+    Fact,
+    Fixed,
+    Found,
+    Miniature,
+    Option,
+    Pattern,
+    Preference,
+    Table,
+    nitrc,
+    sources,
+)
+from braing3n.cohort.tables import read_table_file
 from braing3n.ingest.records import to_number
-from braing3n.ingest.tables import read_table_file
 
 SEX = {"0": "M", "1": "F"}
 SITES = {"SI": "HBN-SI", "RU": "HBN-RU", "CBIC": "HBN-CBIC", "CUNY": "HBN-CUNY"}

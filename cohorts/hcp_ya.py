@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from braing3n.cohort import Cell, Cohort, Fixed, Found, Miniature, Option, Pattern, Preference, Table
+from braing3n.cohort.sources import from_option
 from braing3n.ingest.records import to_number
-from braing3n.ingest.sources import from_option
 
 SEX = {"F": "F", "M": "M"}
 AGE_BINS = {"22-25": "23.5", "26-30": "28", "31-35": "33", "36+": "37"}  # their middle

@@ -1,7 +1,7 @@
 """IXI: T1 and T2 of healthy people from three London hospitals, with one old Excel sheet of labels."""
 
 from braing3n.cohort import Cell, Cohort, Fact, Fixed, Found, Miniature, Pattern, Table
-from braing3n.ingest.dates import parse_date, years_between
+from braing3n.cohort.dates import parse_date, years_between
 
 VENDORS = {"Guys": "Philips", "HH": "Philips", "IOP": "GE"}  # Gyroscan Intera, Intera, GE
 FIELD_STRENGTHS_T = {"Guys": "1.5", "HH": "3", "IOP": "1.5"}

@@ -6,9 +6,8 @@ People who were in NKI-RS, too, have their sex and handedness from its table: pu
 
 import re
 
-from braing3n.cohort import Cell, Cohort, Fact, Fixed, Miniature, Option, Pattern, Preference, Table
-from braing3n.ingest import sources
-from braing3n.ingest.tables import read_table_file
+from braing3n.cohort import Cell, Cohort, Fact, Fixed, Miniature, Option, Pattern, Preference, Table, sources
+from braing3n.cohort.tables import read_table_file
 
 MODALITIES = {"t1w": "T1", "t2w": "T2", "flair": "FLAIR"}
 SEX = {"male": "M", "female": "F", "m": "M", "f": "F"}

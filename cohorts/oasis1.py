@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from braing3n.cohort import Cell, Cohort, Found, Miniature, Option, Pattern, Table
-from braing3n.ingest.sources import from_option
+from braing3n.cohort.sources import from_option
 
 SEX = {"F": "F", "M": "M", "female": "F", "male": "M"}
 HAND = {"R": "R", "L": "L", "right": "R", "left": "L"}

@@ -1,7 +1,7 @@
 """OASIS-2: one T1 a session of older people seen up to five times, from pairs whose headers do not orient."""
 
 from braing3n.cohort import Cell, Cohort, Fixed, Miniature, Option, Pattern, Preference, Table
-from braing3n.ingest.sources import from_option
+from braing3n.cohort.sources import from_option
 
 SEX = {"F": "F", "M": "M"}
 HAND = {"R": "R", "L": "L"}

@@ -10,8 +10,8 @@ from braing3n.inventory.bids import find_bids_scans
 
 def write_phantoms(raw_dir: Path, options: dict, resources: ResourceSettings) -> None:
     """Write the raw tree, where it is not there yet; the templates come by digest."""
+    from braing3n.core.resources import fetch
     from braing3n.phantoms.miniature import write_miniature
-    from braing3n.resources import fetch
 
     write_miniature(raw_dir, options, fetch("brain-templates", resources), fetch("head-template", resources))
 

@@ -3,8 +3,7 @@
 import re
 from functools import partial
 
-from braing3n.cohort import Cell, Cohort, Miniature, Option, Pattern, Preference
-from braing3n.ingest import loni, sources
+from braing3n.cohort import Cell, Cohort, Miniature, Option, Pattern, Preference, loni, sources
 
 # Some downloads have a further level of digits; a file that names its participant tells which is which.
 SUBJECT, SERIES = r"(?P<subject>\d{4,6})(?:/\d+)?", r"[^/]*[^/\d][^/]*"

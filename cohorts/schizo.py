@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from braing3n.cohort import Cell, Cohort, Fact, Found, Miniature, Option, Pattern, Preference, Table
-from braing3n.ingest.nitrc import pad_id
-from braing3n.ingest.sources import from_field, keep_only
-from braing3n.ingest.tables import read_rows
+from braing3n.cohort.nitrc import pad_id
+from braing3n.cohort.sources import from_field, keep_only
+from braing3n.cohort.tables import read_rows
 
 SEX, HAND = {"male": "M", "female": "F", "m": "M", "f": "F"}, {"Right": "R", "Left": "L", "Both": "A"}
 LEVELS = {

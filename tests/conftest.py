@@ -7,8 +7,8 @@ import pytest
 from filelock import FileLock
 
 from braing3n.config import ResourceSettings
-from braing3n.errors import ResourceError
-from braing3n.resources import fetch
+from braing3n.core.errors import ResourceError
+from braing3n.core.resources import fetch
 
 if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes test as there are cores

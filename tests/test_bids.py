@@ -2,8 +2,8 @@
 
 import pytest
 
-from braing3n.bids import derivative_path, label, volume_id
-from braing3n.errors import CohortError
+from braing3n.core.bids import derivative_path, label, volume_id
+from braing3n.core.errors import CohortError
 
 
 def test_a_label_is_the_id_without_its_signs():

@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 def list_commands():
     """Every command of every word: (what one types, its function)."""
     for word in (*WORDS, *TOOLS):
-        module = importlib.import_module("braing3n.tools" if word in TOOLS else f"braing3n.{word}.command")
+        module = importlib.import_module(
+            "braing3n.upkeep.command" if word in TOOLS else f"braing3n.{word}.command"
+        )
         app = getattr(module, f"{word}_app" if word in TOOLS else "app")
         for name in app:
             if not name.startswith("-"):
@@ -43,7 +45,7 @@ def test_help_describes_every_option(typed):
 
 
 def has_help(annotation):
-    """Whether an option's type brings its description, as those of braing3n.options do."""
+    """Whether an option's type brings its description, as those of braing3n.core.options do."""
     return any(getattr(item, "help", None) for item in getattr(annotation, "__metadata__", ()))
 
 

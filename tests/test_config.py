@@ -17,8 +17,8 @@ from braing3n.config import (
     parse_config,
     parse_section,
 )
-from braing3n.config_files import ROOT, SCHEMA_PATH, YAML_PATH, render_schema, render_yaml
-from braing3n.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError
+from braing3n.upkeep.config_files import ROOT, SCHEMA_PATH, YAML_PATH, render_schema, render_yaml
 
 
 @pytest.mark.parametrize(

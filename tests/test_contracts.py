@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from braing3n.contracts import read_table, write_table
-from braing3n.errors import ContractError
+from braing3n.core.contracts import read_table, write_table
+from braing3n.core.errors import ContractError
 
 FLOW = {
     "cohort": ["a"],

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from braing3n.errors import ContractError
-from braing3n.ledger import assign_shard, check_books, check_groups, read_commit
+from braing3n.core.accounting import assign_shard, check_books, check_groups, read_commit
+from braing3n.core.errors import ContractError
 
 
 def test_books_that_balance_pass_and_others_name_the_volume():

@@ -36,7 +36,7 @@ def test_the_command_imports_nothing_from_the_working_folder(folder, words):
 
 def test_worker_processes_import_nothing_from_the_working_folder(folder):
     program = (
-        "import sys; from braing3n.process import use_safe_path; use_safe_path()\n"
+        "import sys; from braing3n.core.process import use_safe_path; use_safe_path()\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
         "from multiprocessing import get_context\n"
         "import os\n"
@@ -62,7 +62,7 @@ def test_every_rule_runs_with_a_safe_path():
 
 
 SNAKEFILE = """
-from braing3n.process import stop_jobs_on_sigterm
+from braing3n.core.process import stop_jobs_on_sigterm
 onstart:
     stop_jobs_on_sigterm()
 rule train:

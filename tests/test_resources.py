@@ -6,9 +6,10 @@ import zipfile
 
 import pytest
 
-from braing3n import cli, resources
+from braing3n import cli
 from braing3n.config import ResourceSettings
-from braing3n.errors import ResourceError
+from braing3n.core import resources
+from braing3n.core.errors import ResourceError
 
 
 def test_a_local_path_wins_and_a_missing_one_is_named(tmp_path):

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from braing3n.cli import main
-from braing3n.runtime import count_cpus, limit_threads, write_atomically
+from braing3n.core.runtime import count_cpus, limit_threads, write_atomically
 
 ROOT = Path(__file__).parents[1]
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-SET = "from braing3n.runtime import set_threads; set_threads({})"
+SET = "from braing3n.core.runtime import set_threads; set_threads({})"
 
 
 def run(code, **settings):
@@ -114,7 +114,7 @@ def test_a_process_that_waits_for_a_lock_says_for_which(tmp_path, capsys):
 
     from filelock import FileLock
 
-    from braing3n.runtime import acquire_lock
+    from braing3n.core.runtime import acquire_lock
 
     path, is_held = tmp_path / ".shard-000.lock", Event()
 
@@ -132,7 +132,7 @@ def test_a_process_that_waits_for_a_lock_says_for_which(tmp_path, capsys):
 
 
 def test_the_first_step_is_said_at_once(capsys):
-    from braing3n.runtime import track
+    from braing3n.core.runtime import track
 
     steps = track(range(1000), "steps")
     next(steps), next(steps)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from braing3n import scratch
+from braing3n.core import scratch
 
 ROOT = Path(__file__).parents[1]
 HOLD = """
 import os, sys, time
-from braing3n.scratch import open_scratch, unwind_on_sigterm
+from braing3n.core.scratch import open_scratch, unwind_on_sigterm
 unwind_on_sigterm()
 with open_scratch() as folder:
     (folder / "head.json").write_text("InstitutionName")

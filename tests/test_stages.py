@@ -2,7 +2,7 @@
 
 import pytest
 
-from braing3n.stages import _strip, find_unlocked
+from braing3n.core.stages import _strip, find_unlocked
 
 
 def test_no_stage_moved_without_a_version_or_a_relock():

@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
-from braing3n.bids import derivative_path, volume_id
 from braing3n.cli import main
-from braing3n.contracts import CONTRACTS, write_table
+from braing3n.core.bids import derivative_path, volume_id
+from braing3n.core.contracts import CONTRACTS, write_table
 from braing3n.manifest.withdrawn import describe_weights
 from braing3n.training import write_weights
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from braing3n.transformer import MOST_TOKENS_WRITTEN_OUT, Linear, attend
+from braing3n.nets.transformer import MOST_TOKENS_WRITTEN_OUT, Linear, attend
 
 
 @pytest.mark.parametrize("shape", [(2, 7, 12), (1, 1, 12), (3, 40, 12)])

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from braing3n import training
-from braing3n.contracts import MODALITIES
+from braing3n.core.contracts import MODALITIES
 from braing3n.diffusion.conditions import Vocabularies
 from braing3n.diffusion.model import DiT
 from braing3n.diffusion.sample import N_AT_ONCE
@@ -74,7 +74,7 @@ def measure_tokenizer(bench: Bench) -> None:
 
 def measure_akl(bench: Bench) -> None:
     """The training step of Table 5's AutoencoderKL, whose convolutions are at full resolution."""
-    from braing3n.tokenizer.akl import AutoencoderKL, measure_divergence  # MONAI is needed here alone
+    from braing3n.sweep.akl_model import AutoencoderKL, measure_divergence  # MONAI is needed here alone
 
     settings = bench.config.tokenizer.akl
 

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from braing3n.config import PreprocessSettings
-from braing3n.preprocess.space import load_atlas
+from braing3n.preprocess.space.grid import load_atlas
 from braing3n.preprocess.visit import Tools, process_visit
 
 head, mask, atlas, out = map(Path, sys.argv[1:])

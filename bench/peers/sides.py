@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from machine import describe_processor, measure_copy
 
-from braing3n.runtime import count_cpus, set_threads
+from braing3n.core.runtime import count_cpus, set_threads
 
 SIDES = ("ours", "monai")
 UPDATE_BYTES = 28  # a parameter's: AdamW reads value, gradient and two moments, and writes three of them

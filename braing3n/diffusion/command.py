@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.options import Checkpoints, Labels, Threads, TrainedWeights, VolumeList
+from braing3n.core.options import Checkpoints, Labels, Threads, TrainedWeights, VolumeList
 
 app = App(name="braing3n diffusion", help="Train the conditional DiT; sample it; judge the samples.")
 
@@ -32,15 +32,15 @@ def train(
     settings
         The section `diffusion` as JSON, or a configuration file.
     """
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     set_threads(threads)
     import numpy as np
 
     from braing3n.config import DiffusionSettings, parse_section
-    from braing3n.contracts import read_table
+    from braing3n.core.contracts import read_table
+    from braing3n.core.errors import ContractError
     from braing3n.diffusion.train import Latents, train_dit
-    from braing3n.errors import ContractError
     from braing3n.tokenizer.model import load_tokenizer
 
     table, volumes = read_table(labels, "labels"), read_table(volume_list, "volume_list")
@@ -96,11 +96,11 @@ def sample(
     settings
         The section `diffusion` as JSON, or a configuration file.
     """
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     set_threads(threads)
     from braing3n.config import DiffusionSettings, parse_section
-    from braing3n.contracts import read_table
+    from braing3n.core.contracts import read_table
     from braing3n.diffusion import sample as sampling
     from braing3n.diffusion.model import load_dit
     from braing3n.tokenizer.model import load_tokenizer
@@ -145,13 +145,13 @@ def judge(
         JSON of the section `probe`, or a configuration file.
     """
     from braing3n.config import ProbeSettings, parse_section
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     section = parse_section(ProbeSettings, settings)
     set_threads(threads)
     import numpy as np
 
-    from braing3n.contracts import read_table, write_table
+    from braing3n.core.contracts import read_table, write_table
     from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
     from braing3n.tokenizer.model import load_tokenizer
     from braing3n.training import open_accelerator

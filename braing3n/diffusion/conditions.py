@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from braing3n.config import DiffusionSettings
-from braing3n.contracts import MODALITIES
+from braing3n.core.contracts import MODALITIES
 
 CODED = ("disease", "sex", "modality", "site", "idh1")  # the columns of `codes`; age stands apart
 N_DROPPABLE = 5  # all but modality: disease, sex, site, idh1, age

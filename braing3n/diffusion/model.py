@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from braing3n.config import DiffusionSettings, GuidanceForm
-from braing3n.contracts import MODALITIES
+from braing3n.core.contracts import MODALITIES
+from braing3n.core.errors import ConfigurationError
 from braing3n.diffusion.conditions import CODED, Vocabularies, isolate, nullify
-from braing3n.errors import ConfigurationError
-from braing3n.training import load_weights, read_settings, read_weights
-from braing3n.transformer import (
+from braing3n.nets.transformer import (
     NORM_EPS,
     Attention,
     Mlp,
@@ -23,6 +22,7 @@ from braing3n.transformer import (
     encode_short_positions,
     initialise_linear,
 )
+from braing3n.training import load_weights, read_settings, read_weights
 
 # The sinusoids' shortest wavelength is 2 pi. Times in [0, 1] are stretched to use them all. Ages are counted
 # in decades: in years, people of 60 and 63 would look as far apart as any two, and few are of one age.

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from braing3n import training
 from braing3n.config import DiffusionSettings
+from braing3n.core.runtime import track, write_atomically, write_if_changed
 from braing3n.diffusion.conditions import CODED, read_conditions
 from braing3n.diffusion.model import DiT, shift_times
-from braing3n.runtime import track, write_atomically, write_if_changed
 from braing3n.tokenizer.model import Tokenizer
 
 N_AT_ONCE = 32  # samples a batch; part of the bits, since sums over a batch are ordered by it
@@ -118,7 +118,7 @@ def write_samples(
     tokens: np.ndarray, table: pd.DataFrame, absent: dict[str, str], npz: Path, parquet: Path
 ) -> None:
     """The tokens (.npz), the table, and `<table>_absent.json` beside it: arm -> why it was not sampled."""
-    from braing3n.contracts import write_table
+    from braing3n.core.contracts import write_table
 
     with write_atomically(npz) as beside:
         np.savez(beside, tokens=tokens, sample_id=table["sample_id"].to_numpy(dtype=str))
@@ -134,7 +134,7 @@ def draw_samples(
 
     Those of a T1c go through its brightest place, where an enhancing tumour is: few lie in the middle.
     """
-    from braing3n.picture import draw_volumes, find_brightest
+    from braing3n.training.picture import draw_volumes, find_brightest
 
     chosen = table.groupby("arm", sort=False).head(2).index
     volumes, places = {}, {}

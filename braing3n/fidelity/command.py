@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.options import Labels, Threads
+from braing3n.core.options import Labels, Threads
 
 app = App(name="braing3n fidelity", help="Fréchet distances of samples on our encoder's features.")
 
@@ -44,14 +44,14 @@ def measure(
     settings
         JSON of the section `fidelity`, or a configuration file.
     """
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     set_threads(threads)
     import numpy as np
     import pandas as pd
 
     from braing3n.config import FidelitySettings, parse_section
-    from braing3n.contracts import read_table, write_table
+    from braing3n.core.contracts import read_table, write_table
     from braing3n.fidelity.encode import encode_decoded
     from braing3n.fidelity.measure import measure_arms
     from braing3n.pretrain.model import load_encoder
@@ -76,7 +76,7 @@ def _choose_real(tokens: Path, labels: Path, conditions, labelled, section):
     """The cached latents of the real volumes, left on disk, and the rows that are measured."""
     import numpy as np
 
-    from braing3n.errors import ContractError
+    from braing3n.core.errors import ContractError
     from braing3n.fidelity.arms import list_real
 
     cached = np.load(tokens, mmap_mode="r")

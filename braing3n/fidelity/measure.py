@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from braing3n.config import FidelitySettings
-from braing3n.errors import ContractError
+from braing3n.core.errors import ContractError
 from braing3n.fidelity.arms import ARMS, Arm, choose_real, select_real, select_samples
 from braing3n.fidelity.frechet import measure_frechet
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.contracts import TASK_COLUMNS
+from braing3n.cohort.tables import read_rows
+from braing3n.core.contracts import TASK_COLUMNS
 from braing3n.ingest.bids_tables import (
     Answer,
     LabelTable,
@@ -29,7 +30,6 @@ from braing3n.ingest.bids_values import (
     parse_number,
     spell_out,
 )
-from braing3n.ingest.tables import read_rows
 from braing3n.inventory.sidecars import Sidecars, describe_scanner
 
 # Our field -> the columns that datasets call it, without case and punctuation; the first that says something

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.contracts import CONTRACTS, OWN
-from braing3n.errors import ConfigurationError
+from braing3n.cohort.tables import read_rows
+from braing3n.core.contracts import CONTRACTS, OWN
+from braing3n.core.errors import ConfigurationError
 from braing3n.ingest.bids import Dataset, ScanLabels
 from braing3n.ingest.bids_tables import normalise_column
-from braing3n.ingest.tables import read_rows
 
 KNOWN = (*CONTRACTS["labels"], "dx_detail", "scan_date")
 

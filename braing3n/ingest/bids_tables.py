@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from braing3n.errors import CohortError
+from braing3n.cohort.tables import decode_text, read_rows
+from braing3n.core.errors import CohortError
 from braing3n.ingest.bids_values import is_missing
-from braing3n.ingest.tables import decode_text, read_rows
 
 ID_COLUMNS = {
     "sub-": ("participant_id", "subject_id", "subject", "participant"),

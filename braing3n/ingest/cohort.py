@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from braing3n.bids import volume_id
 from braing3n.cohort import Cohort
-from braing3n.contracts import CONTRACTS
-from braing3n.errors import CohortError
+from braing3n.core.accounting import check_books
+from braing3n.core.bids import volume_id
+from braing3n.core.contracts import CONTRACTS
+from braing3n.core.errors import CohortError
 from braing3n.ingest.bids_values import DIAGNOSES
 from braing3n.ingest.records import Book
-from braing3n.ledger import check_books
 
 VOLUME = ["cohort", "subject_id", "session_id", "run", "modality"]
 N_SHOWN = 20

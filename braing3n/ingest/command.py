@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.options import Labels, VolumeList
+from braing3n.core.options import Labels, VolumeList
 
 app = App(name="braing3n ingest", help="Read a cohort's tables into records, one row a volume.")
 
@@ -45,9 +45,9 @@ def cohort(
     from braing3n import ingest
     from braing3n.cohort import find_kind, find_raw_dir, load_cohort, settle_options
     from braing3n.config import CohortSettings, parse_section
-    from braing3n.contracts import write_table
+    from braing3n.core.accounting import write_provenance
+    from braing3n.core.contracts import write_table
     from braing3n.ingest.cohort import build_records, read_tsv
-    from braing3n.ledger import write_provenance
 
     section = parse_section(CohortSettings, settings)
     kind = load_cohort(find_kind(key, section))
@@ -81,7 +81,7 @@ def columns(*, volume_list: VolumeList, labels: Labels, raw_dirs: str, columns: 
     """
     import json
 
-    from braing3n.contracts import read_table, write_table
+    from braing3n.core.contracts import read_table, write_table
     from braing3n.ingest.bids_columns import read_columns
 
     folders = {key: Path(path) for key, path in json.loads(raw_dirs).items()}

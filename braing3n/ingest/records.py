@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from braing3n.cohort import Cohort, Fact, Found, Table
-from braing3n.contracts import CONTRACTS, TASK_COLUMNS
-from braing3n.errors import CohortError
-from braing3n.ingest.dates import parse_date
-from braing3n.ingest.tables import Row, find_files, find_key, read_table_file
+from braing3n.cohort.dates import parse_date
+from braing3n.cohort.tables import Row, find_files, find_key, read_table_file
+from braing3n.core.contracts import CONTRACTS, TASK_COLUMNS
+from braing3n.core.errors import CohortError
 
 MISSING = ("", "n/a", "na", "nan", "not available", "not applicable", "unknown")
 NO_PHENOTYPE = "no_phenotype"

@@ -13,7 +13,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from braing3n.bids import label
 from braing3n.cohort import (
     Cohort,
     Scan,
@@ -26,12 +25,13 @@ from braing3n.cohort import (
 )
 from braing3n.config import CohortSettings, Config, parse_config
 from braing3n.config_fit import check_given
-from braing3n.errors import BrainG3nError, CohortError
+from braing3n.core.accounting import assign_shard
+from braing3n.core.bids import label
+from braing3n.core.errors import BrainG3nError, CohortError
+from braing3n.core.runtime import digest_file, read_json, write_if_changed
 from braing3n.inventory.cache import Record, find_standing
 from braing3n.inventory.checks import check_apart, check_cohorts, check_folder, check_splits, write_settings
 from braing3n.inventory.scans import SECOND_COPY, find_scans
-from braing3n.ledger import assign_shard
-from braing3n.runtime import digest_file, read_json, write_if_changed
 
 # What Snakemake is asked where it executes nothing.
 LOOKING = (

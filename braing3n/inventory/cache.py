@@ -10,10 +10,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import braing3n
-from braing3n import cohort as cohorts
 from braing3n.cohort import Walk
+from braing3n.cohort import registry as cohorts
+from braing3n.core.runtime import read_json, write_if_changed
 from braing3n.inventory.files import digest_files
-from braing3n.runtime import read_json, write_if_changed
 
 PACKAGE_DIR = Path(braing3n.__file__).parent
 # The code that decides, beside the cohort's own file: which scans are found, and how their tables are read.

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 from braing3n.config import Config
-from braing3n.errors import ConfigurationError
-from braing3n.runtime import overlap, write_if_changed
+from braing3n.core.errors import ConfigurationError
+from braing3n.core.runtime import overlap, write_if_changed
 
 
 def check_folder(package_dir: Path = Path(__file__).parents[1]) -> None:
@@ -64,7 +64,7 @@ def check_splits(config: Config) -> None:
     Raises:
         ConfigurationError: names the empty split and the number of people.
     """
-    from braing3n.contracts import SPLITS
+    from braing3n.core.contracts import SPLITS
     from braing3n.manifest.people import assign_split
 
     folder = Path("results") / config.run / "inventory"

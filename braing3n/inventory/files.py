@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from braing3n.errors import CohortError
+from braing3n.core.errors import CohortError
 
 if TYPE_CHECKING:
     from braing3n.cohort import Walk

@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from braing3n.cohort import Cohort, Pattern, Scan, Walk
-from braing3n.contracts import MODALITIES
-from braing3n.errors import CohortError
-from braing3n.ingest.dates import parse_date
+from braing3n.cohort.dates import parse_date
+from braing3n.cohort.tables import is_table
+from braing3n.core.contracts import MODALITIES
+from braing3n.core.errors import CohortError
 from braing3n.ingest.records import Book
-from braing3n.ingest.tables import is_table
 from braing3n.inventory.files import list_files, to_prefix
 
 PAIRED = ("NIfTI pair", "Analyze")

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from braing3n.ingest.tables import decode_text
+from braing3n.cohort.tables import decode_text
 from braing3n.inventory.headers import normalise_vendor, round_field_strength
 
 FIELDS = ("Manufacturer", "MagneticFieldStrength", "ContrastBolusIngredient")

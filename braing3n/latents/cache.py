@@ -16,14 +16,14 @@ from torch import Tensor
 
 from braing3n import training
 from braing3n.config import LatentsSettings
-from braing3n.errors import ContractError
+from braing3n.core.errors import ContractError
+from braing3n.core.runtime import digest_text, track, write_atomically
 from braing3n.latents import STAGE_VERSION
 from braing3n.pretrain.model import MaskedAutoencoder
-from braing3n.runtime import digest_text, track, write_atomically
 from braing3n.tokenizer.model import Tokenizer
 
 if TYPE_CHECKING:
-    from braing3n.tokenizer.akl import AutoencoderKL  # which imports MONAI, slowly
+    from braing3n.sweep.akl_model import AutoencoderKL  # which imports MONAI, slowly
 
 
 def cache_latents(

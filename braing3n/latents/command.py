@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.options import Threads, VolumeList, VolumesDir
+from braing3n.core.options import Threads, VolumeList, VolumesDir
 
 app = App(name="braing3n latents", help="Cache tokens and features of every volume.")
 
@@ -36,7 +36,7 @@ def cache(
     settings
         The section `latents` as JSON, or a configuration file.
     """
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     set_threads(threads)
     from braing3n.config import LatentsSettings, parse_section
@@ -81,14 +81,14 @@ def akl(
     settings
         The section `latents` as JSON, or a configuration file.
     """
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     set_threads(threads)
     from accelerate import Accelerator
 
     from braing3n.config import LatentsSettings, parse_section
     from braing3n.latents.cache import cache_akl
-    from braing3n.tokenizer.akl import load_akl
+    from braing3n.sweep.akl_model import load_akl
     from braing3n.training import count_workers
     from braing3n.volumes.dataset import PackedVolumes
 
@@ -122,7 +122,7 @@ def features(
     pretrain_settings
         The section `pretrain`, which gives the untrained encoder's sizes and the patch size.
     """
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     set_threads(threads)
     from braing3n.config import LatentsSettings, PretrainSettings, parse_section

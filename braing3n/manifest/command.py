@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.options import Paths, Threads, VolumeList, VolumesDir
+from braing3n.core.options import Paths, Threads, VolumeList, VolumesDir
 
 app = App(name="braing3n manifest", help="Join all cohorts: the volume list, the splits, the label table.")
 
@@ -38,11 +38,11 @@ def near_duplicates(
     volumes
         The section `volumes` as JSON, or a configuration file.
     """
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     set_threads(threads)
     from braing3n.config import ManifestSettings, VolumesSettings, parse_section
-    from braing3n.contracts import write_table
+    from braing3n.core.contracts import write_table
     from braing3n.manifest.duplicates import describe_pairs, find_near_duplicates, list_indices
     from braing3n.manifest.picture import draw_pairs
 
@@ -96,7 +96,7 @@ def volume_list(
     """
     from braing3n import manifest
     from braing3n.config import ManifestSettings, parse_section
-    from braing3n.ledger import write_provenance
+    from braing3n.core.accounting import write_provenance
     from braing3n.manifest.tables import ListOutputs, build_volume_list
 
     options = parse_section(ManifestSettings, settings)
@@ -143,7 +143,7 @@ def labels(*, volume_list: VolumeList, records: Paths, exclusions: Paths, out: P
         The books of ingest to write (.parquet).
     """
     from braing3n import manifest
-    from braing3n.ledger import write_provenance
+    from braing3n.core.accounting import write_provenance
     from braing3n.manifest.tables import build_ingest_flow, build_label_table
 
     build_label_table(volume_list, records, out)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braing3n.cohort import find_kind, load_cohort
-from braing3n.contracts import CONTRACTS, read_table, write_table
+from braing3n.core.contracts import CONTRACTS, read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from braing3n.contracts import CONTRACTS, read_table
-from braing3n.runtime import track
+from braing3n.core.contracts import CONTRACTS, read_table
+from braing3n.core.runtime import track
 from braing3n.volumes.dataset import PackedShard
 from braing3n.volumes.pack import average_blocks, crop_or_pad
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from braing3n.core.runtime import write_atomically
 from braing3n.preprocess.mosaic import lay_out
-from braing3n.runtime import write_atomically
 from braing3n.volumes.dataset import PackedShard
 
 MAX_PAIRS = 12

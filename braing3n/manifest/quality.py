@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from braing3n.contracts import CONTRACTS, read_table
+from braing3n.core.contracts import CONTRACTS, read_table
 from braing3n.manifest.duplicates import list_indices
 
 MIN_COMPARED = 10  # with fewer, a median and its deviation say nothing

@@ -13,12 +13,12 @@ from pathlib import Path
 import pandas as pd
 
 from braing3n.config import ManifestSettings
-from braing3n.contracts import read_table
-from braing3n.errors import ContractError
+from braing3n.core.contracts import read_table
+from braing3n.core.errors import ContractError
+from braing3n.core.runtime import write_atomically
 from braing3n.manifest.quality import MEASURES, MIN_COMPARED, OUTLYING, gather_quality
 from braing3n.manifest.review import COLUMNS, Decision, find_decision, read_review, settle_decisions
 from braing3n.preprocess.quality import list_warnings
-from braing3n.runtime import write_atomically
 
 MAX_EMBEDDED = 2500  # pictures inside the page: 50 MB, which browsers still open at once
 STYLE_PATH, SCRIPT_PATH = (Path(__file__).with_name(f"quality_page.{end}") for end in ("css", "js"))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from braing3n.bids import volume_id
-from braing3n.errors import BrainG3nError, ConfigurationError
-from braing3n.runtime import write_if_changed
+from braing3n.core.bids import volume_id
+from braing3n.core.errors import BrainG3nError, ConfigurationError
+from braing3n.core.runtime import write_if_changed
 
 if TYPE_CHECKING:
     import pandas as pd

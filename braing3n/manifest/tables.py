@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.bids import volume_id
 from braing3n.config import ManifestSettings
-from braing3n.contracts import CONTRACTS, TASK_COLUMNS, check_table, read_table, write_table
-from braing3n.errors import ContractError
-from braing3n.ledger import check_books, check_groups
+from braing3n.core.accounting import check_books, check_groups
+from braing3n.core.bids import volume_id
+from braing3n.core.contracts import CONTRACTS, TASK_COLUMNS, check_table, read_table, write_table
+from braing3n.core.errors import ContractError
 from braing3n.manifest.people import assign_split, check_splits, describe_copies, join_people
 from braing3n.manifest.quality import gather_quality, take_columns
 from braing3n.manifest.review import read_review, settle_decisions

@@ -10,10 +10,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from braing3n.bids import entities, volume_id
-from braing3n.errors import CheckpointError
-from braing3n.ledger import SEEN_NAME
-from braing3n.weight_file import read_head
+from braing3n.core.accounting import SEEN_NAME
+from braing3n.core.bids import entities, volume_id
+from braing3n.core.errors import CheckpointError
+from braing3n.nets.weight_file import read_head
 
 PERSON = re.compile(r"(.+)_(sub-[0-9A-Za-z]+)(?:_.*)?")
 

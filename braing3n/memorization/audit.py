@@ -9,8 +9,8 @@ import pandas as pd
 from scipy.stats import betabinom
 
 from braing3n.config import MemorizationSettings
-from braing3n.contracts import CONTRACTS
-from braing3n.errors import ContractError
+from braing3n.core.contracts import CONTRACTS
+from braing3n.core.errors import ContractError
 from braing3n.memorization.neighbours import Rows, find_nearest
 
 COMPARISONS = ("real-real", "held-out-real", "synthetic-real")

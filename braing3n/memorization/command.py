@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.options import Threads, VolumeList
+from braing3n.core.options import Threads, VolumeList
 
 app = App(name="braing3n memorization", help="Nearest-neighbour audit of samples against training latents.")
 
@@ -36,14 +36,14 @@ def audit(
         JSON of the section `memorization`, or a configuration file.
     """
     from braing3n.config import MemorizationSettings, parse_section
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     section = parse_section(MemorizationSettings, settings)
     set_threads(threads)
     import numpy as np
     import pandas as pd
 
-    from braing3n.contracts import read_table, write_table
+    from braing3n.core.contracts import read_table, write_table
     from braing3n.memorization.audit import audit_samples
 
     with np.load(samples) as file:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from braing3n.runtime import track
+from braing3n.core.runtime import track
 
 # Candidates that float32 proposes; float64 then decides between them.
 _N_CANDIDATES = 8

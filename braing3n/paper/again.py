@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from braing3n.config import load_config
-from braing3n.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError
 from braing3n.paper.write import write_paper
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"

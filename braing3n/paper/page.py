@@ -8,13 +8,13 @@ from html import escape
 from pathlib import Path
 
 from braing3n import __version__
-from braing3n.ledger import read_commit
+from braing3n.core.accounting import read_commit
 from braing3n.manifest.counts import list_warnings
 from braing3n.manifest.withdrawn import describe_weights
-from braing3n.paper.generation import list_unlearned
+from braing3n.paper.printed.generation import list_unlearned
+from braing3n.paper.printed.tables import Table
 from braing3n.paper.render import render_html
 from braing3n.paper.results import CHECKOUT, TABLES, Results
-from braing3n.paper.tables import Table
 from braing3n.pretrain.verdict import find_fault
 
 # Caption and path in the run of the figures.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.paper.tables import LEVELS, Table
-from braing3n.runtime import write_atomically
+from braing3n.core.runtime import write_atomically
+from braing3n.paper.printed.tables import LEVELS, Table
 
 _MISSING = "n/a: "
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.contracts import read_table
+from braing3n.core.contracts import read_table
 
 # Result tables by the name of their contract: where they lie in a run.
 TABLES = {

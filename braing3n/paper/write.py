@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from braing3n.errors import ConfigurationError
-from braing3n.paper.benchmark import build_controls, build_encoders, build_scores, build_table_6
-from braing3n.paper.card import build_cohorts
-from braing3n.paper.card_page import build_tables, render_card
-from braing3n.paper.figures import draw_figures
-from braing3n.paper.generation import build_judged
+from braing3n.core.errors import ConfigurationError
+from braing3n.core.runtime import write_atomically
+from braing3n.paper.card.card import build_cohorts
+from braing3n.paper.card.card_page import build_tables, render_card
+from braing3n.paper.card.figures import draw_figures
 from braing3n.paper.page import render_page
-from braing3n.paper.pretraining import build_masked_loss
+from braing3n.paper.printed.benchmark import build_controls, build_encoders, build_scores, build_table_6
+from braing3n.paper.printed.generation import build_judged
+from braing3n.paper.printed.pretraining import build_masked_loss
+from braing3n.paper.printed.sweep import build_table_5
+from braing3n.paper.printed.tables import build_memorization, build_table_3, build_table_8
 from braing3n.paper.render import write_formats
 from braing3n.paper.results import Results
-from braing3n.paper.sweep import build_table_5
-from braing3n.paper.tables import build_memorization, build_table_3, build_table_8
-from braing3n.runtime import write_atomically
 
 SECTIONS = {
     "Data": (build_table_3, build_cohorts),

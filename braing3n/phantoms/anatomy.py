@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from braing3n.errors import ResourceError
+from braing3n.core.errors import ResourceError
 
 BRAIN_MEMBER = "nilearn/datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 HEAD_MEMBER = "pydeface/data/mean_reg2mean.nii.gz"

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from braing3n.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError
+from braing3n.core.runtime import digest_file, digest_text, set_threads, track
 from braing3n.phantoms import STAGE_VERSION, effects
 from braing3n.phantoms.anatomy import load_anatomy
 from braing3n.phantoms.formats import write_nifti
 from braing3n.phantoms.people import Person, draw_people, tabulate
 from braing3n.phantoms.scanner import World, scan_brain, scan_head
-from braing3n.runtime import digest_file, digest_text, set_threads, track
 
 DEFAULTS = {
     "n_people": 104,

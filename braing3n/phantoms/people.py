@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from braing3n.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError
 from braing3n.phantoms.effects import MARKER_MM, Tumour
 
 # Shares of the diagnoses. SCZ is the decoy: nothing in the head, but nearly all scanned at one site.

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from braing3n.core.runtime import write_atomically
 from braing3n.phantoms.anatomy import SRI24_TO_MNI
 from braing3n.phantoms.effects import MARKER_MM, MARKER_RADIUS_MM
-from braing3n.runtime import write_atomically
 
 
 def draw_mosaic(volumes: list[np.ndarray], titles: list[str], path: Path) -> None:

@@ -21,7 +21,9 @@ import numpy as np
 
 from braing3n.cohort import Cohort, Scan, Walk, settle_options
 from braing3n.config import ResourceSettings
-from braing3n.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError
+from braing3n.core.resources import fetch
+from braing3n.core.runtime import digest_file, digest_text, track
 from braing3n.ingest.records import Book
 from braing3n.inventory.scans import Candidate, describe, list_facts, name_segmentation, sort_files
 from braing3n.phantoms import STAGE_VERSION
@@ -37,8 +39,6 @@ from braing3n.phantoms.scanner import (
     scan_brain,
     scan_head,
 )
-from braing3n.resources import fetch
-from braing3n.runtime import digest_file, digest_text, track
 
 DEFAULTS = {"spacing_mm": 3.0, "n_processes": 2}
 AGE_RANGE_YEARS = (20, 80)  # where no table tells an age

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from braing3n.config import Extractor
-from braing3n.errors import BrainG3nError
+from braing3n.core.errors import BrainG3nError
 
 app = App(name="braing3n preprocess", help="Raw scans to brains in SRI24: your own, or a shard of the DAG.")
 
@@ -135,8 +135,8 @@ def preprocess(
     labels
         A segmentation on one of the scans' grids, to go along (nearest neighbour); may be repeated.
     """
-    from braing3n.by_hand.gather import Facts
-    from braing3n.by_hand.preprocess import Request, preprocess_by_hand
+    from braing3n.apply.gather import Facts
+    from braing3n.apply.preprocess import Request, preprocess_scans
 
     said = said or Said()
     request = Request(
@@ -158,7 +158,7 @@ def preprocess(
         n_workers=said.threads,
         may_overwrite=said.overwrite,
     )
-    return 0 if preprocess_by_hand(request) else 1
+    return 0 if preprocess_scans(request) else 1
 
 
 def check_axes(axes: str) -> str:

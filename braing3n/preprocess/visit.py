@@ -11,20 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from braing3n.config import PreprocessSettings
-from braing3n.errors import ScanError, StorageError
-from braing3n.preprocess.bias import correct_bias, find_head
-from braing3n.preprocess.extract import FindBrain, extract_brain, find_brain, find_nonzero
-from braing3n.preprocess.extremes import cap
-from braing3n.preprocess.intake import Intake, list_series, take_in
+from braing3n.core.errors import ScanError, StorageError
+from braing3n.core.runtime import STORAGE_FAULTS, check_free_space, tell_step, tell_storage_fault
+from braing3n.preprocess.brain.bias import correct_bias, find_head
+from braing3n.preprocess.brain.extract import FindBrain, extract_brain, find_brain, find_nonzero
 from braing3n.preprocess.mosaic import draw_thumbnail
-from braing3n.preprocess.negatives import Negatives, lift_brain, measure_negatives
 from braing3n.preprocess.quality import measure_quality
-from braing3n.preprocess.recognise import check_atlas_information, check_centre_information
-from braing3n.preprocess.register import crop_to_content, measure_dice, register_affine, register_rigid
+from braing3n.preprocess.read.extremes import cap
+from braing3n.preprocess.read.intake import Intake, list_series, take_in
+from braing3n.preprocess.read.negatives import Negatives, lift_brain, measure_negatives
+from braing3n.preprocess.read.scan import Scan, find_box
 from braing3n.preprocess.route import CENTRE_ORDER, RawState, Route, plan_centre, plan_companion
-from braing3n.preprocess.scan import Scan, find_box
-from braing3n.preprocess.segmentation import carry_segmentation
-from braing3n.preprocess.space import (
+from braing3n.preprocess.space.grid import (
     Atlas,
     encode_affine,
     encode_nifti,
@@ -34,7 +32,9 @@ from braing3n.preprocess.space import (
     soften,
     store_as_lps,
 )
-from braing3n.runtime import STORAGE_FAULTS, check_free_space, tell_step, tell_storage_fault
+from braing3n.preprocess.space.recognise import check_atlas_information, check_centre_information
+from braing3n.preprocess.space.register import crop_to_content, measure_dice, register_affine, register_rigid
+from braing3n.preprocess.space.segmentation import carry_segmentation
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.options import Checkpoints, Threads, TrainedWeights, VolumeList, VolumesDir
+from braing3n.core.options import Checkpoints, Threads, TrainedWeights, VolumeList, VolumesDir
 
 app = App(name="braing3n pretrain", help="Train the masked autoencoder.")
 
@@ -32,7 +32,7 @@ def train(
     loss_table
         Table to write: the last validation loss beside the baselines'.
     """
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     set_threads(threads)
     from braing3n.config import PretrainSettings, parse_section

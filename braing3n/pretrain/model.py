@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from braing3n.config import PretrainSettings
-from braing3n.errors import ConfigurationError
-from braing3n.training import load_weights, read_settings, read_weights
-from braing3n.transformer import (
+from braing3n.core.errors import ConfigurationError
+from braing3n.nets.transformer import (
     NORM_EPS,
     Block,
     Linear,
@@ -22,6 +21,7 @@ from braing3n.transformer import (
     encode_short_positions,
     initialise_linear,
 )
+from braing3n.training import load_weights, read_settings, read_weights
 
 
 def patchify(volume: Tensor, patch_size: int) -> Tensor:

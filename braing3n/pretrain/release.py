@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from braing3n.errors import CheckpointError
+from braing3n.core.errors import CheckpointError
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.training import write_weights
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from braing3n import training
 from braing3n.config import PretrainSettings
-from braing3n.contracts import read_table, write_table
+from braing3n.core.contracts import read_table, write_table
 from braing3n.pretrain import STAGE_VERSION
 from braing3n.pretrain.baselines import measure_baselines
 from braing3n.pretrain.masks import draw_noise, draw_validation_noise

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from braing3n.options import Labels, Paths, Threads
+from braing3n.core.options import Labels, Paths, Threads
 
 app = App(name="braing3n probe", help="Linear probes on frozen features.")
 
@@ -40,11 +40,11 @@ def encoder(
         JSON of the section `probe`, or a configuration file.
     """
     from braing3n.config import ProbeSettings, parse_section
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     section = parse_section(ProbeSettings, settings)
     set_threads(threads)
-    from braing3n.contracts import write_table
+    from braing3n.core.contracts import write_table
     from braing3n.probe.compare import probe_encoder
     from braing3n.probe.plan import load_features, read_labels
 
@@ -90,11 +90,11 @@ def compare(
         JSON of the section `probe`, or a configuration file.
     """
     from braing3n.config import ProbeSettings, parse_section
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     section = parse_section(ProbeSettings, settings)
     set_threads(threads)
-    from braing3n.contracts import read_table, write_table
+    from braing3n.core.contracts import read_table, write_table
     from braing3n.probe.compare import Readings, compare_encoders
     from braing3n.probe.controls import run_controls
     from braing3n.probe.plan import load_features, read_labels
@@ -142,12 +142,12 @@ def sweep(
         JSON of the section `probe`, or a configuration file.
     """
     from braing3n.config import ProbeSettings, SweepSettings, parse_section
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     sections = parse_section(SweepSettings, sweep_settings), parse_section(ProbeSettings, settings)
     set_threads(threads)
-    from braing3n.contracts import read_table, write_table
-    from braing3n.probe.sweep import probe_sweep
+    from braing3n.core.contracts import read_table, write_table
+    from braing3n.sweep.probe import probe_sweep
 
     volume_ids = read_table(volume_list, "volume_list")["volume_id"]
     table = read_table(labels, "labels").set_index("volume_id").loc[volume_ids].reset_index()

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from braing3n.config import ProbeSettings
+from braing3n.core.runtime import track
 from braing3n.probe.compare import count_units, score_reading
 from braing3n.probe.fit import predict_ridge
 from braing3n.probe.folds import assign_folds
@@ -15,7 +16,6 @@ from braing3n.probe.halves import read_probe
 from braing3n.probe.plan import Probe, plan_probe, plan_probes
 from braing3n.probe.scores import count_wins
 from braing3n.probe.tasks import Task
-from braing3n.runtime import track
 
 _BLANK = {
     **dict.fromkeys(["value", "low", "high"], float("nan")),

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from braing3n.config import ProbeSettings
-from braing3n.contracts import read_table
-from braing3n.errors import ContractError
+from braing3n.core.contracts import read_table
+from braing3n.core.errors import ContractError
 from braing3n.probe.folds import assign_folds
 from braing3n.probe.tasks import Task, list_tasks
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from braing3n.contracts import OWN
+from braing3n.core.contracts import OWN
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.config_sweep import Budget
-from braing3n.options import Checkpoints, Threads, TrainedWeights, VolumeList, VolumesDir
+from braing3n.core.options import Checkpoints, Threads, TrainedWeights, VolumeList, VolumesDir
+from braing3n.sweep.settings import Budget
 
 app = App(name="braing3n tokenizer", help="Train the projection and the decoder; measure reconstructions.")
 
@@ -39,14 +39,14 @@ def train(
     given
         Weight file of a tokenizer that was trained elsewhere; it is measured, and nothing is trained.
     """
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     set_threads(threads)
     from functools import partial
 
     from braing3n.config import TokenizerSettings, parse_section
     from braing3n.pretrain.model import load_encoder
-    from braing3n.tokenizer.compute import describe_arm
+    from braing3n.sweep.compute import describe_arm
     from braing3n.tokenizer.model import load_tokenizer, reconstruct
     from braing3n.tokenizer.train import train_tokenizer
     from braing3n.training import count_workers, open_accelerator, read_record, take_weights
@@ -101,13 +101,13 @@ def akl(
     budget
         What of MAE and tokenizer is matched: their operations, or their epochs.
     """
-    from braing3n.runtime import set_threads
+    from braing3n.core.runtime import set_threads
 
     set_threads(threads)
     from braing3n.config import PretrainSettings, TokenizerSettings, parse_section
-    from braing3n.tokenizer.akl import load_akl
-    from braing3n.tokenizer.compute import describe_training, match_akl, print_compute, set_epochs
-    from braing3n.tokenizer.train_akl import train_akl
+    from braing3n.sweep.akl_model import load_akl
+    from braing3n.sweep.compute import describe_training, match_akl, print_compute, set_epochs
+    from braing3n.sweep.train_akl import train_akl
     from braing3n.training import count_workers, open_accelerator, read_record
     from braing3n.volumes.dataset import PackedVolumes
 
@@ -143,10 +143,10 @@ def choose(*, volume_list: Path, out: Path, settings: str = "{}") -> None:
         The section `tokenizer.sweep` as JSON, or a configuration file.
     """
     from braing3n.config import SweepSettings, parse_section
-    from braing3n.contracts import read_table, write_table
-    from braing3n.ledger import write_provenance
+    from braing3n.core.accounting import write_provenance
+    from braing3n.core.contracts import read_table, write_table
+    from braing3n.sweep.volumes import choose_volumes
     from braing3n.tokenizer import STAGE_VERSION
-    from braing3n.tokenizer.sweep import choose_volumes
 
     options = parse_section(SweepSettings, settings)
     chosen = choose_volumes(read_table(volume_list, "volume_list"), options)
@@ -158,7 +158,7 @@ def choose(*, volume_list: Path, out: Path, settings: str = "{}") -> None:
 def _show_reconstructions(reconstruct, volumes, device, facts: dict, metrics: Path, picture: Path) -> None:
     import json
 
-    from braing3n.runtime import write_if_changed
+    from braing3n.core.runtime import write_if_changed
     from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
 
     scores = measure_reconstruction(reconstruct, volumes, device, facts)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from braing3n import training
-from braing3n.errors import ConfigurationError
-from braing3n.runtime import track, write_atomically
+from braing3n.core.errors import ConfigurationError
+from braing3n.core.runtime import track, write_atomically
 
 Reconstruct = Callable[[torch.Tensor], torch.Tensor]  # volumes (B, 1, D, H, W) to the same
 Z_RANGE = 14.7  # z units; derived from the paper's MSE and PSNR, which agree on it in all rows of Table 5
@@ -83,7 +83,7 @@ def draw_reconstructions(
     reconstruct: Reconstruct, volumes: training.Volumes, path: Path, device: torch.device
 ) -> None:
     """A picture of one measured volume a modality: the real one beside its reconstruction, three planes."""
-    from braing3n.picture import draw_volumes
+    from braing3n.training.picture import draw_volumes
 
     rows, _ = choose_rows(volumes)
     first = volumes.table.iloc[rows].drop_duplicates("modality").index

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from braing3n.config import TokenizerSettings
-from braing3n.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError
+from braing3n.nets.transformer import Attention, encode_positions
 from braing3n.pretrain.model import unpatchify
 from braing3n.training import load_weights, read_settings, read_weights
-from braing3n.transformer import Attention, encode_positions
 
 
 class ResidualBlock(nn.Module):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from braing3n import training
+from braing3n.core.runtime import track
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
-from braing3n.runtime import track
 from braing3n.tokenizer.model import Tokenizer
 
 # Added to unit variances: the last channels of a layer norm's output follow from the others, and what is

@@ -4,6 +4,14 @@ All that is random in step `n` follows from (seed, n), so a run that was killed 
 last checkpoint ends with the same bits as one that was not.
 """
 
+from braing3n.nets.weights import (
+    load_weights,
+    read_record,
+    read_settings,
+    read_weights,
+    take_weights,
+    write_weights,
+)
 from braing3n.training.batches import (
     Volumes,
     count_workers,
@@ -44,14 +52,6 @@ from braing3n.training.steps import (
     share_batches,
     stop,
     update,
-)
-from braing3n.training.weights import (
-    load_weights,
-    read_record,
-    read_settings,
-    read_weights,
-    take_weights,
-    write_weights,
 )
 
 __all__ = [

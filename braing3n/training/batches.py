@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from braing3n.config import OptimiserSettings
-from braing3n.errors import ConfigurationError
-from braing3n.runtime import count_cpus
+from braing3n.core.errors import ConfigurationError
+from braing3n.core.runtime import count_cpus
 from braing3n.volumes.levels import LEVELS_A_DEVIATION
 
 T = TypeVar("T")

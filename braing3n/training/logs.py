@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braing3n.picture import cut_planes
-from braing3n.runtime import write_atomically
+from braing3n.core.runtime import write_atomically
 from braing3n.training.batches import Volumes, find_rows, load_batches
+from braing3n.training.picture import cut_planes
 from braing3n.training.steps import autocast
 
 if TYPE_CHECKING:

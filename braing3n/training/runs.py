@@ -20,12 +20,12 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from braing3n.config import OptimiserSettings, Settings
-from braing3n.ledger import SEEN_NAME
-from braing3n.runtime import acquire_lock, digest_file, digest_text, track, write_atomically
+from braing3n.core.accounting import SEEN_NAME
+from braing3n.core.runtime import acquire_lock, digest_file, digest_text, track, write_atomically
+from braing3n.nets.weights import load_weights, read_weights, write_weights
 from braing3n.training.batches import find_rows, plan_batches
 from braing3n.training.logs import open_writer, plot_history, write_history
 from braing3n.training.steps import check_cudnn, heed_signals, prepare_device
-from braing3n.training.weights import load_weights, read_weights, write_weights
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter

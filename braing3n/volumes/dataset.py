@@ -9,9 +9,9 @@ import blosc2
 import numpy as np
 import pandas as pd
 
-from braing3n.contracts import CONTRACTS, read_table
-from braing3n.errors import ContractError
-from braing3n.runtime import digest_text
+from braing3n.core.contracts import CONTRACTS, read_table
+from braing3n.core.errors import ContractError
+from braing3n.core.runtime import digest_text
 from braing3n.volumes.levels import dequantise, read_far_voxels
 
 

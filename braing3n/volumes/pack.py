@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from braing3n.config import Crop, VolumesSettings
-from braing3n.contracts import CONTRACTS, read_table, write_table
-from braing3n.errors import ContractError
-from braing3n.runtime import track, write_atomically
+from braing3n.core.contracts import CONTRACTS, read_table, write_table
+from braing3n.core.errors import ContractError
+from braing3n.core.runtime import track, write_atomically
 from braing3n.volumes.dataset import read_chunk
 from braing3n.volumes.levels import quantise
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from braing3n.transformer import Attention, Linear
+from braing3n.nets.transformer import Attention, Linear
 
 BENCH = Path(__file__).parents[2] / "bench"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from braing3n.by_hand.contrast import tell_modality, tell_subject
+from braing3n.apply.contrast import tell_modality, tell_subject
 
 TOLD = {
     "T1": "t1 T1w p7_t1 3DT1 t1_mprage_sag_p2_iso MPRAGE_GRAPPA2 Sag_IR-FSPGR T1_FLAIR T1_pre_contrast "

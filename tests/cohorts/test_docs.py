@@ -18,7 +18,7 @@ def lake(tmp_path, monkeypatch):
     assert len(code.splitlines()) < 80
     (tmp_path / "cohorts").mkdir()
     (tmp_path / "cohorts" / "lake.py").write_text(code)
-    monkeypatch.setattr("braing3n.cohort.COHORTS_DIR", tmp_path / "cohorts")
+    monkeypatch.setattr("braing3n.cohort.registry.COHORTS_DIR", tmp_path / "cohorts")
     load_cohort.cache_clear()
     yield tmp_path
     load_cohort.cache_clear()

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from braing3n.cohort import Miniature, load_cohort
-from braing3n.errors import CohortError
+from braing3n.core.errors import CohortError
 
 from .fixtures import SPECIFICATIONS, read_fixture
 from .trees import list_miniature, run_ingest, write_tree

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from braing3n.cohort import load_cohort
-from braing3n.errors import CohortError
-from braing3n.ledger import check_books
+from braing3n.core.accounting import check_books
+from braing3n.core.errors import CohortError
 
 from .fixtures import (
     NOTED,

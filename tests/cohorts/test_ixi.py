@@ -2,7 +2,7 @@
 
 import pytest
 
-from braing3n.errors import CohortError
+from braing3n.core.errors import CohortError
 
 from .reading import read_record
 

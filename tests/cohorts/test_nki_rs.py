@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from braing3n.cohort import load_cohort
-from braing3n.errors import CohortError
+from braing3n.core.errors import CohortError
 
 from .fixtures import RawFile
 from .reading import read_record

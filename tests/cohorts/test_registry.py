@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from braing3n.cohort import COHORTS_DIR, Cohort, list_cohorts, load_cohort
-from braing3n.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError
 
 
 @pytest.mark.parametrize("kind", list_cohorts())
@@ -31,7 +31,7 @@ def count_lines(text):
 
 def test_a_new_file_is_a_new_cohort(tmp_path, monkeypatch):
     (tmp_path / "nineteenth.py").write_text((COHORTS_DIR / "bids.py").read_text())
-    monkeypatch.setattr("braing3n.cohort.COHORTS_DIR", tmp_path)
+    monkeypatch.setattr("braing3n.cohort.registry.COHORTS_DIR", tmp_path)
     assert list_cohorts() == ["nineteenth"]
     load_cohort.cache_clear()
     assert load_cohort("nineteenth").title
@@ -60,8 +60,8 @@ def test_an_unknown_kind_names_the_likely_one():
     ],
 )
 def test_a_slip_in_a_cohort_file_is_one_sentence(tmp_path, monkeypatch, body, words):
-    from braing3n import cohort as cohorts
-    from braing3n.errors import ConfigurationError
+    from braing3n.cohort import registry as cohorts
+    from braing3n.core.errors import ConfigurationError
 
     (tmp_path / "slip.py").write_text(f"from braing3n.cohort import Cohort\n{body}\n")
     monkeypatch.setattr(cohorts, "COHORTS_DIR", tmp_path)
@@ -75,7 +75,7 @@ def test_a_diagnosis_that_is_none_of_ours_stops_the_ingest(tmp_path):
     import pandas as pd
 
     from braing3n.cohort import Cohort, Found
-    from braing3n.errors import CohortError
+    from braing3n.core.errors import CohortError
     from braing3n.ingest.cohort import build_records
 
     cohort = Cohort("x", "", "", "", fields={"dx": (lambda visit: Found("Healthy", "table:dx"),)})

@@ -19,7 +19,7 @@ import pandas as pd
 
 from braing3n.cohort import Miniature, load_cohort, settle_options
 from braing3n.config import CohortSettings
-from braing3n.contracts import read_table
+from braing3n.core.contracts import read_table
 from braing3n.ingest.cohort import read_tsv
 from braing3n.ingest.command import cohort as ingest_cohort
 from braing3n.inventory.build import walk_cohort, write_inventory

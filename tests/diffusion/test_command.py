@@ -10,14 +10,14 @@ import torch
 from small_dit import SETTINGS, D
 
 from braing3n.config import ProbeSettings, TokenizerSettings
-from braing3n.contracts import CONTRACTS, read_table
+from braing3n.core.contracts import CONTRACTS, read_table
+from braing3n.core.errors import ContractError
+from braing3n.core.runtime import digest_file
 from braing3n.diffusion import sample as sampling
 from braing3n.diffusion.command import app
 from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
 from braing3n.diffusion.model import load_dit
 from braing3n.diffusion.train import train_dit
-from braing3n.errors import ContractError
-from braing3n.runtime import digest_file
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.training import write_weights
 

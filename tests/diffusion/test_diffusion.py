@@ -8,11 +8,11 @@ from scipy import special, stats
 from small_dit import GRID, SETTINGS, D
 
 from braing3n.config import DiffusionSettings
+from braing3n.core.errors import ContractError
+from braing3n.core.runtime import digest_file
 from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, nullify, read_conditions
 from braing3n.diffusion.model import DiT, load_dit
 from braing3n.diffusion.train import Latents, train_dit
-from braing3n.errors import ContractError
-from braing3n.runtime import digest_file
 from braing3n.training import write_weights
 
 

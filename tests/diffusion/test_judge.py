@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from braing3n.config import ProbeSettings
-from braing3n.contracts import check_table
+from braing3n.core.contracts import check_table
 from braing3n.diffusion import sample as sampling
 from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
 

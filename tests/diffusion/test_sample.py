@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from small_dit import GRID, SETTINGS, D
 
-from braing3n.contracts import read_table
+from braing3n.core.contracts import read_table
 from braing3n.diffusion import sample as sampling
 from braing3n.diffusion.conditions import build_vocabularies
 from braing3n.diffusion.model import DiT
@@ -76,7 +76,7 @@ def test_picture_of_samples(model, labels, tmp_path):
 
 def test_planes_of_a_t1c_go_through_its_ring(model, tmp_path, monkeypatch):
     """A tumour away from the middle is in the picture, and a T1 is cut in the middle."""
-    from braing3n import picture
+    from braing3n.training import picture
 
     ring = np.zeros((12, 14, 10), np.float32)
     ring[8:11, 2:5, 6:9] = 3

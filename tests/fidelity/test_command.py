@@ -10,8 +10,8 @@ import torch
 
 from braing3n import training
 from braing3n.config import FidelitySettings, PretrainSettings, TokenizerSettings
-from braing3n.contracts import CONTRACTS, read_table
-from braing3n.errors import CheckpointError, ContractError
+from braing3n.core.contracts import CONTRACTS, read_table
+from braing3n.core.errors import CheckpointError, ContractError
 from braing3n.fidelity.command import app
 from braing3n.fidelity.encode import encode_decoded
 from braing3n.fidelity.measure import measure_arms

@@ -7,8 +7,8 @@ from scipy.linalg import sqrtm
 from scipy.stats import binom
 
 from braing3n.config import FidelitySettings
-from braing3n.contracts import check_table
-from braing3n.errors import ContractError
+from braing3n.core.contracts import check_table
+from braing3n.core.errors import ContractError
 from braing3n.fidelity.arms import list_real
 from braing3n.fidelity.measure import NO_RECONSTRUCTIONS, QUANTITY, measure_arms
 

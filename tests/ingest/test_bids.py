@@ -8,7 +8,7 @@ import pytest
 from braing3n.cli import main
 from braing3n.cohort import load_cohort
 from braing3n.config import CohortSettings
-from braing3n.contracts import read_table, write_table
+from braing3n.core.contracts import read_table, write_table
 from braing3n.ingest.cohort import build_records, read_tsv
 from braing3n.inventory.bids import find_bids_scans
 from braing3n.inventory.build import walk_cohort, write_inventory

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 
-from braing3n.errors import CohortError
+from braing3n.core.errors import CohortError
 from braing3n.ingest.bids import read_bids_records
 from braing3n.ingest.bids_values import parse_age
 

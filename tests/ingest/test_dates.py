@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from braing3n.ingest.dates import parse_date, years_between
+from braing3n.cohort.dates import parse_date, years_between
 
 
 @pytest.mark.parametrize(

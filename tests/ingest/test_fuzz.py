@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from braing3n.errors import BrainG3nError
+from braing3n.core.errors import BrainG3nError
 from braing3n.ingest.bids import Dataset, read_bids_records
 from braing3n.inventory.bids import METADATA, SKIPPED_DIRS, find_bids_scans
 

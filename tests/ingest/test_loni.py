@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from braing3n.errors import CohortError
-from braing3n.ingest import loni, sources
-from braing3n.ingest.tables import find_files
+from braing3n.cohort import loni, sources
+from braing3n.cohort.tables import find_files
+from braing3n.core.errors import CohortError
 
 SUBJECT, FILE = r"(?P<subject>\d{3}_S_\d{4,5})", r"[^/]+\.(?:nii|dcm)"
 PROJECT = '<?xml version="1.0"?><idaxs xmlns="http://ida.loni.usc.edu"><project xmlns="">{}</project></idaxs>'

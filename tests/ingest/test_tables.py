@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from braing3n.cohort import Table
-from braing3n.errors import CohortError
-from braing3n.ingest.tables import find_files, is_table, read_table_file
+from braing3n.cohort.tables import find_files, is_table, read_table_file
+from braing3n.core.errors import CohortError
 
 TABLE = Table("people", r"people.*\.(csv|tsv|xlsx?)", {"ID": "subject"}, needs=("Age",))
 TEXT = "ID ,Age,Stadt\n007,61.5,Zürich\n8,,Köln\n"

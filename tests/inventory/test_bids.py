@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from braing3n.config import CohortSettings, parse_config
-from braing3n.errors import CohortError
+from braing3n.core.errors import CohortError
 from braing3n.inventory.bids import find_bids_scans
 from braing3n.inventory.build import build_inventories, write_inventory
 

@@ -10,7 +10,7 @@ import pytest
 
 from braing3n.cohort import COHORTS_DIR, load_cohort
 from braing3n.config import parse_config
-from braing3n.errors import CohortError
+from braing3n.core.errors import CohortError
 from braing3n.inventory import build
 from braing3n.inventory.build import build_inventories
 from braing3n.phantoms.raw import write_placeholders
@@ -173,7 +173,7 @@ def test_another_number_of_shards_or_another_folder_is_noticed(walks):
 def test_a_changed_cohort_file_is_noticed(walks, monkeypatch):
     config = write_bids()
     shutil.copytree(COHORTS_DIR, "cohorts")
-    monkeypatch.setattr("braing3n.cohort.COHORTS_DIR", Path("cohorts"))
+    monkeypatch.setattr("braing3n.cohort.registry.COHORTS_DIR", Path("cohorts"))
     build_inventories(config)
     with open("cohorts/bids.py", "a") as file:
         file.write("\n# Something else.\n")

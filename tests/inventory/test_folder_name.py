@@ -2,7 +2,7 @@
 
 import pytest
 
-from braing3n.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError
 from braing3n.inventory.checks import check_folder
 
 

@@ -93,7 +93,7 @@ def test_tensors_larger_than_their_file_are_refused_before_they_are_read(data, t
 
 
 def test_a_checkpoint_that_stretches_one_number_over_terabytes_is_refused(tmp_path):
-    from braing3n.errors import CheckpointError
+    from braing3n.core.errors import CheckpointError
     from braing3n.pretrain.release import read_release
 
     path = tmp_path / "release.pt"

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from braing3n.cohort import Walk
-from braing3n.errors import CohortError
+from braing3n.core.errors import CohortError
 from braing3n.inventory.build import start_run
 from braing3n.inventory.files import digest_files, list_files
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from braing3n.errors import BrainG3nError
+from braing3n.core.errors import BrainG3nError
 from braing3n.inventory.build import lock_run, plans_only, start_run
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from braing3n.config import LatentsSettings, PretrainSettings, TokenizerSettings
-from braing3n.errors import ConfigurationError, ContractError
+from braing3n.core.errors import ConfigurationError, ContractError
+from braing3n.core.runtime import digest_file
 from braing3n.latents.baselines import average_voxels, compute_features, count_levels
 from braing3n.latents.cache import cache_latents, write_features
 from braing3n.pretrain.model import MaskedAutoencoder
-from braing3n.runtime import digest_file
 from braing3n.tokenizer.model import Tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))

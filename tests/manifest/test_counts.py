@@ -7,7 +7,7 @@ import pytest
 
 from braing3n.cohort import load_cohort
 from braing3n.config import CohortSettings
-from braing3n.contracts import CONTRACTS, read_table, write_table
+from braing3n.core.contracts import CONTRACTS, read_table, write_table
 from braing3n.manifest.command import app
 from braing3n.manifest.counts import count_cohorts, expect_counts, list_warnings
 

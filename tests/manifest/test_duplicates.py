@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from braing3n.config import VolumesSettings
-from braing3n.contracts import CONTRACTS, write_table
+from braing3n.core.contracts import CONTRACTS, write_table
 from braing3n.manifest import duplicates
 from braing3n.manifest.duplicates import describe_pairs, find_near_duplicates, find_pairs, list_indices
 from braing3n.manifest.picture import draw_pairs

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braing3n.config import ManifestSettings
-from braing3n.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError
 from braing3n.manifest.people import assign_split, check_splits, describe_copies, join_people
 
 NO_PAIRS = pd.DataFrame({"volume_id": [], "other_volume_id": []})

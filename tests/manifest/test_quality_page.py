@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from braing3n.config import ManifestSettings
-from braing3n.contracts import CONTRACTS, write_table
-from braing3n.errors import ContractError
+from braing3n.core.contracts import CONTRACTS, write_table
+from braing3n.core.errors import ContractError
 from braing3n.manifest import quality_page
 from braing3n.manifest.quality_page import write_page
 

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from braing3n.config import DiffusionSettings, ManifestSettings
-from braing3n.contracts import CONTRACTS, read_table, write_table
+from braing3n.core.contracts import CONTRACTS, read_table, write_table
+from braing3n.core.errors import ContractError
 from braing3n.diffusion.conditions import build_vocabularies
-from braing3n.errors import ContractError
 from braing3n.manifest.tables import (
     ListOutputs,
     build_ingest_flow,

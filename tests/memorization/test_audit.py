@@ -10,8 +10,8 @@ from scipy.spatial.distance import cdist
 from scipy.stats import beta, binom
 
 from braing3n.config import MemorizationSettings
-from braing3n.contracts import CONTRACTS, check_table, read_table
-from braing3n.errors import ContractError
+from braing3n.core.contracts import CONTRACTS, check_table, read_table
+from braing3n.core.errors import ContractError
 from braing3n.memorization import neighbours
 from braing3n.memorization.audit import audit_samples, summarise_audit
 from braing3n.memorization.command import app

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braing3n.contracts import CONTRACTS, write_table
+from braing3n.core.contracts import CONTRACTS, write_table
 from braing3n.manifest.counts import count_cohorts
 from braing3n.paper.results import Results
 

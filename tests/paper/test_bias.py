@@ -1,6 +1,6 @@
 """The bias card counts people within a diagnosis, and says which diagnosis hangs on one place."""
 
-from braing3n.paper.bias import build_bias, build_bias_sites, build_places, describe_places
+from braing3n.paper.card.bias import build_bias, build_bias_sites, build_places, describe_places
 from braing3n.paper.results import Results
 
 

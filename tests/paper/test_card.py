@@ -2,7 +2,7 @@
 
 import pytest
 
-from braing3n.paper.card import (
+from braing3n.paper.card.card import (
     build_cohorts,
     build_counts,
     build_exclusions,

@@ -1,7 +1,7 @@
 """The card's page needs nothing beside it, has warnings first, and folds what is long."""
 
-from braing3n.paper.card_page import SECTIONS, build_tables, list_cautions, render_card
-from braing3n.paper.figures import FIGURES, draw_figures
+from braing3n.paper.card.card_page import SECTIONS, build_tables, list_cautions, render_card
+from braing3n.paper.card.figures import FIGURES, draw_figures
 from braing3n.paper.page import render_page
 
 

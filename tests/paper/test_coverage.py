@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from braing3n.paper.coverage import build_ages, build_coverage, build_diseases, build_diseases_by_cohort
+from braing3n.paper.card.coverage import build_ages, build_coverage, build_diseases, build_diseases_by_cohort
 from braing3n.paper.results import Results
 
 

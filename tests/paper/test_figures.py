@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from braing3n.paper.figures import FIGURES, draw_figures
+from braing3n.paper.card.figures import FIGURES, draw_figures
 from braing3n.paper.results import Results
 
 MAX_BYTES = 300_000

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from braing3n.contracts import CONTRACTS, write_table
-from braing3n.paper.found import build_pairs, build_quality, build_segmentations
+from braing3n.core.contracts import CONTRACTS, write_table
+from braing3n.paper.card.found import build_pairs, build_quality, build_segmentations
 from braing3n.paper.results import Results
 
 

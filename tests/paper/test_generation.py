@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from braing3n.contracts import write_table
-from braing3n.paper.generation import build_judged, list_unlearned
+from braing3n.core.contracts import write_table
 from braing3n.paper.page import render_page
+from braing3n.paper.printed.generation import build_judged, list_unlearned
 from braing3n.paper.results import Results
 
 COUNTS = {"n_samples": 24, "n_people": 30, "n_volumes": 33}

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from braing3n.paper.printed.tables import Table
 from braing3n.paper.render import defuse, write_formats
-from braing3n.paper.tables import Table
 
 
 @pytest.mark.parametrize("cell", ["=cmd|' /C calc'!A0", "+SUM(A1)", "@x", "-2+3+cmd", "\tx", "-site"])

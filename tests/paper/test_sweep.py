@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braing3n.contracts import CONTRACTS, write_table
+from braing3n.core.contracts import CONTRACTS, write_table
+from braing3n.paper.printed.sweep import build_table_5
 from braing3n.paper.results import Results
-from braing3n.paper.sweep import build_table_5
 
 BLANKS = {str: "", int: 0, float: np.nan}
 

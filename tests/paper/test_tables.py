@@ -9,24 +9,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braing3n.contracts import CONTRACTS
-from braing3n.errors import ConfigurationError
+from braing3n.core.contracts import CONTRACTS
+from braing3n.core.errors import ConfigurationError
 from braing3n.memorization.audit import summarise_audit
-from braing3n.paper.benchmark import build_controls, build_encoders, build_scores, build_table_6
-from braing3n.paper.card_page import build_tables
+from braing3n.paper.card.card_page import build_tables
+from braing3n.paper.card.figures import FIGURES
 from braing3n.paper.command import app
-from braing3n.paper.figures import FIGURES
 from braing3n.paper.page import render_page
-from braing3n.paper.pretraining import build_masked_loss
-from braing3n.paper.render import number_reasons, render_latex
-from braing3n.paper.results import Results
-from braing3n.paper.tables import (
+from braing3n.paper.printed.benchmark import build_controls, build_encoders, build_scores, build_table_6
+from braing3n.paper.printed.pretraining import build_masked_loss
+from braing3n.paper.printed.tables import (
     Table,
     build_flow,
     build_memorization,
     build_table_3,
     build_table_8,
 )
+from braing3n.paper.render import number_reasons, render_latex
+from braing3n.paper.results import Results
 
 # Eight bytes of signature are enough: pictures are embedded, not decoded.
 PNG = b"\x89PNG\r\n\x1a\n"

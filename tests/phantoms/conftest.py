@@ -3,9 +3,9 @@
 import pytest
 
 from braing3n.config import ResourceSettings
-from braing3n.errors import ResourceError
+from braing3n.core.errors import ResourceError
+from braing3n.core.resources import fetch
 from braing3n.phantoms.miniature import load_world
-from braing3n.resources import fetch
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braing3n.errors import ConfigurationError, ResourceError
+from braing3n.core.errors import ConfigurationError, ResourceError
+from braing3n.core.runtime import digest_file
 from braing3n.phantoms.anatomy import load_anatomy
 from braing3n.phantoms.miniature import write_miniature
 from braing3n.phantoms.people import draw_people
 from braing3n.phantoms.scanner import scan_head
-from braing3n.runtime import digest_file
 
 OPTIONS = {"n_people": 8, "seed": 3, "spacing_mm": 5.0, "follow_up_share": 0.2, "extra_modality_share": 0.2}
 NAME = re.compile(

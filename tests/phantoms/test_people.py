@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from braing3n.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError
 from braing3n.phantoms.effects import MARKER_MM
 from braing3n.phantoms.people import apportion, draw_people, tabulate
 

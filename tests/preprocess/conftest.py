@@ -4,7 +4,7 @@ import nibabel as nib
 import pytest
 
 from braing3n.config import PreprocessSettings
-from braing3n.runtime import digest_file, set_threads
+from braing3n.core.runtime import digest_file, set_threads
 
 from .brains import ATLAS_CENTRE, ATLAS_SHAPE, ATLAS_SPACING_MM, centred_affine, sample
 
@@ -44,7 +44,7 @@ def job(tmp_path, atlas_path, settings):
 @pytest.fixture(scope="session")
 def tools(atlas_path, settings):
     """What a worker loads where whole heads are stripped; no stripped brain may reach the extractor."""
-    from braing3n.preprocess.space import load_atlas
+    from braing3n.preprocess.space.grid import load_atlas
     from braing3n.preprocess.visit import Tools
 
     def refuse(scan):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from braing3n.config import ResourceSettings
-from braing3n.errors import ScanError
+from braing3n.core.errors import ScanError
 from braing3n.phantoms.formats import PLANTED, write_dicom
-from braing3n.preprocess.formats import load_image
+from braing3n.preprocess.read.formats import load_image
+from braing3n.preprocess.read.slices import find_gaps
 from braing3n.preprocess.shard import preprocess_shard
-from braing3n.preprocess.slices import find_gaps
 
 from .brains import SEMI_AXES_MM, centred_affine, make_row, rotate, sample
 from .test_shard import write_inventory

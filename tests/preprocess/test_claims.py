@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braing3n.errors import ScanError
-from braing3n.preprocess.formats import digest_scan
-from braing3n.preprocess.scan import read_scan
+from braing3n.core.errors import ScanError
+from braing3n.preprocess.read.formats import digest_scan
+from braing3n.preprocess.read.scan import read_scan
 from braing3n.preprocess.shard import run_visit
 
 from .brains import centred_affine, make_row, sample
@@ -68,7 +68,7 @@ def test_a_file_that_is_longer_than_its_header_says(tmp_path):
 
 
 def test_a_small_file_that_unpacks_to_gigabytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("braing3n.preprocess.formats.MAX_RAW_BYTES", 10**7)
+    monkeypatch.setattr("braing3n.preprocess.read.formats.MAX_RAW_BYTES", 10**7)
     with pytest.raises(ScanError, match="unpacks to more than any head"):
         read_scan(write(tmp_path / "scan.nii.gz", n_more=3 * 10**7))
 

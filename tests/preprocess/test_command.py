@@ -11,9 +11,9 @@ import pydicom
 import pytest
 
 from braing3n.cli import main
+from braing3n.core.runtime import listen_to_steps
 from braing3n.phantoms.formats import PLANTED, write_dicom
 from braing3n.preprocess import shard
-from braing3n.runtime import listen_to_steps
 
 from .brains import ATLAS_CENTRE, centred_affine, make_row, rotate, sample, write_brain
 
@@ -381,7 +381,7 @@ def test_a_mistake_is_one_sentence_and_status_2(tmp_path, type_in, words, senten
 
 
 def test_without_atlas_and_network_the_user_is_told_how_to_name_a_file(tmp_path, type_in, monkeypatch):
-    from braing3n import resources
+    from braing3n.core import resources
 
     write_brain(tmp_path / "t1.nii.gz")
     monkeypatch.setattr(

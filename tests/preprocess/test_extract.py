@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from braing3n.config import PreprocessSettings
-from braing3n.errors import ScanError
-from braing3n.preprocess.extract import extract_brain, load_fall_back
-from braing3n.preprocess.scan import Scan
+from braing3n.core.errors import ScanError
+from braing3n.preprocess.brain.extract import extract_brain, load_fall_back
+from braing3n.preprocess.read.scan import Scan
 
 SHAPE = (40, 48, 40)
 SPACING_MM = 4.0

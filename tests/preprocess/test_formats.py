@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from braing3n.errors import ScanError
+from braing3n.core.errors import ScanError
 from braing3n.phantoms.formats import (
     IDENTITY,
     PLANES,
@@ -18,8 +18,8 @@ from braing3n.phantoms.formats import (
     write_nifti,
     write_pair,
 )
-from braing3n.preprocess.formats import centre_affine, digest_scan, load_image
-from braing3n.preprocess.scan import read_scan
+from braing3n.preprocess.read.formats import centre_affine, digest_scan, load_image
+from braing3n.preprocess.read.scan import read_scan
 from braing3n.preprocess.shard import run_visit
 from braing3n.preprocess.store import compute_key, digest_raw
 

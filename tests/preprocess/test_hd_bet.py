@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from braing3n.config import PreprocessSettings, ResourceSettings
-from braing3n.errors import ResourceError
-from braing3n.preprocess.hd_bet import load_hd_bet
-from braing3n.preprocess.hd_bet_model import find_model
-from braing3n.preprocess.register import measure_dice
-from braing3n.preprocess.scan import read_scan
+from braing3n.core.errors import ResourceError
+from braing3n.preprocess.brain.hd_bet import load_hd_bet
+from braing3n.preprocess.brain.hd_bet_model import find_model
+from braing3n.preprocess.read.scan import read_scan
 from braing3n.preprocess.shard import prepare_job, preprocess_shard
+from braing3n.preprocess.space.register import measure_dice
 from braing3n.preprocess.store import compute_key
 
 from .brains import centred_affine, make_row, rotate

@@ -14,8 +14,8 @@ import torch
 
 from braing3n import cli
 from braing3n.config import ResourceSettings
-from braing3n.errors import ResourceError
-from braing3n.preprocess.hd_bet_model import find_model, load_as_weights
+from braing3n.core.errors import ResourceError
+from braing3n.preprocess.brain.hd_bet_model import find_model, load_as_weights
 
 from .brains import write_brain
 from .nnunet import make_dataset, make_plans

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from braing3n.errors import ResourceError
-from braing3n.preprocess.hd_bet_v1 import _list_flips, _prepare, _restore, load_hd_bet_v1
-from braing3n.preprocess.register import measure_dice
-from braing3n.preprocess.scan import Scan, read_scan
+from braing3n.core.errors import ResourceError
+from braing3n.preprocess.brain.hd_bet_v1 import _list_flips, _prepare, _restore, load_hd_bet_v1
+from braing3n.preprocess.read.scan import Scan, read_scan
+from braing3n.preprocess.space.register import measure_dice
 
 from .brains import centred_affine, sample
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from braing3n.by_hand.preprocess import check_apart
-from braing3n.errors import BrainG3nError
+from braing3n.apply.preprocess import check_apart
+from braing3n.core.errors import BrainG3nError
 from braing3n.preprocess.shard import run_visit
 from braing3n.preprocess.store import describe_dataset
 

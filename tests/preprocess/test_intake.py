@@ -6,9 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braing3n.preprocess.intake import is_brain_alone
 from braing3n.preprocess.quality import list_warnings
-from braing3n.preprocess.scan import Scan, read_scan
+from braing3n.preprocess.read.intake import is_brain_alone
+from braing3n.preprocess.read.scan import Scan, read_scan
 from braing3n.preprocess.visit import process_visit
 
 from .brains import SEMI_AXES_MM, centred_affine, make_row, rotate, sample, write_brain

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from braing3n.config import PreprocessSettings, ResourceSettings
-from braing3n.preprocess.space import load_atlas
+from braing3n.preprocess.space.grid import load_atlas
 from braing3n.preprocess.visit import Tools, process_visit
 
 from .brains import centred_affine, make_row, sample
@@ -111,7 +111,7 @@ def test_z_scored_heads_are_shifted_once_their_brain_is_known(tmp_path, tools):
 
 
 def test_a_real_stripped_brain_ends_as_it_does_raw(shared_data, fetch_resource, tmp_path):
-    from braing3n.resources import fetch_atlas_brain
+    from braing3n.core.resources import fetch_atlas_brain
 
     resources = ResourceSettings(paths={"sri24": str(fetch_resource("sri24"))})
     settings = PreprocessSettings(spacing_mm=4.0, brain_extraction="deepbet")

@@ -11,14 +11,14 @@ from matplotlib.image import imread
 from scipy import ndimage
 from sklearn.metrics import mutual_info_score
 
-from braing3n.contracts import CONTRACTS, check_table
+from braing3n.core.contracts import CONTRACTS, check_table
 from braing3n.manifest.quality import OUTLYING, judge_quality
 from braing3n.preprocess.mosaic import draw_thumbnail
 from braing3n.preprocess.quality import list_brain_voxels, measure_field_range, measure_noise
-from braing3n.preprocess.recognise import measure_atlas_information
-from braing3n.preprocess.scan import Scan
+from braing3n.preprocess.read.scan import Scan
 from braing3n.preprocess.shard import run_visit
-from braing3n.preprocess.space import RIM_MM
+from braing3n.preprocess.space.grid import RIM_MM
+from braing3n.preprocess.space.recognise import measure_atlas_information
 from braing3n.preprocess.visit import process_visit
 
 from .brains import ATLAS_CENTRE, centred_affine, make_row, rotate, sample

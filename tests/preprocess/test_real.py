@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from braing3n.config import PreprocessSettings, ResourceSettings
-from braing3n.preprocess.bias import fill_largest
-from braing3n.preprocess.extract import load_extractor
-from braing3n.preprocess.register import measure_dice
-from braing3n.preprocess.scan import coarsen, read_scan
+from braing3n.preprocess.brain.bias import fill_largest
+from braing3n.preprocess.brain.extract import load_extractor
+from braing3n.preprocess.read.scan import coarsen, read_scan
 from braing3n.preprocess.shard import preprocess_shard
+from braing3n.preprocess.space.register import measure_dice
 from braing3n.preprocess.visit import process_visit
 
 from .brains import make_row
@@ -41,10 +41,10 @@ def test_a_real_head_becomes_a_brain_in_sri24(shared_data, fetch_resource, tmp_p
 @pytest.fixture(scope="module")
 def head(shared_data, fetch_resource, tmp_path_factory):
     """The smallest real head, and what works on it: no N4, deepbet, SRI24 at 2 mm."""
-    from braing3n.preprocess.extract import load_extractor
-    from braing3n.preprocess.space import load_atlas
+    from braing3n.core.resources import fetch_atlas_brain
+    from braing3n.preprocess.brain.extract import load_extractor
+    from braing3n.preprocess.space.grid import load_atlas
     from braing3n.preprocess.visit import Tools
-    from braing3n.resources import fetch_atlas_brain
 
     resources = ResourceSettings(paths={"sri24": str(fetch_resource("sri24"))})
     atlas = fetch_atlas_brain(resources, tmp_path_factory.mktemp("atlas"))

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from braing3n.preprocess.bias import find_head
-from braing3n.preprocess.register import register_affine, register_rigid
-from braing3n.preprocess.scan import Scan, find_box, read_scan
-from braing3n.preprocess.space import RAS_TO_LPS, load_atlas
-from braing3n.preprocess.starts import make_measure, measure_mutual_information
+from braing3n.preprocess.brain.bias import find_head
+from braing3n.preprocess.read.scan import Scan, find_box, read_scan
+from braing3n.preprocess.space.grid import RAS_TO_LPS, load_atlas
+from braing3n.preprocess.space.register import register_affine, register_rigid
+from braing3n.preprocess.space.starts import make_measure, measure_mutual_information
 
 from .brains import ATLAS_SPACING_MM, centred_affine, rotate, sample
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from braing3n.errors import ScanError
-from braing3n.preprocess.scan import coarsen, find_box, read_scan
+from braing3n.core.errors import ScanError
+from braing3n.preprocess.read.scan import coarsen, find_box, read_scan
 
 from .brains import centred_affine, sample
 

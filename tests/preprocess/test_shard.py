@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 
 from braing3n.config import CohortSettings, ResourceSettings
-from braing3n.contracts import read_table
-from braing3n.errors import BrainG3nError
+from braing3n.core.contracts import read_table
+from braing3n.core.errors import BrainG3nError
+from braing3n.core.runtime import digest_file
 from braing3n.inventory.bids import find_bids_scans
 from braing3n.inventory.build import write_inventory as write_shards
 from braing3n.preprocess import shard
 from braing3n.preprocess.mosaic import draw_mosaic
 from braing3n.preprocess.shard import preprocess_shard, read_visits, run_visit, run_visits
-from braing3n.runtime import digest_file
 
 from .brains import centred_affine, make_row, rotate, sample, write_brain
 
@@ -125,7 +125,7 @@ def test_no_more_workers_than_cpus(tmp_path, run, monkeypatch):
         raise RuntimeError(f"{n_workers} workers")
 
     monkeypatch.setattr(shard, "run_visits", refuse)
-    monkeypatch.setattr("braing3n.runtime.count_cpus", lambda: 3)
+    monkeypatch.setattr("braing3n.core.runtime.count_cpus", lambda: 3)
     inventory = write_inventory(tmp_path / "shard.tsv", make_people(tmp_path))
     for n_asked, n_used in ((2, 2), (64, 3)):
         with pytest.raises(RuntimeError, match=f"^{n_used} workers"):

@@ -8,8 +8,8 @@ import pytest
 from scipy import ndimage
 
 from braing3n.config import ResourceSettings
-from braing3n.preprocess.scan import Scan
-from braing3n.preprocess.space import (
+from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.space.grid import (
     Grid,
     encode_affine,
     encode_nifti,
@@ -42,7 +42,7 @@ def resample_with_scipy(scan, matrix, grid, order):
 
 
 def test_the_real_atlas_has_the_box_of_brats(fetch_resource, tmp_path):
-    from braing3n.resources import fetch_atlas_brain
+    from braing3n.core.resources import fetch_atlas_brain
 
     wheel = fetch_resource("sri24")
     path = fetch_atlas_brain(ResourceSettings(paths={"sri24": str(wheel)}), tmp_path)

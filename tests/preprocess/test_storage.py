@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from braing3n.config import ResourceSettings
-from braing3n.errors import StorageError
-from braing3n.preprocess import intake
+from braing3n.core.errors import StorageError
+from braing3n.core.runtime import write_atomically
 from braing3n.preprocess import visit as visits
+from braing3n.preprocess.read import intake
 from braing3n.preprocess.shard import read_visits, run_visit, run_visits
 from braing3n.preprocess.visit import process_visit
-from braing3n.runtime import write_atomically
 
 from .brains import make_row, rotate, write_brain
 from .test_shard import make_people, read_tree, write_inventory
@@ -162,7 +162,7 @@ def test_a_file_that_shrinks_under_the_reader_kills_nobody(tmp_path, monkeypatch
     """A memory map of a file that shrinks is death by SIGBUS; what is read into memory is an error."""
     import nibabel as nib
 
-    from braing3n.preprocess.formats import load_image
+    from braing3n.preprocess.read.formats import load_image
 
     path = Path(write_brain(tmp_path / "a.nii"))
     load = nib.load

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from braing3n.config import OptimiserSettings, PretrainSettings
-from braing3n.contracts import read_table
+from braing3n.core.contracts import read_table
 from braing3n.pretrain import baselines
 from braing3n.pretrain.masks import draw_validation_noise
 from braing3n.pretrain.train import train_encoder

@@ -12,10 +12,10 @@ from timm.models.vision_transformer import Block as TimmBlock
 from torch import nn
 
 from braing3n.config import PretrainSettings
-from braing3n.errors import CheckpointError, ConfigurationError
+from braing3n.core.errors import CheckpointError, ConfigurationError
+from braing3n.nets.transformer import Block, encode_positions, encode_short_positions
 from braing3n.pretrain.model import MaskedAutoencoder, load_encoder, patchify, unpatchify
 from braing3n.training import write_weights
-from braing3n.transformer import Block, encode_positions, encode_short_positions
 
 TINY = PretrainSettings(
     patch_size=4, depth=2, width=24, n_heads=2, decoder_depth=1, decoder_width=12, decoder_n_heads=2

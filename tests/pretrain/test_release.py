@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from braing3n.cli import main
 from braing3n.config import PretrainSettings
-from braing3n.errors import CheckpointError
+from braing3n.core.errors import CheckpointError
 from braing3n.pretrain.model import MaskedAutoencoder, load_encoder
 from braing3n.pretrain.release import import_release, map_release, read_release
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from braing3n.config import OptimiserSettings, PretrainSettings
-from braing3n.errors import BrainG3nError
+from braing3n.core.errors import BrainG3nError
+from braing3n.core.runtime import digest_file
 from braing3n.pretrain.masks import draw_validation_noise
 from braing3n.pretrain.model import MaskedAutoencoder, load_encoder
 from braing3n.pretrain.train import train_encoder
-from braing3n.runtime import digest_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 from invented import InventedVolumes

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from braing3n.config import ProbeSettings
-from braing3n.contracts import CONTRACTS
+from braing3n.core.contracts import CONTRACTS
 
 
 def make_corpus(n_people: int = 90, n_features: int = 24, seed: int = 0):

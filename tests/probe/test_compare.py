@@ -9,8 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braing3n.config import ProbeSettings
-from braing3n.contracts import check_table, read_table
-from braing3n.errors import ContractError
+from braing3n.core.contracts import check_table, read_table
+from braing3n.core.errors import ContractError
 from braing3n.probe.command import app
 from braing3n.probe.compare import Readings, compare_encoders, probe_encoder
 from braing3n.probe.fit import predict_out_of_fold

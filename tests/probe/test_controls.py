@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braing3n.config import ProbeSettings
-from braing3n.contracts import check_table
+from braing3n.core.contracts import check_table
 from braing3n.probe import halves, plan
 from braing3n.probe.controls import (
     _score_within_sites,

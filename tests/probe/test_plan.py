@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from braing3n.config import ProbeSettings
-from braing3n.errors import ContractError
+from braing3n.core.errors import ContractError
 from braing3n.probe.folds import assign_folds
 from braing3n.probe.plan import PEOPLE, load_features, plan_probe, plan_probes, span_rows
 from braing3n.probe.tasks import PAPER_TASKS, list_tasks

@@ -9,12 +9,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braing3n.config import ProbeSettings, SweepSettings
-from braing3n.contracts import check_table, read_table
-from braing3n.errors import ConfigurationError, ContractError
+from braing3n.core.contracts import check_table, read_table
+from braing3n.core.errors import ConfigurationError, ContractError
 from braing3n.probe import plan
 from braing3n.probe.command import app
 from braing3n.probe.plan import plan_probe, span_rows
-from braing3n.probe.sweep import average_tokens, find_tasks, probe_sweep
+from braing3n.sweep.probe import average_tokens, find_tasks, probe_sweep
 
 PROBE = ProbeSettings()
 SWEEP = SweepSettings(tasks=("sex", "idh1"), n_pca_components=7)

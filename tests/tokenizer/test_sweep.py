@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from braing3n.config import SweepSettings
-from braing3n.contracts import CONTRACTS, read_table, write_table
-from braing3n.errors import ConfigurationError
+from braing3n.core.contracts import CONTRACTS, read_table, write_table
+from braing3n.core.errors import ConfigurationError
+from braing3n.sweep.volumes import choose_volumes
 from braing3n.tokenizer.command import app
-from braing3n.tokenizer.sweep import choose_volumes
 
 SETTINGS = SweepSettings(cohorts=("one", "two", "absent"), validation=0.1)
 

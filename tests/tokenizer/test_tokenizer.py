@@ -19,9 +19,9 @@ from sklearn.linear_model import LinearRegression, Ridge
 from braing3n import training
 from braing3n.cli import main
 from braing3n.config import AutoencoderKLSettings, OptimiserSettings, PretrainSettings, TokenizerSettings
-from braing3n.errors import CheckpointError, ConfigurationError, StoppedError
+from braing3n.core.errors import CheckpointError, ConfigurationError, StoppedError
+from braing3n.core.runtime import digest_file
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
-from braing3n.runtime import digest_file
 from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
 from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct
 from braing3n.tokenizer.start import start_from_components

@@ -7,7 +7,7 @@ import pytest
 
 from braing3n import training
 from braing3n.config import OptimiserSettings
-from braing3n.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError
 
 
 def test_plan_covers_every_epoch_in_another_order():

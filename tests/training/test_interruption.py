@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from braing3n.runtime import digest_file
+from braing3n.core.runtime import digest_file
 from braing3n.training import read_weights
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -71,7 +71,7 @@ COMMAND = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 import tiny
-from braing3n.runtime import digest_file
+from braing3n.core.runtime import digest_file
 from braing3n.volumes import dataset
 
 class Slow(tiny.InventedVolumes):

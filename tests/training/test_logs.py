@@ -17,7 +17,7 @@ from tensorboardX.proto.event_pb2 import SessionLog
 
 from braing3n import training
 from braing3n.config import OptimiserSettings
-from braing3n.errors import StoppedError
+from braing3n.core.errors import StoppedError
 from braing3n.training.logs import open_writer, plot_history
 from braing3n.training.steps import heed_signals
 

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 
 from braing3n import training
 from braing3n.config import PretrainSettings
-from braing3n.errors import CheckpointError
+from braing3n.core.errors import CheckpointError
+from braing3n.core.runtime import digest_file
 from braing3n.pretrain import STAGE_VERSION
-from braing3n.runtime import digest_file
 from braing3n.training import read_weights, write_weights
 from braing3n.training.logs import write_history
 from braing3n.training.runs import _list_state, _restore_optimiser

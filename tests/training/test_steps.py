@@ -11,12 +11,12 @@ import torch
 
 from braing3n import training
 from braing3n.config import OptimiserSettings
-from braing3n.errors import ConfigurationError
-from braing3n.runtime import has_bfloat16
+from braing3n.core.errors import ConfigurationError
+from braing3n.core.runtime import has_bfloat16
+from braing3n.nets.transformer import Block
 from braing3n.tokenizer.model import ResidualBlock
 from braing3n.training import steps
 from braing3n.training.steps import check_cudnn
-from braing3n.transformer import Block
 
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny

@@ -20,8 +20,8 @@ from braing3n.config import (
 from braing3n.diffusion.train import Latents, train_dit
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.pretrain.train import train_encoder
+from braing3n.sweep.train_akl import train_akl
 from braing3n.tokenizer.train import train_tokenizer
-from braing3n.tokenizer.train_akl import train_akl
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
 from invented import InventedVolumes

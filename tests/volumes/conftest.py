@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from braing3n.config import VolumesSettings
-from braing3n.contracts import CONTRACTS, write_table
+from braing3n.core.contracts import CONTRACTS, write_table
 from braing3n.volumes.pack import pack_shard
 
 SETTINGS = VolumesSettings(spacing_mm=4.0, shape=(40, 48, 40))

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braing3n.contracts import write_table
-from braing3n.errors import ContractError
+from braing3n.core.contracts import write_table
+from braing3n.core.errors import ContractError
 from braing3n.training import load_batches
 from braing3n.volumes.dataset import PackedShard, PackedVolumes
 from braing3n.volumes.pack import crop_or_pad

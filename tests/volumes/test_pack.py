@@ -8,10 +8,10 @@ import pytest
 from skimage.measure import block_reduce
 
 from braing3n.config import ResourceSettings, VolumesSettings
-from braing3n.contracts import write_table
-from braing3n.errors import ContractError
-from braing3n.preprocess.space import load_atlas
-from braing3n.resources import fetch_atlas_brain
+from braing3n.core.contracts import write_table
+from braing3n.core.errors import ContractError
+from braing3n.core.resources import fetch_atlas_brain
+from braing3n.preprocess.space.grid import load_atlas
 from braing3n.volumes.command import app
 from braing3n.volumes.dataset import PackedShard, PackedVolumes
 from braing3n.volumes.pack import average_blocks, crop_or_pad, to_model_grid

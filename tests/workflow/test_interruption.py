@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from braing3n.runtime import digest_file
+from braing3n.core.runtime import digest_file
 
 from .conftest import ROOT, SMOKE, link_wheels, snakemake
 

@@ -1,6 +1,6 @@
 # A cohort's inventory and tables -> its records. One rule a cohort, so that `-f ingest_<cohort>` reruns one.
 from braing3n.cohort import digest_cohort_file, find_kind, find_raw_dirs
-from braing3n.settings import dump_json
+from braing3n.core.settings import dump_json
 
 
 localrules:

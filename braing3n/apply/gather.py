@@ -1,0 +1,316 @@
+"""Make inventory rows of the files and folders that somebody named on the command line."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from braing3n.apply.contrast import tell_modality, tell_session, tell_subject
+from braing3n.apply.series import find_series, is_dicom
+from braing3n.cohort import Scan, Walk
+from braing3n.core.errors import BrainG3nError
+from braing3n.inventory.bids import find_bids_scans, sort_file
+from braing3n.inventory.coverage import is_partial, measure_extent_mm
+from braing3n.inventory.files import list_files
+from braing3n.inventory.scans import Segmentation, attach_segmentations
+
+FORMATS = {".nii.gz": "NIfTI", ".nii": "NIfTI", ".mgz": "NIfTI", ".hdr": "NIfTI pair", ".img": "NIfTI pair"}
+BIDS_ENDS = ("_T1w", "_T2w", "_FLAIR")
+NO_RANK = (False, 0.0, 0, 0)  # as of `Series`
+UNTOLD = "nothing in its name tells T1, T1c, T2 or FLAIR"
+SAY_WHICH = "say which, with --t1, --t1c, --t2 or --flair before its path"
+
+
+@dataclass
+class Gathered:
+    """The scans to preprocess, what is left out (name -> why), and sentences for the user."""
+
+    scans: list[Scan] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    ranks: dict[str, tuple] = field(default_factory=dict)  # path -> which of two equals is better
+    names: dict[str, str] = field(default_factory=dict)  # path -> how a message calls it
+    certain: set[str] = field(default_factory=set)  # paths whose `sub-` or folder says whose they are
+
+    def add(self, scan: Scan, name: str = "", rank: tuple = NO_RANK, is_certain: bool = False) -> None:
+        """Take a scan whose modality may still be untold; rank: as of `Series`."""
+        self.scans.append(scan)
+        if is_certain:
+            self.certain.add(scan.path)
+        self.ranks[scan.path] = (*rank, scan.path)
+        self.names[scan.path] = name or Path(scan.path).name
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the user says of all scans; what is empty or false is left to names."""
+
+    subject_id: str = ""
+    session_id: str = ""
+    is_stripped: bool = False
+    is_bias_corrected: bool = False
+    raw_space: str = ""
+    axes: str = ""
+
+
+def gather_scans(
+    paths: Sequence[Path],
+    by_modality: Mapping[str, Path],
+    labels: Sequence[Path],
+    facts: Facts,
+    links_dir: Path,
+) -> Gathered:
+    """Find the scans of some files and folders (NIfTI, a BIDS tree, DICOM), and whose they are.
+
+    Args:
+        paths: their contrast is noted by names, or by the descriptions of DICOM series.
+        by_modality: scans whose contrast is said; with these, all scans are of one visit.
+        labels: segmentations that lie on scans of the one visit.
+        links_dir: an empty folder, for series whose files lie among others'.
+
+    Raises:
+        BrainG3nError: nothing there, no image, no scan, or no telling what is which.
+    """
+    found = Gathered()
+    for path in [*paths, *by_modality.values(), *labels]:
+        if not path.exists():
+            raise BrainG3nError(f"{path}: there is no such file or folder.")
+    for path in paths:
+        (_add_folder if path.is_dir() else _add_file)(path, found, links_dir)
+    _settle_untold(found, {path.as_posix() for path in paths}, is_alone=not by_modality)
+    for modality, path in by_modality.items():
+        _add_told(modality, path, found, links_dir)
+    if not found.scans:
+        raise BrainG3nError(_explain_nothing([*paths, *by_modality.values()], found))
+    given = {path.as_posix() for path in (*paths, *by_modality.values())}
+    noted = [scan for scan in found.scans if scan.path in found.certain]
+    people = sorted({scan.subject_id for scan in noted})
+    if facts.subject_id and len(people) > 1:
+        raise BrainG3nError(f"--subject names one person, but there are {', '.join(people)}; run them apart.")
+    if by_modality:
+        _join_visit(found, noted)
+    found.scans = [_apply(scan, facts) for scan in found.scans]
+    _choose(found, given)
+    taken = {scan.path for scan in found.scans}  # what a folder leaves out, an option may take
+    found.left_out = {name: why for name, why in found.left_out.items() if name not in taken}
+    if labels:
+        found.scans = _attach(labels, found.scans)
+    return found
+
+
+def _add_file(path: Path, found: Gathered, links_dir: Path) -> None:
+    """One file: its BIDS name or its words tell subject and contrast."""
+    extension = next((end for end in FORMATS if path.name.lower().endswith(end)), None)
+    if extension is None:
+        if not is_dicom(path):
+            raise BrainG3nError(f"{path}: is neither NIfTI (.nii, .nii.gz) nor DICOM; give the image itself.")
+        _add_dicom(path, found, links_dir)
+        return
+    stem = path.name[: -len(extension)]
+    if stem.startswith("sub-") and stem.endswith(BIDS_ENDS):
+        walk = Walk()
+        sort_file(path, _stamp(path), "", walk, [])
+        if not walk.scans:
+            raise BrainG3nError(f"{path}: {'; '.join(walk.unused.values())}; rename it, or {SAY_WHICH}.")
+        found.add(walk.scans[0], is_certain=True)
+        return
+    scan = _make_scan(path, tell_modality(stem), tell_subject(stem) or "01", tell_session(stem))
+    found.add(scan, is_certain=stem.startswith("sub-"))
+
+
+def _add_folder(path: Path, found: Gathered, links_dir: Path) -> None:
+    """A BIDS tree, loose NIfTI files, or DICOM."""
+    files = [Path(file) for file, _ in list_files(path, {}, Walk())]
+    images = [file for file in files if any(file.name.lower().endswith(end) for end in FORMATS)]
+    if not images:
+        _add_dicom(path, found, links_dir)
+    elif any(_is_bids(file) for file in images):
+        walk = find_bids_scans(path, path.name)
+        for scan in walk.scans:
+            found.add(scan, is_certain=True)
+        found.left_out |= {scan.path: reason for scan, reason in walk.left_out}
+        found.left_out |= {
+            name: why for name, why in walk.unused.items() if name.endswith((".nii", ".nii.gz"))
+        }
+    else:
+        for file in images:
+            _add_loose(file, path, found)
+        if len(images) < len(files):
+            _add_dicom(path, found, links_dir)
+
+
+def _is_bids(file: Path) -> bool:
+    return file.name.startswith("sub-") and file.name.removesuffix(".gz").removesuffix(".nii").endswith(
+        BIDS_ENDS
+    )
+
+
+def _add_loose(file: Path, root: Path, found: Gathered) -> None:
+    """A NIfTI file of a folder: sub-folders are people and visits; without, its name tells whose it is."""
+    extension = next(end for end in FORMATS if file.name.lower().endswith(end))
+    if extension == ".img" and file.with_suffix(".hdr").exists():
+        return
+    stem = file.name[: -len(extension)]
+    folders = [part for part in file.relative_to(root).parent.parts if tell_subject(part)]
+    subject = tell_subject(folders[0] if folders else stem) or "01"
+    session = folders[1].removeprefix("ses-") if len(folders) > 1 else tell_session(stem)
+    scan = _make_scan(file, tell_modality(stem), subject, session)
+    is_slab = is_partial(measure_extent_mm(scan.path, scan.stamp))
+    found.add(scan, rank=(is_slab, 0.0, 0, 0), is_certain=bool(folders))
+
+
+def _add_dicom(path: Path, found: Gathered, links_dir: Path) -> None:
+    series = find_series(path, links_dir)
+    usable = [item for item in series if not item.modality.startswith("-")]
+    sessions = {(item.subject_id, item.session_id) for item in usable}
+    if len(sessions) > len({subject for subject, _ in sessions}):
+        found.notes.append(
+            f"{path}: holds several studies, which are taken as visits of one person, by date; --session "
+            "joins them to one visit, and two people need folders named sub-01 and sub-02, or a run each."
+        )
+    for item in series:
+        scan = _make_scan(item.path, item.modality, item.subject_id or "01", item.session_id, "DICOM")
+        found.add(scan, item.name, item.rank, is_certain=bool(item.subject_id))
+
+
+def _add_told(modality: str, path: Path, found: Gathered, links_dir: Path) -> None:
+    """A scan whose contrast the user says; a DICOM folder must then hold one series."""
+    other = Gathered()
+    extension = next((end for end in FORMATS if path.name.lower().endswith(end)), None)
+    if path.is_file() and extension:
+        stem = path.name[: -len(extension)]
+        other.add(_make_scan(path, modality, tell_subject(stem) or "01", tell_session(stem)))
+        if path.name.startswith("sub-"):
+            walk = Walk()
+            sort_file(path, _stamp(path), "", walk, [])
+            other.scans = walk.scans or other.scans
+    elif path.is_dir() or is_dicom(path):
+        _add_dicom(path, other, links_dir)
+    if len(other.scans) != 1:
+        held = ", ".join(other.names.values()) or "no image"
+        raise BrainG3nError(f"{path}: holds {held}; give one file or one series as --{modality.lower()}.")
+    scan = replace(other.scans[0], modality=modality)
+    found.add(scan, *other.names.values(), is_certain=path.name.startswith("sub-"))
+
+
+def _settle_untold(found: Gathered, given: set[str], is_alone: bool) -> None:
+    """Leave out what is none of ours; one scan alone that tells nothing is taken as T1, and that is said."""
+    untold = [scan for scan in found.scans if not scan.modality]
+    if is_alone and len(found.scans) == len(untold) == 1:
+        scan = untold[0]
+        found.scans = [replace(scan, modality="T1")]
+        found.notes.append(
+            f"{found.names[scan.path]}: {UNTOLD}; it is taken as T1. If it is another, {SAY_WHICH}."
+        )
+        return
+    for scan in found.scans:
+        why = scan.modality[1:] if scan.modality.startswith("-") else "" if scan.modality else UNTOLD
+        if why and scan.path in given:
+            name = "" if why == UNTOLD else "by its name or description "
+            raise BrainG3nError(f"{scan.path}: {name}{why}; {SAY_WHICH}.")
+        if why:
+            found.left_out[found.names[scan.path]] = why
+    found.scans = [scan for scan in found.scans if scan.modality and not scan.modality.startswith("-")]
+
+
+def _explain_nothing(paths: Sequence[Path], found: Gathered) -> str:
+    if not paths:
+        return (
+            "preprocess: name a scan or a folder of scans, such as `braing3n preprocess scan.nii.gz -o out/`."
+        )
+    where = ", ".join(map(str, paths))
+    if not found.left_out:
+        return f"{where}: holds no scan; give a NIfTI file, a folder of them, or a folder of DICOM files."
+    name, why = next(iter(found.left_out.items()))
+    n_more = len(found.left_out) - 1
+    more = f", and {n_more} more are none either" if n_more else ""
+    return f"{where}: holds no scan that can be used ({Path(name).name}: {why}{more}); {SAY_WHICH}."
+
+
+def _join_visit(found: Gathered, noted: list[Scan]) -> None:
+    """All scans are of one visit: the one that a BIDS name or a folder tells, else that of the first."""
+    visits = {(scan.subject_id, scan.session_id) for scan in noted}
+    if len(visits) > 1:
+        people = ", ".join(sorted({f"sub-{subject} {session}".strip() for subject, session in visits}))
+        raise BrainG3nError(f"--t1, --t1c, --t2 and --flair go with one visit, but there are {people}.")
+    home = (noted or found.scans)[0]
+    found.scans = [
+        replace(scan, subject_id=home.subject_id, session_id=home.session_id) for scan in found.scans
+    ]
+
+
+def _apply(scan: Scan, facts: Facts) -> Scan:
+    """The scan with what the user says of it."""
+    subject = facts.subject_id.removeprefix("sub-") or scan.subject_id
+    return replace(
+        scan,
+        subject_id=subject,
+        session_id=facts.session_id.removeprefix("ses-") or scan.session_id,
+        is_stripped=scan.is_stripped or facts.is_stripped,
+        is_bias_corrected=scan.is_bias_corrected or facts.is_bias_corrected,
+        raw_space=facts.raw_space or scan.raw_space,
+        axes=facts.axes or scan.axes,
+        person_id=subject,
+        group_id=subject,
+        spares=tuple(_apply(spare, facts) for spare in scan.spares),
+    )
+
+
+def _choose(found: Gathered, given: set[str]) -> None:
+    """One scan a visit and contrast; two that were both named are a mistake."""
+    chosen: dict[tuple, Scan] = {}
+    spares: dict[tuple, list[Scan]] = defaultdict(list)
+    for scan in sorted(found.scans, key=lambda scan: found.ranks[scan.path]):
+        key = _find_key(scan)
+        first = chosen.setdefault(key, scan)
+        if first is scan:
+            continue
+        name, taken = found.names[scan.path], found.names[first.path]
+        if {scan.path, first.path} <= given or scan.path == first.path:
+            raise BrainG3nError(
+                f"{taken} and {name} would both be the {scan.modality} of sub-{scan.subject_id}; "
+                "give one of them, or run them apart with --subject or --session."
+            )
+        spares[key] += [scan, *scan.spares]
+        found.left_out[name] = f"a second {scan.modality} of sub-{scan.subject_id}; {taken} is taken"
+    found.scans = [replace(chosen[key], spares=(*chosen[key].spares, *spares[key])) for key in sorted(chosen)]
+
+
+def _find_key(scan: Scan) -> tuple[str, str, str, str]:
+    return scan.subject_id, scan.session_id, scan.run, scan.modality
+
+
+def _attach(labels: Sequence[Path], scans: list[Scan]) -> list[Scan]:
+    """The scans with the segmentations, which go with the one visit."""
+    visits = sorted({(scan.subject_id, scan.session_id) for scan in scans})
+    if len(visits) > 1:
+        raise BrainG3nError(
+            f"--labels goes with one visit, and {len(visits)} were found; run them one by one."
+        )
+    walk = Walk()
+    items = [Segmentation(*visits[0], _name_labels(path), path.as_posix(), _stamp(path)) for path in labels]
+    scans = attach_segmentations(scans, items, walk)
+    for path, why in walk.unused.items():
+        raise BrainG3nError(f"--labels {path}: {why}; give files of different names.")
+    return scans
+
+
+def _name_labels(path: Path) -> str:
+    """What a segmentation is called: its `label-` or `desc-`, else its file's name."""
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    entities = dict(part.split("-", 1) for part in stem.split("_") if "-" in part)
+    return entities.get("label") or entities.get("desc") or stem
+
+
+def _make_scan(path: Path, modality: str, subject: str, session: str = "", source_format: str = "") -> Scan:
+    extension = next((end for end in FORMATS if path.name.lower().endswith(end)), "")
+    return Scan(
+        subject, session, "", modality, path.as_posix(), _stamp(path), source_format or FORMATS[extension]
+    )
+
+
+def _stamp(path: Path) -> str:
+    stat = path.stat()
+    return f"{stat.st_size}-{stat.st_mtime_ns}"

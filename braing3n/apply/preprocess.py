@@ -1,0 +1,218 @@
+"""Preprocess what somebody named on the command line, as the DAG would, and write down the numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from braing3n.apply.gather import Facts, Gathered, gather_scans
+from braing3n.apply.report import describe_scan, find_id, measure_crop
+from braing3n.cohort import Scan
+from braing3n.config import Config, PreprocessSettings, load_config, parse_section
+from braing3n.core.contracts import CONTRACTS
+from braing3n.core.errors import BrainG3nError, ResourceError
+from braing3n.core.resources import REGISTRY, RESOURCES_DIR
+from braing3n.core.runtime import overlap, write_atomically
+from braing3n.core.scratch import open_scratch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from braing3n.preprocess.shard import Job, Visit
+
+TABLE_NAME = "preprocess.tsv"
+PICTURE_NAME = "preprocess.png"
+LOCK_NAME = "by-hand"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asks for; see `braing3n preprocess --help`."""
+
+    paths: Sequence[Path]
+    out_dir: Path
+    by_modality: Mapping[str, Path] = field(default_factory=dict)
+    labels: Sequence[Path] = ()
+    facts: Facts = field(default_factory=Facts)
+    changes: Mapping[str, object] = field(default_factory=dict)  # settings that the command line says
+    config_path: Path | None = None
+    resources_dir: Path | None = None
+    n_workers: int = 1
+    may_overwrite: bool = False
+
+
+def preprocess_scans(request: Request) -> int:
+    """Preprocess, print what came of each scan, and return the number of volumes kept.
+
+    The results are those of the DAG for the same scans, byte by byte; `out_dir` is one BIDS derivative.
+
+    Raises:
+        BrainG3nError: a mistake that the user can mend; nothing was written then.
+    """
+    from braing3n.preprocess.mosaic import draw_mosaic
+    from braing3n.preprocess.shard import preprocess_visits
+
+    settings, resources = _settle_settings(request)
+    with open_scratch() as links_dir:
+        found = gather_scans(request.paths, request.by_modality, request.labels, request.facts, links_dir)
+        # The derivative's folder is named as a cohort's is, so that a run's code finds it.
+        out_dir = request.out_dir if request.out_dir.name not in ("", "..") else request.out_dir.resolve()
+        check_apart(out_dir, [*request.paths, *request.by_modality.values()])
+        visits = _list_visits(out_dir.name, found.scans)
+        _check_writable(out_dir)
+        job = _prepare(out_dir.parent, settings, resources, request.resources_dir)
+        job = replace(job, may_overwrite=request.may_overwrite)
+        reused = _check_earlier(visits, job, request.may_overwrite)
+        _announce(found, visits, reused)
+        table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
+        table = measure_crop(table, settings.spacing_mm)
+    draw_mosaic(table, out_dir / PICTURE_NAME)
+    _write_numbers(table, out_dir / TABLE_NAME)
+    scans = {find_id(vars(scan)): scan for scan in found.scans}
+    for row in table.to_dict("records"):
+        scan = scans[find_id(row)]
+        used = [scan, *scan.spares][row["n_refused"]]
+        print(
+            describe_scan(row, found.names.get(used.path, Path(used.path).name), used.raw_space), end="\n\n"
+        )
+    n_kept = int((table["status"] == "kept").sum())
+    numbers, picture = out_dir / TABLE_NAME, out_dir / PICTURE_NAME
+    print(f"{n_kept} of {len(table)} volumes kept; numbers in {numbers}, picture in {picture}.")
+    return n_kept
+
+
+def _settle_settings(request: Request):
+    """The configuration with what the command line says."""
+    config = load_config(request.config_path) if request.config_path else Config()
+    chosen = config.preprocess.model_dump(mode="json") | dict(request.changes)
+    return parse_section(PreprocessSettings, json.dumps(chosen)), config.resources
+
+
+def _list_visits(cohort: str, scans: Sequence[Scan]) -> list[Visit]:
+    """Inventory rows, as the DAG's inventory step writes them."""
+    import pandas as pd
+
+    from braing3n.inventory.build import to_row
+    from braing3n.preprocess.shard import group_visits
+
+    rows = [to_row(cohort, scan) for scan in scans]
+    return group_visits(pd.DataFrame(rows)[list(CONTRACTS["inventory"])], "these scans")
+
+
+def check_apart(out_dir: Path, raw: Iterable[Path]) -> None:
+    """Refuse an output folder among the raw scans, or raw scans inside it.
+
+    Raises:
+        BrainG3nError: names both folders.
+    """
+    for path in raw:
+        if overlap(out_dir, path):
+            raise BrainG3nError(
+                f"{out_dir}: overlaps with the raw scans in {path}; give another folder as -o "
+                "(a folder `derivatives` inside a dataset is taken)."
+            )
+
+
+def _check_writable(out_dir: Path) -> None:
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out_dir):
+            pass
+    except OSError as error:
+        raise BrainG3nError(
+            f"{out_dir}: nothing can be written there ({error.strerror}); give another folder as -o."
+        ) from None
+
+
+def _prepare(store_dir: Path, settings: PreprocessSettings, resources, resources_dir: Path | None) -> Job:
+    from braing3n.preprocess.brain.extract import list_backends
+    from braing3n.preprocess.shard import prepare_job
+
+    resources_dir = resources_dir or find_resources_dir()
+    for name in ("sri24", *list_backends(settings)):
+        item = REGISTRY.get(name)
+        if item and name not in resources.paths and not (resources_dir / item.file_name).exists():
+            print(f"fetching {name} ({item.size_mb:.0f} MB) into {resources_dir} ...", file=sys.stderr)
+    try:
+        return prepare_job(store_dir, settings, resources, resources_dir)
+    except ResourceError as error:
+        raise ResourceError(
+            f"{str(error).rstrip('.')} (a YAML file for --config: `resources: {{paths: {{NAME: FILE}}}}`), "
+            "or name a folder that has it as --resources."
+        ) from None
+
+
+def find_resources_dir() -> Path:
+    """`resources/` of the working directory where there is one, as in the checkout; else the user's cache."""
+    import pooch
+
+    return RESOURCES_DIR if RESOURCES_DIR.is_dir() else Path(pooch.os_cache("braing3n"))
+
+
+def _check_earlier(visits: list[Visit], job: Job, may_overwrite: bool) -> list[bool]:
+    """Which visits are done already; other results under the same name are a mistake."""
+    from braing3n.core.bids import derivative_path, entities
+    from braing3n.preprocess import store
+
+    reused = []
+    for visit in visits:
+        who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
+        if store.find_long_name(job.store_dir, *who, max(row["run"] for row in visit)):
+            raise BrainG3nError(
+                f"'{who[1][:40]}...' as a subject makes file names that are too long; give --subject."
+            )
+        key = store.compute_key(visit, store.digest_raw(visit), job.settings, job.atlas_sha256, job.weights)
+        reused.append(store.load_visit(job.store_dir, *who, key) is not None)
+        sidecar_path = derivative_path(job.store_dir, *who, kind="sidecar")
+        if may_overwrite or reused[-1]:
+            continue
+        foreign = store.find_foreign(job.store_dir, *who)
+        if foreign is not None:
+            raise BrainG3nError(
+                f"{foreign}: is there already and braing3n did not write it; give another -o, or --overwrite."
+            )
+        earlier = store.read_json(sidecar_path)
+        if earlier.get("Files") and earlier.get("Key") not in ("", key):
+            raise BrainG3nError(
+                f"{job.store_dir / who[0]}: holds results of other scans or settings as "
+                f"{entities(*who[1:])}; give another -o, --subject or --session, or --overwrite."
+            )
+    return reused
+
+
+def _announce(found: Gathered, visits: list[Visit], reused: list[bool]) -> None:
+    """Say before the work what is taken as what, and what is not."""
+    from braing3n.core.bids import entities
+
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for name, why in found.left_out.items():
+        print(f"left out: {name}: {why}", file=sys.stderr)
+    for visit, is_done in zip(visits, reused, strict=True):
+        noted = ", ".join(f"{row['modality']} from {found.names[row['path']]}" for row in visit)
+        done = " (done already; its results hold)" if is_done else ""
+        print(f"{entities(visit[0]['subject_id'], visit[0]['session_id'])}: {noted}{done}", file=sys.stderr)
+
+
+def _tell_step(step: str) -> None:
+    print(f"  {step}", file=sys.stderr, flush=True)
+
+
+def _write_numbers(table: pd.DataFrame, path: Path) -> None:
+    """Put the rows into the folder's table; those of other visits stay."""
+    import pandas as pd
+
+    visit = ["subject_id", "session_id"]
+    if path.exists():
+        known = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        if set(visit) <= set(known):
+            here = set(map(tuple, table[visit].to_numpy()))
+            others = known[[tuple(who) not in here for who in known[visit].to_numpy()]]
+            table = pd.concat([others, table]).sort_values("volume_id")
+    with write_atomically(path) as beside:
+        table.to_csv(beside, sep="\t", index=False)

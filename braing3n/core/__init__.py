@@ -1,0 +1,1 @@
+"""What everything stands on: settings, contracts, accounting, names, resources, the machine."""

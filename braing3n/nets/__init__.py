@@ -1,0 +1,1 @@
+"""What the networks share: transformer parts and weight files."""

@@ -1,0 +1,98 @@
+"""Weight files: safetensors with the model's name and record, loaded as tensors and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from braing3n.core.errors import CheckpointError, ConfigurationError
+from braing3n.core.runtime import write_atomically
+from braing3n.core.settings import Settings, validate
+from braing3n.nets.weight_file import read_head
+
+
+def write_weights(path: Path, tensors: dict[str, Tensor], model: str, record: dict[str, Any]) -> None:
+    """A safetensors file whose metadata hold the model's name and record; equal content, equal bytes."""
+    from safetensors.torch import save_file
+
+    metadata = {"braing3n": json.dumps({"model": model, **record}, sort_keys=True)}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with write_atomically(path) as beside:
+        save_file(tensors, str(beside), metadata)
+
+
+def read_record(path: Path, model: str) -> dict[str, Any]:
+    """The record of a weight file that holds this model, and none of its tensors.
+
+    Raises:
+        CheckpointError: no such file, no safetensors, or another model's.
+    """
+    record = read_head(path)
+    if record.get("model") != model:
+        raise CheckpointError(f"{path}: holds {record.get('model', 'no model of ours')}, not {model}.")
+    return record
+
+
+def read_weights(path: Path, model: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and record of a weight file that holds this model.
+
+    Raises:
+        CheckpointError: as `read_record`.
+    """
+    from safetensors.torch import load_file
+
+    record = read_record(path, model)
+    return load_file(path), record
+
+
+def take_weights(given: Path, model: str, weights_path: Path) -> None:
+    """Copy a weight file that somebody trained elsewhere to where a training would put its own.
+
+    Raises:
+        CheckpointError: as `read_record`.
+    """
+    read_record(given, model)
+    with write_atomically(weights_path) as beside:
+        shutil.copyfile(given, beside)
+
+
+def read_settings(kind: type[Settings], record: dict[str, Any], path: Path) -> Any:
+    """The settings of a weight file's model; those that came after the file have their defaults.
+
+    Raises:
+        CheckpointError: there are none, or this version has no such settings.
+    """
+    try:
+        return validate(kind, record.get("settings"), "settings")
+    except ConfigurationError as error:
+        fault = str(error).removesuffix(".")
+        raise CheckpointError(f"{path}: is of another version ({fault}); train it again.") from None
+
+
+def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load every tensor of a model, and nothing else.
+
+    Raises:
+        CheckpointError: one sentence that lists the missing, unexpected and misshapen names.
+    """
+    wanted = model.state_dict()
+    faults = {
+        "missing": sorted(set(wanted) - set(tensors)),
+        "unexpected": sorted(set(tensors) - set(wanted)),
+        "of another shape": sorted(
+            name for name in set(wanted) & set(tensors) if wanted[name].shape != tensors[name].shape
+        ),
+    }
+    if any(faults.values()):
+        listed = "; ".join(f"{kind}: {_shorten(names)}" for kind, names in faults.items() if names)
+        raise CheckpointError(f"{path}: does not fit {type(model).__name__} ({listed}).")
+    model.load_state_dict(tensors)
+
+
+def _shorten(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

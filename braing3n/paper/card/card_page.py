@@ -1,0 +1,92 @@
+"""The page of the dataset card and the bias card: tables and figures by question, warnings first."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from braing3n.manifest.counts import list_warnings
+from braing3n.paper.card import bias, card, coverage, found
+from braing3n.paper.page import (
+    CLOSE,
+    describe_run,
+    list_withdrawn,
+    open_page,
+    show_picture,
+    show_table,
+    show_warnings,
+)
+from braing3n.paper.printed.tables import Table, build_flow, build_table_3
+from braing3n.paper.results import Results
+
+# Heading -> what is shown, in order: a builder of a table, or the name of a figure.
+SECTIONS = {
+    "What the run holds, beside the paper": (
+        build_table_3,
+        "card_volumes",
+        card.build_cohorts,
+        card.build_counts,
+    ),
+    "Diagnoses": (coverage.build_diseases, coverage.build_diseases_by_cohort),
+    "Ages": ("card_ages", coverage.build_ages),
+    "Modalities and follow-up": (card.build_modalities, card.build_follow_up),
+    "Sites and scanners": (card.build_scanners, card.build_sites),
+    "What is known of the volumes": ("card_coverage", coverage.build_coverage),
+    "What was left out, and why": ("card_flow", card.build_exclusions, build_flow, found.build_quality),
+    "One brain under two ids": (found.build_pairs,),
+    "Segmentations": (found.build_segmentations,),
+    "Bias card: who is represented": (
+        "card_pyramids",
+        bias.build_places,
+        bias.build_bias,
+        bias.build_bias_sites,
+    ),
+    "Licences and access": (card.build_terms,),
+}
+CAPTIONS = {
+    "card_volumes": "Volumes of each cohort by modality",
+    "card_flow": "What became of each cohort's scans",
+    "card_ages": "Ages by cohort",
+    "card_coverage": "Share of each cohort's volumes for which a field is known (%)",
+    "card_pyramids": "Sex and age of the people of each diagnosis",
+}
+
+
+def build_tables(results: Results) -> dict[str, Table]:
+    """All tables of the page by name, each built once."""
+    builders = [item for items in SECTIONS.values() for item in items if callable(item)]
+    return {table.name: table for table in (build(results) for build in builders)}
+
+
+def list_cautions(results: Results) -> list[str]:
+    """What a reader must know first: counts that are off, and diagnoses that sit in one place."""
+    counts, labels = results.read("counts"), results.read("labels")
+    warned = [] if counts is None else list_warnings(counts)
+    return warned + ([] if labels is None else bias.describe_places(labels))
+
+
+def render_card(results: Results, tables: dict[str, Table], pictures: dict[str, Path]) -> str:
+    """One HTML page that needs nothing beside it.
+
+    Args:
+        results: the run.
+        tables: from `build_tables`.
+        pictures: name to PNG, from `draw_figures`.
+    """
+    parts = [
+        open_page(f"Dataset card and bias card: run {results.run}"),
+        f"<p>{describe_run(results)} Back to <a href='index.html'>the run</a>. "
+        "N counts people by <code>person_id</code>, who is one human in all cohorts.</p>",
+        *show_warnings(list_cautions(results)),
+        *show_warnings(list_withdrawn(results)),
+    ]
+    shown = iter(tables.values())
+    for heading, items in SECTIONS.items():
+        parts.append(f"<h2>{escape(heading)}</h2>")
+        for item in items:
+            if callable(item):
+                parts.append(show_table(results, next(shown)))
+            else:
+                parts.append(f"<p><b>{escape(CAPTIONS[item])}</b> (<a href='{item}.png'>{item}.png</a>)</p>")
+                parts.append(show_picture(pictures[item], CAPTIONS[item]))
+    return "\n".join([*parts, CLOSE])

@@ -1,0 +1,1 @@
+"""Shading and brain extraction."""

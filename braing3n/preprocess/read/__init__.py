@@ -1,0 +1,1 @@
+"""One raw scan of any format: opened, checked, capped."""

@@ -1,0 +1,1 @@
+"""The SRI24 grid, and the linear ways to it."""

@@ -1,0 +1,85 @@
+"""Train the AutoencoderKL baseline on the training split, and keep the best by validation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from braing3n import training
+from braing3n.config import AutoencoderKLSettings
+from braing3n.sweep.akl_model import AutoencoderKL, measure_divergence
+from braing3n.tokenizer import STAGE_VERSION
+from braing3n.tokenizer.train import measure_loss
+
+
+def train_akl(
+    volumes: training.Volumes,
+    settings: AutoencoderKLSettings,
+    checkpoints_dir: Path,
+    weights_path: Path,
+    inputs: Sequence[Path | str],
+    n_workers: int = 1,
+) -> None:
+    """Train for optimiser.n_epochs, or go on training, and write the weights with the best validation L1.
+
+    inputs say what is trained on, see `training.open_run`.
+
+    Raises:
+        BrainG3nError: a loss is not a number; the message names the step and its volumes.
+    """
+    with training.open_run(checkpoints_dir, "akl", STAGE_VERSION, settings, inputs) as run_dir:
+        done_path = run_dir / "weights.safetensors"
+        if not done_path.exists():
+            _train(volumes, settings, run_dir, n_workers)
+        if training.open_accelerator().is_main_process:
+            training.publish(done_path, weights_path)
+
+
+def _train(volumes: training.Volumes, settings: AutoencoderKLSettings, run_dir: Path, n_workers: int) -> None:
+    options, seed = settings.optimiser, settings.seed
+    run = training.begin("akl", run_dir, volumes.table, options, seed)
+    torch.manual_seed(seed)
+    net = AutoencoderKL(settings, volumes.shape).to(run.device)
+    best = copy.deepcopy(net).requires_grad_(False)
+    blocks = [*net.encoder.blocks, *net.decoder.blocks]
+    training.recompute_activations(blocks, options)
+    training.compile_blocks(blocks, options)
+    optimiser = training.build_optimiser(net, options)
+    training.start(run, {"model": net, "best": best, "optimiser": optimiser})
+    if run.n_done == 0:
+        run.validation[0] = measure_loss(run, volumes, net.reconstruct, functional.l1_loss)
+    model, optimiser = run.accelerator.prepare(net, optimiser)
+
+    batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
+    for step, volume in training.count_steps(run, batches):
+        if training.has_stalled(run, settings.patience):
+            break
+        noise = training.make_generator(seed, "latent", step)
+        noise = torch.randn(len(run.plan[step]), *net.latent_shape, generator=noise)[run.own]
+        noise = training.send(noise, run.device)
+        for share, images, part in training.accumulate(run, model, volume, noise):
+            with training.autocast(run.device, options):
+                reconstruction, mu, sigma = model(images, part)
+            error = functional.l1_loss(reconstruction.float(), images)
+            loss = share * (error + settings.kl_weight * measure_divergence(mu, sigma))
+            run.accelerator.backward(loss)
+            run.losses[step] += loss.detach()
+        training.update(run, optimiser, model, step)
+
+        due = training.find_due(run, step)
+        if due.check:
+            training.check_losses(run, step)
+        if due.validate:  # on every process, since each must know when to stop
+            error = measure_loss(run, volumes, net.reconstruct, functional.l1_loss)
+            if training.note_validation(run, step, error, net):
+                best.load_state_dict(net.state_dict())
+            training.draw_examples(run, step, volumes, lambda volume, _: (net.reconstruct(volume),))
+        if due.save:
+            training.save(run, step + 1)
+        if due.stop:
+            training.stop(run, step)
+    training.finish(run, best, n_done=max(run.validation))

@@ -1,0 +1,1 @@
+"""Commands that are no stage: resources, stage versions, generated files, withdrawn people."""

@@ -1,0 +1,146 @@
+"""The commands that are no stage: resources, stage versions, generated files, withdrawn people."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+resources_app = App(name="braing3n resources", help="What a run fetches, with digests and licences.")
+stages_app = App(name="braing3n stages", help="Stage versions and their lock.")
+config_app = App(name="braing3n config", help="The generated configuration file and schema.")
+strays_app = App(
+    name="braing3n strays", help="What a run still holds of people whom no inventory names any more."
+)
+
+
+@resources_app.command(name="list")
+def list_resources() -> None:
+    """Print every resource: name, package or download, size, licence and source."""
+    from braing3n.core.resources import DOWNLOADS, REGISTRY
+
+    for item in REGISTRY.values():
+        print(
+            f"{item.name}\t{item.package}=={item.version}\t{item.size_mb} MB\t{item.licence}\t{item.source}"
+        )
+    for item in DOWNLOADS.values():
+        where = f"yours to bring: {item.file_name} of {item.address}"
+        print(f"{item.name}\t{where}\t{item.size_mb} MB\t{item.licence}\t{item.source}")
+
+
+@resources_app.command
+def fetch(*names: str) -> None:
+    """Fetch resources by name into ./resources and verify them; all of them where none is named.
+
+    Parameters
+    ----------
+    names
+        Names as `braing3n resources list` prints them.
+    """
+    from braing3n.config import ResourceSettings
+    from braing3n.core.resources import REGISTRY
+    from braing3n.core.resources import fetch as fetch_one
+
+    for name in names or REGISTRY:
+        print(fetch_one(name, ResourceSettings()))
+
+
+@stages_app.command
+def check() -> None:
+    """Say which stage's code changed without a new version or lock."""
+    from braing3n.core.errors import BrainG3nError
+    from braing3n.core.stages import find_unlocked
+
+    faults = find_unlocked()
+    if faults:
+        raise BrainG3nError("\n".join(faults))
+
+
+@stages_app.command
+def relock(*, stage: str = "all") -> None:
+    """Declare the present code of a stage (or all) harmless: same results as before.
+
+    Parameters
+    ----------
+    stage
+        A word, or `all`.
+    """
+    from braing3n.core.stages import relock as relock_one
+
+    relock_one(stage)
+
+
+@config_app.command(name="write")
+def write_config() -> None:
+    """Write config/config.yaml and the JSON schema again from the typed models."""
+    from braing3n.upkeep.config_files import write_files
+
+    for path in write_files():
+        print(path)
+
+
+@strays_app.command(name="list")
+def list_strays(*, config: Path) -> None:
+    """Print every file of a run that shows withdrawn people, and the weights that were trained on them.
+
+    The raw folders are walked first, so that the inventories are those of now.
+
+    Parameters
+    ----------
+    config
+        The run's configuration file.
+    """
+    from braing3n.upkeep.strays import describe_strays
+
+    strays, results_dir = _find_strays(config)
+    for line in describe_strays(strays) or [f"{results_dir} holds nothing that no inventory names."]:
+        print(line)
+
+
+@strays_app.command(name="remove")
+def remove_strays(*, config: Path, dry_run: bool = False, yes: bool = False) -> None:
+    """Remove what `list` prints as stray, after asking; weights, tables and others' files stay.
+
+    Parameters
+    ----------
+    config
+        The run's configuration file.
+    dry_run
+        Print what would be removed, and remove nothing.
+    yes
+        Do not ask.
+    """
+    import sys
+
+    from braing3n.core.errors import BrainG3nError
+    from braing3n.upkeep.strays import describe_strays
+    from braing3n.upkeep.strays import remove_strays as remove_all
+
+    strays, results_dir = _find_strays(config)
+    for line in describe_strays(strays):
+        print(line)
+    n_files = len(strays.files)
+    if dry_run or not n_files:
+        print(f"{n_files} files would be removed." if n_files else f"{results_dir}: nothing to remove.")
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BrainG3nError("strays remove: nobody can be asked here; nothing is removed without --yes.")
+        if input(f"Remove these {n_files} files for good? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("Nothing was removed.")
+            return
+    remove_all(strays, results_dir)
+    print(
+        f"{n_files} files were removed; run the workflow again, which makes tables and the rest without them."
+    )
+
+
+def _find_strays(config: Path):
+    """The strays of a configuration's run, its inventories made anew and held meanwhile, and its folder."""
+    from braing3n.config import load_config
+    from braing3n.inventory.build import build_inventories, lock_run
+    from braing3n.upkeep.strays import find_strays
+
+    settings = load_config(config)
+    results_dir = Path("results") / settings.run
+    lock_run(settings.run, is_looking=False)
+    build_inventories(settings)
+    return find_strays(results_dir, list(settings.cohorts)), results_dir
