@@ -10,7 +10,7 @@ import pytest
 
 from braing3n.core import scratch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HOLD = """
 import os, sys, time
 from braing3n.core.scratch import open_scratch, unwind_on_sigterm

@@ -11,7 +11,7 @@ import pytest
 from braing3n.cli import main
 from braing3n.core.runtime import count_cpus, limit_threads, write_atomically
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 SET = "from braing3n.core.runtime import set_threads; set_threads({})"
 
