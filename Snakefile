@@ -4,9 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-from braing3n.inventory.build import start_run
 from braing3n.core.process import stop_jobs_on_sigterm
 from braing3n.core.stages import read_versions
+from braing3n.launch import start_run
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"
@@ -22,14 +22,9 @@ os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')
 CONFIG = start_run(config, workflow.is_main_process, sys.argv[1:])
 STAGE = read_versions()
 RESULTS = f"results/{CONFIG.run}"  # every output of a stage lies in RESULTS/<word>/
+SETTINGS = f"{RESULTS}/settings"  # a file a section, written where its content changes
 LOGS = f"logs/{CONFIG.run}"
 BENCHMARKS = f"benchmarks/{CONFIG.run}"
-# How a training starts: one process for each GPU that a profile gives, on one CPU otherwise. A scheduler's SIGTERM
-# and a terminal's Ctrl-C are for the training alone, which saves its state and ends; the shell would end first.
-TRAIN = (
-    "trap '' TERM INT; $([ {resources.gpu} -gt 1 ] && echo torchrun --standalone --nproc-per-node {resources.gpu}"
-    " || echo python) -m braing3n"
-)
 SHARDS = [(key, f"{n:03d}") for key, item in CONFIG.cohorts.items() for n in range(item.n_shards)]
 
 
@@ -56,12 +51,13 @@ rule all:
 include: "workflow/rules/inventory.smk"
 include: "workflow/rules/ingest.smk"
 include: "workflow/rules/preprocess.smk"
-include: "workflow/rules/manifest.smk"
 include: "workflow/rules/volumes.smk"
+include: "workflow/rules/manifest.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/tokenizer.smk"
 include: "workflow/rules/latents.smk"
 include: "workflow/rules/diffusion.smk"
+include: "workflow/rules/sweep.smk"
 include: "workflow/rules/probe.smk"
 include: "workflow/rules/fidelity.smk"
 include: "workflow/rules/memorization.smk"

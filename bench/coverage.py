@@ -17,12 +17,12 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from braing3n.config import ProbeSettings
 from braing3n.core.runtime import set_threads, track
 from braing3n.probe.compare import score_reading
 from braing3n.probe.halves import read_probe
 from braing3n.probe.plan import plan_probe
 from braing3n.probe.scores import BOUNDS, find_interval
+from braing3n.probe.settings import ProbeSettings
 from braing3n.probe.tasks import Task
 
 ALLOWED = (0.92, 0.98)

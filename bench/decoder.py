@@ -29,8 +29,8 @@ LR = 1e-4
 
 def build_ours():
     """Our tokenizer, whose "encoder" are the patches themselves; its projection is not trained here."""
-    from braing3n.config import TokenizerSettings
     from braing3n.tokenizer.model import Tokenizer
+    from braing3n.tokenizer.settings import TokenizerSettings
 
     tokenizer = Tokenizer(TokenizerSettings(d=D), N_VOXELS, PATCH_SIZE, GRID)
     tokenizer.project.requires_grad_(False)
@@ -79,8 +79,8 @@ def draw_phantoms(n_people: int):
     """Phantom brains (N, 1, D, H, W), z-scored."""
     import torch
 
-    from braing3n.config import ResourceSettings
     from braing3n.core.resources import fetch
+    from braing3n.core.settings import ResourceSettings
     from braing3n.phantoms.miniature import render_preprocessed
 
     wheels = [fetch(name, ResourceSettings()) for name in ("brain-templates", "head-template")]

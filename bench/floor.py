@@ -53,7 +53,7 @@ N_PAIRS, PAIR_EPOCHS, N_FORECASTS, FORECAST_STEPS = 29_000, 75, 64 * 4, 100
 PAPER_HOURS = 200
 
 CONFIG = Config()
-SWEEP_D = CONFIG.tokenizer.sweep.d
+SWEEP_D = CONFIG.sweep.d
 SHAPE = (160, 192, 160)
 GRID = tuple(n // CONFIG.pretrain.patch_size for n in SHAPE)
 N_TOKENS = math.prod(GRID)
@@ -143,7 +143,7 @@ def build_dit() -> DiT:
 
 def build_akl() -> AutoencoderKL:
     """The autoencoder of Table 5."""
-    return AutoencoderKL(CONFIG.tokenizer.akl, SHAPE)
+    return AutoencoderKL(CONFIG.sweep.akl, SHAPE)
 
 
 def train_mae(n: int) -> nn.Module:

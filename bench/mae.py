@@ -25,8 +25,8 @@ def build_ours() -> tuple:
     """Our module, and what computes its loss."""
     import torch
 
-    from braing3n.config import PretrainSettings
     from braing3n.pretrain.model import MaskedAutoencoder
+    from braing3n.pretrain.settings import PretrainSettings
 
     model = MaskedAutoencoder(PretrainSettings(), SHAPE)
     volume = torch.randn(BATCH_SIZE, 1, *SHAPE)

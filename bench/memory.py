@@ -28,8 +28,8 @@ def build_mae() -> tuple:
     """The masked autoencoder, and what computes its loss."""
     import torch
 
-    from braing3n.config import PretrainSettings
     from braing3n.pretrain.model import MaskedAutoencoder
+    from braing3n.pretrain.settings import PretrainSettings
 
     net, volume = MaskedAutoencoder(PretrainSettings(), SHAPE), torch.randn(1, 1, *SHAPE)
     return net, lambda: net(volume, torch.rand(1, net.n_tokens))
@@ -40,8 +40,8 @@ def build_tokenizer() -> tuple:
     import torch
     from torch.nn import functional
 
-    from braing3n.config import TokenizerSettings
     from braing3n.tokenizer.model import Tokenizer
+    from braing3n.tokenizer.settings import TokenizerSettings
 
     encoder = build_mae()[0].eval().requires_grad_(False)
     options = encoder.settings
@@ -61,8 +61,8 @@ def build_akl() -> tuple:
     import torch
     from torch.nn import functional
 
-    from braing3n.config import AutoencoderKLSettings
     from braing3n.sweep.akl_model import AutoencoderKL, measure_divergence
+    from braing3n.sweep.settings import AutoencoderKLSettings
 
     settings = AutoencoderKLSettings()
     net, volume = AutoencoderKL(settings, AKL_SHAPE), torch.randn(1, 1, *AKL_SHAPE)

@@ -34,21 +34,17 @@ set_threads(count_cpus())  # before torch is loaded
 import torch  # noqa: E402
 
 from braing3n import training  # noqa: E402
-from braing3n.config import (  # noqa: E402
-    LatentsSettings,
-    ManifestSettings,
-    PretrainSettings,
-    ProbeSettings,
-    ResourceSettings,
-    TokenizerSettings,
-    load_config,
-)
+from braing3n.config import load_config  # noqa: E402
 from braing3n.core.contracts import read_table  # noqa: E402
 from braing3n.core.resources import fetch  # noqa: E402
+from braing3n.core.settings import ResourceSettings  # noqa: E402
 from braing3n.latents.baselines import compute_features  # noqa: E402
+from braing3n.latents.settings import LatentsSettings  # noqa: E402
 from braing3n.manifest.people import assign_split  # noqa: E402
+from braing3n.manifest.settings import ManifestSettings  # noqa: E402
 from braing3n.phantoms.miniature import render_preprocessed  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder, load_encoder  # noqa: E402
+from braing3n.pretrain.settings import PretrainSettings  # noqa: E402
 from braing3n.pretrain.train import train_encoder  # noqa: E402
 from braing3n.pretrain.verdict import CLAIMED as CLAIMED_BASELINE  # noqa: E402
 from braing3n.pretrain.verdict import ENCODER  # noqa: E402
@@ -56,9 +52,11 @@ from braing3n.probe.compare import score_reading  # noqa: E402
 from braing3n.probe.halves import read_probe  # noqa: E402
 from braing3n.probe.plan import plan_probe, span_rows  # noqa: E402
 from braing3n.probe.scores import find_interval  # noqa: E402
+from braing3n.probe.settings import ProbeSettings  # noqa: E402
 from braing3n.sweep.probe import find_tasks  # noqa: E402
 from braing3n.tokenizer.measure import measure_reconstruction  # noqa: E402
 from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct  # noqa: E402
+from braing3n.tokenizer.settings import TokenizerSettings  # noqa: E402
 from braing3n.tokenizer.train import train_tokenizer  # noqa: E402
 from braing3n.volumes.levels import quantise, read_far_voxels  # noqa: E402
 

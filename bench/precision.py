@@ -27,14 +27,17 @@ import torch  # noqa: E402
 from shared_machine import build_step  # noqa: E402
 
 from braing3n import training  # noqa: E402
-from braing3n.config import LatentsSettings, PretrainSettings, ProbeSettings, VolumesSettings  # noqa: E402
 from braing3n.core.contracts import read_table  # noqa: E402
+from braing3n.latents.settings import LatentsSettings  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder, load_encoder  # noqa: E402
+from braing3n.pretrain.settings import PretrainSettings  # noqa: E402
 from braing3n.probe.compare import score_reading  # noqa: E402
 from braing3n.probe.halves import read_probe  # noqa: E402
 from braing3n.probe.plan import plan_probes  # noqa: E402
 from braing3n.probe.scores import find_interval  # noqa: E402
+from braing3n.probe.settings import ProbeSettings  # noqa: E402
 from braing3n.volumes.dataset import PackedVolumes  # noqa: E402
+from braing3n.volumes.settings import VolumesSettings  # noqa: E402
 
 PRECISIONS = ("float32", "bfloat16")
 MAX_DIFFERENCE, MIN_PEOPLE = 0.02, 50  # of a probe's r or AUC; one of fewer people moves by a pair's order

@@ -30,10 +30,11 @@ from scipy import ndimage  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
 from skimage.filters import threshold_multiotsu  # noqa: E402
 
-from braing3n.config import PreprocessSettings, ResourceSettings  # noqa: E402
 from braing3n.core.resources import ATLAS_DIR, extract_member, fetch, fetch_atlas_brain  # noqa: E402
+from braing3n.core.settings import ResourceSettings  # noqa: E402
 from braing3n.preprocess.brain.extract import find_brain, load_extractor  # noqa: E402
 from braing3n.preprocess.read.scan import read_scan  # noqa: E402
+from braing3n.preprocess.settings import PreprocessSettings  # noqa: E402
 from braing3n.preprocess.space.starts import measure_mutual_information  # noqa: E402
 
 ROOT = Path(__file__).parents[1]

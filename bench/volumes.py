@@ -24,10 +24,10 @@ import pandas as pd  # noqa: E402
 from machine import describe_processor, measure_copy  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
-from braing3n.config import VolumesSettings  # noqa: E402
 from braing3n.core.contracts import CONTRACTS, write_table  # noqa: E402
 from braing3n.volumes.dataset import PackedShard, read_chunk  # noqa: E402
 from braing3n.volumes.pack import crop_or_pad, pack_shard  # noqa: E402
+from braing3n.volumes.settings import VolumesSettings  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 MAX_MB, MAX_ERROR = 2.5, 1e-3

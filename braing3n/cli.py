@@ -46,6 +46,10 @@ def _answer(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(__version__)
         return 0
+    if arguments[0] == "run-training":
+        from braing3n.upkeep.run_training import run_training
+
+        arguments = run_training(arguments[1:])
     if arguments[0] == "completion":
         print(_write_completion(arguments[1:]))
         return 0
@@ -104,6 +108,7 @@ def _describe() -> str:
     for word in (*WORDS, *TOOLS):
         doc = importlib.import_module(f"braing3n.{word}").__doc__ if word in WORDS else _find_app(word).help
         lines.append(f"  {word:<13} {doc.strip().splitlines()[0]}")
+    lines.append(f"  {'run-training':<13} Start a training as a job: on GPUs, with a log, safe from signals.")
     lines.append(f"  {'completion':<13} Print what lets your shell complete: braing3n completion bash.")
     lines.append("Ask one word for its commands: braing3n <word> --help")
     return "\n".join(lines)

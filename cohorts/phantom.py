@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from braing3n.cohort import Cohort
-from braing3n.config import ResourceSettings
+from braing3n.core.settings import ResourceSettings
 from braing3n.ingest.bids import read_bids_records
 from braing3n.inventory.bids import find_bids_scans
 

@@ -76,7 +76,7 @@ def measure_akl(bench: Bench) -> None:
     """The training step of Table 5's AutoencoderKL, whose convolutions are at full resolution."""
     from braing3n.sweep.akl_model import AutoencoderKL, measure_divergence  # MONAI is needed here alone
 
-    settings = bench.config.tokenizer.akl
+    settings = bench.config.sweep.akl
 
     def measure_loss(net: AutoencoderKL, volume: Tensor, noise: Tensor) -> Tensor:
         image, mu, sigma = net(volume, noise)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from braing3n import training
-from braing3n.config import Config, OptimiserSettings
+from braing3n.config import Config
+from braing3n.core.settings import OptimiserSettings
 
 
 @dataclass

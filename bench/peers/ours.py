@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from braing3n.config import PreprocessSettings
+from braing3n.preprocess.settings import PreprocessSettings
 from braing3n.preprocess.space.grid import load_atlas
 from braing3n.preprocess.visit import Tools, process_visit
 

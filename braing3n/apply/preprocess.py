@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from braing3n.apply.gather import Facts, Gathered, gather_scans
 from braing3n.apply.report import describe_scan, find_id, measure_crop
 from braing3n.cohort import Scan
-from braing3n.config import Config, PreprocessSettings, load_config, parse_section
+from braing3n.config import Config, load_config
 from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import BrainG3nError, ResourceError
 from braing3n.core.resources import REGISTRY, RESOURCES_DIR
 from braing3n.core.runtime import overlap, write_atomically
 from braing3n.core.scratch import open_scratch
+from braing3n.core.settings import parse_section
+from braing3n.preprocess.settings import PreprocessSettings
 
 if TYPE_CHECKING:
     import pandas as pd

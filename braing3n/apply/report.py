@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from braing3n.config import VolumesSettings
 from braing3n.core.bids import derivative_path, entities
 from braing3n.preprocess.quality import list_warnings
+from braing3n.volumes.settings import VolumesSettings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     import pandas as pd
 
-    from braing3n.config import ResourceSettings
+    from braing3n.core.settings import ResourceSettings
 
 Format = Literal["NIfTI", "NIfTI pair", "Analyze", "DICOM"]
 

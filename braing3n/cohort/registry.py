@@ -15,7 +15,7 @@ from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from braing3n.config import CohortSettings
+    from braing3n.cohort.settings import CohortSettings
 
 COHORTS_DIR = Path(__file__).parents[2] / "cohorts"
 

@@ -11,9 +11,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from braing3n.config import ResourceSettings
 from braing3n.core.errors import ResourceError
 from braing3n.core.runtime import digest_file, open_to_umask, write_atomically
+from braing3n.core.settings import ResourceSettings
 
 RESOURCES_DIR = Path("resources")
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from braing3n.core.errors import ConfigurationError
+
+Precision = Literal["float32", "bfloat16"]
 
 
 def setting(
@@ -18,13 +21,16 @@ def setting(
     provenance: str = "chosen",
     unit: str = "",
     given: tuple[str, ...] = (),
+    is_apart: bool = False,
     **bounds,
 ):
     """A field whose provenance (`given`, `derived`, `chosen`) says whether the number is the paper's.
 
     given: of a section that stands in several places, the fields that are the paper's in this one.
+    is_apart: the field has a settings file of its own, since what reads the section does not depend on it.
     """
     extra = {"provenance": provenance, "unit": unit} | ({"given": list(given)} if given else {})
+    extra |= {"is_apart": True} if is_apart else {}
     kind = "default_factory" if callable(default) else "default"
     return Field(**{kind: default}, description=description, json_schema_extra=extra, **bounds)
 
@@ -34,17 +40,43 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    def as_json(self, without: tuple[str, ...] = ()) -> str:
-        """The section as text with sorted keys, so that Snakemake compares it by content.
+    @classmethod
+    def list_apart(cls) -> list[str]:
+        """The fields that have settings files of their own."""
+        return [
+            name
+            for name, field in cls.model_fields.items()
+            if (field.json_schema_extra or {}).get("is_apart")
+        ]
 
-        without: fields of which the rule's outputs do not depend, so that a change replans nothing there.
-        """
-        return dump_json(self.model_dump(mode="json", exclude=set(without)))
+    def as_json(self) -> str:
+        """The section as text with sorted keys, without what stands apart."""
+        return json.dumps(self.model_dump(mode="json", exclude=set(self.list_apart())), sort_keys=True)
 
 
-def dump_json(content: Any) -> str:
-    """JSON with sorted keys, in which `{shard}` of a path is no wildcard of Snakemake's."""
-    return re.sub(r"\{(?=\s*\w)", r"\\u007b", json.dumps(content, sort_keys=True))
+def split_section(name: str, section: Settings) -> Iterator[tuple[str, str]]:
+    """The settings files of a section, name and JSON text: its own, and one for each field that is apart."""
+    yield name, section.as_json()
+    for part in section.list_apart():
+        value = getattr(section, part)
+        if isinstance(value, Settings):
+            yield from split_section(f"{name}.{part}", value)
+        else:
+            yield f"{name}.{part}", json.dumps(section.model_dump(mode="json")[part], sort_keys=True)
+
+
+def given_weights() -> str:
+    """The setting of weights that somebody has; nothing that is made depends on where they lie."""
+    return setting("", "weight file to start from in place of training; empty: train", exclude=True)
+
+
+class ResourceSettings(Settings):
+    """Local files that win over fetched ones."""
+
+    paths: dict[str, str] = setting(dict, "resource name -> local path; wins over fetching")
+    sha256: dict[str, str] = setting(
+        dict, "resource name -> digest that the local path must have; none: it is not checked"
+    )
 
 
 class OptimiserSettings(Settings):
@@ -60,7 +92,7 @@ class OptimiserSettings(Settings):
         "cosine", "of the learning rate after the warm-up: half a cosine to 0, or the peak to the end"
     )
     gradient_clip: float = setting(0.0, "largest gradient norm; 0: no clipping", ge=0)
-    precision: Literal["float32", "bfloat16"] = setting("bfloat16", "autocast type")
+    precision: Precision = setting("bfloat16", "autocast type")
     n_accumulation_steps: int = setting(
         1, "parts of its batch that a device takes one after another, to save memory", ge=1
     )
@@ -87,6 +119,40 @@ def validate(model: type[Settings], data: Any, where: str) -> Any:
         return model.model_validate(data)
     except ValidationError as error:
         raise ConfigurationError(f"{where}: {_explain(model, error.errors()[0])}") from None
+
+
+def parse_section(model: type[Settings], source: str | Path) -> Any:
+    """A section from its settings file (.json), its JSON text, or a configuration file (.yaml).
+
+    Of a configuration, the section is the field of `Config`, or of one of its sections, of this type.
+    """
+    text = str(source)
+    if text.lstrip().startswith("{") or text.endswith(".json"):
+        return validate(model, read_settings(text), "--settings" if text.lstrip().startswith("{") else text)
+    from braing3n.config import Config, load_config
+
+    config = load_config(text)
+    sections = [config, *(getattr(config, name) for name in Config.model_fields)]
+    parts = [part for section in sections if isinstance(section, Settings) for _, part in section]
+    found = [part for part in parts if type(part) is model]
+    if len(found) == 1:
+        return found[0]
+    raise ConfigurationError(f"{text}: has no one section for {model.__name__}.")
+
+
+def read_settings(source: str | Path) -> Any:
+    """The content of a settings file, or of JSON text.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    text = str(source)
+    try:
+        return json.loads(text if text.lstrip()[:1] in ("{", "[") else Path(text).read_text())
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"--settings: not valid JSON ({error}).") from None
+    except OSError as error:
+        raise ConfigurationError(f"{text}: cannot be read ({error.strerror}).") from None
 
 
 def _explain(model: type[Settings], error: dict) -> str:

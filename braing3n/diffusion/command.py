@@ -30,16 +30,17 @@ def train(
     tokenizer
         The tokenizer's weight file, which knows the grid of the tokens.
     settings
-        The section `diffusion` as JSON, or a configuration file.
+        The section `diffusion`: its settings file, or a configuration file.
     """
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
     import numpy as np
 
-    from braing3n.config import DiffusionSettings, parse_section
     from braing3n.core.contracts import read_table
     from braing3n.core.errors import ContractError
+    from braing3n.core.settings import parse_section
+    from braing3n.diffusion.settings import DiffusionSettings
     from braing3n.diffusion.train import Latents, train_dit
     from braing3n.tokenizer.model import load_tokenizer
 
@@ -94,15 +95,16 @@ def sample(
     picture
         Two decoded samples an arm (.png).
     settings
-        The section `diffusion` as JSON, or a configuration file.
+        The section `diffusion`: its settings file, or a configuration file.
     """
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
-    from braing3n.config import DiffusionSettings, parse_section
     from braing3n.core.contracts import read_table
+    from braing3n.core.settings import parse_section
     from braing3n.diffusion import sample as sampling
     from braing3n.diffusion.model import load_dit
+    from braing3n.diffusion.settings import DiffusionSettings
     from braing3n.tokenizer.model import load_tokenizer
     from braing3n.training import open_accelerator
 
@@ -142,10 +144,11 @@ def judge(
     judged
         Table to write (.parquet): one row a condition, and one an arm.
     settings
-        JSON of the section `probe`, or a configuration file.
+        The section `probe`: its settings file, or a configuration file.
     """
-    from braing3n.config import ProbeSettings, parse_section
     from braing3n.core.runtime import set_threads
+    from braing3n.core.settings import parse_section
+    from braing3n.probe.settings import ProbeSettings
 
     section = parse_section(ProbeSettings, settings)
     set_threads(threads)

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from braing3n.config import DiffusionSettings
 from braing3n.core.contracts import MODALITIES
+from braing3n.diffusion.settings import DiffusionSettings
 
 CODED = ("disease", "sex", "modality", "site", "idh1")  # the columns of `codes`; age stands apart
 N_DROPPABLE = 5  # all but modality: disease, sex, site, idh1, age

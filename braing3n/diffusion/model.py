@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from braing3n.config import DiffusionSettings, GuidanceForm
 from braing3n.core.contracts import MODALITIES
 from braing3n.core.errors import ConfigurationError
 from braing3n.diffusion.conditions import CODED, Vocabularies, isolate, nullify
+from braing3n.diffusion.settings import DiffusionSettings, GuidanceForm
 from braing3n.nets.transformer import (
     NORM_EPS,
     Attention,

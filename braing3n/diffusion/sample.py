@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from braing3n import training
-from braing3n.config import DiffusionSettings
 from braing3n.core.runtime import track, write_atomically, write_if_changed
 from braing3n.diffusion.conditions import CODED, read_conditions
 from braing3n.diffusion.model import DiT, shift_times
+from braing3n.diffusion.settings import DiffusionSettings
 from braing3n.tokenizer.model import Tokenizer
 
 N_AT_ONCE = 32  # samples a batch; part of the bits, since sums over a batch are ordered by it

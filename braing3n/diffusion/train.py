@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from braing3n import training
-from braing3n.config import DiffusionSettings, OptimiserSettings, Times
 from braing3n.core.contracts import MODALITIES
 from braing3n.core.errors import ContractError
+from braing3n.core.settings import OptimiserSettings
 from braing3n.diffusion import STAGE_VERSION
 from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, read_conditions
 from braing3n.diffusion.model import DiT, shift_times
+from braing3n.diffusion.settings import DiffusionSettings, Times
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from braing3n.config import FidelitySettings
+from braing3n.fidelity.settings import FidelitySettings
 
 DROPPABLE = ("disease", "sex", "site", "age_years", "idh1")
 

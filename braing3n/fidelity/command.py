@@ -50,10 +50,11 @@ def measure(
     import numpy as np
     import pandas as pd
 
-    from braing3n.config import FidelitySettings, parse_section
     from braing3n.core.contracts import read_table, write_table
+    from braing3n.core.settings import parse_section
     from braing3n.fidelity.encode import encode_decoded
     from braing3n.fidelity.measure import measure_arms
+    from braing3n.fidelity.settings import FidelitySettings
     from braing3n.pretrain.model import load_encoder
     from braing3n.probe.plan import load_features
     from braing3n.tokenizer.model import load_tokenizer

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from braing3n import training
-from braing3n.config import FidelitySettings
 from braing3n.core.errors import CheckpointError
 from braing3n.core.runtime import track
+from braing3n.fidelity.settings import FidelitySettings
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer
 

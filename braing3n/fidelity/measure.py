@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from braing3n.config import FidelitySettings
 from braing3n.core.errors import ContractError
 from braing3n.fidelity.arms import ARMS, Arm, choose_real, select_real, select_samples
 from braing3n.fidelity.frechet import measure_frechet
+from braing3n.fidelity.settings import FidelitySettings
 
 QUANTITY = "Fréchet distance on MAE features"
 NO_RECONSTRUCTIONS = "reconstructions were not encoded (no --tokens given)"

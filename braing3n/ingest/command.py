@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.core.options import Labels, VolumeList
+from braing3n.core.options import Labels, Paths, VolumeList
 
 app = App(name="braing3n ingest", help="Read a cohort's tables into records, one row a volume.")
 
@@ -40,13 +40,14 @@ def cohort(
     run
         The run's name.
     settings
-        The cohort's section of the configuration as JSON.
+        The cohort's settings file.
     """
     from braing3n import ingest
     from braing3n.cohort import find_kind, find_raw_dir, load_cohort, settle_options
-    from braing3n.config import CohortSettings, parse_section
+    from braing3n.cohort.settings import CohortSettings
     from braing3n.core.accounting import write_provenance
     from braing3n.core.contracts import write_table
+    from braing3n.core.settings import parse_section
     from braing3n.ingest.cohort import build_records, read_tsv
 
     section = parse_section(CohortSettings, settings)
@@ -63,30 +64,35 @@ def cohort(
     )
     write_table(lost.drop(columns="facts"), exclusions, "left_out")
     write_table(table, records, "records")
-    write_provenance(records, "ingest", ingest.STAGE_VERSION, [scans, left_out, tables], settings)
+    write_provenance(records, "ingest", ingest.STAGE_VERSION, [scans, left_out, tables], section.as_json())
 
 
 @app.command
-def columns(*, volume_list: VolumeList, labels: Labels, raw_dirs: str, columns: str, out: Path) -> None:
+def columns(
+    *, volume_list: VolumeList, labels: Labels, run: str, cohorts: Paths, settings: Path, out: Path
+) -> None:
     """Read the columns that `probe.columns` names from each cohort's participants.tsv, one row a volume.
 
     Parameters
     ----------
-    raw_dirs
-        Cohort -> folder of its download, as JSON.
-    columns
-        Column -> classification or regression, as JSON.
+    run
+        The run's name.
+    cohorts
+        The cohorts' settings files.
+    settings
+        The settings file of `probe.columns`.
     out
         The table to write (.parquet).
     """
-    import json
-
+    from braing3n.cohort import find_raw_dirs
+    from braing3n.cohort.settings import read_cohorts
     from braing3n.core.contracts import read_table, write_table
+    from braing3n.core.settings import read_settings
     from braing3n.ingest.bids_columns import read_columns
 
-    folders = {key: Path(path) for key, path in json.loads(raw_dirs).items()}
+    folders = find_raw_dirs(run, read_cohorts(cohorts))
     volumes, known = read_table(volume_list, "volume_list"), read_table(labels, "labels")
-    table, flags = read_columns(volumes, known, json.loads(columns), folders)
+    table, flags = read_columns(volumes, known, read_settings(settings), folders)
     for flag in flags:
         print(f"warning: {flag}")
     write_table(table, out, "columns")

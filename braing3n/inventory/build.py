@@ -5,13 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from braing3n.cohort import (
     Cohort,
@@ -19,35 +16,18 @@ from braing3n.cohort import (
     Walk,
     find_kind,
     find_raw_dir,
-    find_raw_dirs,
     load_cohort,
     settle_options,
 )
-from braing3n.config import CohortSettings, Config, parse_config
-from braing3n.config_fit import check_given
+from braing3n.cohort.settings import CohortSettings
+from braing3n.config import Config
 from braing3n.core.accounting import assign_shard
 from braing3n.core.bids import label
-from braing3n.core.errors import BrainG3nError, CohortError
+from braing3n.core.errors import CohortError
 from braing3n.core.runtime import digest_file, read_json, write_if_changed
 from braing3n.inventory.cache import Record, find_standing
-from braing3n.inventory.checks import check_apart, check_cohorts, check_folder, check_splits, write_settings
 from braing3n.inventory.scans import SECOND_COPY, find_scans
 
-# What Snakemake is asked where it executes nothing.
-LOOKING = (
-    "--dry-run",
-    "--dryrun",
-    "--unlock",
-    "--lint",
-    "--list-rules",
-    "--list",
-    "-l",
-    "--report",
-    "--summary",
-)
-BEFORE_SPLITS = ("inventory", "ingest", "preprocess")  # targets that need no split
-LOCK_PATIENCE_S = 20.0
-_held: dict[Path, FileLock] = {}  # this process's locks, which end with it
 VOLUME = ("cohort", "subject_id", "session_id", "run", "modality", "path")
 PERSON = ("person_id", "group_id")
 STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
@@ -57,78 +37,6 @@ SCAN_COLUMNS = (*VOLUME, "source_format", *STATE, *PERSON, "facts")  # of scans.
 LEFT_OUT_COLUMNS = (*VOLUME, "facts", "reason")
 # Facts that the path tells again, and facts that move with a file's bytes.
 UNSTORED_FACTS = ("name", "folder", "n_files", "n_bytes")
-
-
-def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) -> Config:
-    """Check the configuration and, in the main process, build all inventories.
-
-    A fault is one sentence on the error stream and exit status 2, before there is a DAG.
-
-    Args:
-        arguments: Snakemake's command line, which says whether anything is to be executed.
-    """
-    from braing3n.ingest.bids_columns import check_columns
-    from braing3n.manifest.withdrawn import report_strays
-
-    try:
-        check_folder()
-        config = parse_config(data)
-        if is_main_process:
-            check_apart(config)
-            lock = lock_run(config.run, plans_only(arguments))
-            check_cohorts(config)
-            check_given(config)
-            if lock is not None:
-                build_inventories(config)
-                write_settings(config)
-                report_strays(Path("results") / config.run, config.cohorts)
-                check_columns(config.probe.columns, find_raw_dirs(config.run, config.cohorts))
-                if not any(word.split("_")[0] in BEFORE_SPLITS for word in arguments):
-                    check_splits(config)
-                if plans_only(arguments):
-                    lock.release()
-    except BrainG3nError as error:
-        print(f"braing3n: {error}", file=sys.stderr)
-        sys.exit(2)
-    return config
-
-
-def plans_only(arguments: Sequence[str]) -> bool:
-    """Whether Snakemake was asked to look and not to execute (`-n`, `-np`, `--dry-run`, `--unlock` ...)."""
-    return any(word in LOOKING or re.fullmatch("-[a-z]*n[a-z]*", word) for word in arguments)
-
-
-def lock_run(run: str, is_looking: bool, patience_s: float | None = None) -> FileLock | None:
-    """Hold a run's inventories, so that no other process rewrites them while it is executed.
-
-    The lock ends with the process; one that only looks lets go at once. Where another process executes the
-    run, one that looks gets None and plans from the files that are there.
-
-    Raises:
-        BrainG3nError: another process executes this run, and this one would, too.
-    """
-    path = Path("results") / run / "inventory" / ".lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _held.setdefault(path.absolute(), FileLock(path))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if is_looking:
-            print(
-                f"braing3n: run '{run}' is being executed by another process; this plan is made from the "
-                "inventories that are there.",
-                file=sys.stderr,
-            )
-            return None
-        try:
-            print(f"braing3n: waiting for another process of run '{run}' ({path}) ...", file=sys.stderr)
-            lock.acquire(timeout=LOCK_PATIENCE_S if patience_s is None else patience_s)
-        except Timeout:
-            raise BrainG3nError(
-                f"run '{run}' is being executed by another process in this folder ({path} is held); wait for "
-                "it, or give another name as `run`."
-            ) from None
-    return lock
 
 
 def build_inventories(config: Config) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from pathlib import Path
 
 from braing3n.config import Config
 from braing3n.core.errors import ConfigurationError
-from braing3n.core.runtime import overlap, write_if_changed
+from braing3n.core.runtime import overlap
 
 
 def check_folder(package_dir: Path = Path(__file__).parents[1]) -> None:
@@ -49,13 +48,6 @@ def check_apart(config: Config) -> None:
                     f"cohorts.{key}.raw_dir: '{settings.raw_dir}' overlaps with '{out_dir}', which this run "
                     "writes; start the run in another folder, or move the raw scans."
                 )
-
-
-def write_settings(config: Config) -> None:
-    """Keep what the run is configured with, for its page, without the folders of raw scans."""
-    content = config.model_dump(mode="json", exclude={"cohorts": {"__all__": {"raw_dir"}}, "resources": True})
-    path = Path("results") / config.run / "inventory" / "settings.json"
-    write_if_changed(path, json.dumps(content, indent=1) + "\n")
 
 
 def check_splits(config: Config) -> None:

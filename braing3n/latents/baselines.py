@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from braing3n import training
-from braing3n.config import LatentsSettings, PretrainSettings
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.runtime import track
+from braing3n.latents.settings import LatentsSettings
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
+from braing3n.pretrain.settings import PretrainSettings
 
 N_BINS = 20
 Z_LIMIT = 4.0  # the histogram's end bins take what lies beyond

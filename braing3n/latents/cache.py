@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from braing3n import training
-from braing3n.config import LatentsSettings
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import digest_text, track, write_atomically
 from braing3n.latents import STAGE_VERSION
+from braing3n.latents.settings import LatentsSettings
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer
 
 if TYPE_CHECKING:
-    from braing3n.sweep.akl_model import AutoencoderKL  # which imports MONAI, slowly
+    pass  # which imports MONAI, slowly
 
 
 def cache_latents(
@@ -57,28 +57,6 @@ def cache_latents(
         ids = volumes.table["volume_id"].to_numpy(dtype=str)
         write_features(ids, np.load(arrays["features"]), features_path)
         os.replace(arrays["tokens"], tokens_path)
-
-
-def cache_akl(
-    net: AutoencoderKL,
-    volumes: training.Volumes,
-    settings: LatentsSettings,
-    latents_path: Path,
-    inputs: Sequence[Path | str],
-    device: torch.device,
-    n_workers: int = 1,
-) -> None:
-    """Write the means of the baseline's latents float16 (N, C, d, h, w), likewise."""
-
-    def encode(volume: Tensor) -> dict[str, Tensor]:
-        with training.autocast(device, settings):  # one volume fills memory with its first layers
-            means = [net.encode_mean(one) for one in volume.split(1)]
-        return {"latents": to_float16(torch.cat(means))}
-
-    rows = {"latents": (net.latent_shape, np.float16)}
-    part_dir = choose_part_dir(latents_path, settings, inputs)
-    with grow_arrays(part_dir, rows, encode, volumes, settings.batch_size, device, n_workers) as arrays:
-        os.replace(arrays["latents"], latents_path)
 
 
 def choose_part_dir(path: Path, settings: LatentsSettings, inputs: Sequence[Path | str]) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.core.options import Threads, VolumeList, VolumesDir
+from braing3n.core.options import Paths, Threads, VolumeList, VolumesDir
 
 app = App(name="braing3n latents", help="Cache tokens and features of every volume.")
 
@@ -34,13 +34,14 @@ def cache(
     features
         Mean encoder tokens to write (.npz).
     settings
-        The section `latents` as JSON, or a configuration file.
+        The section `latents`: its settings file, or a configuration file.
     """
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
-    from braing3n.config import LatentsSettings, parse_section
+    from braing3n.core.settings import parse_section
     from braing3n.latents.cache import cache_latents
+    from braing3n.latents.settings import LatentsSettings
     from braing3n.pretrain.model import load_encoder
     from braing3n.tokenizer.model import load_tokenizer
     from braing3n.training import count_workers, open_accelerator
@@ -61,52 +62,13 @@ def cache(
 
 
 @app.command
-def akl(
-    *,
-    weights: Path,
-    volume_list: VolumeList,
-    volumes_dir: VolumesDir,
-    latents: Path,
-    settings: str,
-    threads: Threads = 1,
-) -> None:
-    """Encode every volume by the AutoencoderKL baseline: the mean of its latent; a killed job goes on.
-
-    Parameters
-    ----------
-    weights
-        The baseline's weight file.
-    latents
-        Latents to write (.npy), float16 (N, channels, d, h, w), rows as in the volume list.
-    settings
-        The section `latents` as JSON, or a configuration file.
-    """
-    from braing3n.core.runtime import set_threads
-
-    set_threads(threads)
-    from accelerate import Accelerator
-
-    from braing3n.config import LatentsSettings, parse_section
-    from braing3n.latents.cache import cache_akl
-    from braing3n.sweep.akl_model import load_akl
-    from braing3n.training import count_workers
-    from braing3n.volumes.dataset import PackedVolumes
-
-    device, volumes = Accelerator().device, PackedVolumes(volume_list, volumes_dir)
-    net, section = load_akl(weights).to(device), parse_section(LatentsSettings, settings)
-    inputs = [weights, volumes.digest()]
-    cache_akl(net, volumes, section, latents, inputs, device, count_workers(threads))
-
-
-@app.command
 def features(
     *,
     name: str,
     volume_list: VolumeList,
     volumes_dir: VolumesDir,
     features: Path,
-    settings: str,
-    pretrain_settings: str,
+    settings: Paths,
     threads: Threads = 1,
 ) -> None:
     """Compute the features of a baseline that no training made.
@@ -118,20 +80,22 @@ def features(
     features
         Features to write (.npz).
     settings
-        The section `latents` as JSON, or a configuration file.
-    pretrain_settings
-        The section `pretrain`, which gives the untrained encoder's sizes and the patch size.
+        The settings files of `latents` and, for what depends on an encoder's sizes, of `pretrain`.
     """
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
-    from braing3n.config import LatentsSettings, PretrainSettings, parse_section
+    from braing3n.core.settings import parse_section
     from braing3n.latents.baselines import compute_features
     from braing3n.latents.cache import write_features
+    from braing3n.latents.settings import LatentsSettings
+    from braing3n.pretrain.settings import PretrainSettings
     from braing3n.training import open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes = PackedVolumes(volume_list, volumes_dir)
-    options = parse_section(LatentsSettings, settings), parse_section(PretrainSettings, pretrain_settings)
+    own, *others = settings
+    pretrain = parse_section(PretrainSettings, others[0]) if others else PretrainSettings()
+    options = parse_section(LatentsSettings, own), pretrain
     values = compute_features(name, volumes, *options, open_accelerator().device)
     write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features)

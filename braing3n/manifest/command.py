@@ -34,17 +34,19 @@ def near_duplicates(
     picture
         The closest pairs side by side to write (.png).
     settings
-        The section `manifest` as JSON, or a configuration file.
+        The section `manifest`: its settings file, or a configuration file.
     volumes
-        The section `volumes` as JSON, or a configuration file.
+        The section `volumes`: its settings file, or a configuration file.
     """
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
-    from braing3n.config import ManifestSettings, VolumesSettings, parse_section
     from braing3n.core.contracts import write_table
+    from braing3n.core.settings import parse_section
     from braing3n.manifest.duplicates import describe_pairs, find_near_duplicates, list_indices
     from braing3n.manifest.picture import draw_pairs
+    from braing3n.manifest.settings import ManifestSettings
+    from braing3n.volumes.settings import VolumesSettings
 
     threshold = parse_section(ManifestSettings, settings).near_duplicate_correlation
     spacing_mm = parse_section(VolumesSettings, volumes).spacing_mm
@@ -68,6 +70,7 @@ def volume_list(
     segmentations: Path,
     quality: Path,
     settings: str,
+    outliers: Path | None = None,
 ) -> None:
     """Build the list of what is trained on, from inventories, preprocess tables and the review alone.
 
@@ -92,14 +95,19 @@ def volume_list(
     quality
         Every volume's quality numbers and what was decided about it, to write (.parquet).
     settings
-        The section `manifest` as JSON, or a configuration file.
+        The section `manifest`: its settings file, or a configuration file.
+    outliers
+        The settings file of `manifest.max_outlier_score`.
     """
     from braing3n import manifest
-    from braing3n.config import ManifestSettings, parse_section
     from braing3n.core.accounting import write_provenance
+    from braing3n.core.settings import parse_section, read_settings
+    from braing3n.manifest.settings import ManifestSettings
     from braing3n.manifest.tables import ListOutputs, build_volume_list
 
     options = parse_section(ManifestSettings, settings)
+    if outliers:
+        options = options.model_copy(update={"max_outlier_score": read_settings(outliers)})
     outputs = ListOutputs(out, flow, excluded, segmentations, quality)
     build_volume_list(inventories, tables, volumes_dir, near_duplicates, review, options, outputs)
     inputs = [*inventories, *tables, near_duplicates, review]
@@ -107,7 +115,7 @@ def volume_list(
 
 
 @app.command
-def quality(*, tables: Paths, volumes_dir: VolumesDir, review: Path, out: Path, settings: str) -> None:
+def quality(*, tables: Paths, volumes_dir: VolumesDir, review: Path, out: Path, outliers: Path) -> None:
     """Put one cohort's volumes on a page, the worst first, for the eye to scan and to review.
 
     Parameters
@@ -118,13 +126,13 @@ def quality(*, tables: Paths, volumes_dir: VolumesDir, review: Path, out: Path, 
         What a person decided about volumes (.tsv).
     out
         The page to write (.html).
-    settings
-        The section `manifest` as JSON, or a configuration file.
+    outliers
+        The settings file of `manifest.max_outlier_score`.
     """
-    from braing3n.config import ManifestSettings, parse_section
+    from braing3n.core.settings import read_settings
     from braing3n.manifest.quality_page import write_page
 
-    write_page(tables, volumes_dir, review, parse_section(ManifestSettings, settings), out)
+    write_page(tables, volumes_dir, review, read_settings(outliers), out)
 
 
 @app.command
@@ -152,18 +160,20 @@ def labels(*, volume_list: VolumeList, records: Paths, exclusions: Paths, out: P
 
 
 @app.command
-def counts(*, volume_list: VolumeList, expected: str, tolerance: float, out: Path) -> None:
+def counts(*, volume_list: VolumeList, cohorts: Paths, tolerance: Path, out: Path) -> None:
     """Compare what each cohort holds with what its file expects, and warn where they differ.
 
     Parameters
     ----------
-    expected
-        The cohorts' kinds and expected numbers as JSON, as `expect_counts` writes them.
+    cohorts
+        The cohorts' settings files.
     tolerance
-        The share of the expected number that a cohort may be off.
+        The settings file of `manifest.count_tolerance`.
     out
         The table of counts to write (.parquet).
     """
-    from braing3n.manifest.counts import count_cohorts
+    from braing3n.cohort.settings import read_cohorts
+    from braing3n.core.settings import read_settings
+    from braing3n.manifest.counts import count_cohorts, expect_counts
 
-    count_cohorts(volume_list, expected, tolerance, out)
+    count_cohorts(volume_list, expect_counts(read_cohorts(cohorts)), read_settings(tolerance), out)

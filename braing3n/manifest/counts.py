@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +12,13 @@ from braing3n.core.contracts import CONTRACTS, read_table, write_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from braing3n.config import CohortSettings
+    from braing3n.cohort.settings import CohortSettings
 
 MINIATURE = "a miniature"
 
 
-def expect_counts(cohorts: Mapping[str, CohortSettings]) -> str:
-    """What the configured cohorts should hold, as text for a rule.
+def expect_counts(cohorts: Mapping[str, CohortSettings]) -> dict[str, dict]:
+    """What the configured cohorts should hold.
 
     A cohort maps to its kind and, where there is nothing to compare with, the reason; else to its numbers.
     """
@@ -32,17 +31,17 @@ def expect_counts(cohorts: Mapping[str, CohortSettings]) -> str:
             reason = MINIATURE
         numbers = {} if reason else {"volumes": cohort.n_volumes, "people": cohort.n_people}
         expected[key] = {"kind": kind, "reason": reason, **numbers}
-    return json.dumps(expected, sort_keys=True)
+    return expected
 
 
-def count_cohorts(volume_list: Path, expected: str, tolerance: float, out: Path) -> None:
+def count_cohorts(volume_list: Path, expected: Mapping[str, dict], tolerance: float, out: Path) -> None:
     """Write one row a cohort, found and expected, and print a sentence for each that is off."""
     import pandas as pd
 
     volumes = read_table(volume_list, "volume_list")
     by_cohort = volumes.groupby("cohort")["person_id"].agg(["size", "nunique"])
     rows = []
-    for key, item in json.loads(expected).items():
+    for key, item in sorted(expected.items()):
         n_volumes, n_people = by_cohort.loc[key] if key in by_cohort.index else (0, 0)
         row = {"cohort": key, "kind": item["kind"], "n_volumes": int(n_volumes), "n_people": int(n_people)}
         row |= {"expected_volumes": item.get("volumes", 0), "expected_people": item.get("people", 0)}

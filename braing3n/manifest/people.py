@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from braing3n.config import ManifestSettings
 from braing3n.core.contracts import SPLITS
 from braing3n.core.errors import ConfigurationError
+from braing3n.manifest.settings import ManifestSettings
 
 
 def join_people(volumes: pd.DataFrame, near_duplicates: pd.DataFrame) -> pd.DataFrame:

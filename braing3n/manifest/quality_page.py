@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.config import ManifestSettings
 from braing3n.core.contracts import read_table
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import write_atomically
@@ -35,7 +34,7 @@ HOW_TO = (
 
 
 def write_page(
-    tables: list[Path], volumes_dir: Path, review: Path, settings: ManifestSettings, out: Path
+    tables: list[Path], volumes_dir: Path, review: Path, max_outlier_score: float, out: Path
 ) -> None:
     """Write one HTML file, about 21 kB a volume at 1 mm, that needs nothing beside it up to 2,500 volumes.
 
@@ -44,10 +43,11 @@ def write_page(
     Args:
         tables: the preprocess tables of the cohort's shards, in the folder that is named as the cohort.
         review: the run's review; what it says is shown.
+        max_outlier_score: as of `manifest.max_outlier_score`.
     """
     cohort, decisions = Path(tables[0]).parent.name, read_review(review)
     results = pd.concat([read_table(path, "preprocess") for path in tables], ignore_index=True)
-    quality = settle_decisions(gather_quality(tables, volumes_dir), decisions, settings.max_outlier_score)
+    quality = settle_decisions(gather_quality(tables, volumes_dir), decisions, max_outlier_score)
     parts = render_page(cohort, results, sort_worst(quality), decisions, Path(out).parent)
     with write_atomically(out) as beside, beside.open("w", encoding="utf-8") as file:
         file.writelines(f"{part}\n" for part in parts)

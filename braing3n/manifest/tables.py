@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.config import ManifestSettings
 from braing3n.core.accounting import check_books, check_groups
 from braing3n.core.bids import volume_id
 from braing3n.core.contracts import CONTRACTS, TASK_COLUMNS, check_table, read_table, write_table
@@ -16,6 +15,7 @@ from braing3n.core.errors import ContractError
 from braing3n.manifest.people import assign_split, check_splits, describe_copies, join_people
 from braing3n.manifest.quality import gather_quality, take_columns
 from braing3n.manifest.review import read_review, settle_decisions
+from braing3n.manifest.settings import ManifestSettings
 
 RAW = ["path", "source_format", "is_bias_corrected", "is_defaced", "is_stripped", "raw_space"]
 IDENTITY = ["cohort", "subject_id", "session_id", "run", "modality"]

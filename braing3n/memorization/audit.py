@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import betabinom
 
-from braing3n.config import MemorizationSettings
 from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import ContractError
 from braing3n.memorization.neighbours import Rows, find_nearest
+from braing3n.memorization.settings import MemorizationSettings
 
 COMPARISONS = ("real-real", "held-out-real", "synthetic-real")
 

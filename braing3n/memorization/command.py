@@ -35,8 +35,9 @@ def audit(
     settings
         JSON of the section `memorization`, or a configuration file.
     """
-    from braing3n.config import MemorizationSettings, parse_section
     from braing3n.core.runtime import set_threads
+    from braing3n.core.settings import parse_section
+    from braing3n.memorization.settings import MemorizationSettings
 
     section = parse_section(MemorizationSettings, settings)
     set_threads(threads)

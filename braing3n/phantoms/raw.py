@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from braing3n.cohort import Cohort, Scan, Walk, settle_options
-from braing3n.config import ResourceSettings
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.resources import fetch
 from braing3n.core.runtime import digest_file, digest_text, track
+from braing3n.core.settings import ResourceSettings
 from braing3n.ingest.records import Book
 from braing3n.inventory.scans import Candidate, describe, list_facts, name_segmentation, sort_files
 from braing3n.phantoms import STAGE_VERSION

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from braing3n.config import Extractor
 from braing3n.core.errors import BrainG3nError
+from braing3n.preprocess.settings import Extractor
 
 app = App(name="braing3n preprocess", help="Raw scans to brains in SRI24: your own, or a shard of the DAG.")
 
@@ -41,7 +41,8 @@ def shard(
     threads
         Worker processes of one thread each.
     """
-    from braing3n.config import PreprocessSettings, ResourceSettings, parse_section
+    from braing3n.core.settings import ResourceSettings, parse_section
+    from braing3n.preprocess.settings import PreprocessSettings
     from braing3n.preprocess.shard import preprocess_shard
 
     preprocess_shard(

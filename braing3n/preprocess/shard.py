@@ -15,7 +15,6 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from braing3n.config import PreprocessSettings, ResourceSettings
 from braing3n.core.bids import label, volume_id
 from braing3n.core.errors import BrainG3nError
 from braing3n.core.resources import RESOURCES_DIR
@@ -29,6 +28,8 @@ from braing3n.core.runtime import (
     track,
 )
 from braing3n.core.scratch import sweep
+from braing3n.core.settings import ResourceSettings
+from braing3n.preprocess.settings import PreprocessSettings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from braing3n.config import PreprocessSettings
 from braing3n.core.bids import derivative_path, entities
 from braing3n.core.errors import BrainG3nError
 from braing3n.core.runtime import digest_file, digest_text, read_json, write_atomically, write_if_changed
 from braing3n.preprocess import STAGE_VERSION
 from braing3n.preprocess.read.formats import digest_scan
 from braing3n.preprocess.read.intake import list_series
+from braing3n.preprocess.settings import PreprocessSettings
 from braing3n.preprocess.visit import VisitResult
 
 STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from braing3n.config import PreprocessSettings
 from braing3n.core.errors import ScanError, StorageError
 from braing3n.core.runtime import STORAGE_FAULTS, check_free_space, tell_step, tell_storage_fault
 from braing3n.preprocess.brain.bias import correct_bias, find_head
@@ -22,6 +21,7 @@ from braing3n.preprocess.read.intake import Intake, list_series, take_in
 from braing3n.preprocess.read.negatives import Negatives, lift_brain, measure_negatives
 from braing3n.preprocess.read.scan import Scan, find_box
 from braing3n.preprocess.route import CENTRE_ORDER, RawState, Route, plan_centre, plan_companion
+from braing3n.preprocess.settings import PreprocessSettings
 from braing3n.preprocess.space.grid import (
     Atlas,
     encode_affine,

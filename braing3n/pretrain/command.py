@@ -26,7 +26,7 @@ def train(
     Parameters
     ----------
     settings
-        The section `pretrain` as JSON, or a configuration file.
+        The section `pretrain`: its settings file, or a configuration file.
     loss_picture
         The loss curve to make (.png).
     loss_table
@@ -35,7 +35,8 @@ def train(
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
-    from braing3n.config import PretrainSettings, parse_section
+    from braing3n.core.settings import parse_section
+    from braing3n.pretrain.settings import PretrainSettings
     from braing3n.pretrain.train import train_encoder
     from braing3n.training import count_workers
     from braing3n.volumes.dataset import PackedVolumes
@@ -83,9 +84,10 @@ def import_weights(
     """
     import torch
 
-    from braing3n.config import PretrainSettings, parse_section
+    from braing3n.core.settings import parse_section
     from braing3n.pretrain.model import MaskedAutoencoder
     from braing3n.pretrain.release import import_release
+    from braing3n.pretrain.settings import PretrainSettings
 
     options = parse_section(PretrainSettings, settings)
     torch.manual_seed(options.seed)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from braing3n.config import PretrainSettings
 from braing3n.core.errors import ConfigurationError
 from braing3n.nets.transformer import (
     NORM_EPS,
@@ -21,6 +20,7 @@ from braing3n.nets.transformer import (
     encode_short_positions,
     initialise_linear,
 )
+from braing3n.pretrain.settings import PretrainSettings
 from braing3n.training import load_weights, read_settings, read_weights
 
 

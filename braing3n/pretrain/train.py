@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from braing3n import training
-from braing3n.config import PretrainSettings
 from braing3n.core.contracts import read_table, write_table
 from braing3n.pretrain import STAGE_VERSION
 from braing3n.pretrain.baselines import measure_baselines
 from braing3n.pretrain.masks import draw_noise, draw_validation_noise
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
+from braing3n.pretrain.settings import PretrainSettings
 from braing3n.pretrain.verdict import add_encoder, find_fault
 
 

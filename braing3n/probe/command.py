@@ -1,9 +1,8 @@
 """The command line of the probes: one encoder's predictions, then all encoders compared."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from braing3n.core.options import Labels, Paths, Threads
 
@@ -19,6 +18,7 @@ def encoder(
     predictions: Path,
     halves: Path,
     columns: Path | None = None,
+    own: Path | None = None,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -36,13 +36,17 @@ def encoder(
         Table to write: scores on halves of the people, for intervals.
     columns
         Table of the columns that `probe.columns` names.
+    own
+        The settings file of `probe.columns`.
     settings
-        JSON of the section `probe`, or a configuration file.
+        The section `probe`: its settings file, or a configuration file.
     """
-    from braing3n.config import ProbeSettings, parse_section
     from braing3n.core.runtime import set_threads
+    from braing3n.core.settings import parse_section, read_settings
+    from braing3n.probe.settings import ProbeSettings
 
     section = parse_section(ProbeSettings, settings)
+    section = section.model_copy(update={"columns": read_settings(own)}) if own else section
     set_threads(threads)
     from braing3n.core.contracts import write_table
     from braing3n.probe.compare import probe_encoder
@@ -65,6 +69,7 @@ def compare(
     differences: Path,
     controls: Path,
     columns: Path | None = None,
+    own: Path | None = None,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -86,13 +91,17 @@ def compare(
         Table of controls to write.
     columns
         Table of the columns that `probe.columns` names.
+    own
+        The settings file of `probe.columns`.
     settings
-        JSON of the section `probe`, or a configuration file.
+        The section `probe`: its settings file, or a configuration file.
     """
-    from braing3n.config import ProbeSettings, parse_section
     from braing3n.core.runtime import set_threads
+    from braing3n.core.settings import parse_section, read_settings
+    from braing3n.probe.settings import ProbeSettings
 
     section = parse_section(ProbeSettings, settings)
+    section = section.model_copy(update={"columns": read_settings(own)}) if own else section
     set_threads(threads)
     from braing3n.core.contracts import read_table, write_table
     from braing3n.probe.compare import Readings, compare_encoders
@@ -107,49 +116,3 @@ def compare(
     write_table(score_table, scores, "scores")
     write_table(difference_table, differences, "differences")
     write_table(control_table, controls, "controls")
-
-
-@app.command
-def sweep(
-    *,
-    arms: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
-    latents: Paths,
-    untrained: Path,
-    volume_list: Path,
-    labels: Labels,
-    scores: Path,
-    sweep_settings: str = "{}",
-    settings: str = "{}",
-    threads: Threads = 1,
-):
-    """Probe every arm of the sweep over d, its mean and flattened, and the untrained encoder.
-
-    Parameters
-    ----------
-    arms
-        Names of the arms.
-    latents
-        Their latents (.npy), rows as in the volume list.
-    untrained
-        Features of the untrained encoder (.npz).
-    volume_list
-        The sweep's volume list.
-    scores
-        Table of scores to write.
-    sweep_settings
-        JSON of the section `tokenizer.sweep`, or a configuration file.
-    settings
-        JSON of the section `probe`, or a configuration file.
-    """
-    from braing3n.config import ProbeSettings, SweepSettings, parse_section
-    from braing3n.core.runtime import set_threads
-
-    sections = parse_section(SweepSettings, sweep_settings), parse_section(ProbeSettings, settings)
-    set_threads(threads)
-    from braing3n.core.contracts import read_table, write_table
-    from braing3n.sweep.probe import probe_sweep
-
-    volume_ids = read_table(volume_list, "volume_list")["volume_id"]
-    table = read_table(labels, "labels").set_index("volume_id").loc[volume_ids].reset_index()
-    paths = dict(zip(arms, latents, strict=True))
-    write_table(probe_sweep(paths, untrained, table, *sections), scores, "sweep")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from braing3n.config import ProbeSettings
 from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import track
 from braing3n.probe.halves import Reading, read_probe
 from braing3n.probe.plan import Probe, plan_probes, span_rows
 from braing3n.probe.scores import BOUNDS, METRICS, MIN_DEALS, find_interval, score, score_folds
+from braing3n.probe.settings import ProbeSettings
 
 # The encoders whose features are reduced by a PCA in the fold before the linear probe.
 PCA_ENCODERS = ("voxels", "untrained_flattened")

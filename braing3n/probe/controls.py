@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from braing3n.config import ProbeSettings
 from braing3n.core.runtime import track
 from braing3n.probe.compare import count_units, score_reading
 from braing3n.probe.fit import predict_ridge
@@ -15,6 +14,7 @@ from braing3n.probe.folds import assign_folds
 from braing3n.probe.halves import read_probe
 from braing3n.probe.plan import Probe, plan_probe, plan_probes
 from braing3n.probe.scores import count_wins
+from braing3n.probe.settings import ProbeSettings
 from braing3n.probe.tasks import Task
 
 _BLANK = {

@@ -6,8 +6,8 @@ import warnings
 
 import numpy as np
 
-from braing3n.config import ProbeSettings
 from braing3n.probe.plan import Probe
+from braing3n.probe.settings import ProbeSettings
 
 
 def predict_out_of_fold(

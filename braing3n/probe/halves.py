@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from braing3n.config import ProbeSettings
 from braing3n.probe.fit import predict_out_of_fold, predict_quickly
 from braing3n.probe.folds import assign_halves
 from braing3n.probe.plan import Probe
 from braing3n.probe.scores import BOUNDS, METRICS, score
+from braing3n.probe.settings import ProbeSettings
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from braing3n.config import ProbeSettings
 from braing3n.core.contracts import read_table
 from braing3n.core.errors import ContractError
 from braing3n.probe.folds import assign_folds
+from braing3n.probe.settings import ProbeSettings
 from braing3n.probe.tasks import Task, list_tasks
 
 # Whom a probe reads: everyone, as the paper does, or only people of the splits that no model is trained on.

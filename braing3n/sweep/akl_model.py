@@ -11,8 +11,8 @@ from pathlib import Path
 from monai.networks import nets
 from torch import Tensor
 
-from braing3n.config import AutoencoderKLSettings
 from braing3n.core.errors import ConfigurationError
+from braing3n.sweep.settings import AutoencoderKLSettings
 from braing3n.training import load_weights, read_settings, read_weights
 
 
@@ -35,7 +35,7 @@ class AutoencoderKL(nets.AutoencoderKL):
         edge = 2 ** (n_levels - 1)
         if any(n % edge for n in shape):
             raise ConfigurationError(
-                f"tokenizer.akl.channels: volumes of {'x'.join(map(str, shape))} voxels cannot be halved "
+                f"sweep.akl.channels: volumes of {'x'.join(map(str, shape))} voxels cannot be halved "
                 f"{n_levels - 1} times, as {n_levels} levels do; give fewer or another volumes.shape."
             )
         super().__init__(

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from braing3n.config import ProbeSettings, SweepSettings
 from braing3n.core.errors import ConfigurationError, ContractError
 from braing3n.core.runtime import track
 from braing3n.probe.compare import score_reading
 from braing3n.probe.halves import read_probe
 from braing3n.probe.plan import load_features, plan_probe, span_rows
+from braing3n.probe.settings import ProbeSettings
 from braing3n.probe.tasks import Task, list_tasks
+from braing3n.sweep.settings import SweepProbeSettings
 
 READINGS = ("mean", "flattened")
 UNTRAINED = "untrained"
@@ -24,7 +25,7 @@ def probe_sweep(
     latents: dict[str, Path],
     untrained: Path,
     labels: pd.DataFrame,
-    sweep: SweepSettings,
+    sweep: SweepProbeSettings,
     probe: ProbeSettings,
 ) -> pd.DataFrame:
     """Scores of each arm, reading and task, all on the same people and folds.
@@ -62,7 +63,7 @@ def find_tasks(keys: tuple[str, ...], labels: pd.DataFrame) -> list[Task]:
     known = {task.key: task for task in list_tasks(labels)}
     for key in keys:
         if key not in known:
-            raise ConfigurationError(f"tokenizer.sweep.tasks: no task '{key}'; tasks: {', '.join(known)}.")
+            raise ConfigurationError(f"sweep.probe.tasks: no task '{key}'; tasks: {', '.join(known)}.")
     return [known[key] for key in keys]
 
 

@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 from braing3n import training
-from braing3n.config import AutoencoderKLSettings
+from braing3n.sweep import STAGE_VERSION
 from braing3n.sweep.akl_model import AutoencoderKL, measure_divergence
-from braing3n.tokenizer import STAGE_VERSION
+from braing3n.sweep.settings import AutoencoderKLSettings
 from braing3n.tokenizer.train import measure_loss
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from braing3n.config import SweepSettings
 from braing3n.core.contracts import SPLITS
 from braing3n.core.errors import ConfigurationError
 from braing3n.manifest.people import deal_split
+from braing3n.sweep.settings import SweepSettings
 
 
 def choose_volumes(volumes: pd.DataFrame, settings: SweepSettings) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def choose_volumes(volumes: pd.DataFrame, settings: SweepSettings) -> pd.DataFra
     for split in SPLITS:
         if not (chosen["split"] == split).any():
             raise ConfigurationError(
-                f"tokenizer.sweep: the split '{split}' is empty with one {settings.modality} of each of "
-                f"{len(chosen)} people; give more people, or set tokenizer.sweep.cohorts to [] for no sweep."
+                f"sweep: the split '{split}' is empty with one {settings.modality} of each of "
+                f"{len(chosen)} people; give more people, or set sweep.cohorts to [] for no sweep."
             )
     return chosen

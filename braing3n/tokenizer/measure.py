@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from braing3n import training
 from braing3n.core.errors import ConfigurationError
-from braing3n.core.runtime import track, write_atomically
+from braing3n.core.runtime import track, write_atomically, write_if_changed
 
 Reconstruct = Callable[[torch.Tensor], torch.Tensor]  # volumes (B, 1, D, H, W) to the same
 Z_RANGE = 14.7  # z units; derived from the paper's MSE and PSNR, which agree on it in all rows of Table 5
@@ -95,3 +96,12 @@ def draw_reconstructions(
         drawn |= {f"{name}, real": image, f"{name}, reconstructed": other}
     with write_atomically(path) as beside:
         draw_volumes(drawn, beside)
+
+
+def show_reconstructions(
+    function: Reconstruct, volumes, device: torch.device, facts: dict, metrics_path: Path, picture_path: Path
+) -> None:
+    """Measure the reconstructions of held-out people into a JSON file, with facts, and draw some of them."""
+    scores = measure_reconstruction(function, volumes, device, facts)
+    write_if_changed(metrics_path, json.dumps(scores, indent=1) + "\n")
+    draw_reconstructions(function, volumes, picture_path, device)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from braing3n.config import TokenizerSettings
 from braing3n.core.errors import ConfigurationError
 from braing3n.nets.transformer import Attention, encode_positions
 from braing3n.pretrain.model import unpatchify
+from braing3n.tokenizer.settings import TokenizerSettings
 from braing3n.training import load_weights, read_settings, read_weights
 
 

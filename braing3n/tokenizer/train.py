@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from braing3n import training
-from braing3n.config import TokenizerSettings
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer import STAGE_VERSION
 from braing3n.tokenizer.measure import Reconstruct
 from braing3n.tokenizer.model import Tokenizer
+from braing3n.tokenizer.settings import TokenizerSettings
 from braing3n.tokenizer.start import start_from_components
 
 ERRORS = {"l1": functional.l1_loss, "l2": functional.mse_loss}
@@ -37,7 +37,7 @@ def train_tokenizer(
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    given = checkpoints_dir, "tokenizer", STAGE_VERSION, settings, inputs, settings.ASIDE
+    given = checkpoints_dir, "tokenizer", STAGE_VERSION, settings, inputs
     with training.open_run(*given) as run_dir:
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():

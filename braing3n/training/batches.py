@@ -14,9 +14,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from braing3n.config import OptimiserSettings
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.runtime import count_cpus
+from braing3n.core.settings import OptimiserSettings
 from braing3n.volumes.levels import LEVELS_A_DEVIATION
 
 T = TypeVar("T")

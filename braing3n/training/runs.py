@@ -19,9 +19,9 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from braing3n.config import OptimiserSettings, Settings
 from braing3n.core.accounting import SEEN_NAME
 from braing3n.core.runtime import acquire_lock, digest_file, digest_text, track, write_atomically
+from braing3n.core.settings import OptimiserSettings, Settings
 from braing3n.nets.weights import load_weights, read_weights, write_weights
 from braing3n.training.batches import find_rows, plan_batches
 from braing3n.training.logs import open_writer, plot_history, write_history
@@ -102,17 +102,16 @@ def open_run(
     version: int,
     settings: Settings,
     inputs: Sequence[Path | str],
-    without: tuple[str, ...] = (),
 ) -> Iterator[Path]:
     """The folder of the run that these settings and inputs make, held by a file lock.
 
     inputs are files, whose bytes count, or digests of what lies in several files, such as
-    `PackedVolumes.digest`. without names settings of which the run does not depend. `run.json` in it says
-    what they are. The lock waits for the orphan of a killed workflow, which may still be training the same
-    run. Within, SIGTERM and SIGINT let the run save its state first.
+    `PackedVolumes.digest`. `run.json` in it says what they are. The lock waits for the orphan of a killed
+    workflow, which may still be training the same run. Within, SIGTERM and SIGINT let the run save its state
+    first.
     """
     digests = [digest_input(item) for item in inputs]
-    parts = [word, version, settings.as_json(without), *digests]
+    parts = [word, version, settings.as_json(), *digests]
     run_dir = Path(checkpoints_dir) / digest_text(json.dumps(parts))[:16]
     run_dir.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")  # under torchrun each process holds its own lock
@@ -120,7 +119,7 @@ def open_run(
         names = [item.name if isinstance(item, Path) else "content" for item in inputs]
         pairs = [list(pair) for pair in zip(names, digests, strict=True)]
         record = {"stage": word, "stage_version": version, "inputs": pairs}
-        told = {**record, "settings": json.loads(settings.as_json(without))}
+        told = {**record, "settings": json.loads(settings.as_json())}
         with write_atomically(run_dir / "run.json") as beside:
             beside.write_text(json.dumps(told, indent=1) + "\n")
         yield run_dir

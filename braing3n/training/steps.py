@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from braing3n.config import OptimiserSettings, Settings
 from braing3n.core.errors import BrainG3nError, ConfigurationError, StoppedError
 from braing3n.core.runtime import has_bfloat16
+from braing3n.core.settings import OptimiserSettings, Settings
 from braing3n.training.batches import cut_batches
 
 if TYPE_CHECKING:

@@ -35,9 +35,9 @@ def fetch(*names: str) -> None:
     names
         Names as `braing3n resources list` prints them.
     """
-    from braing3n.config import ResourceSettings
     from braing3n.core.resources import REGISTRY
     from braing3n.core.resources import fetch as fetch_one
+    from braing3n.core.settings import ResourceSettings
 
     for name in names or REGISTRY:
         print(fetch_one(name, ResourceSettings()))

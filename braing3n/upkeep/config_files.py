@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from braing3n.config import Config, Settings
+from braing3n.config import Config
 from braing3n.core.runtime import write_if_changed
+from braing3n.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 YAML_PATH = ROOT / "config" / "config.yaml"

@@ -20,9 +20,10 @@ def pack(*, table: Path, array: Path, index: Path, settings: str) -> None:
     index
         The index table to write (.parquet).
     settings
-        The section `volumes` as JSON, or a configuration file.
+        The section `volumes`: its settings file, or a configuration file.
     """
-    from braing3n.config import VolumesSettings, parse_section
+    from braing3n.core.settings import parse_section
     from braing3n.volumes.pack import pack_shard
+    from braing3n.volumes.settings import VolumesSettings
 
     pack_shard(table, array, index, parse_section(VolumesSettings, settings))

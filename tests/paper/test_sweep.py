@@ -138,7 +138,7 @@ def test_a_run_without_a_sweep_says_so(tmp_path):
     table = build_table_5(Results(tmp_path))
     for name in ("AKL", "MAE (d = 32, chosen)", "MAE (no projection)"):
         row = get_row(table, name)
-        assert row["MSE | ours, crop"] == "n/a: this run has no sweep (no cohort of tokenizer.sweep.cohorts)"
+        assert row["MSE | ours, crop"] == "n/a: this run has no sweep (no cohort of sweep.cohorts)"
         assert row["IDH1 AUC | ours, mean"] == row["MSE | ours, crop"]
     assert get_row(table, "This run's tokenizer (d = 32, all cohorts)")["MSE | ours, crop"] == "0.500"
     assert list(table.frame["Model"])[-2:] == [

@@ -23,8 +23,8 @@ from braing3n.core.errors import CheckpointError, ConfigurationError
 from braing3n.core.runtime import digest_file
 from braing3n.latents.cache import cache_akl
 from braing3n.sweep.akl_model import AutoencoderKL, load_akl, measure_divergence
-from braing3n.sweep.compute import count_arm, describe_arm, match_akl, print_compute, set_epochs
 from braing3n.sweep.train_akl import train_akl
+from braing3n.tokenizer.compute import count_arm, describe_arm, match_akl, print_compute, set_epochs
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))

@@ -3,78 +3,70 @@ localrules:
     diffusion,
 
 
-DIT = f"{RESULTS}/diffusion/dit.safetensors"
-
-
 rule diffusion:
     """The conditional DiT and its samples."""
     input:
-        DIT,
+        f"{RESULTS}/diffusion/dit.safetensors",
         f"{RESULTS}/diffusion/samples.npz",
         f"{RESULTS}/diffusion/judged.parquet",
 
 
+rule train_diffusion:
+    """Train the conditional DiT by flow matching on cached tokens."""
+    input:
+        tokens=rules.cache_latents.output.tokens,
+        tokenizer=rules.train_tokenizer.output.weights,
+        volumes=rules.build_volume_list.output.volumes,
+        labels=rules.build_label_table.output.labels,
+        settings=f"{SETTINGS}/diffusion.json",
+    output:
+        weights=f"{RESULTS}/diffusion/dit.safetensors",
+    log:
+        f"{LOGS}/diffusion/dit.log",
+    benchmark:
+        f"{BENCHMARKS}/diffusion/dit.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+        runtime=1440,
+        gpu=0,
+    params:
+        checkpoints=f"{RESULTS}/diffusion/checkpoints",
+        stage=STAGE["diffusion"],
+    shell:
+        "exec python -m braing3n run-training --gpus {resources.gpu} --log {log:q}"
+        " diffusion train --tokens {input.tokens:q} --tokenizer {input.tokenizer:q}"
+        " --volume-list {input.volumes:q} --labels {input.labels:q} --checkpoints {params.checkpoints:q}"
+        " --weights {output.weights:q} --settings {input.settings:q} --threads {threads}"
+
+
 if CONFIG.diffusion.weights:
 
-    rule take_diffusion:
-        """Start from a DiT that was trained elsewhere."""
+    ruleorder: take_diffusion > train_diffusion
+
+    use rule take_mae as take_diffusion with:
         input:
-            given=lambda wildcards: CONFIG.diffusion.weights,
+            given=CONFIG.diffusion.weights,
         output:
-            weights=DIT,
+            weights=rules.train_diffusion.output.weights,
         log:
             f"{LOGS}/diffusion/dit.log",
         benchmark:
             f"{BENCHMARKS}/diffusion/dit.tsv"
-        conda:
-            "../../envs/models.yaml"
-        threads: 1
-        resources:
-            mem_mb=2000,
-            runtime=30,
         params:
+            word="diffusion",
             stage=STAGE["diffusion"],
-        shell:
-            "python -m braing3n diffusion take --given {input.given:q} --weights {output.weights:q} 2>&1 | tee {log:q}"
-
-else:
-
-    rule train_diffusion:
-        """Train the conditional DiT by flow matching on cached tokens."""
-        input:
-            tokens=rules.cache_latents.output.tokens,
-            tokenizer=rules.train_tokenizer.output.weights,
-            volumes=rules.build_volume_list.output.volumes,
-            labels=rules.build_label_table.output.labels,
-        output:
-            weights=DIT,
-        log:
-            f"{LOGS}/diffusion/dit.log",
-        benchmark:
-            f"{BENCHMARKS}/diffusion/dit.tsv"
-        conda:
-            "../../envs/models.yaml"
-        threads: 4
-        resources:
-            mem_mb=6000,
-            runtime=1440,
-            gpu=0,
-        params:
-            checkpoints=f"{RESULTS}/diffusion/checkpoints",
-            settings=CONFIG.diffusion.as_json(),
-            stage=STAGE["diffusion"],
-        shell:
-            TRAIN + " diffusion train --tokens {input.tokens:q} --tokenizer {input.tokenizer:q}"
-            " --volume-list {input.volumes:q} --labels {input.labels:q} --checkpoints {params.checkpoints:q}"
-            " --weights {output.weights:q} --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule sample_diffusion:
     """Draw every arm's samples under guidance and decode a few for the eye."""
     input:
-        weights=DIT,
+        weights=rules.train_diffusion.output.weights,
         tokenizer=rules.train_tokenizer.output.weights,
         labels=rules.build_label_table.output.labels,
+        settings=f"{SETTINGS}/diffusion.json",
     output:
         samples=f"{RESULTS}/diffusion/samples.npz",
         table=f"{RESULTS}/diffusion/samples.parquet",
@@ -92,12 +84,11 @@ rule sample_diffusion:
         mem_mb=6000,
         runtime=720,
     params:
-        settings=CONFIG.diffusion.as_json(),
         stage=STAGE["diffusion"],
     shell:
         "python -m braing3n diffusion sample --weights {input.weights:q} --tokenizer {input.tokenizer:q}"
         " --labels {input.labels:q} --samples {output.samples:q} --table {output.table:q}"
-        " --picture {output.picture:q} --settings {params.settings:q} --threads {threads}"
+        " --picture {output.picture:q} --settings {input.settings:q} --threads {threads}"
         " 2>&1 | tee {log:q}"
 
 
@@ -109,6 +100,7 @@ rule judge_diffusion:
         labels=rules.build_label_table.output.labels,
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
+        settings=f"{SETTINGS}/probe.json",
     output:
         judged=f"{RESULTS}/diffusion/judged.parquet",
     log:
@@ -122,9 +114,8 @@ rule judge_diffusion:
         mem_mb=6000,
         runtime=60,
     params:
-        settings=CONFIG.probe.as_json(without=("columns",)),
         stage=STAGE["diffusion"],
     shell:
         "python -m braing3n diffusion judge --tokens {input.tokens:q} --tokenizer {input.tokenizer:q} --labels {input.labels:q}"
         " --samples {input.samples:q} --table {input.table:q} --judged {output.judged:q}"
-        " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -15,10 +15,11 @@ rule measure_fidelity:
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
         tokens=rules.cache_latents.output.tokens,
-        encoder=MAE,
+        encoder=rules.train_mae.output.weights,
         tokenizer=rules.train_tokenizer.output.weights,
         features=rules.cache_latents.output.features,
         labels=rules.build_label_table.output.labels,
+        settings=f"{SETTINGS}/fidelity.json",
     output:
         distances=f"{RESULTS}/fidelity/distances.parquet",
     log:
@@ -33,10 +34,9 @@ rule measure_fidelity:
         runtime=240,
         gpu=0,
     params:
-        settings=CONFIG.fidelity.as_json(),
         stage=STAGE["fidelity"],
     shell:
         "python -m braing3n fidelity measure --samples {input.samples:q} --table {input.table:q}"
         " --tokens {input.tokens:q} --encoder {input.encoder:q} --tokenizer {input.tokenizer:q} --features {input.features:q}"
-        " --labels {input.labels:q} --distances {output.distances:q} --settings {params.settings:q}"
+        " --labels {input.labels:q} --distances {output.distances:q} --settings {input.settings:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

@@ -1,6 +1,5 @@
 # A cohort's inventory and tables -> its records. One rule a cohort, so that `-f ingest_<cohort>` reruns one.
-from braing3n.cohort import digest_cohort_file, find_kind, find_raw_dirs
-from braing3n.core.settings import dump_json
+from braing3n.cohort import digest_cohort_file, find_kind
 
 
 localrules:
@@ -8,9 +7,6 @@ localrules:
 
 
 COLUMNS = f"{RESULTS}/manifest/columns.parquet"
-RAW_DIRS = dump_json(
-    {key: path.as_posix() for key, path in find_raw_dirs(CONFIG.run, CONFIG.cohorts).items()}
-)
 
 
 rule ingest:
@@ -29,6 +25,7 @@ for key, settings in CONFIG.cohorts.items():
             scans=f"{RESULTS}/inventory/{key}/scans.tsv",
             left_out=f"{RESULTS}/inventory/{key}/left_out.tsv",
             tables=f"{RESULTS}/inventory/{key}/tables.tsv",
+            settings=f"{SETTINGS}/cohorts.{key}.json",
         output:
             records=f"{RESULTS}/ingest/{key}.parquet",
             exclusions=f"{RESULTS}/ingest/{key}_exclusions.parquet",
@@ -45,13 +42,12 @@ for key, settings in CONFIG.cohorts.items():
         params:
             key=key,
             run=CONFIG.run,
-            settings=settings.as_json(),
             cohort=digest_cohort_file(find_kind(key, settings)),  # an edited code reads the tables again
             stage=STAGE["ingest"],
         shell:
             "python -m braing3n ingest cohort --key {params.key} --run {params.run} --scans {input.scans:q}"
             " --left-out {input.left_out:q} --tables {input.tables:q} --records {output.records:q}"
-            " --exclusions {output.exclusions:q} --settings {params.settings:q}"
+            " --exclusions {output.exclusions:q} --settings {input.settings:q}"
             " 2>&1 | tee {log:q}"
 
 
@@ -61,6 +57,8 @@ rule read_columns:
         volumes=f"{RESULTS}/manifest/volume_list.parquet",
         labels=f"{RESULTS}/manifest/labels.parquet",
         tables=[f"{RESULTS}/inventory/{cohort}/tables.tsv" for cohort in CONFIG.cohorts],
+        cohorts=[f"{SETTINGS}/cohorts.{cohort}.json" for cohort in CONFIG.cohorts],
+        settings=f"{SETTINGS}/probe.columns.json",
     output:
         columns=COLUMNS,
     log:
@@ -74,9 +72,8 @@ rule read_columns:
         mem_mb=2000,
         runtime=30,
     params:
-        raw_dirs=RAW_DIRS,
-        columns=dump_json(CONFIG.probe.columns),
+        run=CONFIG.run,
         stage=STAGE["ingest"],
     shell:
         "python -m braing3n ingest columns --volume-list {input.volumes:q} --labels {input.labels:q}"
-        " --raw-dirs {params.raw_dirs:q} --columns {params.columns:q} --out {output.columns:q} 2>&1 | tee {log:q}"
+        " --run {params.run} --cohorts {input.cohorts:q} --settings {input.settings:q} --out {output.columns:q} 2>&1 | tee {log:q}"

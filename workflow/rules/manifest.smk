@@ -1,5 +1,5 @@
 # All cohorts' tables -> the volume list (no label enters it) and, apart from it, the label table and the counts.
-from braing3n.manifest.counts import expect_counts
+from braing3n.cohort import digest_cohort_file, find_kind
 from braing3n.manifest.review import settle_review
 
 
@@ -9,9 +9,6 @@ localrules:
 
 # A leaf of the DAG: the main process checks it, and writes it where what it says has changed.
 REVIEW = settle_review(CONFIG, workflow.is_main_process)
-# The tolerance of the counts changes no volume, so that it must not replan what reads volumes.
-VOLUME_SETTINGS = CONFIG.manifest.as_json(without=("count_tolerance", "review"))
-PAIR_SETTINGS = CONFIG.manifest.as_json(without=("count_tolerance", "review", "max_outlier_score"))
 
 
 def list_shards(word, cohort):
@@ -33,7 +30,9 @@ rule find_near_duplicates:
     input:
         inventories=rules.inventory.input,
         tables=rules.preprocess.input,
-        indices=lambda wildcards: rules.volumes.input,
+        indices=rules.volumes.input,
+        settings=f"{SETTINGS}/manifest.json",
+        spacing=f"{SETTINGS}/volumes.json",
     output:
         pairs=f"{RESULTS}/manifest/near_duplicates.parquet",
         picture=report(
@@ -53,8 +52,6 @@ rule find_near_duplicates:
         mem_mb=8000,
         runtime=240,
     params:
-        settings=PAIR_SETTINGS,
-        volumes=CONFIG.volumes.as_json(),
         inventory_dir=f"{RESULTS}/inventory",
         volumes_dir=f"{RESULTS}/volumes",
         stage=STAGE["manifest"],
@@ -62,7 +59,7 @@ rule find_near_duplicates:
         "python -m braing3n manifest near-duplicates --tables {input.tables:q}"
         " --inventory-dir {params.inventory_dir:q} --volumes-dir {params.volumes_dir:q}"
         " --out {output.pairs:q} --picture {output.picture:q}"
-        " --settings {params.settings:q} --volumes {params.volumes:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --settings {input.settings:q} --volumes {input.spacing:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule build_volume_list:
@@ -70,9 +67,11 @@ rule build_volume_list:
     input:
         inventories=rules.inventory.input,
         tables=rules.preprocess.input,
-        indices=lambda wildcards: rules.volumes.input,
+        indices=rules.volumes.input,
         near_duplicates=rules.find_near_duplicates.output.pairs,
         review=REVIEW,
+        settings=f"{SETTINGS}/manifest.json",
+        outliers=f"{SETTINGS}/manifest.max_outlier_score.json",
     output:
         volumes=f"{RESULTS}/manifest/volume_list.parquet",
         flow=f"{RESULTS}/manifest/flow.parquet",
@@ -90,7 +89,6 @@ rule build_volume_list:
         mem_mb=4000,
         runtime=30,
     params:
-        settings=VOLUME_SETTINGS,
         volumes_dir=f"{RESULTS}/volumes",
         stage=STAGE["manifest"],
     shell:
@@ -98,7 +96,7 @@ rule build_volume_list:
         " --volumes-dir {params.volumes_dir:q} --near-duplicates {input.near_duplicates:q}"
         " --review {input.review:q} --quality {output.quality:q} --out {output.volumes:q} --flow {output.flow:q}"
         " --excluded {output.excluded:q} --segmentations {output.segmentations:q}"
-        " --settings {params.settings:q} 2>&1 | tee {log:q}"
+        " --settings {input.settings:q} --outliers {input.outliers:q} 2>&1 | tee {log:q}"
 
 
 rule show_quality:
@@ -107,6 +105,7 @@ rule show_quality:
         tables=lambda wildcards: list_shards("preprocess", wildcards.cohort),
         indices=lambda wildcards: list_shards("volumes", wildcards.cohort),
         review=REVIEW,
+        outliers=f"{SETTINGS}/manifest.max_outlier_score.json",
     output:
         page=f"{RESULTS}/preprocess/{{cohort}}/quality.html",
     log:
@@ -120,12 +119,11 @@ rule show_quality:
         mem_mb=2000,
         runtime=30,
     params:
-        settings=VOLUME_SETTINGS,
         volumes_dir=f"{RESULTS}/volumes",
         stage=STAGE["manifest"],
     shell:
         "python -m braing3n manifest quality --tables {input.tables:q} --volumes-dir {params.volumes_dir:q}"
-        " --review {input.review:q} --out {output.page:q} --settings {params.settings:q} 2>&1 | tee {log:q}"
+        " --review {input.review:q} --out {output.page:q} --outliers {input.outliers:q} 2>&1 | tee {log:q}"
 
 
 rule build_label_table:
@@ -158,6 +156,8 @@ rule count_cohorts:
     """Compare what each cohort holds with what its file expects; a difference is a warning."""
     input:
         volumes=rules.build_volume_list.output.volumes,
+        cohorts=[f"{SETTINGS}/cohorts.{cohort}.json" for cohort in CONFIG.cohorts],
+        tolerance=f"{SETTINGS}/manifest.count_tolerance.json",
     output:
         counts=f"{RESULTS}/manifest/counts.parquet",
     log:
@@ -171,9 +171,9 @@ rule count_cohorts:
         mem_mb=1000,
         runtime=10,
     params:
-        expected=expect_counts(CONFIG.cohorts),
-        tolerance=CONFIG.manifest.count_tolerance,
+        # an edited number is compared again
+        files=[digest_cohort_file(find_kind(key, settings)) for key, settings in CONFIG.cohorts.items()],
         stage=STAGE["manifest"],
     shell:
-        "python -m braing3n manifest counts --volume-list {input.volumes:q} --expected {params.expected:q}"
-        " --tolerance {params.tolerance} --out {output.counts:q} 2>&1 | tee {log:q}"
+        "python -m braing3n manifest counts --volume-list {input.volumes:q} --cohorts {input.cohorts:q}"
+        " --tolerance {input.tolerance:q} --out {output.counts:q} 2>&1 | tee {log:q}"

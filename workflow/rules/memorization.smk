@@ -16,6 +16,7 @@ rule audit_memorization:
         volumes=rules.build_volume_list.output.volumes,
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
+        settings=f"{SETTINGS}/memorization.json",
     output:
         distances=f"{RESULTS}/memorization/distances.parquet",
     log:
@@ -29,9 +30,8 @@ rule audit_memorization:
         mem_mb=6000,
         runtime=240,
     params:
-        settings=CONFIG.memorization.as_json(),
         stage=STAGE["memorization"],
     shell:
         "python -m braing3n memorization audit --tokens {input.tokens:q} --volume-list {input.volumes:q}"
         " --samples {input.samples:q} --table {input.table:q} --distances {output.distances:q}"
-        " --settings {params.settings:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"

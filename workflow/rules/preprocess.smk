@@ -13,6 +13,8 @@ rule preprocess_shard:
     """Bring one shard of subjects to SRI24: N4, brain extraction, affine, one interpolation."""
     input:
         inventory=f"{RESULTS}/inventory/{{cohort}}/shard-{{shard}}.tsv",
+        settings=f"{SETTINGS}/preprocess.json",
+        resources=f"{SETTINGS}/resources.json",
     output:
         table=f"{RESULTS}/preprocess/{{cohort}}/shard-{{shard}}.parquet",
     log:
@@ -27,10 +29,8 @@ rule preprocess_shard:
         runtime=240,
     params:
         store=f"{RESULTS}/preprocess",
-        settings=CONFIG.preprocess.as_json(),
-        resources=CONFIG.resources.as_json(),
         stage=STAGE["preprocess"],
     shell:
         "python -m braing3n preprocess shard --inventory {input.inventory:q} --store {params.store:q}"
-        " --table {output.table:q} --settings {params.settings:q} --resources {params.resources:q}"
+        " --table {output.table:q} --settings {input.settings:q} --resources {input.resources:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

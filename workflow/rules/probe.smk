@@ -3,14 +3,13 @@ localrules:
     probe,
 
 
-OWN_COLUMNS = " --columns {input.columns:q}" if CONFIG.probe.columns else ""
+OWN_COLUMNS = " --columns {input.columns:q} --own {input.own:q}" if CONFIG.probe.columns else ""
 
 
 rule probe:
     """Scores, paired differences and controls of the linear probes."""
     input:
         f"{RESULTS}/probe/scores.parquet",
-        [f"{RESULTS}/probe/sweep.parquet"] if CONFIG.sweep_arms else [],
 
 
 rule probe_encoder:
@@ -19,6 +18,8 @@ rule probe_encoder:
         features=f"{RESULTS}/latents/features_{{encoder}}.npz",
         labels=rules.build_label_table.output.labels,
         columns=COLUMNS if CONFIG.probe.columns else [],
+        own=f"{SETTINGS}/probe.columns.json" if CONFIG.probe.columns else [],
+        settings=f"{SETTINGS}/probe.json",
     output:
         predictions=f"{RESULTS}/probe/predictions_{{encoder}}.parquet",
         halves=f"{RESULTS}/probe/halves_{{encoder}}.parquet",
@@ -33,12 +34,11 @@ rule probe_encoder:
         mem_mb=4000,
         runtime=240,
     params:
-        settings=CONFIG.probe.as_json(),
         stage=STAGE["probe"],
     shell:
         "python -m braing3n probe encoder --name {wildcards.encoder} --features {input.features:q}"
         " --labels {input.labels:q} --predictions {output.predictions:q} --halves {output.halves:q}"
-        " --settings {params.settings:q} --threads {threads}" + OWN_COLUMNS + " 2>&1 | tee {log:q}"
+        " --settings {input.settings:q} --threads {threads}" + OWN_COLUMNS + " 2>&1 | tee {log:q}"
 
 
 rule compare_encoders:
@@ -49,6 +49,8 @@ rule compare_encoders:
         features=rules.cache_latents.output.features,
         labels=rules.build_label_table.output.labels,
         columns=COLUMNS if CONFIG.probe.columns else [],
+        own=f"{SETTINGS}/probe.columns.json" if CONFIG.probe.columns else [],
+        settings=f"{SETTINGS}/probe.json",
     output:
         scores=f"{RESULTS}/probe/scores.parquet",
         differences=f"{RESULTS}/probe/differences.parquet",
@@ -64,41 +66,9 @@ rule compare_encoders:
         mem_mb=4000,
         runtime=240,
     params:
-        settings=CONFIG.probe.as_json(),
         stage=STAGE["probe"],
     shell:
         "python -m braing3n probe compare --predictions {input.predictions:q} --halves {input.halves:q}"
         " --features {input.features:q} --labels {input.labels:q} --scores {output.scores:q}"
-        " --differences {output.differences:q} --controls {output.controls:q} --settings {params.settings:q}"
+        " --differences {output.differences:q} --controls {output.controls:q} --settings {input.settings:q}"
         " --threads {threads}" + OWN_COLUMNS + " 2>&1 | tee {log:q}"
-
-
-rule probe_sweep:
-    """Probe every arm of the sweep over d in two readings, and the untrained encoder, on the same folds."""
-    input:
-        latents=[f"{SWEEP}/{arm}/latents.npy" for arm in CONFIG.sweep_arms],
-        untrained=rules.extract_sweep_features.output.features,
-        volumes=rules.choose_sweep_volumes.output.volumes,
-        labels=rules.build_label_table.output.labels,
-    output:
-        scores=f"{RESULTS}/probe/sweep.parquet",
-    log:
-        f"{LOGS}/probe/sweep.log",
-    benchmark:
-        f"{BENCHMARKS}/probe/sweep.tsv"
-    conda:
-        "../../envs/models.yaml"
-    threads: 4
-    resources:
-        mem_mb=8000,
-        runtime=240,
-    params:
-        arms=CONFIG.sweep_arms,
-        sweep=CONFIG.tokenizer.sweep.as_json(without=("cohorts", "modality", "test", "validation", "seed")),
-        settings=CONFIG.probe.as_json(without=("columns",)),
-        stage=STAGE["probe"],
-    shell:
-        "python -m braing3n probe sweep --arms {params.arms:q} --latents {input.latents:q}"
-        " --untrained {input.untrained:q} --volume-list {input.volumes:q} --labels {input.labels:q}"
-        " --scores {output.scores:q} --sweep-settings {params.sweep:q} --settings {params.settings:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"

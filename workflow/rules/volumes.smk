@@ -13,6 +13,7 @@ rule pack_shard:
     """Pack one shard's volumes (crop, z-score, 16 bits, checksums)."""
     input:
         table=rules.preprocess_shard.output.table,
+        settings=f"{SETTINGS}/volumes.json",
     output:
         index=f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}.parquet",
         array=f"{RESULTS}/volumes/{{cohort}}/shard-{{shard}}.b2nd",
@@ -27,9 +28,8 @@ rule pack_shard:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=CONFIG.volumes.as_json(),
         stage=STAGE["volumes"],
     shell:
         "python -m braing3n volumes pack --table {input.table:q} --array {output.array:q}"
-        " --index {output.index:q} --settings {params.settings:q}"
+        " --index {output.index:q} --settings {input.settings:q}"
         " 2>&1 | tee {log:q}"

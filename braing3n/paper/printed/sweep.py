@@ -14,7 +14,7 @@ _METRICS = (("MSE", "mse", 3), ("PSNR (dB)", "psnr_db", 2), ("SSIM", "ssim", 3))
 # Tasks that the paper probes: key, title, key in its row.
 _TASKS = (("idh1", "IDH1 AUC", "idh1_auc"), ("grade", "Grade AUC", "grade_auc"))
 READINGS, UNTRAINED = ("mean", "flattened"), "untrained"  # as `braing3n.sweep.probe` writes them
-_NO_SWEEP = "n/a: this run has no sweep (no cohort of tokenizer.sweep.cohorts)"
+_NO_SWEEP = "n/a: this run has no sweep (no cohort of sweep.cohorts)"
 _NO_ARM = "n/a: not an arm of this run's sweep"
 _NOT_PUBLISHED = "n/a: not in the paper"
 _NOT_ON_RECORD = "n/a: its encoder's weights do not say how long they were trained"

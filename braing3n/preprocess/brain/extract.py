@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from braing3n.config import PreprocessSettings
 from braing3n.core.errors import ScanError
 from braing3n.preprocess.brain.bias import fill_largest
 from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.settings import PreprocessSettings
 
 if TYPE_CHECKING:
     from braing3n.preprocess.brain.hd_bet_model import Model

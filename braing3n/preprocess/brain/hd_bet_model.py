@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from braing3n.config import ResourceSettings
 from braing3n.core.errors import ResourceError
 from braing3n.core.resources import DOWNLOADS, check_digest, fetch
 from braing3n.core.runtime import digest_file, write_atomically
+from braing3n.core.settings import ResourceSettings
 
 NAME = "hd-bet"
 DESCRIPTIONS = ("dataset.json", "plans.json")

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from braing3n.config import PreprocessSettings
 from braing3n.core.errors import ScanError
 from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.settings import PreprocessSettings
 
 LOWEST_SHARE = 1e-3  # of the brain's range: where its lowest voxel comes to lie, so that none is background
 

@@ -1,16 +1,13 @@
-"""What the arms of Table 5 cost to train, so that the baseline gets what ours get: operations, or epochs."""
+"""What MAE and tokenizer cost to train, in operations and epochs."""
 
 from __future__ import annotations
 
-import sys
-
 import torch
 
-from braing3n.config import AutoencoderKLSettings, PretrainSettings, TokenizerSettings
 from braing3n.pretrain.model import MaskedAutoencoder
-from braing3n.sweep.akl_model import AutoencoderKL
-from braing3n.sweep.settings import Budget
+from braing3n.pretrain.settings import PretrainSettings
 from braing3n.tokenizer.model import Tokenizer
+from braing3n.tokenizer.settings import TokenizerSettings
 from braing3n.training.flops import count_flops
 
 
@@ -35,29 +32,6 @@ def count_arm(
         "tokenizer_n_epochs": n_tokenizer,
         "arm_flops": n_mae * mae + n_tokenizer * (encoder + phase_2),
     }
-
-
-def match_akl(
-    pretrain: PretrainSettings, tokenizer: TokenizerSettings, shape: tuple[int, int, int], budget: Budget
-) -> dict[str, int]:
-    """The same numbers, and the baseline's, which trains on the same volumes under one of two budgets.
-
-    `compute`: as many epochs as cost no more operations than MAE and tokenizer in all theirs, at least one.
-    `epochs`: as many as both of them have.
-    """
-    arm = count_arm(pretrain, tokenizer, shape)
-    akl = count_flops(lambda: _step_akl(pretrain, tokenizer, shape))
-    n_both = arm["mae_n_epochs"] + arm["tokenizer_n_epochs"]
-    n_akl = n_both if budget == "epochs" else max(1, arm["arm_flops"] // akl)
-    return arm | {"akl_flops_an_epoch": akl, "akl_n_epochs": n_akl, "akl_flops": n_akl * akl}
-
-
-def set_epochs(settings: AutoencoderKLSettings, n_epochs: int) -> AutoencoderKLSettings:
-    """The baseline's settings with another number of epochs, of which the warm-up keeps its share."""
-    options = settings.optimiser
-    n_warmup = options.n_warmup_epochs * n_epochs / options.n_epochs
-    options = options.model_copy(update={"n_epochs": n_epochs, "n_warmup_epochs": n_warmup})
-    return settings.model_copy(update={"optimiser": options})
 
 
 def describe_training(*phases: tuple[int, float, int]) -> dict[str, str | int]:
@@ -86,20 +60,6 @@ def describe_arm(
     )
 
 
-def print_compute(found: dict[str, int]) -> None:
-    """Print one line with all the numbers of `match_akl` to stderr."""
-    tera = {name: value / 1e12 for name, value in found.items() if "flops" in name}
-    print(
-        "tokenizer: 1e12 floating-point operations a training volume: "
-        f"MAE {tera['mae_flops_an_epoch']:.4g} x {found['mae_n_epochs']} epochs + "
-        f"(encoder {tera['encoder_flops_an_epoch']:.4g} + tokenizer {tera['tokenizer_flops_an_epoch']:.4g}) "
-        f"x {found['tokenizer_n_epochs']} epochs = {tera['arm_flops']:.4g}; "
-        f"AKL {tera['akl_flops_an_epoch']:.4g} x {found['akl_n_epochs']} epochs = {tera['akl_flops']:.4g}",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
 def _step_mae(pretrain: PretrainSettings, tokenizer: TokenizerSettings, shape: tuple) -> None:
     net = MaskedAutoencoder(pretrain, shape)
     net(torch.empty(1, 1, *shape), torch.empty(1, net.n_tokens)).backward()
@@ -114,9 +74,3 @@ def _step_tokenizer(pretrain: PretrainSettings, tokenizer: TokenizerSettings, sh
     grid = tuple(n // pretrain.patch_size for n in shape)
     net = Tokenizer(tokenizer, pretrain.width, pretrain.patch_size, grid)
     net(torch.empty(1, grid[0] * grid[1] * grid[2], pretrain.width)).sum().backward()
-
-
-def _step_akl(pretrain: PretrainSettings, tokenizer: TokenizerSettings, shape: tuple) -> None:
-    net = AutoencoderKL(tokenizer.akl, shape)
-    image, mu, sigma = net(torch.empty(1, 1, *shape), torch.empty(1, *net.latent_shape))
-    (image.sum() + mu.sum() + sigma.sum()).backward()

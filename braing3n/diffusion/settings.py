@@ -1,0 +1,51 @@
+"""Settings of diffusion."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from braing3n.core.settings import OptimiserSettings, Precision, Settings, given_weights, setting
+
+Times = Literal["uniform", "logit_normal"]
+GuidanceForm = Literal["joint", "per_condition"]
+
+
+class DiffusionSettings(Settings):
+    """The conditional flow-matching DiT and its samples."""
+
+    depth: int = setting(12, "blocks", "given", ge=1)
+    width: int = setting(1024, "hidden width", ge=6)
+    n_heads: int = setting(16, "heads", ge=1)
+    mlp_ratio: float = setting(4.0, "MLP width over hidden width", gt=0)
+    position_code: Literal["wide", "short"] = setting(
+        "wide", "sines and cosines from 6.3 tokens to far beyond a grid; short: from 2.5 to 20, centred"
+    )
+    diseases: tuple[str, ...] = setting(
+        ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "GBM", "Glioma"),
+        "classes of the disease condition",
+    )
+    n_sites: int = setting(19, "most frequent sites of the training split", "given", ge=1)
+    condition_dropout: float = setting(0.1, "each droppable condition on its own", ge=0, lt=1)
+    joint_dropout: float = setting(0.1, "all droppable conditions at once", ge=0, lt=1)
+    modality_balance: float = setting(
+        0.0, "what a volume weighs in the loss: its modality's number to the power of minus this", ge=0, le=1
+    )
+    times: Times = setting("uniform", "how times are drawn in training; logit_normal: more in the middle")
+    time_shift: float = setting(
+        1.0, "training and sampling spend so many times more on times near the noise; 1: evenly", gt=0
+    )
+    guidance: float = setting(2.0, "classifier-free guidance scale w", ge=0)
+    guidance_form: GuidanceForm = setting(
+        "joint", "v(null) + w (v(c) - v(null)), or v(null) + the sum over conditions of w (v(c_k) - v(null))"
+    )
+    n_sampling_steps: int = setting(50, "Euler steps", "given", ge=1)
+    n_samples: int = setting(64, "samples an arm", "given", ge=1)
+    precision: Precision = setting("bfloat16", "autocast type of sampling")
+    ema_decay: float = setting(0.9999, "ceiling of min(decay, (1 + n) / (10 + n))", gt=0, lt=1)
+    optimiser: OptimiserSettings = setting(
+        lambda: OptimiserSettings(n_epochs=400, weight_decay=0.01, gradient_clip=1.0, betas=(0.9, 0.999)),
+        "DiT training",
+        given=("precision",),
+    )
+    seed: int = setting(2025, "weights, data order and sampling noise")
+    weights: str = given_weights()

@@ -1,0 +1,25 @@
+"""Settings of fidelity."""
+
+from __future__ import annotations
+
+from braing3n.core.settings import Precision, Settings, setting
+
+
+class FidelitySettings(Settings):
+    """Distances between generated and real sets."""
+
+    min_people: int = setting(
+        4,
+        "real people that a distance needs; an arm with fewer is n/a, and where fewer are left its floor",
+        ge=2,
+    )
+    age_window_years: float = setting(5.0, "real people this near to the age of an arm", unit="year", gt=0)
+    n_real: int = setting(
+        256, "real people an arm's samples are held against, at most; those of its floor come on top", ge=2
+    )
+    n_draws: int = setting(100, "draws of real people behind a distance and its floor", ge=1)
+    batch_size: int = setting(8, "volumes decoded and encoded at once", ge=1)
+    precision: Precision = setting(
+        "float32", "autocast type of decoding and encoding; that of latents, whose features are compared"
+    )
+    seed: int = setting(2025, "who is drawn")

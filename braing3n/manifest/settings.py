@@ -1,0 +1,36 @@
+"""Settings of manifest."""
+
+from __future__ import annotations
+
+from braing3n.core.settings import Settings, setting
+
+
+class ManifestSettings(Settings):
+    """Splits by group_id, and what each cohort is expected to hold."""
+
+    train: float = setting(0.90, "share of groups that models train on", gt=0, lt=1)
+    validation: float = setting(0.05, "share of groups for early stopping", gt=0, lt=1)
+    seed: int = setting(2025, "salt of the split's hash")
+    near_duplicate_correlation: float = setting(
+        0.6, "at 4 mm, from which two people's volumes count as one brain", gt=0, le=1
+    )
+    review: str = setting(
+        "",
+        "TSV of what a person decided: volume_id, decision (keep, drop), reason; empty: no review",
+        is_apart=True,
+    )
+    max_outlier_score: float = setting(
+        0.0,
+        "volumes further off their cohort's median in a quality number are exclusions unless the review "
+        "keeps them; 0: no volume is",
+        unit="robust deviations",
+        is_apart=True,
+        ge=0,
+    )
+    count_tolerance: float = setting(
+        0.05,
+        "volumes or people of a cohort off the expected number by more are a warning",
+        unit="share of the expected",
+        is_apart=True,
+        ge=0,
+    )

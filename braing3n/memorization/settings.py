@@ -1,0 +1,11 @@
+"""Settings of memorization."""
+
+from __future__ import annotations
+
+from braing3n.core.settings import Settings, setting
+
+
+class MemorizationSettings(Settings):
+    """The nearest-neighbour audit."""
+
+    percentile: float = setting(1.0, "percentile of real-real distances that flags a copy", gt=0, lt=100)

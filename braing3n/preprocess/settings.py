@@ -1,0 +1,55 @@
+"""Settings of preprocess."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from braing3n.core.settings import Settings, setting
+
+Extractor = Literal["hd-bet", "hd-bet-v1", "deepbet", "none"]
+
+
+class PreprocessSettings(Settings):
+    """From a raw head to a brain in SRI24."""
+
+    spacing_mm: float = setting(1.0, "voxel size of the SRI24 grid", "given", "mm", gt=0)
+    brain_extraction: Extractor = setting(
+        "hd-bet-v1", "how brains are found; input that is stripped already keeps its own"
+    )
+    fallback_extraction: Extractor = setting(
+        "deepbet", "tried once where a mask fails its checks (volume, pieces, border); none: nothing else is"
+    )
+    n_hd_bet_folds: int = setting(1, "HD-BET v1 networks averaged", ge=1, le=5)
+    n_deepbet_networks: int = setting(
+        2,
+        "1: the brain as deepbet's first network sees it at 128^3; 2: found again by its second at 256^3",
+        ge=1,
+        le=2,
+    )
+    use_hd_bet_mirroring: bool = setting(False, "test-time mirroring of both HD-BETs, over eight flips")
+    n4_spacing_mm: float = setting(7.0, "N4 fits the field on voxels about so far apart", unit="mm", gt=0)
+    n4_iterations: tuple[int, ...] = setting((50, 50, 50, 50), "N4 iterations a level, at most")
+    n4_tolerance: float = setting(1e-3, "a level of N4 ends when the field changes by less", gt=0)
+    affine: Literal["staged", "Affine"] = setting(
+        "staged", "ANTs' 12 parameters: in sparse stages down to 2 mm, or ANTs' own slow default"
+    )
+    interpolation: Literal["bSpline", "linear"] = setting("bSpline", "resampling; negatives are clipped")
+    brain_ml: tuple[float, float] = setting((400.0, 2500.0), "a brain outside is an exclusion", unit="ml")
+    min_atlas_dice: float = setting(0.70, "a centre that overlaps SRI24 less is an exclusion", ge=0, le=1)
+    min_coverage: float = setting(
+        0.80, "a scan that shows less of SRI24's brain, or its visit's, is an exclusion", ge=0, le=1
+    )
+    min_atlas_information: float = setting(
+        0.03, "a volume that shares less mutual information with SRI24 shows no brain", unit="nat", ge=0
+    )
+    min_centre_information: float = setting(
+        0.1, "a companion that shares less with its visit's centre is registered wrongly", unit="nat", ge=0
+    )
+    max_negative_share: float = setting(
+        0.01, "of a brain's voxels; with more negatives it is taken for z-scored", ge=0, le=1
+    )
+    negative_policy: Literal["shift", "exclude"] = setting(
+        "shift", "what becomes of a brain with more negatives; fewer are clipped to 0"
+    )
+    max_failure_rate: float = setting(0.5, "a shard stops above this share of failed visits", ge=0, le=1)
+    seed: int = setting(2025, "ANTs' random seed, the same for every subject")

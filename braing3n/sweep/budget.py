@@ -1,0 +1,61 @@
+"""What the baseline may cost, so that it gets what our arms of Table 5 get: operations, or epochs."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from braing3n.pretrain.settings import PretrainSettings
+from braing3n.sweep.akl_model import AutoencoderKL
+from braing3n.sweep.settings import AutoencoderKLSettings, Budget
+from braing3n.tokenizer.compute import count_arm
+from braing3n.tokenizer.settings import TokenizerSettings
+from braing3n.training.flops import count_flops
+
+
+def match_akl(
+    pretrain: PretrainSettings,
+    tokenizer: TokenizerSettings,
+    akl: AutoencoderKLSettings,
+    shape: tuple[int, int, int],
+    budget: Budget,
+) -> dict[str, int]:
+    """The numbers of `count_arm`, and those of the baseline under one of two budgets.
+
+    `compute`: as many epochs as cost no more operations than MAE and tokenizer in all theirs, at least one.
+    `epochs`: as many as both of them have.
+    """
+    arm = count_arm(pretrain, tokenizer, shape)
+    cost = count_flops(lambda: _step_akl(akl, shape))
+    n_both = arm["mae_n_epochs"] + arm["tokenizer_n_epochs"]
+    n_akl = n_both if budget == "epochs" else max(1, arm["arm_flops"] // cost)
+    return arm | {"akl_flops_an_epoch": cost, "akl_n_epochs": n_akl, "akl_flops": n_akl * cost}
+
+
+def set_epochs(settings: AutoencoderKLSettings, n_epochs: int) -> AutoencoderKLSettings:
+    """The baseline's settings with another number of epochs, of which the warm-up keeps its share."""
+    options = settings.optimiser
+    n_warmup = options.n_warmup_epochs * n_epochs / options.n_epochs
+    options = options.model_copy(update={"n_epochs": n_epochs, "n_warmup_epochs": n_warmup})
+    return settings.model_copy(update={"optimiser": options})
+
+
+def print_compute(found: dict[str, int]) -> None:
+    """Print one line with all the numbers of `match_akl` to stderr."""
+    tera = {name: value / 1e12 for name, value in found.items() if "flops" in name}
+    print(
+        "sweep: 1e12 floating-point operations a training volume: "
+        f"MAE {tera['mae_flops_an_epoch']:.4g} x {found['mae_n_epochs']} epochs + "
+        f"(encoder {tera['encoder_flops_an_epoch']:.4g} + tokenizer {tera['tokenizer_flops_an_epoch']:.4g}) "
+        f"x {found['tokenizer_n_epochs']} epochs = {tera['arm_flops']:.4g}; "
+        f"AKL {tera['akl_flops_an_epoch']:.4g} x {found['akl_n_epochs']} epochs = {tera['akl_flops']:.4g}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _step_akl(akl: AutoencoderKLSettings, shape: tuple) -> None:
+    net = AutoencoderKL(akl, shape)
+    image, mu, sigma = net(torch.empty(1, 1, *shape), torch.empty(1, *net.latent_shape))
+    (image.sum() + mu.sum() + sigma.sum()).backward()

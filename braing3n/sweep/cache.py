@@ -1,0 +1,38 @@
+"""Cache the latents of the baseline tokenizer, in one job that can be killed and go on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from braing3n import training
+from braing3n.latents.cache import choose_part_dir, grow_arrays, to_float16
+from braing3n.latents.settings import LatentsSettings
+from braing3n.sweep.akl_model import AutoencoderKL
+
+
+def cache_akl(
+    net: AutoencoderKL,
+    volumes: training.Volumes,
+    settings: LatentsSettings,
+    latents_path: Path,
+    inputs: Sequence[Path | str],
+    device: torch.device,
+    n_workers: int = 1,
+) -> None:
+    """Write the means of the baseline's latents float16 (N, C, d, h, w), likewise."""
+
+    def encode(volume: Tensor) -> dict[str, Tensor]:
+        with training.autocast(device, settings):  # one volume fills memory with its first layers
+            means = [net.encode_mean(one) for one in volume.split(1)]
+        return {"latents": to_float16(torch.cat(means))}
+
+    rows = {"latents": (net.latent_shape, np.float16)}
+    part_dir = choose_part_dir(latents_path, settings, inputs)
+    with grow_arrays(part_dir, rows, encode, volumes, settings.batch_size, device, n_workers) as arrays:
+        os.replace(arrays["latents"], latents_path)

@@ -1,0 +1,196 @@
+"""The command line of `sweep`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from braing3n.core.options import Checkpoints, Labels, Paths, Threads, TrainedWeights, VolumeList, VolumesDir
+from braing3n.sweep.settings import Budget
+
+app = App(
+    name="braing3n sweep", help="Table 5: choose its volumes, train and encode the baseline, probe all arms."
+)
+
+
+@app.command
+def choose(*, volume_list: Path, out: Path, settings: str = "{}") -> None:
+    """Choose the volumes of the sweep, with a split of their own.
+
+    Parameters
+    ----------
+    volume_list
+        The whole corpus's volume list (.parquet).
+    out
+        The sweep's volume list to write (.parquet).
+    settings
+        The section `sweep`: its settings file, or a configuration file.
+    """
+    from braing3n.core.accounting import write_provenance
+    from braing3n.core.contracts import read_table, write_table
+    from braing3n.core.settings import parse_section
+    from braing3n.sweep import STAGE_VERSION
+    from braing3n.sweep.settings import SweepSettings
+    from braing3n.sweep.volumes import choose_volumes
+
+    options = parse_section(SweepSettings, settings)
+    chosen = choose_volumes(read_table(volume_list, "volume_list"), options)
+    print("sweep:", ", ".join(f"{split} {n}" for split, n in chosen["split"].value_counts().items()))
+    write_table(chosen, out, "volume_list")
+    write_provenance(out, "sweep", STAGE_VERSION, [volume_list], options.as_json())
+
+
+@app.command
+def akl(
+    *,
+    volume_list: VolumeList,
+    volumes_dir: VolumesDir,
+    checkpoints: Checkpoints,
+    weights: TrainedWeights,
+    metrics: Path,
+    picture: Path,
+    settings: str,
+    pretrain_settings: str,
+    tokenizer_settings: str,
+    budget: Budget = "compute",
+    threads: Threads = 1,
+) -> None:
+    """Train the AutoencoderKL baseline under a budget of MAE's and tokenizer's; measure and draw likewise.
+
+    Parameters
+    ----------
+    metrics
+        MSE, PSNR and SSIM over the crop and inside the brain, and the operations of both arms (.json).
+    picture
+        Real and reconstructed volumes by modality (.png).
+    settings
+        The section `sweep.akl`: its settings file, or a configuration file.
+    pretrain_settings
+        The section `pretrain`, whose training is part of the budget that is matched.
+    tokenizer_settings
+        The section `tokenizer`, likewise.
+    budget
+        What of MAE and tokenizer is matched: their operations, or their epochs.
+    """
+    from braing3n.core.runtime import set_threads
+
+    set_threads(threads)
+    from braing3n.core.settings import parse_section
+    from braing3n.pretrain.settings import PretrainSettings
+    from braing3n.sweep.akl_model import load_akl
+    from braing3n.sweep.budget import match_akl, print_compute, set_epochs
+    from braing3n.sweep.settings import AutoencoderKLSettings
+    from braing3n.sweep.train_akl import train_akl
+    from braing3n.tokenizer.compute import describe_training
+    from braing3n.tokenizer.measure import show_reconstructions
+    from braing3n.tokenizer.settings import TokenizerSettings
+    from braing3n.training import count_workers, open_accelerator, read_record
+    from braing3n.volumes.dataset import PackedVolumes
+
+    volumes = PackedVolumes(volume_list, volumes_dir)
+    options = parse_section(AutoencoderKLSettings, settings)
+    ours = (
+        parse_section(PretrainSettings, pretrain_settings),
+        parse_section(TokenizerSettings, tokenizer_settings),
+    )
+    compute = match_akl(*ours, options, volumes.shape, budget)
+    accelerator = open_accelerator()
+    if accelerator.is_main_process:
+        print_compute(compute)
+    planned, inputs = compute["akl_n_epochs"], [volumes.digest()]
+    chosen = set_epochs(options, planned)
+    train_akl(volumes, chosen, checkpoints, weights, inputs, count_workers(threads))
+    if accelerator.is_main_process:
+        net = load_akl(weights).to(accelerator.device)
+        counts = {"n_numbers_a_volume": net.n_numbers, "n_parameters": net.count_parameters()}
+        done = read_record(weights, "AutoencoderKL")["n_epochs_trained"]
+        training = describe_training((planned, done, compute["akl_flops_an_epoch"]))
+        facts = counts | {"budget": budget, "compute": compute, "training": training}
+        show_reconstructions(net.reconstruct, volumes, accelerator.device, facts, metrics, picture)
+
+
+@app.command
+def cache_akl(
+    *,
+    weights: Path,
+    volume_list: VolumeList,
+    volumes_dir: VolumesDir,
+    latents: Path,
+    settings: str,
+    threads: Threads = 1,
+) -> None:
+    """Encode every volume by the AutoencoderKL baseline: the mean of its latent; a killed job goes on.
+
+    Parameters
+    ----------
+    weights
+        The baseline's weight file.
+    latents
+        Latents to write (.npy), float16 (N, channels, d, h, w), rows as in the volume list.
+    settings
+        The section `latents`: its settings file, or a configuration file.
+    """
+    from braing3n.core.runtime import set_threads
+
+    set_threads(threads)
+    from accelerate import Accelerator
+
+    from braing3n.core.settings import parse_section
+    from braing3n.latents.settings import LatentsSettings
+    from braing3n.sweep import cache
+    from braing3n.sweep.akl_model import load_akl
+    from braing3n.training import count_workers
+    from braing3n.volumes.dataset import PackedVolumes
+
+    device, volumes = Accelerator().device, PackedVolumes(volume_list, volumes_dir)
+    net, section = load_akl(weights).to(device), parse_section(LatentsSettings, settings)
+    inputs = [weights, volumes.digest()]
+    cache.cache_akl(net, volumes, section, latents, inputs, device, count_workers(threads))
+
+
+@app.command
+def probe(
+    *,
+    arms: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
+    latents: Paths,
+    untrained: Path,
+    volume_list: Path,
+    labels: Labels,
+    scores: Path,
+    sweep_settings: str = "{}",
+    settings: str = "{}",
+    threads: Threads = 1,
+):
+    """Probe every arm of the sweep over d, its mean and flattened, and the untrained encoder.
+
+    Parameters
+    ----------
+    arms
+        Names of the arms.
+    latents
+        Their latents (.npy), rows as in the volume list.
+    untrained
+        Features of the untrained encoder (.npz).
+    volume_list
+        The sweep's volume list.
+    scores
+        Table of scores to write.
+    sweep_settings
+        The section `sweep.probe`: its settings file, or a configuration file.
+    settings
+        The section `probe`: its settings file, or a configuration file.
+    """
+    from braing3n.core.runtime import set_threads
+    from braing3n.core.settings import parse_section
+    from braing3n.probe.settings import ProbeSettings
+    from braing3n.sweep.settings import SweepProbeSettings
+
+    sections = parse_section(SweepProbeSettings, sweep_settings), parse_section(ProbeSettings, settings)
+    set_threads(threads)
+    from braing3n.core.contracts import read_table, write_table
+    from braing3n.sweep.probe import probe_sweep
+
+    volume_ids = read_table(volume_list, "volume_list")["volume_id"]
+    table = read_table(labels, "labels").set_index("volume_id").loc[volume_ids].reset_index()
+    paths = dict(zip(arms, latents, strict=True))
+    write_table(probe_sweep(paths, untrained, table, *sections), scores, "sweep")
