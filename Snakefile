@@ -31,6 +31,8 @@ SHARDS = [(key, f"{n:03d}") for key, item in CONFIG.cohorts.items() for n in ran
 wildcard_constraints:
     cohort="[a-z][a-z0-9_]*",
     shard="[0-9]{3}",
+    d="none|[0-9]+",
+    budget="compute|epochs",
 
 
 localrules:

@@ -34,8 +34,11 @@ from braing3n.upkeep.config_files import ROOT, SCHEMA_PATH, YAML_PATH, render_sc
         ({"latents": {"precision": "bfloat16"}}, "fidelity.precision must be latents.precision"),
         ({"latents": {"precision": "half"}}, "'latents.precision': "),
         ({"tokenizer": {"d": "nine"}}, "'tokenizer.d': "),
-        ({"tokenizer": {"sweep": {"d": [0]}}}, "'tokenizer.sweep.d.0': "),
-        ({"tokenizer": {"sweep": {"task": ["sex"]}}}, "did you mean 'tasks'?"),
+        ({"sweep": {"d": [0]}}, "'sweep.d.0': "),
+        ({"sweep": {"probe": {"task": ["sex"]}}}, "did you mean 'tasks'?"),
+        ({"tokenizer": {"sweep": {"d": [8]}}}, "'tokenizer.sweep' is 'sweep' now"),
+        ({"tokenizer": {"sweep": {"tasks": ["sex"]}}}, "'tokenizer.sweep.tasks' is 'sweep.probe.tasks' now"),
+        ({"tokenizer": {"akl": {"patience": 3}}}, "'tokenizer.akl' is 'sweep.akl' now"),
         ({"cohorts": {"mine": {"kind": "../../x", "raw_dir": "x"}}}, "a file in cohorts/"),
         ([], "mapping"),
     ],
@@ -137,8 +140,8 @@ def test_a_run_sweeps_where_it_has_one_of_the_cohorts():
     assert parse_config(data).sweep_cohorts == ["upenn_gbm"]
     akl = ["akl-compute", "akl-epochs"]
     assert parse_config(data).sweep_arms == ["d-32", "d-128", "d-512", "d-none", *akl]
-    data["tokenizer"] = {"sweep": {"d": ["none", 8], "akl_budgets": []}}
+    data["sweep"] = {"d": ["none", 8], "akl_budgets": []}
     assert parse_config(data).sweep_arms == ["d-none", "d-8"]
-    data["tokenizer"]["sweep"]["cohorts"] = []
+    data["sweep"]["cohorts"] = []
     assert (parse_config(data).sweep_cohorts, parse_config(data).sweep_arms) == ([], [])
     assert Config().sweep_arms == []

@@ -11,7 +11,10 @@ VolumeList = Annotated[Path, Parameter(help="The volume list (.parquet).")]
 VolumesDir = Annotated[Path, Parameter(help="Folder of the packed volumes.")]
 Labels = Annotated[Path, Parameter(help="The label table (.parquet).")]
 Checkpoints = Annotated[
-    Path, Parameter(help="Folder of the runs, one folder for each digest of what was trained from.")
+    Path | None,
+    Parameter(
+        help="Folder of the runs, one for each digest of what was trained from; else beside the weights."
+    ),
 ]
 TrainedWeights = Annotated[
     Path, Parameter(help="Weight file to make (.safetensors), a hard link to the run's.")

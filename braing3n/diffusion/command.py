@@ -16,9 +16,9 @@ def train(
     tokenizer: Path,
     volume_list: VolumeList,
     labels: Labels,
-    checkpoints: Checkpoints,
     weights: TrainedWeights,
     settings: str,
+    checkpoints: Checkpoints = None,
     threads: Threads = 1,
 ) -> None:
     """Train the DiT on the training split's tokens; a killed run goes on from its last checkpoint.
@@ -49,7 +49,8 @@ def train(
         raise ContractError(f"{labels}: its rows are not those of {volume_list}; rerun `manifest`.")
     latents = Latents(np.load(tokens, mmap_mode="r"), load_tokenizer(tokenizer).grid, table)
     inputs = [tokens, labels, tokenizer]
-    train_dit(latents, parse_section(DiffusionSettings, settings), checkpoints, weights, inputs)
+    runs_dir = checkpoints or weights.parent / "checkpoints"
+    train_dit(latents, parse_section(DiffusionSettings, settings), runs_dir, weights, inputs)
 
 
 @app.command

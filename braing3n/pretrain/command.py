@@ -14,9 +14,9 @@ def train(
     *,
     volume_list: VolumeList,
     volumes_dir: VolumesDir,
-    checkpoints: Checkpoints,
     weights: TrainedWeights,
     settings: str,
+    checkpoints: Checkpoints = None,
     loss_picture: Path | None = None,
     loss_table: Path | None = None,
     threads: Threads = 1,
@@ -44,7 +44,8 @@ def train(
     volumes = PackedVolumes(volume_list, volumes_dir)
     inputs, options = [volumes.digest()], parse_section(PretrainSettings, settings)
     paths = {"picture_path": loss_picture, "table_path": loss_table}
-    train_encoder(volumes, options, checkpoints, weights, inputs, count_workers(threads), **paths)
+    runs_dir = checkpoints or weights.parent / "checkpoints"
+    train_encoder(volumes, options, runs_dir, weights, inputs, count_workers(threads), **paths)
 
 
 @app.command

@@ -45,11 +45,11 @@ def akl(
     *,
     volume_list: VolumeList,
     volumes_dir: VolumesDir,
-    checkpoints: Checkpoints,
     weights: TrainedWeights,
     metrics: Path,
     picture: Path,
     settings: str,
+    checkpoints: Checkpoints = None,
     pretrain_settings: str,
     tokenizer_settings: str,
     budget: Budget = "compute",
@@ -99,7 +99,8 @@ def akl(
         print_compute(compute)
     planned, inputs = compute["akl_n_epochs"], [volumes.digest()]
     chosen = set_epochs(options, planned)
-    train_akl(volumes, chosen, checkpoints, weights, inputs, count_workers(threads))
+    runs_dir = checkpoints or weights.parent / "checkpoints"
+    train_akl(volumes, chosen, runs_dir, weights, inputs, count_workers(threads))
     if accelerator.is_main_process:
         net = load_akl(weights).to(accelerator.device)
         counts = {"n_numbers_a_volume": net.n_numbers, "n_parameters": net.count_parameters()}

@@ -15,11 +15,11 @@ def train(
     encoder: Path,
     volume_list: VolumeList,
     volumes_dir: VolumesDir,
-    checkpoints: Checkpoints,
     weights: TrainedWeights,
     metrics: Path,
     picture: Path,
     settings: str,
+    checkpoints: Checkpoints = None,
     d: str = "",
     given: Path | None = None,
     threads: Threads = 1,
@@ -63,7 +63,8 @@ def train(
     if given:
         take_weights(given, "Tokenizer", weights)
     else:
-        train_tokenizer(volumes, mae, options, checkpoints, weights, inputs, count_workers(threads))
+        runs_dir = checkpoints or weights.parent / "checkpoints"
+        train_tokenizer(volumes, mae, options, runs_dir, weights, inputs, count_workers(threads))
     accelerator = open_accelerator()
     if accelerator.is_main_process:
         net = load_tokenizer(weights).to(accelerator.device)

@@ -159,7 +159,7 @@ class Tokenizer(nn.Module):
     def describe(self) -> dict:
         """The record that a weight file needs to build this tokenizer again."""
         return {
-            "settings": self.settings.model_dump(mode="json", exclude=set(self.settings.ASIDE)),
+            "settings": self.settings.model_dump(mode="json"),
             "encoder_width": self.encoder_width,
             "patch_size": self.patch_size,
             "grid": list(self.grid),

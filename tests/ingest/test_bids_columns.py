@@ -10,7 +10,7 @@ from braing3n.config import ProbeSettings
 from braing3n.core.contracts import check_table
 from braing3n.core.errors import ConfigurationError
 from braing3n.ingest.bids_columns import check_columns, read_columns
-from braing3n.inventory.build import start_run
+from braing3n.launch import start_run
 from braing3n.probe.plan import plan_probes
 from braing3n.probe.tasks import list_tasks
 

@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from braing3n.config import PretrainSettings, TokenizerSettings, parse_config
-from braing3n.inventory.build import start_run
+from braing3n.launch import start_run
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.training import write_weights

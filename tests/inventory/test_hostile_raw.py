@@ -9,8 +9,8 @@ import pytest
 
 from braing3n.cohort import Walk
 from braing3n.core.errors import CohortError
-from braing3n.inventory.build import start_run
 from braing3n.inventory.files import digest_files, list_files
+from braing3n.launch import start_run
 
 NAME = "sub-01/anat/sub-01_T1w.nii.gz"
 DATA = {"run": "x", "cohorts": {"mine": {"kind": "bids", "raw_dir": "raw"}}}

@@ -8,12 +8,12 @@ import pytest
 from filelock import FileLock
 
 from braing3n.core.errors import BrainG3nError
-from braing3n.inventory.build import lock_run, plans_only, start_run
+from braing3n.launch import lock_run, plans_only, start_run
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
-from braing3n.inventory.build import lock_run
+from braing3n.launch import lock_run
 lock_run("x", False)
 print("held", flush=True)
 time.sleep(60)
@@ -48,7 +48,7 @@ def running(raw, tmp_path):
 def test_a_refused_run_and_a_dry_run_leave_a_running_runs_inventories(
     raw, running, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("braing3n.inventory.build.LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr("braing3n.launch.LOCK_PATIENCE_S", 0.1)
     folder = tmp_path / "results/x/inventory/mine"
     folder.mkdir()
     for n in range(5):

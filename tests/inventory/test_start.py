@@ -2,7 +2,7 @@
 
 import pytest
 
-from braing3n.inventory.build import start_run
+from braing3n.launch import start_run
 
 
 def write_people(folder, n):

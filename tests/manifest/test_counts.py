@@ -1,7 +1,5 @@
 """Found against expected is a warning beyond the tolerance, never an error, never for a miniature."""
 
-import json
-
 import pandas as pd
 import pytest
 
@@ -27,7 +25,7 @@ def count(tmp_path):
 
     def run(expected, tolerance=0.05):
         paths = tmp_path / "list.parquet", tmp_path / "counts.parquet"
-        count_cohorts(paths[0], json.dumps(expected), tolerance, paths[1])
+        count_cohorts(paths[0], expected, tolerance, paths[1])
         return read_table(paths[1], "counts").set_index("cohort")
 
     return run
@@ -76,7 +74,7 @@ def test_a_miniature_and_a_generic_dataset_have_nothing_to_compare_with(count, c
         "lab": CohortSettings(kind="bids", raw_dir="x"),
         "oasis": CohortSettings(kind="oasis1", raw_dir="x"),
     }
-    expected = json.loads(expect_counts(cohorts))
+    expected = expect_counts(cohorts)
     assert expected["ixi"] == {"kind": "ixi", "reason": "a miniature"}
     assert expected["lab"] == {"kind": "bids", "reason": "cohorts/bids.py expects no number"}
     assert expected["oasis"]["volumes"] == load_cohort("oasis1").n_volumes
@@ -88,7 +86,11 @@ def test_a_miniature_and_a_generic_dataset_have_nothing_to_compare_with(count, c
 
 def test_the_command_line_writes_the_table(count, tmp_path):
     count({})
-    arguments = ["counts", "--volume-list", str(tmp_path / "list.parquet"), "--expected"]
-    arguments += [json.dumps(expect(20, 10)), "--tolerance", "0.05", "--out", str(tmp_path / "out.parquet")]
+    (tmp_path / "cohorts.ixi.json").write_text(CohortSettings(raw_dir="x").as_json())
+    (tmp_path / "tolerance.json").write_text("0.05")
+    arguments = ["counts", "--volume-list", str(tmp_path / "list.parquet")]
+    arguments += ["--cohorts", str(tmp_path / "cohorts.ixi.json")]
+    arguments += ["--tolerance", str(tmp_path / "tolerance.json"), "--out", str(tmp_path / "out.parquet")]
     app(arguments, result_action="return_value")
-    assert read_table(tmp_path / "out.parquet", "counts")["verdict"].tolist() == ["met"]
+    (row,) = read_table(tmp_path / "out.parquet", "counts").to_dict("records")
+    assert (row["cohort"], row["n_volumes"], row["verdict"]) == ("ixi", 20, "not met")

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from braing3n.config import ManifestSettings
 from braing3n.core.contracts import CONTRACTS, write_table
 from braing3n.core.errors import ContractError
 from braing3n.manifest import quality_page
@@ -96,11 +95,11 @@ def write(tmp_path):
     """Write the page of a small cohort; returns its text."""
     folder, volumes_dir = make_cohort(tmp_path)
 
-    def go(review="", **settings):
+    def go(review="", max_outlier_score=0.0):
         path = tmp_path / "review.tsv"
         path.write_text("volume_id\tdecision\treason\n" + review)
-        options = ManifestSettings(**settings)
-        write_page([folder / "shard-000.parquet"], volumes_dir, path, options, folder / "quality.html")
+        tables = [folder / "shard-000.parquet"]
+        write_page(tables, volumes_dir, path, max_outlier_score, folder / "quality.html")
         return (folder / "quality.html").read_text()
 
     return go

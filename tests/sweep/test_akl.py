@@ -21,10 +21,11 @@ from braing3n.config import (
 )
 from braing3n.core.errors import CheckpointError, ConfigurationError
 from braing3n.core.runtime import digest_file
-from braing3n.latents.cache import cache_akl
 from braing3n.sweep.akl_model import AutoencoderKL, load_akl, measure_divergence
+from braing3n.sweep.budget import match_akl, print_compute, set_epochs
+from braing3n.sweep.cache import cache_akl
 from braing3n.sweep.train_akl import train_akl
-from braing3n.tokenizer.compute import count_arm, describe_arm, match_akl, print_compute, set_epochs
+from braing3n.tokenizer.compute import count_arm, describe_arm
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -68,7 +69,7 @@ def test_paper_size():
 
 
 def test_a_shape_that_does_not_halve_is_refused():
-    with pytest.raises(ConfigurationError, match=r"tokenizer\.akl\.channels: .* 2 times"):
+    with pytest.raises(ConfigurationError, match=r"sweep\.akl\.channels: .* 2 times"):
         AutoencoderKL(AutoencoderKLSettings(channels=(8, 8, 8)), (8, 10, 8))
 
 
@@ -232,7 +233,6 @@ TOKENIZER = TokenizerSettings(
     widths=(8, 4),
     n_blocks=1,
     has_attention=False,
-    akl=SETTINGS,
     optimiser=OptimiserSettings(n_epochs=300),
 )
 
@@ -245,7 +245,7 @@ def test_flops_by_hand():
         out = 2 * n_out * (width * width + 2 * width * hidden)
         return 2 * n * 3 * width * width + 4 * n_out * n * width + out
 
-    found = match_akl(SIZES, TOKENIZER, (8, 8, 8), "compute")
+    found = match_akl(SIZES, TOKENIZER, SETTINGS, (8, 8, 8), "compute")
     assert found["encoder_flops_an_epoch"] == 2 * n * n_voxels * width + attend(n, n)
     first = 2 * n_visible * n_voxels * width
     n_hidden = n - n_visible
@@ -268,7 +268,7 @@ def test_flops_by_hand():
 
 
 def test_epochs_are_as_many_as_the_arm_pays_for(capsys):
-    found = match_akl(SIZES, TOKENIZER, (8, 8, 8), "compute")
+    found = match_akl(SIZES, TOKENIZER, SETTINGS, (8, 8, 8), "compute")
     phase_2 = found["encoder_flops_an_epoch"] + found["tokenizer_flops_an_epoch"]
     assert found["arm_flops"] == (arm := 500 * found["mae_flops_an_epoch"] + 300 * phase_2)
     n_epochs = found["akl_n_epochs"]
@@ -280,14 +280,19 @@ def test_epochs_are_as_many_as_the_arm_pays_for(capsys):
 
 
 def test_at_matched_epochs_it_gets_those_of_both_phases():
-    found = match_akl(SIZES, TOKENIZER, (8, 8, 8), "epochs")
+    found = match_akl(SIZES, TOKENIZER, SETTINGS, (8, 8, 8), "epochs")
     assert found["akl_n_epochs"] == 500 + 300
     assert found["akl_flops"] == 800 * found["akl_flops_an_epoch"]
 
 
 def test_the_papers_operations_pay_for_seven_epochs():
     paper = Config()
-    assert match_akl(paper.pretrain, paper.tokenizer, paper.volumes.shape, "compute")["akl_n_epochs"] == 7
+    assert (
+        match_akl(paper.pretrain, paper.tokenizer, paper.sweep.akl, paper.volumes.shape, "compute")[
+            "akl_n_epochs"
+        ]
+        == 7
+    )
 
 
 @pytest.mark.parametrize("n_epochs", [7, 180])
@@ -325,11 +330,12 @@ def test_the_commands_train_measure_draw_and_cache(tmp_path, monkeypatch, budget
         part.model_copy(update={"optimiser": options})
         for part, options in ((SIZES, mae), (TOKENIZER, phase_2))
     )
-    sections = ["--settings", tokenizer.as_json(), "--pretrain-settings", sizes.as_json()]
-    assert main(["tokenizer", "akl", *given, *arguments, *sections, "--budget", budget]) == 0
+    sections = ["--settings", SETTINGS.as_json(), "--pretrain-settings", sizes.as_json()]
+    sections += ["--tokenizer-settings", tokenizer.as_json()]
+    assert main(["sweep", "akl", *given, *arguments, *sections, "--budget", budget]) == 0
 
     metrics = json.loads(Path("metrics.json").read_text())
-    compute = match_akl(sizes, tokenizer, (12,) * 3, budget)
+    compute = match_akl(sizes, tokenizer, SETTINGS, (12,) * 3, budget)
     assert metrics["compute"] == compute
     assert (metrics["budget"], compute["akl_n_epochs"] == 30) == (budget, budget == "epochs")
     assert metrics["training"] == {
@@ -342,5 +348,5 @@ def test_the_commands_train_measure_draw_and_cache(tmp_path, monkeypatch, budget
     (run,) = Path("runs").iterdir()
     assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * compute["akl_n_epochs"]
 
-    assert main(["latents", "akl", *given, "--latents", "l.npy", "--settings", "{}"]) == 0
+    assert main(["sweep", "cache-akl", *given, "--latents", "l.npy", "--settings", "{}"]) == 0
     assert np.load("l.npy").shape == (12, 2, 6, 6, 6)

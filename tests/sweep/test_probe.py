@@ -8,16 +8,16 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from braing3n.config import ProbeSettings, SweepSettings
+from braing3n.config import ProbeSettings, SweepProbeSettings
 from braing3n.core.contracts import check_table, read_table
 from braing3n.core.errors import ConfigurationError, ContractError
 from braing3n.probe import plan
-from braing3n.probe.command import app
 from braing3n.probe.plan import plan_probe, span_rows
+from braing3n.sweep.command import app
 from braing3n.sweep.probe import average_tokens, find_tasks, probe_sweep
 
 PROBE = ProbeSettings()
-SWEEP = SweepSettings(tasks=("sex", "idh1"), n_pca_components=7)
+SWEEP = SweepProbeSettings(tasks=("sex", "idh1"), n_pca_components=7)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_means_are_over_tokens_and_over_the_grid():
 
 def test_mistakes_are_one_sentence(arms, corpus):
     labels = corpus[0]
-    with pytest.raises(ConfigurationError, match=r"tokenizer\.sweep\.tasks: no task 'idh'; tasks: disease"):
+    with pytest.raises(ConfigurationError, match=r"sweep\.probe\.tasks: no task 'idh'; tasks: disease"):
         find_tasks(("idh",), labels)
     for shape in ((3, 2, 2), (len(labels), 4)):
         np.save(arms / "odd.npy", np.zeros(shape, np.float16))
@@ -124,7 +124,7 @@ def test_the_command_reads_the_labels_of_its_volumes(arms, corpus, tmp_path, sco
     labels.sample(frac=1, random_state=0).to_parquet(tmp_path / "labels.parquet")  # another order
     listed = labels.assign(shard=0, path="", mask_path="", native_brain_ml=np.nan)
     listed.to_parquet(tmp_path / "list.parquet")
-    arguments = ["sweep", "--arms", "d-6", "akl", "--latents", arms / "d-6.npy", arms / "akl.npy"]
+    arguments = ["probe", "--arms", "d-6", "akl", "--latents", arms / "d-6.npy", arms / "akl.npy"]
     arguments += ["--untrained", arms / "untrained.npz", "--volume-list", tmp_path / "list.parquet"]
     arguments += ["--labels", tmp_path / "labels.parquet", "--scores", tmp_path / "sweep.parquet"]
     arguments += ["--sweep-settings", SWEEP.as_json(), "--settings", PROBE.as_json()]

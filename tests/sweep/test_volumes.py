@@ -9,8 +9,8 @@ import pytest
 from braing3n.config import SweepSettings
 from braing3n.core.contracts import CONTRACTS, read_table, write_table
 from braing3n.core.errors import ConfigurationError
+from braing3n.sweep.command import app
 from braing3n.sweep.volumes import choose_volumes
-from braing3n.tokenizer.command import app
 
 SETTINGS = SweepSettings(cohorts=("one", "two", "absent"), validation=0.1)
 
@@ -69,7 +69,7 @@ def test_the_corpus_split_is_not_read(volumes):
 
 
 def test_too_few_people_are_one_sentence(volumes):
-    with pytest.raises(ConfigurationError, match=r"tokenizer\.sweep: the split '\w+' is empty with one T1c"):
+    with pytest.raises(ConfigurationError, match=r"sweep: the split '\w+' is empty with one T1c"):
         choose_volumes(volumes[volumes["person_id"] == "p1"], SETTINGS)
     with pytest.raises(ConfigurationError, match="0 people"):
         choose_volumes(volumes, SETTINGS.model_copy(update={"modality": "FLAIR"}))

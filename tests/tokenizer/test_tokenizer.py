@@ -18,7 +18,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 from braing3n import training
 from braing3n.cli import main
-from braing3n.config import AutoencoderKLSettings, OptimiserSettings, PretrainSettings, TokenizerSettings
+from braing3n.config import OptimiserSettings, PretrainSettings, TokenizerSettings
 from braing3n.core.errors import CheckpointError, ConfigurationError, StoppedError
 from braing3n.core.runtime import digest_file
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
@@ -271,17 +271,6 @@ def test_the_command_trains_measures_and_draws(tmp_path, monkeypatch):
     expected = measure_reconstruction(partial(reconstruct, encoder, trained), volumes, CPU, {})
     assert scores["crop"] == pytest.approx(expected["crop"], rel=1e-5)
     assert Image.open("p.png").width > 100
-
-
-def test_a_baselines_settings_make_no_other_run(tmp_path, encoder):
-    settings = [SETTINGS.model_copy(update={"akl": AutoencoderKLSettings(seed=seed)}) for seed in (1, 2)]
-    for changed in settings:
-        train(tmp_path, encoder, InventedVolumes(), changed)
-    assert len(list((tmp_path / "runs").iterdir())) == 1
-    assert (
-        Tokenizer(settings[0], 12, 4, (2, 2, 2)).describe()
-        == Tokenizer(settings[1], 12, 4, (2, 2, 2)).describe()
-    )
 
 
 def test_early_stop_ends_training(tmp_path, encoder):

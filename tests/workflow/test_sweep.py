@@ -1,6 +1,5 @@
 """The sweep over d is planned where a run has its cohorts, a dozen jobs, and nowhere else."""
 
-import json
 import re
 
 import yaml
@@ -25,7 +24,7 @@ JOBS = {
 
 def write_config(folder, **sweep):
     """A run of two cohorts, of which one is the sweep's; scans that only a dry run can use."""
-    config = {"run": "sweeping", "cohorts": {}, "tokenizer": {"sweep": sweep}}
+    config = {"run": "sweeping", "cohorts": {}, "sweep": sweep}
     for name in ("upenn_gbm", "ixi"):
         touch_scans(folder / name)
         config["cohorts"][name] = {"kind": "bids", "raw_dir": str(folder / name), "n_shards": 2}
@@ -62,34 +61,32 @@ def test_table_5_alone_trains_nothing_on_the_whole_corpus(tmp_path):
 
 def test_every_arm_trains_with_its_own_d_and_a_sweeps_setting_replans_no_other_tokenizer(tmp_path):
     commands = []
-    for change in ({}, {"tasks": ["sex"]}):
+    for change in ({}, {"probe": {"tasks": ["sex"]}}):
         config = write_config(tmp_path, **change)
-        done = snakemake(tmp_path, "tokenizer", "--dry-run", "--printshellcmds", config=config)
+        done = snakemake(tmp_path, "tokenizer", "sweep", "--dry-run", "--printshellcmds", config=config)
         assert done.returncode == 0, done.stderr
         lines = re.findall(r"tokenizer train .*", done.stdout + done.stderr)
         commands.append(sorted(lines))
-        settings = {
-            re.search(r"--metrics \S*tokenizer/(\S*?)/?metrics.json", line)[1]: json.loads(
-                re.search(r"--settings '(.*?)'", line)[1]
-            )
-            for line in lines
+        words = [(re.search(r"--metrics results/sweeping/(\S*?)/metrics", line), line) for line in lines]
+        found = {name[1]: re.search(r"--d (\S+)", line)[1] for name, line in words}
+        assert found == {
+            "tokenizer": str(parse_config({}).tokenizer.d),
+            **{f"sweep/{arm}": d for arm, d in zip(ARMS, ("32", "128", "512", "none"), strict=True)},
         }
-        assert {name: item["d"] for name, item in settings.items()} == {
-            "": parse_config({}).tokenizer.d,
-            **{f"sweep/{arm}": d for arm, d in zip(ARMS, (32, 128, 512, "none"), strict=True)},
-        }
-        assert all("sweep" not in item for item in settings.values())
+        settings = {re.search(r"--settings (\S+)", line)[1] for line in lines}
+        assert settings == {"results/sweeping/settings/tokenizer.json"}
+        assert "sweep" not in (tmp_path / settings.pop()).read_text()
     assert commands[0] == commands[1]
 
 
 def test_each_budget_has_an_akl_of_its_own(tmp_path):
     done = snakemake(tmp_path, "sweep", "--dry-run", "--printshellcmds", config=write_config(tmp_path))
     assert done.returncode == 0, done.stderr
-    lines = re.findall(r"tokenizer akl .*", done.stdout + done.stderr)
+    lines = re.findall(r"sweep akl .*", done.stdout + done.stderr)
     found = {re.search(r"--weights (\S+)", line)[1]: re.search(r"--budget (\w+)", line)[1] for line in lines}
-    folder = "results/sweeping/tokenizer/sweep"
+    folder = "results/sweeping/sweep"
     assert found == {f"{folder}/akl-{b}/akl.safetensors": b for b in ("compute", "epochs")}
-    (probed,) = re.findall(r"probe sweep --arms (.*?) --latents", done.stdout + done.stderr)
+    (probed,) = re.findall(r"sweep probe --arms (.*?) --latents", done.stdout + done.stderr)
     assert probed.split() == [*ARMS, "akl-compute", "akl-epochs"]
 
     planned = plan(tmp_path, config=write_config(tmp_path, akl_budgets=["compute"]))

@@ -33,12 +33,11 @@ rule train_diffusion:
         runtime=1440,
         gpu=0,
     params:
-        checkpoints=f"{RESULTS}/diffusion/checkpoints",
         stage=STAGE["diffusion"],
     shell:
         "exec python -m braing3n run-training --gpus {resources.gpu} --log {log:q}"
         " diffusion train --tokens {input.tokens:q} --tokenizer {input.tokenizer:q}"
-        " --volume-list {input.volumes:q} --labels {input.labels:q} --checkpoints {params.checkpoints:q}"
+        " --volume-list {input.volumes:q} --labels {input.labels:q}"
         " --weights {output.weights:q} --settings {input.settings:q} --threads {threads}"
 
 

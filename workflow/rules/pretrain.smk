@@ -32,12 +32,11 @@ rule train_mae:
         gpu=0,
     params:
         volumes_dir=f"{RESULTS}/volumes",
-        checkpoints=f"{RESULTS}/pretrain/checkpoints",
         stage=STAGE["pretrain"],
     shell:
         "exec python -m braing3n run-training --gpus {resources.gpu} --log {log:q}"
         " pretrain train --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
-        " --checkpoints {params.checkpoints:q} --weights {output.weights:q} --loss-picture {output.loss:q}"
+        " --weights {output.weights:q} --loss-picture {output.loss:q}"
         " --loss-table {output.table:q} --settings {input.settings:q} --threads {threads}"
 
 

@@ -6,6 +6,7 @@ localrules:
 SWEEP = f"{RESULTS}/sweep"
 SWEEP_RESULTS = [f"{SWEEP}/{arm}/metrics.json" for arm in CONFIG.sweep_arms]
 SWEEP_RESULTS += [f"{SWEEP}/scores.parquet"] if CONFIG.sweep_arms else []
+DRAWN = {"caption": "../report/reconstructions.rst", "category": "Training"}
 SWEEP_INDICES = [path for path in rules.volumes.input if path.split("/")[-2] in CONFIG.sweep_cohorts]
 
 
@@ -52,10 +53,6 @@ use rule train_mae as train_sweep_mae with:
         f"{LOGS}/sweep/mae.log",
     benchmark:
         f"{BENCHMARKS}/sweep/mae.tsv"
-    params:
-        volumes_dir=f"{RESULTS}/volumes",
-        checkpoints=f"{SWEEP}/mae/checkpoints",
-        stage=STAGE["pretrain"],
 
 
 use rule train_tokenizer as train_sweep_tokenizer with:
@@ -67,20 +64,13 @@ use rule train_tokenizer as train_sweep_tokenizer with:
     output:
         weights=f"{SWEEP}/d-{{d}}/tokenizer.safetensors",
         metrics=f"{SWEEP}/d-{{d}}/metrics.json",
-        picture=report(
-            f"{SWEEP}/d-{{d}}/reconstructions.png",
-            caption="../report/reconstructions.rst",
-            category="Training",
-        ),
+        picture=report(f"{SWEEP}/d-{{d}}/reconstructions.png", **DRAWN),
     log:
         f"{LOGS}/sweep/d-{{d}}.log",
     benchmark:
         f"{BENCHMARKS}/sweep/d-{{d}}.tsv"
-    wildcard_constraints:
-        d="none|[0-9]+",
     params:
         volumes_dir=f"{RESULTS}/volumes",
-        checkpoints=f"{SWEEP}/d-{{d}}/checkpoints",
         d=lambda wildcards: wildcards.d,
         stage=STAGE["tokenizer"],
 
@@ -96,17 +86,11 @@ rule train_akl:
     output:
         weights=f"{SWEEP}/akl-{{budget}}/akl.safetensors",
         metrics=f"{SWEEP}/akl-{{budget}}/metrics.json",
-        picture=report(
-            f"{SWEEP}/akl-{{budget}}/reconstructions.png",
-            caption="../report/reconstructions.rst",
-            category="Training",
-        ),
+        picture=report(f"{SWEEP}/akl-{{budget}}/reconstructions.png", **DRAWN),
     log:
         f"{LOGS}/sweep/akl-{{budget}}.log",
     benchmark:
         f"{BENCHMARKS}/sweep/akl-{{budget}}.tsv"
-    wildcard_constraints:
-        budget="compute|epochs",
     conda:
         "../../envs/models.yaml"
     threads: 4
@@ -116,13 +100,12 @@ rule train_akl:
         gpu=0,
     params:
         volumes_dir=f"{RESULTS}/volumes",
-        checkpoints=f"{SWEEP}/akl-{{budget}}/checkpoints",
         stage=STAGE["sweep"],
     shell:
         "exec python -m braing3n run-training --gpus {resources.gpu} --log {log:q}"
         " sweep akl --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
-        " --checkpoints {params.checkpoints:q} --weights {output.weights:q} --metrics {output.metrics:q}"
-        " --picture {output.picture:q} --settings {input.settings:q} --pretrain-settings {input.pretrain:q}"
+        " --weights {output.weights:q} --metrics {output.metrics:q} --picture {output.picture:q}"
+        " --settings {input.settings:q} --pretrain-settings {input.pretrain:q}"
         " --tokenizer-settings {input.tokenizer:q} --budget {wildcards.budget} --threads {threads}"
 
 
@@ -140,8 +123,6 @@ use rule cache_latents as cache_sweep_latents with:
         f"{LOGS}/sweep/latents-d-{{d}}.log",
     benchmark:
         f"{BENCHMARKS}/sweep/latents-d-{{d}}.tsv"
-    wildcard_constraints:
-        d="none|[0-9]+",
 
 
 rule cache_akl_latents:
@@ -157,8 +138,6 @@ rule cache_akl_latents:
         f"{LOGS}/sweep/latents-akl-{{budget}}.log",
     benchmark:
         f"{BENCHMARKS}/sweep/latents-akl-{{budget}}.tsv"
-    wildcard_constraints:
-        budget="compute|epochs",
     conda:
         "../../envs/models.yaml"
     threads: 4

@@ -37,13 +37,12 @@ rule train_tokenizer:
         gpu=0,
     params:
         volumes_dir=f"{RESULTS}/volumes",
-        checkpoints=f"{RESULTS}/tokenizer/checkpoints",
         d=CONFIG.tokenizer.d,
         stage=STAGE["tokenizer"],
     shell:
         "exec python -m braing3n run-training --gpus {resources.gpu} --log {log:q}"
         " tokenizer train --encoder {input.encoder:q} --volume-list {input.volumes:q}"
-        " --volumes-dir {params.volumes_dir:q} --checkpoints {params.checkpoints:q}"
+        " --volumes-dir {params.volumes_dir:q}"
         " --weights {output.weights:q} --metrics {output.metrics:q} --picture {output.picture:q}"
         " --settings {input.settings:q} --d {params.d} --threads {threads}"
 
@@ -77,10 +76,9 @@ if CONFIG.tokenizer.weights:
             gpu=0,
         params:
             volumes_dir=f"{RESULTS}/volumes",
-            checkpoints=f"{RESULTS}/tokenizer/checkpoints",
             stage=STAGE["tokenizer"],
         shell:
             "python -m braing3n tokenizer train --given {input.given:q} --encoder {input.encoder:q}"
             " --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
-            " --checkpoints {params.checkpoints:q} --weights {output.weights:q} --metrics {output.metrics:q}"
+            " --weights {output.weights:q} --metrics {output.metrics:q}"
             " --picture {output.picture:q} --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"
