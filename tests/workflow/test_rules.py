@@ -8,8 +8,9 @@ import pytest
 
 from braing3n import WORDS
 
-from .conftest import ROOT
+from .conftest import ROOT, snakemake
 from .test_bad_configuration import write_config
+from .test_sweep import write_config as write_sweep
 
 RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 DIRECTIVES = ("log:", "benchmark:", "conda:", "threads:", "resources:", "params:")
@@ -38,6 +39,25 @@ def test_every_rule_has_a_sentence_and_every_working_rule_its_directives(path):
         assert "run:" not in rule
         assert "script:" not in rule
     assert len(path.read_text().splitlines()) <= 200
+
+
+def test_a_printed_command_is_short_and_holds_no_json(tmp_path):
+    done = snakemake(tmp_path, "all", "--dry-run", "--printshellcmds", config=write_sweep(tmp_path))
+    assert done.returncode == 0, done.stderr
+    commands = re.findall(r"((?:exec )?python -m braing3n .*)$", done.stdout + done.stderr, re.MULTILINE)
+    assert len(commands) > 30
+    assert {command.split(" braing3n ")[1].split()[0] for command in commands} >= {
+        *WORDS[1:],
+        "run-training",
+    } - {
+        "pretrain",
+        "tokenizer",
+    }
+    for command in commands:
+        listed = re.sub(r"(\S*/shard-\d+\.\w+ ?)+", "SHARDS ", command)  # as many as a corpus has
+        assert len(listed) <= 600, command
+        assert not re.search(r"[{}]|u007b", command), command
+    assert not [path for path in RULE_FILES if "without=" in path.read_text()]
 
 
 def test_the_snakefile_is_a_table_of_contents_in_the_order_of_the_data():
