@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 # All words up to the next option.
 Paths = Annotated[list[Path], Parameter(consume_multiple=True, negative="")]
+Names = Annotated[list[str], Parameter(consume_multiple=True, negative="")]
 VolumeList = Annotated[Path, Parameter(help="The volume list (.parquet).")]
 VolumesDir = Annotated[Path, Parameter(help="Folder of the packed volumes.")]
 Labels = Annotated[Path, Parameter(help="The label table (.parquet).")]

@@ -64,11 +64,7 @@ def volume_list(
     volumes_dir: VolumesDir,
     near_duplicates: Path,
     review: Path,
-    out: Path,
-    flow: Path,
-    excluded: Path,
-    segmentations: Path,
-    quality: Path,
+    out_dir: Path,
     settings: str,
     outliers: Path | None = None,
 ) -> None:
@@ -84,16 +80,8 @@ def volume_list(
         The table of pairs that look like one brain.
     review
         What a person decided about volumes (.tsv).
-    out
-        The volume list to write (.parquet).
-    flow
-        The books to write (.parquet).
-    excluded
-        The exclusions to write (.parquet).
-    segmentations
-        What was delineated on the volumes, to write (.parquet).
-    quality
-        Every volume's quality numbers and what was decided about it, to write (.parquet).
+    out_dir
+        Folder of the tables to write: volume_list, flow, exclusions, segmentations and quality (.parquet).
     settings
         The section `manifest`: its settings file, or a configuration file.
     outliers
@@ -108,10 +96,11 @@ def volume_list(
     options = parse_section(ManifestSettings, settings)
     if outliers:
         options = options.model_copy(update={"max_outlier_score": read_settings(outliers)})
-    outputs = ListOutputs(out, flow, excluded, segmentations, quality)
+    names = ("volume_list", "flow", "exclusions", "segmentations", "quality")
+    outputs = ListOutputs(*(out_dir / f"{name}.parquet" for name in names))
     build_volume_list(inventories, tables, volumes_dir, near_duplicates, review, options, outputs)
     inputs = [*inventories, *tables, near_duplicates, review]
-    write_provenance(out, "manifest", manifest.STAGE_VERSION, inputs, options.as_json())
+    write_provenance(outputs.volumes, "manifest", manifest.STAGE_VERSION, inputs, options.as_json())
 
 
 @app.command

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.core.options import Labels, Paths, Threads
+from braing3n.core.options import Labels, Names, Threads
 
 app = App(name="braing3n probe", help="Linear probes on frozen features.")
 
@@ -61,13 +61,10 @@ def encoder(
 @app.command
 def compare(
     *,
-    predictions: Paths,
-    halves: Paths,
+    encoders: Names,
+    probe_dir: Path,
     features: Path,
     labels: Labels,
-    scores: Path,
-    differences: Path,
-    controls: Path,
     columns: Path | None = None,
     own: Path | None = None,
     settings: str = "{}",
@@ -77,18 +74,13 @@ def compare(
 
     Parameters
     ----------
-    predictions
-        One table an encoder, from `probe encoder`.
-    halves
-        One table an encoder, from `probe encoder`.
+    encoders
+        Names of the encoders, ours first.
+    probe_dir
+        Folder of what `probe encoder` wrote (predictions_<encoder>, halves_<encoder>), and of the tables to
+        write: scores, differences and controls (.parquet).
     features
         Features of our encoder, for the controls.
-    scores
-        Table of scores to write.
-    differences
-        Table of paired differences to write.
-    controls
-        Table of controls to write.
     columns
         Table of the columns that `probe.columns` names.
     own
@@ -109,10 +101,12 @@ def compare(
     from braing3n.probe.plan import load_features, read_labels
 
     table = read_labels(labels, columns)
-    found = [read_table(path, "predictions") for path in predictions]
-    readings = Readings(found, [read_table(path, "halves") for path in halves])
+    parts = ("predictions", "halves")
+    readings = Readings(
+        *([read_table(probe_dir / f"{part}_{name}.parquet", part) for name in encoders] for part in parts)
+    )
     score_table, difference_table = compare_encoders(readings, table, section)
     control_table = run_controls(load_features(features, table), table, section)
-    write_table(score_table, scores, "scores")
-    write_table(difference_table, differences, "differences")
-    write_table(control_table, controls, "controls")
+    tables = {"scores": score_table, "differences": difference_table, "controls": control_table}
+    for name, found in tables.items():
+        write_table(found, probe_dir / f"{name}.parquet", name)

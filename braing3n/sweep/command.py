@@ -1,11 +1,10 @@
 """The command line of `sweep`."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from braing3n.core.options import Checkpoints, Labels, Paths, Threads, TrainedWeights, VolumeList, VolumesDir
+from braing3n.core.options import Checkpoints, Labels, Names, Threads, TrainedWeights, VolumeList, VolumesDir
 from braing3n.sweep.settings import Budget
 
 app = App(
@@ -152,10 +151,8 @@ def cache_akl(
 @app.command
 def probe(
     *,
-    arms: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
-    latents: Paths,
-    untrained: Path,
-    volume_list: Path,
+    arms: Names,
+    sweep_dir: Path,
     labels: Labels,
     scores: Path,
     sweep_settings: str = "{}",
@@ -168,12 +165,9 @@ def probe(
     ----------
     arms
         Names of the arms.
-    latents
-        Their latents (.npy), rows as in the volume list.
-    untrained
-        Features of the untrained encoder (.npz).
-    volume_list
-        The sweep's volume list.
+    sweep_dir
+        The sweep's folder: `volume_list.parquet`, `<arm>/latents.npy` with rows as in it, and
+        `untrained/features.npz`.
     scores
         Table of scores to write.
     sweep_settings
@@ -191,7 +185,8 @@ def probe(
     from braing3n.core.contracts import read_table, write_table
     from braing3n.sweep.probe import probe_sweep
 
-    volume_ids = read_table(volume_list, "volume_list")["volume_id"]
+    volume_ids = read_table(sweep_dir / "volume_list.parquet", "volume_list")["volume_id"]
     table = read_table(labels, "labels").set_index("volume_id").loc[volume_ids].reset_index()
-    paths = dict(zip(arms, latents, strict=True))
+    paths = {arm: sweep_dir / arm / "latents.npy" for arm in arms}
+    untrained = sweep_dir / "untrained" / "features.npz"
     write_table(probe_sweep(paths, untrained, table, *sections), scores, "sweep")

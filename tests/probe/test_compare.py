@@ -152,13 +152,10 @@ def test_the_command_line_writes_all_tables(tmp_path, corpus, monkeypatch):
     common = ["--labels", "labels.parquet", "--features", "features.npz", "--settings"]
     common.append('{"n_halvings": 3, "n_random_labels": 2, "n_permutations": 20, "n_matched_repeats": 2}')
     names = ("scores", "differences", "controls")
-    outputs = [part for name in names for part in (f"--{name}", f"{name}.parquet")]
     for name in ("mae", "histogram"):
-        written = ["--predictions", f"{name}.parquet", "--halves", f"halves_{name}.parquet"]
+        written = ["--predictions", f"predictions_{name}.parquet", "--halves", f"halves_{name}.parquet"]
         run_app(["encoder", "--name", name, *written, *common])
-    read = ["--predictions", "mae.parquet", "histogram.parquet"]
-    read += ["--halves", "halves_mae.parquet", "halves_histogram.parquet"]
-    run_app(["compare", *read, *outputs, *common])
+    run_app(["compare", "--encoders", "mae", "histogram", "--probe-dir", ".", *common])
     for name in names:
         assert len(read_table(f"{name}.parquet", name))
 

@@ -1,5 +1,7 @@
 """The sweep's probes: two readings of every arm, the flattened one as scikit-learn does it on all numbers."""
 
+import shutil
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -123,9 +125,15 @@ def test_the_command_reads_the_labels_of_its_volumes(arms, corpus, tmp_path, sco
     labels = corpus[0]
     labels.sample(frac=1, random_state=0).to_parquet(tmp_path / "labels.parquet")  # another order
     listed = labels.assign(shard=0, path="", mask_path="", native_brain_ml=np.nan)
-    listed.to_parquet(tmp_path / "list.parquet")
-    arguments = ["probe", "--arms", "d-6", "akl", "--latents", arms / "d-6.npy", arms / "akl.npy"]
-    arguments += ["--untrained", arms / "untrained.npz", "--volume-list", tmp_path / "list.parquet"]
+    listed.to_parquet(tmp_path / "volume_list.parquet")
+    for name, path in (
+        ("d-6/latents.npy", arms / "d-6.npy"),
+        ("akl/latents.npy", arms / "akl.npy"),
+        ("untrained/features.npz", arms / "untrained.npz"),
+    ):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(path, tmp_path / name)
+    arguments = ["probe", "--arms", "d-6", "akl", "--sweep-dir", tmp_path]
     arguments += ["--labels", tmp_path / "labels.parquet", "--scores", tmp_path / "sweep.parquet"]
     arguments += ["--sweep-settings", SWEEP.as_json(), "--settings", PROBE.as_json()]
     app([str(item) for item in arguments], result_action="return_value")

@@ -89,13 +89,13 @@ rule build_volume_list:
         mem_mb=4000,
         runtime=30,
     params:
+        out_dir=f"{RESULTS}/manifest",
         volumes_dir=f"{RESULTS}/volumes",
         stage=STAGE["manifest"],
     shell:
         "python -m braing3n manifest volume-list --inventories {input.inventories:q} --tables {input.tables:q}"
         " --volumes-dir {params.volumes_dir:q} --near-duplicates {input.near_duplicates:q}"
-        " --review {input.review:q} --quality {output.quality:q} --out {output.volumes:q} --flow {output.flow:q}"
-        " --excluded {output.excluded:q} --segmentations {output.segmentations:q}"
+        " --review {input.review:q} --out-dir {params.out_dir:q}"
         " --settings {input.settings:q} --outliers {input.outliers:q} 2>&1 | tee {log:q}"
 
 

@@ -66,9 +66,10 @@ rule compare_encoders:
         mem_mb=4000,
         runtime=240,
     params:
+        encoders=CONFIG.latents.encoders,
+        probe_dir=f"{RESULTS}/probe",
         stage=STAGE["probe"],
     shell:
-        "python -m braing3n probe compare --predictions {input.predictions:q} --halves {input.halves:q}"
-        " --features {input.features:q} --labels {input.labels:q} --scores {output.scores:q}"
-        " --differences {output.differences:q} --controls {output.controls:q} --settings {input.settings:q}"
+        "python -m braing3n probe compare --encoders {params.encoders:q} --probe-dir {params.probe_dir:q}"
+        " --features {input.features:q} --labels {input.labels:q} --settings {input.settings:q}"
         " --threads {threads}" + OWN_COLUMNS + " 2>&1 | tee {log:q}"

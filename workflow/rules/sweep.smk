@@ -192,9 +192,9 @@ rule probe_sweep:
         runtime=240,
     params:
         arms=CONFIG.sweep_arms,
+        sweep_dir=SWEEP,
         stage=STAGE["sweep"],
     shell:
-        "python -m braing3n sweep probe --arms {params.arms:q} --latents {input.latents:q}"
-        " --untrained {input.untrained:q} --volume-list {input.volumes:q} --labels {input.labels:q}"
-        " --scores {output.scores:q} --sweep-settings {input.sweep:q} --settings {input.settings:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        "python -m braing3n sweep probe --arms {params.arms:q} --sweep-dir {params.sweep_dir:q}"
+        " --labels {input.labels:q} --scores {output.scores:q} --sweep-settings {input.sweep:q}"
+        " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"
