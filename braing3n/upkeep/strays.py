@@ -110,7 +110,7 @@ def _list_latents(results_dir: Path) -> Iterator[tuple[Path, set[str]]]:
     """Features with their ids; tokens and latents with those of the features beside or around them."""
     import numpy as np
 
-    for top in ("latents", "tokenizer/sweep"):
+    for top in ("latents", "sweep"):
         everybody: set[str] = set()
         for path in (results_dir / top).rglob("features*.npz"):
             with np.load(path) as file:

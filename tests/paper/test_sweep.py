@@ -48,7 +48,7 @@ def run_dir(tmp_path):
         | {"modality": "T1c", "split": split}
         for k, split in enumerate(splits)
     ]
-    write_table(fill(people, "volume_list"), root / "tokenizer/sweep/volume_list.parquet", "volume_list")
+    write_table(fill(people, "volume_list"), root / "sweep/volume_list.parquet", "volume_list")
     scores = []
     arms = ("d-32", "d-8", "akl-compute", "akl-epochs")
     readings = [(arm, reading) for arm in arms for reading in ("mean", "flattened")]
@@ -128,9 +128,9 @@ def test_before_the_probes_the_metrics_stand_there_already(run_dir):
     table = build_table_5(Results(run_dir))
     row = get_row(table, "MAE (d = 32, chosen)")
     assert row["MSE | ours, crop"] == "0.123"
-    assert row["IDH1 AUC | ours, mean"] == "n/a: this run has no probe/sweep.parquet"
+    assert row["IDH1 AUC | ours, mean"] == "n/a: this run has no sweep/scores.parquet"
     row = get_row(table, "MAE (d = 128)")
-    assert row["MSE | ours, crop"] == "n/a: this run has no tokenizer/sweep/d-128/metrics.json"
+    assert row["MSE | ours, crop"] == "n/a: this run has no sweep/d-128/metrics.json"
 
 
 def test_a_run_without_a_sweep_says_so(tmp_path):

@@ -30,7 +30,7 @@ def build_table_5(results: Results) -> Table:
     ours = [] if scores is None else [arm for arm in scores["arm"].unique() if arm != UNTRAINED]
     rows, listed = [], list(dict.fromkeys([_AKL, _OUR_AKL, *published, *ours]))
     for arm in listed:
-        paper, path = published.get(arm), f"tokenizer/sweep/{arm}/metrics.json"
+        paper, path = published.get(arm), f"sweep/{arm}/metrics.json"
         title = paper["model"] if paper else f"MAE (d = {arm.removeprefix('d-')})"
         title = "AKL (matched epochs)" if arm == _OUR_AKL else title
         fault = _find_fault(results, arm)
