@@ -350,8 +350,8 @@ def tell_paper(costs: dict[str, Cost], utilisation: float) -> str:
         "share",
     ]
     ratio, largest = PAPER_HOURS / hours.pop("all"), max(hours, key=hours.get)
-    told = f"The paper tells of about {PAPER_HOURS} H100-hours: {ratio:.1f} times our prediction"
-    return write_table(head, rows) + f"\n{told}. Our largest stage is: {largest}.\n"
+    described = f"The paper reports about {PAPER_HOURS} H100-hours: {ratio:.1f} times our prediction"
+    return write_table(head, rows) + f"\n{described}. Our largest stage is: {largest}.\n"
 
 
 def tell(utilisation: float) -> str:

@@ -42,6 +42,7 @@ from braing3n.latents.baselines import compute_features  # noqa: E402
 from braing3n.latents.settings import LatentsSettings  # noqa: E402
 from braing3n.manifest.people import assign_split  # noqa: E402
 from braing3n.manifest.settings import ManifestSettings  # noqa: E402
+from braing3n.nets.levels import quantise, read_far_voxels  # noqa: E402
 from braing3n.phantoms.miniature import render_preprocessed  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder, load_encoder  # noqa: E402
 from braing3n.pretrain.settings import PretrainSettings  # noqa: E402
@@ -58,7 +59,6 @@ from braing3n.tokenizer.measure import measure_reconstruction  # noqa: E402
 from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct  # noqa: E402
 from braing3n.tokenizer.settings import TokenizerSettings  # noqa: E402
 from braing3n.tokenizer.train import train_tokenizer  # noqa: E402
-from braing3n.volumes.levels import quantise, read_far_voxels  # noqa: E402
 
 CPU = torch.device("cpu")
 MEASURES = {"age": "r", "sex": "auc", "disease": "auc", "hc_vs_ad": "auc"}

@@ -55,8 +55,8 @@ def compare_times(what: str, calls: dict[str, Callable[[], object]], n_rounds: i
             if turn:
                 seconds[precision].append(time.perf_counter() - start)
     exact, rounded = (statistics.median(seconds[precision]) for precision in PRECISIONS)
-    told = f"{exact:.3f} s in float32, {rounded:.3f} s in bfloat16"
-    print(f"{what}: {told}: ratio {rounded / exact:.3f}", flush=True)
+    described = f"{exact:.3f} s in float32, {rounded:.3f} s in bfloat16"
+    print(f"{what}: {described}: ratio {rounded / exact:.3f}", flush=True)
     return rounded / exact
 
 
@@ -108,9 +108,9 @@ def probe_both(exact: np.ndarray, rounded: np.ndarray, labels) -> list[float]:
         (value, halves), (other, other_halves) = found
         low, high = find_interval(other - value, other_halves - halves)
         interval = "n/a" if np.isnan(low) else f"{low:+.4f}, {high:+.4f}"  # too few people
-        told = f"{value:.3f} in float32, bfloat16 {other - value:+.4f} [{interval}]"
+        described = f"{value:.3f} in float32, bfloat16 {other - value:+.4f} [{interval}]"
         n_people = plan.units["person_id"].nunique()
-        print(f"{plan.task.key}, {plan.slice}, {n_people} people: {measure} {told}", flush=True)
+        print(f"{plan.task.key}, {plan.slice}, {n_people} people: {measure} {described}", flush=True)
         if n_people >= MIN_PEOPLE:
             differences.append(other - value)
     return differences
@@ -130,8 +130,10 @@ def main() -> int:
     compare_times("a step of the demo's MAE", steps, 3 * options.rounds)
     ratio = compare_encoding(options.rounds)
     has_units = has_bfloat16()
-    told = f"at most {MAX_TIME_RATIO}" if has_units else "no target: this processor has no units for bfloat16"
-    print(f"time: ratio {ratio:.3f} ({told})")
+    described = (
+        f"at most {MAX_TIME_RATIO}" if has_units else "no target: this processor has no units for bfloat16"
+    )
+    print(f"time: ratio {ratio:.3f} ({described})")
     if not (options.run / "pretrain" / "mae.safetensors").exists():
         print(f"{options.run} is no finished run: the probes are n/a; `make demo` makes one.")
         return 1

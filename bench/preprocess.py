@@ -236,7 +236,7 @@ def measure(head: Head, atlas_path: Path, out: Path) -> dict[str, float]:
 
 
 def compare_brains(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """Mutual information (nats) where the atlas has brain; the mean Dice of three tissues told by Otsu."""
+    """Mutual information (nats) where the atlas has brain; the mean Dice of three tissues by Otsu."""
     inside, is_atlas = (one > 0) | (other > 0), other > 0
     clipped = [np.minimum(data, np.percentile(data[data > 0], 99.5))[inside] for data in (one, other)]
     tissues = [np.digitize(data, threshold_multiotsu(data[data > 0], 3)) + 1 for data in clipped]
@@ -272,8 +272,10 @@ def report(readings: dict[str, list[Reading]], targets: dict[str, int]) -> bool:
     seconds = {tool: statistics.median(r.seconds for r in all_) for tool, all_ in readings.items()}
     peak_mb = {tool: max(r.peak_mb for r in all_) for tool, all_ in readings.items()}
     for tool in readings:
-        told = ", ".join(f"{name} {average(tool, name):.4f}" for name in names)
-        print(f"{tool}: median {seconds[tool]:.1f} s of one core, peak {peak_mb[tool]:.0f} MB; mean {told}")
+        described = ", ".join(f"{name} {average(tool, name):.4f}" for name in names)
+        print(
+            f"{tool}: median {seconds[tool]:.1f} s of one core, peak {peak_mb[tool]:.0f} MB; mean {described}"
+        )
     for peer, target in targets.items():
         ratio, memory = seconds[peer] / seconds["ours"], peak_mb["ours"] / peak_mb[peer]
         print(f"against {peer}: ratio {ratio:.1f} (target {target}), memory {memory:.2f} (at most 1)")
@@ -313,9 +315,9 @@ def main() -> int:
         for head in heads:
             for tool, all_ in readings.items():
                 all_.append(run_tool(tool, head, atlas, folder / f"{head.name}-{tool}", peers_dir))
-                told = ", ".join(f"{key} {value:.4f}" for key, value in all_[-1].measures.items())
+                described = ", ".join(f"{key} {value:.4f}" for key, value in all_[-1].measures.items())
                 print(
-                    f"{head.name}, {tool}: {all_[-1].seconds:.1f} s, {all_[-1].peak_mb:.0f} MB, {told}",
+                    f"{head.name}, {tool}: {all_[-1].seconds:.1f} s, {all_[-1].peak_mb:.0f} MB, {described}",
                     flush=True,
                 )
         return 0 if report(readings, {peer: MIN_RATIOS[peer] for peer in options.peers}) else 1

@@ -126,8 +126,10 @@ def main() -> int:
     }
     slowdown = {side: phases["beside"] / phases["alone"] for side, phases in middle.items()}
     for side, phases in middle.items():
-        told = f"{phases['alone']:.3f} s a step alone, {phases['beside']:.3f} s beside {count_cpus()} others"
-        print(f"{side}: {told}: {slowdown[side]:.2f} times slower")
+        described = (
+            f"{phases['alone']:.3f} s a step alone, {phases['beside']:.3f} s beside {count_cpus()} others"
+        )
+        print(f"{side}: {described}: {slowdown[side]:.2f} times slower")
     for phase in ("alone", "beside"):
         ratio = middle["yielding"][phase] / middle["spinning"][phase]
         print(f"{phase}: ratio {ratio:.3f} (yielding to spinning)")

@@ -1,4 +1,4 @@
-"""The command line: `braing3n <word> <command>`, the same words by hand, in a test and in the DAG."""
+"""The command line: `braing3n <word> <command>`, the same words in a shell, a test and the DAG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOOLS = ("resources", "stages", "config", "strays")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; a fault the user can mend is one sentence on the error stream and status 2."""
+    """Run one command; a fault that the user can fix is one sentence on the error stream and status 2."""
     if arguments is None:
         use_safe_path()
         unwind_on_sigterm()
@@ -72,6 +72,8 @@ def _write_completion(arguments: list[str]) -> str:
 
 def _find_app(word: str):
     """The commands of one word."""
+    if word == "preprocess":  # a person's scans, beside the shards of the DAG
+        return importlib.import_module("braing3n.apply.command").app
     if word in WORDS:
         return importlib.import_module(f"braing3n.{word}.command").app
     return getattr(importlib.import_module("braing3n.upkeep.command"), f"{word}_app")

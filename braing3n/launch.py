@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import sys
@@ -13,11 +14,12 @@ from filelock import FileLock, Timeout
 from braing3n.cohort import find_raw_dirs
 from braing3n.config import Config, parse_config
 from braing3n.config_fit import check_given
-from braing3n.core.errors import BrainG3nError
+from braing3n.core.contracts import SPLITS
+from braing3n.core.errors import BrainG3nError, ConfigurationError
 from braing3n.core.runtime import write_if_changed
 from braing3n.core.settings import Settings, split_section
 from braing3n.inventory.build import build_inventories
-from braing3n.inventory.checks import check_apart, check_cohorts, check_folder, check_splits
+from braing3n.inventory.checks import check_apart, check_cohorts, check_folder
 
 # What Snakemake is asked where it executes nothing.
 LOOKING = (
@@ -130,3 +132,26 @@ def write_summary(config: Config) -> None:
     content = config.model_dump(mode="json", exclude={"cohorts": {"__all__": {"raw_dir"}}, "resources": True})
     path = Path("results") / config.run / "inventory" / "settings.json"
     write_if_changed(path, json.dumps(content, indent=1) + "\n")
+
+
+def check_splits(config: Config) -> None:
+    """Every split has people, as far as the inventories tell (people may still be joined or excluded).
+
+    Raises:
+        ConfigurationError: names the empty split and the number of people.
+    """
+    from braing3n.manifest.people import assign_split
+
+    folder = Path("results") / config.run / "inventory"
+    groups: set[str] = set()
+    for key in config.cohorts:
+        with open(folder / key / "scans.tsv", encoding="utf-8", newline="") as file:
+            groups |= {row["group_id"] for row in csv.DictReader(file, delimiter="\t")}
+    found = {assign_split(group, config.manifest) for group in groups}
+    empty = [split for split in SPLITS if split not in found]
+    if empty:
+        raise ConfigurationError(
+            f"the {' and '.join(empty)} split has nobody: {len(groups)} people or families, of which "
+            f"{config.manifest.train:g} train and {config.manifest.validation:g} validate; raise the share "
+            "of the empty split (manifest.train, manifest.validation), or give another manifest.seed."
+        )

@@ -13,8 +13,8 @@ from braing3n.cohort import (
     Table,
     nitrc,
 )
+from braing3n.cohort.records import to_number
 from braing3n.cohort.sources import keep_first_session
-from braing3n.ingest.records import to_number
 
 # The BIDS release spells the codes out.
 SEX = {"0": "F", "1": "M", "female": "F", "male": "M"}
@@ -124,7 +124,7 @@ COHORT = Cohort(
     },
     options={
         "all_repeats": Option(False, "keep every T1 of every session; those of one get a run number"),
-        "kki_field_strength_t": Option("3", "of KKI's scanner (as remembered); empty: not told"),
+        "kki_field_strength_t": Option("3", "of KKI's scanner (as remembered); empty: unknown"),
     },
     layouts="NYU_19902_1/anat_1/NIfTI/rest.nii.gz",
     miniature=Miniature(

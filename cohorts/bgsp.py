@@ -4,7 +4,7 @@ import re
 
 from braing3n.cohort import Cell, Cohort, Fixed, Found, Miniature, Option, Pattern, Preference, Table
 from braing3n.cohort.dates import DAYS_PER_YEAR
-from braing3n.ingest.records import to_number
+from braing3n.cohort.records import to_number
 
 SEX = {"M": "M", "F": "F"}
 HAND = {"R": "R", "L": "L", "A": "A"}  # the first letter: RHT, LFT
@@ -37,7 +37,7 @@ def read_age(visit):
         return found
     days = to_number(delay.value) if delay else None
     if days is None:
-        visit.flag("age_years: that of the first session, since no Delay is told")
+        visit.flag("age_years: that of the first session, since no Delay is given")
         return found
     return Found(f"{years + days / DAYS_PER_YEAR:.4f}", f"{found.source}+Delay")
 

@@ -13,8 +13,8 @@ from braing3n.cohort import (
     Table,
     nitrc,
 )
+from braing3n.cohort.records import NO_PHENOTYPE, to_number
 from braing3n.cohort.sources import from_field, keep_first_session, list_session_dirs
-from braing3n.ingest.records import NO_PHENOTYPE, to_number
 
 SEX = {"1": "F", "2": "M", "female": "F", "male": "M"}  # the opposite of ABIDE's
 HAND = {"R": "R", "L": "L", "A": "A", "Right": "R", "Left": "L", "Amb": "A"}

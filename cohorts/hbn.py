@@ -16,8 +16,8 @@ from braing3n.cohort import (
     nitrc,
     sources,
 )
+from braing3n.cohort.records import to_number
 from braing3n.cohort.tables import read_table_file
-from braing3n.ingest.records import to_number
 
 SEX = {"0": "M", "1": "F"}
 SITES = {"SI": "HBN-SI", "RU": "HBN-RU", "CBIC": "HBN-CBIC", "CUNY": "HBN-CUNY"}

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from braing3n.cohort import Cell, Cohort, Fixed, Found, Miniature, Option, Pattern, Preference, Table
+from braing3n.cohort.records import to_number
 from braing3n.cohort.sources import from_option
-from braing3n.ingest.records import to_number
 
 SEX = {"F": "F", "M": "M"}
 AGE_BINS = {"22-25": "23.5", "26-30": "28", "31-35": "33", "36+": "37"}  # their middle
@@ -112,7 +112,7 @@ COHORT = Cohort(
     options={
         "package": Option("preprocessed", "which of the two is read", ("preprocessed", "unprocessed")),
         "all_repeats": Option(False, "keep every run of the unprocessed package, with a run number"),
-        "vendor": Option("Siemens", "of the one scanner, a Skyra (as remembered); empty: not told"),
+        "vendor": Option("Siemens", "of the one scanner, a Skyra (as remembered); empty: unknown"),
     },
     miniature=Miniature(
         files="""

@@ -3,8 +3,8 @@
 from functools import partial
 
 from braing3n.cohort import Cell, Cohort, Fixed, Found, Miniature, Option, Pattern, Preference, Table, sources
+from braing3n.cohort.records import to_number
 from braing3n.cohort.tables import read_table_file
-from braing3n.ingest.records import to_number
 
 MODALITIES = {"t1w": "T1", "t2w": "T2", "flair": "FLAIR"}
 SEX = {"male": "M", "female": "F", "m": "M", "f": "F"}

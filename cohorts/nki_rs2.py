@@ -90,13 +90,13 @@ COHORT = Cohort(
         "dx": (Fixed("HC"),),
         "event": (Fact("visit"),),
         "site": (Fixed("NKI"),),
-        **{name: (told, sources.from_option(name)) for name, told in sources.SCANNER.items()},
+        **{name: (described, sources.from_option(name)) for name, described in sources.SCANNER.items()},
     },
     options={
         "modalities": Option(["T1"], "contrasts that are taken", ("T1", "T2", "FLAIR")),
         "takes_nki_rs_age": Option(False, "take a person's age in NKI-RS where there is no other"),
-        "vendor": Option("Siemens", "where no sidecar tells it (as remembered); empty: not told"),
-        "field_strength_t": Option("3", "where no sidecar tells it (as remembered); empty: not told"),
+        "vendor": Option("Siemens", "where no sidecar tells it (as remembered); empty: unknown"),
+        "field_strength_t": Option("3", "where no sidecar tells it (as remembered); empty: unknown"),
         "all_repeats": Option(False, "keep every scan of a person, with a run number"),
     },
     miniature=Miniature(

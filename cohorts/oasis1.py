@@ -106,8 +106,8 @@ COHORT = Cohort(
     },
     options={
         "image": Option("t88", "t88: in Talairach space with skull; subj: in native space", ("t88", "subj")),
-        "vendor": Option("Siemens", "of the one scanner, a Vision (as remembered); empty: not told"),
-        "field_strength_t": Option("1.5", "of the one scanner (as remembered); empty: not told"),
+        "vendor": Option("Siemens", "of the one scanner, a Vision (as remembered); empty: unknown"),
+        "field_strength_t": Option("1.5", "of the one scanner (as remembered); empty: unknown"),
     },
     miniature=Miniature(
         files="""

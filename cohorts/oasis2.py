@@ -46,8 +46,8 @@ COHORT = Cohort(
     options={
         "dx_rule": Option("cdr", "cdr: of the visit, as OASIS-1; group: of the person", ("cdr", "group")),
         "all_repeats": Option(False, "keep every run of a session, with a run number"),
-        "vendor": Option("Siemens", "of the one scanner, a Vision (as remembered); empty: not told"),
-        "field_strength_t": Option("1.5", "of the one scanner (as remembered); empty: not told"),
+        "vendor": Option("Siemens", "of the one scanner, a Vision (as remembered); empty: unknown"),
+        "field_strength_t": Option("1.5", "of the one scanner (as remembered); empty: unknown"),
     },
     miniature=Miniature(
         files="""

@@ -1,4 +1,4 @@
-"""PPMI from the LONI archive: DICOM series whose contrast is told by their descriptions."""
+"""PPMI from the LONI archive: DICOM series whose contrast is read from their descriptions."""
 
 import re
 from functools import partial

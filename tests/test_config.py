@@ -57,7 +57,7 @@ def test_the_generated_files_match_the_models():
         diff = "\n".join(
             difflib.unified_diff(path.read_text().splitlines(), text.splitlines(), lineterm="", n=0)
         )
-        assert not diff, f"{path} is out of date; mend it by `python -m braing3n config write`:\n{diff}"
+        assert not diff, f"{path} is out of date; fix it by `python -m braing3n config write`:\n{diff}"
 
 
 def test_the_generated_yaml_reads_back_as_the_defaults():

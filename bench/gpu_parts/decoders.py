@@ -169,5 +169,5 @@ def measure_samples(bench: Bench) -> None:
         x = torch.randn(n, count_tokens(bench), bench.config.tokenizer.d)
     with training.autocast(bench.device, settings.optimiser):
         ms = 1000 * time_calls(bench, lambda: net.guide(x, t, *given, settings.guidance)) / n
-    told = f"{settings.n_sampling_steps} guided steps, batch {n}, from the time of one"
-    bench.note("sampling", "a sample", ms * settings.n_sampling_steps, "ms", told)
+    described = f"{settings.n_sampling_steps} guided steps, batch {n}, from the time of one"
+    bench.note("sampling", "a sample", ms * settings.n_sampling_steps, "ms", described)

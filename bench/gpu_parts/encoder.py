@@ -29,9 +29,9 @@ def measure_device(bench: Bench) -> None:
     bench.note("device", f"matrix product, bf16, {n}^3", ceiling / 1e12, "TFLOP/s")
     sheet = next((peak for key, peak in PEAK_FLOPS.items() if key in name), None)
     bench.peak_flops = sheet or ceiling
-    told = "data sheet, dense bf16" if sheet else "no data sheet known here: the matrix product's"
+    described = "data sheet, dense bf16" if sheet else "no data sheet known here: the matrix product's"
     bench.note(
-        "device", "peak that utilisation is reckoned against", bench.peak_flops / 1e12, "TFLOP/s", told
+        "device", "peak that utilisation is reckoned against", bench.peak_flops / 1e12, "TFLOP/s", described
     )
 
 
@@ -79,9 +79,9 @@ def measure_mae(bench: Bench) -> None:
     if batch and bench.is_gpu:  # on a CPU the compiler takes minutes
         sweep(bench, "MAE training", "blocks compiled", n_flops, partial(measure, is_compiled=True), (batch,))
     utilisation = max((u for name, u in bench.best.items() if name.startswith("MAE training")), default=0.0)
-    told = f"{FORMULA}; target at least {100 * MIN_MAE_UTILISATION:.0f} %"
+    described = f"{FORMULA}; target at least {100 * MIN_MAE_UTILISATION:.0f} %"
     is_met = utilisation >= MIN_MAE_UTILISATION if bench.is_gpu else None
-    bench.note("MAE training", "utilisation", 100 * utilisation, "%", told, is_met)
+    bench.note("MAE training", "utilisation", 100 * utilisation, "%", described, is_met)
     if batch:
         measure_mae_stalls(bench, min(batch, options.batch_size // 4))  # a GPU's share, where there are four
 
@@ -111,6 +111,6 @@ def measure_encoding(bench: Bench) -> None:
             with torch.no_grad(), training.autocast(bench.device, options):
                 ms = 1000 * time_calls(bench, lambda volume=volume: net.encode(volume)) / n
             is_judged = bench.is_gpu and precision == "float32" and n == batch
-            told = f"target at most {MAX_ENCODE_MS:g} ms" if is_judged else ""
+            described = f"target at most {MAX_ENCODE_MS:g} ms" if is_judged else ""
             is_met = ms <= MAX_ENCODE_MS if is_judged else None
-            bench.note("encode", f"{precision}, batch {n}: a volume", ms, "ms", told, is_met)
+            bench.note("encode", f"{precision}, batch {n}: a volume", ms, "ms", described, is_met)

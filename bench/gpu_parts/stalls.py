@@ -12,8 +12,8 @@ from gpu_parts.timing import Bench, free, invent, synchronise, time_calls
 from torch import Tensor
 
 from braing3n import training
+from braing3n.nets.levels import quantise, read_far_voxels
 from braing3n.volumes.dataset import read_chunk
-from braing3n.volumes.levels import quantise, read_far_voxels
 from braing3n.volumes.pack import _create
 
 
@@ -43,9 +43,9 @@ def measure_stalls(
         step(volume, *draw(n))
     synchronise(bench)
     fed = (time.perf_counter() - start) / n_steps
-    told = f"batch {batch}, {bench.n_threads} reading threads, {volumes.n_bytes / 1e6:.3g} MB a volume"
-    bench.note(part, "packed volumes: volumes a second", batch / fed, "1/s", told)
-    bench.note(part, "stalls: 1 - step alone / step fed", 100 * max(0.0, 1 - alone / fed), "%", told)
+    described = f"batch {batch}, {bench.n_threads} reading threads, {volumes.n_bytes / 1e6:.3g} MB a volume"
+    bench.note(part, "packed volumes: volumes a second", batch / fed, "1/s", described)
+    bench.note(part, "stalls: 1 - step alone / step fed", 100 * max(0.0, 1 - alone / fed), "%", described)
 
 
 class PackedInvention:

@@ -76,7 +76,7 @@ class Bench:
 
 
 def synchronise(bench: Bench) -> None:
-    """Wait until the device has done all that it was told."""
+    """Wait until the device has done all that it was given."""
     if bench.is_gpu:
         torch.cuda.synchronize()
 
@@ -149,16 +149,16 @@ def sweep(
         bench.note(part, f"{what}: not measured", None, "")
         return 0
     for batch, seconds, peak_gb in found:
-        told = f"{part}, {what}: batch {batch}, {1000 * seconds:.1f} ms, {peak_gb:.1f} GB"
-        print(told, file=sys.stderr, flush=True)  # not among the rows of the table
+        described = f"{part}, {what}: batch {batch}, {1000 * seconds:.1f} ms, {peak_gb:.1f} GB"
+        print(described, file=sys.stderr, flush=True)  # not among the rows of the table
     batch, seconds, peak_gb = max(found, key=lambda item: item[0] / item[1])
     utilisation = n_flops * batch / (seconds * bench.peak_flops)
-    told = f"batch {batch}, {n_flops / 1e12:.3g} TFLOP a volume"
-    bench.note(part, f"{what}: volumes a second", batch / seconds, "1/s", told)
-    bench.note(part, f"{what}: step", 1000 * seconds, "ms", told)
-    bench.note(part, f"{what}: utilisation", 100 * utilisation, "%", told)
+    described = f"batch {batch}, {n_flops / 1e12:.3g} TFLOP a volume"
+    bench.note(part, f"{what}: volumes a second", batch / seconds, "1/s", described)
+    bench.note(part, f"{what}: step", 1000 * seconds, "ms", described)
+    bench.note(part, f"{what}: utilisation", 100 * utilisation, "%", described)
     if bench.is_gpu:
-        bench.note(part, f"{what}: peak memory", peak_gb, "GB", told)
+        bench.note(part, f"{what}: peak memory", peak_gb, "GB", described)
     bench.best[f"{part}, {what}"] = utilisation
     return batch
 

@@ -41,15 +41,15 @@ added = []
 while True:
     reading, writing = os.pipe()
     if os.fork() == 0:
-        told = ""
+        described = ""
         try:
             for module in modules:
                 importlib.import_module(module)
         except ImportError as error:
             while error.__cause__ or error.__context__:  # some libraries wrap what they miss
                 error = error.__cause__ or error.__context__
-            told = (error.name or str(error)).partition(".")[0]
-        os.write(writing, told.encode())
+            described = (error.name or str(error)).partition(".")[0]
+        os.write(writing, described.encode())
         os._exit(0)
     os.close(writing)
     os.wait()
@@ -70,8 +70,10 @@ def list_wheels() -> list[str]:
     Known to be enough and no more: on a machine that lacks one of them, the modules cannot be imported.
     """
     given = ["torch", "braing3n", *_list_requirements("torch")]
-    told = json.dumps([str(ROOT), MODULES, given])
-    done = subprocess.run([sys.executable, "-c", _PROBE, told], check=True, stdout=subprocess.PIPE, text=True)
+    described = json.dumps([str(ROOT), MODULES, given])
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE, described], check=True, stdout=subprocess.PIPE, text=True
+    )
     names = json.loads(done.stdout.splitlines()[-1])
     return sorted(f"{name}=={importlib.metadata.version(name)}" for name in names)
 

@@ -54,7 +54,7 @@ def preprocess_scans(request: Request) -> int:
     The results are those of the DAG for the same scans, byte by byte; `out_dir` is one BIDS derivative.
 
     Raises:
-        BrainG3nError: a mistake that the user can mend; nothing was written then.
+        BrainG3nError: a mistake that the user can fix; nothing was written then.
     """
     from braing3n.preprocess.mosaic import draw_mosaic
     from braing3n.preprocess.shard import preprocess_visits

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from braing3n.apply.contrast import tell_modality
 from braing3n.cohort import Walk
+from braing3n.cohort.headers import read_header
 from braing3n.inventory.coverage import is_partial
 from braing3n.inventory.files import list_files
-from braing3n.inventory.headers import read_header
 from braing3n.preprocess.read.scan import MIN_SLICES
 
-# Enough to tell one series' files from others'. UIDs are compared, never told; of the agent, whether any.
+# Enough to tell one series' files from others'. UIDs are compared, never printed; of the agent, whether any.
 TAGS = (
     "StudyInstanceUID",
     "SeriesInstanceUID",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 
-from braing3n.ingest.records import to_number
+from braing3n.cohort.records import to_number
 
 Column = Sequence[str]
 

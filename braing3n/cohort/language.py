@@ -145,7 +145,7 @@ class Found:
 
 
 class Visit(Protocol):
-    """What a source of a field may ask about one scan; see `braing3n.ingest.records`."""
+    """What a source of a field may ask about one scan; see `braing3n.cohort.records`."""
 
     facts: Mapping[str, str]
     options: Mapping[str, Any]

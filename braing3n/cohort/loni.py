@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 
 from braing3n.cohort import Cell, Fact, Found, Source, Table, Visit
 from braing3n.cohort.dates import parse_date
+from braing3n.cohort.headers import normalise_vendor
+from braing3n.cohort.records import to_number
 from braing3n.cohort.sources import read_genotype
 from braing3n.core.errors import CohortError
-from braing3n.ingest.records import to_number
-from braing3n.inventory.headers import normalise_vendor
 
 # A masked date (9999-09-09) is none; each such image is then a session of its own.
 _DATE = r"(?:(?=9999[^/]*/(?:S\d+/[^/]*_)?(?P<session>I\d+))|)(?P<date>\d{4}-\d{2}-\d{2})[^/]*"

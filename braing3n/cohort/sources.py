@@ -10,10 +10,10 @@ from pathlib import Path
 
 from braing3n.cohort import Cell, Found, Source, Table, Visit
 from braing3n.cohort.dates import parse_date, years_between
+from braing3n.cohort.headers import normalise_vendor, round_field_strength
 from braing3n.cohort.nitrc import count_session
+from braing3n.cohort.records import NO_PHENOTYPE, to_number
 from braing3n.core.errors import CohortError
-from braing3n.ingest.records import NO_PHENOTYPE, to_number
-from braing3n.inventory.headers import normalise_vendor, round_field_strength
 
 # The words of the Reproducible Brain Charts, in lower case; the years of a school's end are a convention.
 EDUCATION_YEARS = {
@@ -42,7 +42,7 @@ SCANNER = {
 
 
 def _find_cells(visit: Visit, table: str, columns: tuple[str, ...]) -> Iterator[tuple[str, list[Found]]]:
-    """The alternatives that are told whole, and their cells; `a+b` are two columns that belong together."""
+    """The alternatives that are complete, and their cells; `a+b` are two columns that belong together."""
     for names in columns:
         cells = [visit.find(table, name) for name in names.split("+")]
         if all(cells):
@@ -152,13 +152,13 @@ def leave_out_visits(known: str, option: str) -> Callable[[Visit], str]:
 
 
 def read_flags(table: str, flags: Mapping[str, str], several: str) -> Source:
-    """A source told by columns of 0 and 1, column -> value; `several` where more than one is 1."""
+    """A source from columns of 0 and 1, column -> value; `several` where more than one is 1."""
 
     def find_flags(visit: Visit) -> Found | None:
         cells = {column: visit.find(table, column) for column in flags}
-        told = [column for column, cell in cells.items() if cell and to_number(cell.value) == 1]
-        value = flags[told[0]] if len(told) == 1 else several
-        return Found(value, f"{table}:{'+'.join(told)}") if told else None
+        described = [column for column, cell in cells.items() if cell and to_number(cell.value) == 1]
+        value = flags[described[0]] if len(described) == 1 else several
+        return Found(value, f"{table}:{'+'.join(described)}") if described else None
 
     return find_flags
 
@@ -193,14 +193,16 @@ def read_sidecar(path: Path) -> list[dict[str, str]]:
         CohortError: it is not empty, but no JSON object either.
     """
     try:
-        told = dict(json.loads(path.read_text(encoding="utf-8-sig") or "{}"))
+        described = dict(json.loads(path.read_text(encoding="utf-8-sig") or "{}"))
     except (ValueError, TypeError):
-        raise CohortError(f"{path}: is not a valid sidecar (JSON); mend or remove it.") from None
-    strength = to_number(re.sub(r"\s*T(esla)?$", "", str(told.get("MagneticFieldStrength", "")), flags=re.I))
+        raise CohortError(f"{path}: is not a valid sidecar (JSON); correct or remove it.") from None
+    strength = to_number(
+        re.sub(r"\s*T(esla)?$", "", str(described.get("MagneticFieldStrength", "")), flags=re.I)
+    )
     return [
         {
             "image": path.stem,
-            "manufacturer": normalise_vendor(str(told.get("Manufacturer", ""))),
+            "manufacturer": normalise_vendor(str(described.get("Manufacturer", ""))),
             "magneticfieldstrength": round_field_strength(strength) if strength else "",
         }
     ]

@@ -1,4 +1,4 @@
-"""Any table that a cohort ships, as rows of text: its encoding, separator and header are found, not told."""
+"""Any table that a cohort ships, as rows of text: its encoding, separator and header are detected."""
 
 from __future__ import annotations
 

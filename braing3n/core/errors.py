@@ -36,6 +36,6 @@ class ScanError(BrainG3nError):
 
 
 class StoppedError(BrainG3nError):
-    """A training job was told to end (SIGTERM) and has saved its state; it is to be started again."""
+    """A training job was asked to end (SIGTERM) and has saved its state; it is to be started again."""
 
     exit_status = 143  # 128 + SIGTERM, as if it had not been caught

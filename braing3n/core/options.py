@@ -1,4 +1,4 @@
-"""Options that commands of several stages have, each told once."""
+"""Options that commands of several stages have, each described once."""
 
 from pathlib import Path
 from typing import Annotated

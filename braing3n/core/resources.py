@@ -126,7 +126,7 @@ def fetch(name: str, settings: ResourceSettings, resources_dir: Path = RESOURCES
     if local:
         if not Path(local).exists():
             raise ResourceError(
-                f"resources.paths.{name}: {local!r} does not exist; mend the path or remove the key."
+                f"resources.paths.{name}: {local!r} does not exist; correct the path or remove the key."
             )
         if name in RUN_FROM:
             _verify(Path(local), REGISTRY[name])
@@ -161,7 +161,7 @@ def check_digest(found: str, name: str, path: str | Path, settings: ResourceSett
     if found != expected:
         raise ResourceError(
             f"{name}: {path} has sha256 {found}, but resources.sha256.{name} says {expected}; "
-            f"name the right copy as resources.paths.{name}, or mend the digest."
+            f"name the right copy as resources.paths.{name}, or correct the digest."
         )
 
 

@@ -194,7 +194,7 @@ def open_to_umask(path: Path) -> None:
 
 @contextmanager
 def tell_storage_fault(path: str | Path) -> Iterator[None]:
-    """Writing to `path`: a full disk, a quota, a limit or a read-only folder is told in one sentence.
+    """Writing to `path`: a full disk, a quota, a limit or a read-only folder is reported in one sentence.
 
     Raises:
         StorageError: in place of the `OSError`; not where another file could not be read meanwhile.

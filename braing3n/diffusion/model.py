@@ -1,4 +1,4 @@
-"""The diffusion transformer: a velocity for every token, told the time and six conditions."""
+"""The diffusion transformer: a velocity for every token, given the time and six conditions."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def find_bids_scans(raw_dir: Path, cohort: str, options: Mapping[str, Any] | Non
     """
     if not raw_dir.is_dir():
         raise CohortError(
-            f"{cohort}: the raw folder '{raw_dir}' does not exist; mend cohorts.{cohort}.raw_dir."
+            f"{cohort}: the raw folder '{raw_dir}' does not exist; correct cohorts.{cohort}.raw_dir."
         )
     _check_participants(raw_dir / "participants.tsv", cohort)
     walk = Walk()

@@ -131,7 +131,7 @@ class HeaderCache:
 
     def read(self, paths: list[str], stamp: str) -> Mapping[str, str]:
         """The facts of one series."""
-        from braing3n.inventory.headers import read_header
+        from braing3n.cohort.headers import read_header
 
         name = f"{Path(paths[0]).parent.as_posix()} {stamp}"
         known = self.known.get(name)
@@ -182,13 +182,13 @@ def write_participants(walk: Walk, folder: Path) -> None:
 def _list_warnings(walk: Walk, folder: Path) -> list[str]:
     """What is said each time: that scans or tables are there twice."""
     copies = [scan.path for scan, reason in walk.left_out if reason.startswith(SECOND_COPY)]
-    told = (
+    described = (
         f"{len(copies)} scans are there twice, such as {copies[0]}; the copies are left out "
         f"(see {folder / 'left_out.tsv'})."
         if copies
         else ""
     )
-    return [*filter(None, [told]), *walk.warnings]
+    return [*filter(None, [described]), *walk.warnings]
 
 
 def _print_warnings(key: str, warnings: list[str]) -> None:

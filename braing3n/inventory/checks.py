@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 
@@ -48,27 +47,3 @@ def check_apart(config: Config) -> None:
                     f"cohorts.{key}.raw_dir: '{settings.raw_dir}' overlaps with '{out_dir}', which this run "
                     "writes; start the run in another folder, or move the raw scans."
                 )
-
-
-def check_splits(config: Config) -> None:
-    """Every split has people, as far as the inventories tell (people may still be joined or excluded).
-
-    Raises:
-        ConfigurationError: names the empty split and the number of people.
-    """
-    from braing3n.core.contracts import SPLITS
-    from braing3n.manifest.people import assign_split
-
-    folder = Path("results") / config.run / "inventory"
-    groups: set[str] = set()
-    for key in config.cohorts:
-        with open(folder / key / "scans.tsv", encoding="utf-8", newline="") as file:
-            groups |= {row["group_id"] for row in csv.DictReader(file, delimiter="\t")}
-    found = {assign_split(group, config.manifest) for group in groups}
-    empty = [split for split in SPLITS if split not in found]
-    if empty:
-        raise ConfigurationError(
-            f"the {' and '.join(empty)} split has nobody: {len(groups)} people or families, of which "
-            f"{config.manifest.train:g} train and {config.manifest.validation:g} validate; raise the share "
-            "of the empty split (manifest.train, manifest.validation), or give another manifest.seed."
-        )

@@ -13,10 +13,10 @@ from typing import Any
 
 from braing3n.cohort import Cohort, Pattern, Scan, Walk
 from braing3n.cohort.dates import parse_date
+from braing3n.cohort.records import Book
 from braing3n.cohort.tables import is_table
 from braing3n.core.contracts import MODALITIES
 from braing3n.core.errors import CohortError
-from braing3n.ingest.records import Book
 from braing3n.inventory.files import list_files, to_prefix
 
 PAIRED = ("NIfTI pair", "Analyze")
@@ -83,7 +83,7 @@ def find_scans(
         CohortError: no such folder, or a table that choosing needs cannot be read.
     """
     if not raw_dir.is_dir():
-        raise CohortError(f"{key}: the raw folder '{raw_dir}' does not exist; mend cohorts.{key}.raw_dir.")
+        raise CohortError(f"{key}: the raw folder '{raw_dir}' does not exist; correct cohorts.{key}.raw_dir.")
     walk = Walk()
     candidates = sort_files(cohort, raw_dir, walk)
     found, delineated = [], []
@@ -244,7 +244,7 @@ def _rank(scan: Scan, cohort: Cohort, options: Mapping[str, Any]) -> tuple:
 
 
 def _drop_copies(ranked: list[tuple[Scan, Candidate]], walk: Walk) -> list[Scan]:
-    """A scan whose files have the names and sizes of a better one's is a copy: told, and left out."""
+    """A scan whose files have the names and sizes of a better one's is a copy: reported, and left out."""
     kept: dict[tuple, Scan] = {}
     for scan, candidate in ranked:
         content = tuple((_name(path), stamp.split("-")[0]) for path, stamp in candidate.files)

@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from braing3n.cohort.headers import normalise_vendor, round_field_strength
 from braing3n.cohort.tables import decode_text
-from braing3n.inventory.headers import normalise_vendor, round_field_strength
 
 FIELDS = ("Manufacturer", "MagneticFieldStrength", "ContrastBolusIngredient")
 NO_CONTRAST = ("", "n/a", "na", "none", "no", "0", "false")

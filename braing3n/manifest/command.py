@@ -43,9 +43,10 @@ def near_duplicates(
     set_threads(threads)
     from braing3n.core.contracts import write_table
     from braing3n.core.settings import parse_section
-    from braing3n.manifest.duplicates import describe_pairs, find_near_duplicates, list_indices
+    from braing3n.manifest.duplicates import describe_pairs, find_near_duplicates
     from braing3n.manifest.picture import draw_pairs
     from braing3n.manifest.settings import ManifestSettings
+    from braing3n.volumes.dataset import list_indices
     from braing3n.volumes.settings import VolumesSettings
 
     threshold = parse_section(ManifestSettings, settings).near_duplicate_correlation

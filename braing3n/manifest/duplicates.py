@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from braing3n.core.contracts import CONTRACTS, read_table
 from braing3n.core.runtime import track
-from braing3n.volumes.dataset import PackedShard
+from braing3n.volumes.dataset import PackedShard, list_indices
 from braing3n.volumes.pack import average_blocks, crop_or_pad
 
 SPACING_MM = 4.0
@@ -52,11 +52,6 @@ def find_near_duplicates(
     return table.sort_values(
         ["correlation", "volume_id", "other_volume_id"], ascending=[False, True, True], ignore_index=True
     )
-
-
-def list_indices(tables: list[Path], volumes_dir: Path) -> list[Path]:
-    """The packed indices of shards; of the shell's line they would take too much beside the tables."""
-    return [Path(volumes_dir) / path.parent.name / path.name for path in tables]
 
 
 def read_details(indices: list[Path], spacing_mm: float) -> tuple[pd.DataFrame, np.ndarray]:

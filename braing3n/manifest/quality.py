@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from braing3n.core.contracts import CONTRACTS, read_table
-from braing3n.manifest.duplicates import list_indices
+from braing3n.volumes.dataset import list_indices
 
 MIN_COMPARED = 10  # with fewer, a median and its deviation say nothing
 OUTLYING = 3.5  # robust deviations; Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers

@@ -79,7 +79,7 @@ function copy() {
   box.select();
   document.execCommand("copy");
   box.remove();
-  byId("told").textContent = rows.length + " rows copied";
+  byId("described").textContent = rows.length + " rows copied";
 }
 
 function download() {
@@ -89,7 +89,7 @@ function download() {
   link.href = URL.createObjectURL(new Blob([toText([review.columns, ...rows])], { type: "text/tab-separated-values" }));
   link.download = "review.tsv";
   link.click();
-  byId("told").textContent = rows.length + " rows in review.tsv";
+  byId("described").textContent = rows.length + " rows in review.tsv";
 }
 
 byId("cards").addEventListener("input", (event) => {

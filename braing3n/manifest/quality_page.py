@@ -94,8 +94,8 @@ def render_page(
         source = _read_picture(row) if n < MAX_EMBEDDED else os.path.relpath(row["picture_path"], folder)
         yield _show_card(row, source, names)
     said = [[item.name, item.decision, item.reason] for item in decisions]
-    told = json.dumps({"cohort": cohort, "columns": COLUMNS, "rows": said}).replace("<", "\\u003c")
-    yield f"</main><script type='application/json' id='review'>{told}</script>"
+    described = json.dumps({"cohort": cohort, "columns": COLUMNS, "rows": said}).replace("<", "\\u003c")
+    yield f"</main><script type='application/json' id='review'>{described}</script>"
     yield f"<script>\n{_read_text(SCRIPT_PATH)}</script></body></html>"
 
 
@@ -154,7 +154,7 @@ def _show_bar(quality: pd.DataFrame) -> str:
         "<option value='outlying'>outlying</option><option value='decided'>decided</option>"
         "<option value='undecided'>undecided</option></select> <input id='find' type='search' "
         "placeholder='part of a name or step'> <span id='count'></span> <button id='copy'>Copy the new rows"
-        "</button> <button id='download'>Download the whole file</button> <span id='told'></span></div>"
+        "</button> <button id='download'>Download the whole file</button> <span id='described'></span></div>"
     )
 
 

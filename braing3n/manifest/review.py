@@ -67,7 +67,7 @@ def read_review(path: Path) -> list[Decision]:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "no text in UTF-8"
         raise ConfigurationError(
-            f"{path}: the review (manifest.review) cannot be read ({why}); mend its path, or write a file "
+            f"{path}: the review (manifest.review) cannot be read ({why}); correct its path, or write a file "
             "with the columns volume_id, decision and reason."
         ) from None
     rows = [
@@ -158,7 +158,7 @@ def settle_decisions(
         max_outlier_score: 0: no volume is excluded for its numbers.
     """
     by_name = {item.name: item for item in decisions}
-    settled, told, status, reasons = quality.copy(), [], [], []
+    settled, described, status, reasons = quality.copy(), [], [], []
     for row in quality.itertuples():
         said, reason = find_decision(row.volume_id, by_name), ""
         if said is not None and said.decision == "drop":
@@ -168,7 +168,7 @@ def settle_decisions(
                 f"outlier in its cohort by {row.outlier_measure} (manifest.max_outlier_score "
                 f"{max_outlier_score:g})"
             )
-        told.append(said.decision if said is not None else "")
+        described.append(said.decision if said is not None else "")
         status.append("excluded" if reason else "kept")
         reasons.append(reason)
-    return settled.assign(decision=told, status=status, reason=reasons)
+    return settled.assign(decision=described, status=status, reason=reasons)

@@ -135,8 +135,8 @@ def write_dicom(
     voxels = np.asarray(turned.dataobj)
     series = _describe_series(description, date, vendor, model, age_years, sex)
     series |= {"MagneticFieldStrength": field_strength_t, "SeriesNumber": series_number}
-    told = f"{sorted(series.items())} {plane} {n_echoes} {geometry.to_lps.round(4).tolist()}"
-    key = hashlib.sha256(told.encode() + voxels.tobytes()).hexdigest()
+    described = f"{sorted(series.items())} {plane} {n_echoes} {geometry.to_lps.round(4).tolist()}"
+    key = hashlib.sha256(described.encode() + voxels.tobytes()).hexdigest()
     frames = list(_list_frames(voxels, n_echoes))
     if is_one_file:
         datasets = [_make_enhanced(series, key, frames, geometry)]

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from braing3n.cohort import Cohort, Scan, Walk, settle_options
+from braing3n.cohort.records import Book
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.resources import fetch
 from braing3n.core.runtime import digest_file, digest_text, track
 from braing3n.core.settings import ResourceSettings
-from braing3n.ingest.records import Book
 from braing3n.inventory.scans import Candidate, describe, list_facts, name_segmentation, sort_files
 from braing3n.phantoms import STAGE_VERSION
 from braing3n.phantoms.anatomy import centred_affine
@@ -90,8 +90,8 @@ def write_raw_tree(
         raise ConfigurationError(f"miniature: unknown option {unknown[0]!r}; known: {', '.join(DEFAULTS)}.")
     settings = DEFAULTS | dict(options)
     wheels = fetch("brain-templates", resources), fetch("head-template", resources)
-    told = [asdict(cohort.miniature), settings["spacing_mm"], STAGE_VERSION, *map(digest_file, wheels)]
-    digest = digest_text(json.dumps(told, sort_keys=True))
+    described = [asdict(cohort.miniature), settings["spacing_mm"], STAGE_VERSION, *map(digest_file, wheels)]
+    digest = digest_text(json.dumps(described, sort_keys=True))
     key_path = raw_dir / KEY_FILE
     if key_path.exists() and key_path.read_text() == digest:
         return

@@ -1,4 +1,4 @@
-"""Which steps a scan needs, told by four facts about its raw state and by nothing else."""
+"""Which steps a scan needs, from four facts about its raw state and from nothing else."""
 
 from __future__ import annotations
 

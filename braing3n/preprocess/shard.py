@@ -42,7 +42,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker of a shard is told; paths are resolved before workers start."""
+    """What every worker of a shard receives; paths are resolved before workers start."""
 
     store_dir: Path
     settings: PreprocessSettings
@@ -91,7 +91,7 @@ def preprocess_visits(
 ) -> pd.DataFrame:
     """The table of some visits, one row a scan; `name` is that of the lock that is held meanwhile.
 
-    tell: is told each step that begins, such as `sub-01 T1: bias correction`.
+    tell: receives each step that begins, such as `sub-01 T1: bias correction`.
     """
     import pandas as pd
 
@@ -234,10 +234,10 @@ def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256
     names = ("path", "mask_path", "picture_path")
     paths = {name: (folder / cell[name]).as_posix() if cell[name] else "" for name in names}
     if cell["segmentations"]:
-        told = json.loads(cell["segmentations"])
-        for item in told.values():
+        described = json.loads(cell["segmentations"])
+        for item in described.values():
             item["path"] = (folder / item["path"]).as_posix() if item["path"] else ""
-        paths["segmentations"] = json.dumps(told, sort_keys=True)
+        paths["segmentations"] = json.dumps(described, sort_keys=True)
     ids = {"cohort": cohort, "subject_id": subject_id, "session_id": session_id, "raw_sha256": raw_sha256}
     return {"volume_id": volume_id(*who, cell["run"], cell["modality"]), **ids, **cell, **paths}
 

@@ -59,7 +59,7 @@ def compute_key(
     Bytes, format and raw state of its scans, settings, atlas, stage version; names too, since reasons hold
     them; and the networks that users bring, `weights` (name -> sha256).
     """
-    segmentations = [told for row in rows for told in digest_segmentations(row)]
+    segmentations = [described for row in rows for described in digest_segmentations(row)]
     scans = [
         [
             [digest, Path(series["path"]).name, *(str(series[name]) for name in FACTS)]
@@ -68,10 +68,10 @@ def compute_key(
         for row, own in zip(rows, digests, strict=True)
     ]
     chosen = settings.model_dump(mode="json", exclude={"max_failure_rate"})
-    told = [sorted(scans), sorted(segmentations), chosen, atlas_sha256, STAGE_VERSION]
+    described = [sorted(scans), sorted(segmentations), chosen, atlas_sha256, STAGE_VERSION]
     if weights:
-        told.append(dict(weights))
-    return digest_text(json.dumps(told, sort_keys=True))
+        described.append(dict(weights))
+    return digest_text(json.dumps(described, sort_keys=True))
 
 
 def load_visit(store_dir: Path, cohort: str, subject_id: str, session_id: str, key: str) -> list[dict] | None:
@@ -183,11 +183,11 @@ def _is_half_written(path: Path) -> bool:
 
 
 def _name_segmentations(text: str, find_path) -> str:
-    """What is told of a visit's segmentations, with the names of their files."""
-    told = json.loads(text or "{}")
-    for name, item in told.items():
+    """What is recorded of a visit's segmentations, with the names of their files."""
+    described = json.loads(text or "{}")
+    for name, item in described.items():
         item["path"] = "" if "reason" in item else find_path(f"dseg-{name}").name
-    return json.dumps(told, sort_keys=True) if told else ""
+    return json.dumps(described, sort_keys=True) if described else ""
 
 
 def describe_dataset(store_dir: Path, cohort: str) -> None:

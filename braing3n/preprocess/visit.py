@@ -13,11 +13,12 @@ import numpy as np
 from braing3n.core.errors import ScanError, StorageError
 from braing3n.core.runtime import STORAGE_FAULTS, check_free_space, tell_step, tell_storage_fault
 from braing3n.preprocess.brain.bias import correct_bias, find_head
-from braing3n.preprocess.brain.extract import FindBrain, extract_brain, find_brain, find_nonzero
+from braing3n.preprocess.brain.extract import extract_brain, find_brain
 from braing3n.preprocess.mosaic import draw_thumbnail
 from braing3n.preprocess.quality import measure_quality
 from braing3n.preprocess.read.extremes import cap
 from braing3n.preprocess.read.intake import Intake, list_series, take_in
+from braing3n.preprocess.read.masks import FindBrain, find_nonzero
 from braing3n.preprocess.read.negatives import Negatives, lift_brain, measure_negatives
 from braing3n.preprocess.read.scan import Scan, find_box
 from braing3n.preprocess.route import CENTRE_ORDER, RawState, Route, plan_centre, plan_companion

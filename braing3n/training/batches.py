@@ -17,7 +17,7 @@ from torch import Tensor
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.runtime import count_cpus
 from braing3n.core.settings import OptimiserSettings
-from braing3n.volumes.levels import LEVELS_A_DEVIATION
+from braing3n.nets.levels import LEVELS_A_DEVIATION
 
 T = TypeVar("T")
 

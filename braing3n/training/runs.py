@@ -119,9 +119,9 @@ def open_run(
         names = [item.name if isinstance(item, Path) else "content" for item in inputs]
         pairs = [list(pair) for pair in zip(names, digests, strict=True)]
         record = {"stage": word, "stage_version": version, "inputs": pairs}
-        told = {**record, "settings": json.loads(settings.as_json())}
+        described = {**record, "settings": json.loads(settings.as_json())}
         with write_atomically(run_dir / "run.json") as beside:
-            beside.write_text(json.dumps(told, indent=1) + "\n")
+            beside.write_text(json.dumps(described, indent=1) + "\n")
         yield run_dir
 
 
@@ -284,7 +284,7 @@ def finish(run: Run, net: nn.Module, n_done: int | None = None) -> None:
 
 def _write_model(run: Run, name: str, net: nn.Module, **more: float) -> None:
     """Weights with what builds the model again (`describe()`) and what it was trained from (`run.json`)."""
-    told = json.loads((run.run_dir / "run.json").read_text())
-    record = {key: told[key] for key in ("stage", "stage_version", "inputs")}
+    described = json.loads((run.run_dir / "run.json").read_text())
+    record = {key: described[key] for key in ("stage", "stage_version", "inputs")}
     path = run.run_dir / f"{name}.safetensors"
     write_weights(path, net.state_dict(), type(net).__name__, net.describe() | record | more)

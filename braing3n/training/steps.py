@@ -273,7 +273,7 @@ def arrange_channels(net: nn.Module, device: torch.device) -> nn.Module:
 def check_cudnn(net: nn.Module, options: OptimiserSettings, device: torch.device) -> None:
     """Refuse convolutions in bfloat16 on releases of cuDNN in which they are slow, hungry or wrong.
 
-    Reported of cuDNN 9.10.2 with torch 2.9, three-dimensional convolutions in bfloat16; mended in 9.15.
+    Reported of cuDNN 9.10.2 with torch 2.9, three-dimensional convolutions in bfloat16; fixed in 9.15.
 
     Raises:
         ConfigurationError: what was found, and what to install.

@@ -12,7 +12,7 @@ import pandas as pd
 from braing3n.core.contracts import CONTRACTS, read_table
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import digest_text
-from braing3n.volumes.levels import dequantise, read_far_voxels
+from braing3n.nets.levels import dequantise, read_far_voxels
 
 
 def read_chunk(array: blosc2.NDArray, row: int) -> tuple[bytes, int]:
@@ -77,6 +77,11 @@ class PackedShard:
                 "delete this file and run `volumes` again."
             )
         return array, chunk
+
+
+def list_indices(tables: list[Path], volumes_dir: Path) -> list[Path]:
+    """The packed indices of shards; of the shell's line they would take too much beside the tables."""
+    return [Path(volumes_dir) / path.parent.name / path.name for path in tables]
 
 
 PLACES = ("path", "mask_path", "shard", "row")  # columns that say where a volume lies

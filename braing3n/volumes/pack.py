@@ -13,8 +13,8 @@ import pandas as pd
 from braing3n.core.contracts import CONTRACTS, read_table, write_table
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import track, write_atomically
+from braing3n.nets.levels import quantise
 from braing3n.volumes.dataset import read_chunk
-from braing3n.volumes.levels import quantise
 from braing3n.volumes.settings import Crop, VolumesSettings
 
 # Edges of SRI24's brain in its box of 240 x 240 x 155 voxels of 1 mm, stored L-P-S.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from braing3n.cohort import load_cohort, settle_options
-from braing3n.ingest.records import Book
+from braing3n.cohort.records import Book
 
 from .trees import write_table
 

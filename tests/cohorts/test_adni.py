@@ -3,7 +3,7 @@
 import pytest
 
 from braing3n.cohort import load_cohort, settle_options
-from braing3n.ingest.records import Book
+from braing3n.cohort.records import Book
 
 ADNI = load_cohort("adni")
 FACTS = {"subject": "901_S_0001", "site": "901", "date": "2006-03-02", "image": "900001", "series": "MPRAGE"}

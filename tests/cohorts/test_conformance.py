@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from braing3n.cohort import Cell, list_cohorts, load_cohort, settle_options
+from braing3n.cohort import records as records_module
+from braing3n.cohort.records import DERIVED, NO_PHENOTYPE, Book
 from braing3n.core.accounting import check_books
 from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import CohortError
-from braing3n.ingest import records as records_module
 from braing3n.ingest.cohort import build_records, read_facts, read_tsv
-from braing3n.ingest.records import DERIVED, NO_PHENOTYPE, Book
 from braing3n.phantoms.formats import PLANTED
 
 from .trees import list_miniature, run_ingest, write_tree

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from braing3n.cohort import load_cohort, settle_options
-from braing3n.ingest.records import Book
+from braing3n.cohort.records import Book
 
 from .trees import copy_tree, list_miniature, run_ingest, write_tree
 

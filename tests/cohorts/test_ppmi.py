@@ -5,8 +5,8 @@ import re
 import pytest
 
 from braing3n.cohort import load_cohort, settle_options
+from braing3n.cohort.records import Book
 from braing3n.core.errors import CohortError
-from braing3n.ingest.records import Book
 
 from .fixtures import SPECIFICATIONS, read_chapter
 

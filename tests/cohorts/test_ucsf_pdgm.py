@@ -5,8 +5,8 @@ import re
 import pytest
 
 from braing3n.cohort import load_cohort, settle_options
+from braing3n.cohort.records import Book
 from braing3n.cohort.tables import is_table, read_table_file
-from braing3n.ingest.records import Book
 from braing3n.inventory.scans import find_scans
 
 from .fixtures import SPECIFICATIONS, read_chapter

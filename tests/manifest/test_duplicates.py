@@ -9,8 +9,9 @@ from scipy import ndimage
 from braing3n.config import VolumesSettings
 from braing3n.core.contracts import CONTRACTS, write_table
 from braing3n.manifest import duplicates
-from braing3n.manifest.duplicates import describe_pairs, find_near_duplicates, find_pairs, list_indices
+from braing3n.manifest.duplicates import describe_pairs, find_near_duplicates, find_pairs
 from braing3n.manifest.picture import draw_pairs
+from braing3n.volumes.dataset import list_indices
 from braing3n.volumes.pack import pack_shard
 
 SPACING_MM = 2.0

@@ -70,7 +70,7 @@ def test_a_diagnosis_whose_site_nobody_shares_cannot_be_told_apart(make_results)
     results = make_results(people)
     assert (
         "Paediatric (N = 2) comes from one cohort (hbn), one site (RU, not known of 1) alone: "
-        "nobody of another diagnosis comes from there, so that it cannot be told apart from it."
+        "nobody of another diagnosis comes from there, so that it cannot be distinguished from it."
     ) in describe_places(results.read("labels"))
     places = build_places(results).frame.set_index("Diagnosis")
     assert places.loc["Paediatric", ["People", "Site | number", "Site | largest"]].tolist() == [

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from braing3n.preprocess.brain.bias import correct_bias, fill_largest, find_head, find_otsu_threshold
+from braing3n.preprocess.brain.bias import correct_bias, find_head, find_otsu_threshold
+from braing3n.preprocess.read.masks import fill_largest
 from braing3n.preprocess.read.scan import Scan
 
 from .brains import centred_affine, sample

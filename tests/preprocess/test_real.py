@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from braing3n.config import PreprocessSettings, ResourceSettings
-from braing3n.preprocess.brain.bias import fill_largest
 from braing3n.preprocess.brain.extract import load_extractor
+from braing3n.preprocess.read.masks import fill_largest
 from braing3n.preprocess.read.scan import coarsen, read_scan
 from braing3n.preprocess.shard import preprocess_shard
 from braing3n.preprocess.space.register import measure_dice

@@ -237,7 +237,7 @@ TOKENIZER = TokenizerSettings(
 )
 
 
-def test_flops_by_hand():
+def test_flops_in_closed_form():
     """A multiply-add counts two; backward is twice forward, but the first layer's input has no gradient."""
     n, n_visible, width, hidden, n_voxels = 8, 2, 12, 48, 64  # tokens, channels, MLP, voxels of a patch
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braing3n.volumes.levels import MAX_LEVEL, dequantise, quantise, read_far_voxels
+from braing3n.nets.levels import MAX_LEVEL, dequantise, quantise, read_far_voxels
 
 SHAPE = (16, 20, 12)
 

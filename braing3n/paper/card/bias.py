@@ -138,7 +138,7 @@ def describe_places(labels: pd.DataFrame) -> list[str]:
 
 def _describe_class(dx: str, spreads: dict[str, pd.DataFrame]) -> list[str]:
     """The sentence of one diagnosis that sits in one place of some kind, with who else comes from there."""
-    shares, values, told = {}, {}, {}
+    shares, values, described = {}, {}, {}
     for place, spread in spreads.items():
         own = spread.loc[spread["dx"] == dx, "value"]
         counts = own[own != UNKNOWN].value_counts().sort_index()
@@ -147,18 +147,18 @@ def _describe_class(dx: str, spreads: dict[str, pd.DataFrame]) -> list[str]:
             parts = [values[place]] + ([f"{shares[place]:.0%}"] if len(counts) > 1 else [])
             n_unknown = int((own == UNKNOWN).sum())
             parts += [f"not known of {n_unknown:,}"] if n_unknown else []
-            told[place] = f"one {place} ({', '.join(parts)})"
-    if not told:
+            described[place] = f"one {place} ({', '.join(parts)})"
+    if not described:
         return []
     if shares.get("scanner") == shares.get("vendor"):
-        told.pop("vendor", "")  # the scanner names it
-    narrowest = next(place for place in ("site", "cohort", "scanner", "vendor") if place in told)
+        described.pop("vendor", "")  # the scanner names it
+    narrowest = next(place for place in ("site", "cohort", "scanner", "vendor") if place in described)
     spread = spreads[narrowest]
     n_people = spread.loc[spread["dx"] == dx, "person_id"].nunique()
     others = spread.loc[(spread["value"] == values[narrowest]) & ~spread["dx"].isin([dx, UNKNOWN]), "dx"]
     listed = ", ".join(f"{name} {n:,}" for name, n in others.value_counts().items())
-    tail = "nobody of another diagnosis comes from there, so that it cannot be told apart from it"
+    tail = "nobody of another diagnosis comes from there, so that it cannot be distinguished from it"
     if listed:
         tail = f"only others of that {narrowest} ({listed}) can tell the diagnosis from the place"
     alone = "alone" if min(shares.values()) == 1 else "alone, or nearly so"
-    return [f"{dx} (N = {n_people:,}) comes from {', '.join(told.values())} {alone}: {tail}."]
+    return [f"{dx} (N = {n_people:,}) comes from {', '.join(described.values())} {alone}: {tail}."]

@@ -14,7 +14,7 @@ UNKNOWN = "unknown"
 NOBODY = "n/a: nobody of this run has the diagnosis (N = 0); where it is from stands in disease coverage"
 # What belongs to a person, not to a visit.
 PERSONAL = ("sex", "race", "ethnicity")
-# Fields whose coverage is told, beside the tasks' own columns.
+# Fields whose coverage is reported, beside the tasks' own columns.
 FIELDS = ("age_years", "sex", "dx", "site", "vendor", "field_strength_t", *TASK_COLUMNS)
 # Fields that the paper also tells within the diagnoses that they belong to.
 WITHIN = {
@@ -35,16 +35,18 @@ def list_classes(labels: pd.DataFrame) -> list[str]:
 def explain_absent(dx: str, ours: set[str]) -> str:
     """The cell of a diagnosis that no volume has: which of the paper's cohorts have it."""
     homes = [row for row in read_published()["table_3"] if dx in row["diagnoses"].split(", ")]
-    told = [f"{row['cohort']}{' (in this run, without it)' if row['key'] in ours else ''}" for row in homes]
-    return f"n/a: no {dx} (N = 0); in the paper it comes from {', '.join(told)}"
+    described = [
+        f"{row['cohort']}{' (in this run, without it)' if row['key'] in ours else ''}" for row in homes
+    ]
+    return f"n/a: no {dx} (N = 0); in the paper it comes from {', '.join(described)}"
 
 
 def list_people(volumes: pd.DataFrame, *keys: str) -> pd.DataFrame:
     """One row a person (and each of `keys`): the earliest age, and of `PERSONAL` the first that is known."""
     ordered = volumes.sort_values(["age_years", "volume_id"], kind="stable")
     texts = ordered[list(PERSONAL)]
-    told = texts.where(texts != "").assign(age_years=ordered["age_years"])
-    people = told.groupby([ordered["person_id"], *(ordered[key] for key in keys)], sort=True).first()
+    described = texts.where(texts != "").assign(age_years=ordered["age_years"])
+    people = described.groupby([ordered["person_id"], *(ordered[key] for key in keys)], sort=True).first()
     return people.reset_index().fillna(dict.fromkeys(PERSONAL, ""))
 
 
@@ -154,7 +156,7 @@ def build_ages(results: Results) -> Table:
             parts += [(cohort, dx, diagnosed[diagnosed["dx"] == dx]) for dx in order]
     rows = [{"Cohort": cohort, "Diagnosis": dx, **_describe_ages(part)} for cohort, dx, part in parts]
     notes = [f"The paper: {read_published()['corpus']['ages_years']} years.", "SD: standard deviation."]
-    notes.append("Diagnoses are told apart where a cohort has several.")
+    notes.append("Diagnoses are listed where a cohort has several.")
     return Table("card_ages", title, pd.DataFrame(rows), LABELS_PATH, notes)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
-# Told apart by the colour-blind (Okabe and Ito).
+# Distinguished by the colour-blind (Okabe and Ito).
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#999999")
 FLOW_COLOURS = {
     "kept": "#009e73",
@@ -110,8 +110,8 @@ def draw_flow(results: Results) -> Figure:
         axes.barh(range(len(received)), share, left=left, color=colour, label=name)
         left += share.to_numpy()
     for row, key in enumerate(received.index):
-        told = f"  {parts['kept'][key]:,} of {received[key]:,}"
-        axes.text(100, row, told, va="center", fontsize=8)
+        described = f"  {parts['kept'][key]:,} of {received[key]:,}"
+        axes.text(100, row, described, va="center", fontsize=8)
     _list_rows(axes, list(received.index))
     axes.set(xlabel="% of the scans received", xlim=(0, 125), xticks=range(0, 101, 20))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
@@ -141,8 +141,10 @@ def draw_ages(results: Results) -> Figure:
             )  # fmt: skip
         else:
             axes.plot(ages, np.full(len(ages), row), "o", color="#0072b2", markersize=4, alpha=0.7)
-        told = f"{len(ages):,} of {len(part):,} people" if len(ages) else f"n/a (0 of {len(part):,} people)"
-        axes.text(1.03 * top, row, told, va="center", fontsize=8)
+        described = (
+            f"{len(ages):,} of {len(part):,} people" if len(ages) else f"n/a (0 of {len(part):,} people)"
+        )
+        axes.text(1.03 * top, row, described, va="center", fontsize=8)
     _list_rows(axes, names)
     axes.set(xlabel="age at the first visit (years); box: quartiles, whiskers: youngest and oldest")
     axes.set_xlim(0, 1.25 * top)
@@ -200,8 +202,8 @@ def draw_pyramids(results: Results) -> Figure:
 
 def _draw_pyramid(axes: Axes, dx: str, people: pd.DataFrame, is_first: bool) -> None:
     """One diagnosis; whose sex or age is not known is counted in the title."""
-    told = people[people["value_x"].isin(["F", "M"]) & people["value_y"].isin(BAND_NAMES)]
-    counts = pd.crosstab(told["value_y"], told["value_x"])
+    described = people[people["value_x"].isin(["F", "M"]) & people["value_y"].isin(BAND_NAMES)]
+    counts = pd.crosstab(described["value_y"], described["value_x"])
     counts = counts.reindex(index=BAND_NAMES, columns=["F", "M"], fill_value=0)
     rows = np.arange(len(BAND_NAMES))
     axes.barh(rows, -counts["F"], color=FEMALE, height=0.8)
@@ -216,7 +218,7 @@ def _draw_pyramid(axes: Axes, dx: str, people: pd.DataFrame, is_first: bool) -> 
     axes.set_yticks(rows, BAND_NAMES if is_first else [""] * len(rows), fontsize=8)
     axes.tick_params(length=0)
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
-    n_untold = len(people) - len(told)
+    n_untold = len(people) - len(described)
     title = f"{dx} (N = {len(people):,}" + (f", {n_untold:,} not shown)" if n_untold else ")")
     axes.set_title(title, fontsize=9)
 

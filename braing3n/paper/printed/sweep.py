@@ -121,9 +121,9 @@ def _show_own(metrics: dict | None, tasks: list) -> dict[str, str]:
     row = {"Model": f"This run's tokenizer ({d}all cohorts)"}
     row |= _show_metrics(metrics, explain_missing(METRICS_PATH), None)
     absent = "n/a: no arm of the sweep; its encoder's probes are Table 6"
-    told = {f"ours, {reading}": absent for reading in READINGS}
+    described = {f"ours, {reading}": absent for reading in READINGS}
     for _, title, key in tasks:
-        row |= _pair(title, told, None, key)
+        row |= _pair(title, described, None, key)
     return row
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from braing3n.preprocess.read.masks import fill_largest
 from braing3n.preprocess.read.scan import Scan
 from braing3n.preprocess.space.grid import to_ants
 
@@ -33,18 +34,6 @@ def find_otsu_threshold(data: np.ndarray, n_bins: int = 256) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
     return float(edges[1:][np.nanargmax(between[:-1])])
-
-
-def fill_largest(mask: np.ndarray) -> np.ndarray:
-    """The largest connected piece of a boolean mask with its holes filled; empty stays empty."""
-    from scipy import ndimage
-
-    pieces, n_pieces = ndimage.label(mask)
-    if n_pieces == 0:
-        return mask
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    return ndimage.binary_fill_holes(pieces == sizes.argmax())
 
 
 def correct_bias(scan: Scan, spacing_mm: float, n_iterations: tuple[int, ...], tolerance: float) -> Scan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from braing3n.core.errors import ScanError
-from braing3n.preprocess.brain.bias import fill_largest
+from braing3n.preprocess.read.masks import FindBrain, fill_largest, find_nonzero
 from braing3n.preprocess.read.scan import Scan
 from braing3n.preprocess.settings import PreprocessSettings
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 MAX_ASTRAY_SHARE = 0.05  # of a mask's voxels outside its largest piece
 MAX_BORDER_SHARE = 0.25  # of the largest cross-section on an outermost slice: a cut head, not a neck
 DEEPBET_COARSE_VOXELS = 128  # a side of the cube that its first network was trained on
-FindBrain = Callable[[Scan], np.ndarray]
 
 
 def load_extractor(
@@ -68,17 +67,6 @@ def load_fall_back(
     return lambda scan: load()(scan)
 
 
-def find_nonzero(scan: Scan) -> np.ndarray:
-    """The mask of a scan that holds a brain only: its nonzero voxels, largest piece, holes filled.
-
-    Where all corners share another value, as after a z-score of the whole array, that is its zero.
-    """
-    corners = np.unique(
-        scan.data[:: scan.data.shape[0] - 1, :: scan.data.shape[1] - 1, :: scan.data.shape[2] - 1]
-    )
-    return fill_largest(scan.data != (corners[0] if len(corners) == 1 else 0))
-
-
 def extract_brain(
     scan: Scan, backends: Sequence[tuple[str, FindBrain]], brain_ml: tuple[float, float]
 ) -> tuple[np.ndarray, str]:
@@ -93,25 +81,25 @@ def extract_brain(
     Raises:
         ScanError: no backend found a brain of believable size; the sentence is the first one's.
     """
-    masks, told = [], []
+    masks, described = [], []
     for name, find in backends:
         try:
             mask, faults = find_brain(scan, find, brain_ml)
         except ScanError as error:
-            told.append((name, str(error).rstrip(".").replace(";", ",")))  # a semicolon parts steps
+            described.append((name, str(error).rstrip(".").replace(";", ",")))  # a semicolon parts steps
             masks.append(None)
             continue
         if not faults:
-            tried = "".join(f"extract:{other} failed ({reason});" for other, reason in told)
+            tried = "".join(f"extract:{other} failed ({reason});" for other, reason in described)
             return mask, f"{tried}extract:{name}"
-        told.append((name, ", ".join(faults)))
+        described.append((name, ", ".join(faults)))
         masks.append(mask)
     taken = next((number for number, mask in enumerate(masks) if mask is not None), None)
     if taken is None:
-        raise ScanError(f"{told[0][1]}.")
-    others = "".join(f", no better: {name}" for name, _ in told[taken + 1 :])
-    tried = "".join(f"extract:{name} failed ({reason});" for name, reason in told[:taken])
-    return masks[taken], f"{tried}extract:{told[taken][0]} ({told[taken][1]}{others})"
+        raise ScanError(f"{described[0][1]}.")
+    others = "".join(f", no better: {name}" for name, _ in described[taken + 1 :])
+    tried = "".join(f"extract:{name} failed ({reason});" for name, reason in described[:taken])
+    return masks[taken], f"{tried}extract:{described[taken][0]} ({described[taken][1]}{others})"
 
 
 def find_brain(scan: Scan, find: FindBrain, brain_ml: tuple[float, float]) -> tuple[np.ndarray, list[str]]:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from braing3n.core.errors import ResourceError
-from braing3n.preprocess.brain.extract import FindBrain
 from braing3n.preprocess.brain.hd_bet_model import Model, load_as_weights
+from braing3n.preprocess.read.masks import FindBrain
 from braing3n.preprocess.read.scan import Scan
 
 TILE_STEP = 0.5  # of the patch, between two windows: what nnU-Net and HD-BET take
@@ -54,8 +54,8 @@ def _build_predictor(model: Model, use_mirroring: bool):
     # nnU-Net lets cuDNN take the fastest kernel of the moment, which is not always the same numbers.
     torch.backends.cudnn.benchmark = has_benchmark
     predictor.initialize_from_trained_model_folder(str(model.folder), model.folds)
-    told = predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json
-    return predictor, determine_num_input_channels(*told)
+    described = predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json
+    return predictor, determine_num_input_channels(*described)
 
 
 def _find_brain(scan: Scan, predictor) -> np.ndarray:

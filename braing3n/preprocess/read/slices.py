@@ -1,4 +1,4 @@
-"""Slices that a DICOM series lacks, told by the positions of those that are there."""
+"""Slices that a DICOM series lacks, found by the positions of those that are there."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ class Book:
             ]
             raise CohortError(
                 f"{key}: codes that the cohort file does not spell out: {'; '.join(cases)}; "
-                "mend the table, or add them to the codes in the cohort's file."
+                "correct the table, or add them to the codes in the cohort's file."
             )
 
     def use_rows(self, facts: Mapping[str, str]) -> None:

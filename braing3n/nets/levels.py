@@ -15,7 +15,7 @@ def quantise(z: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, str]:
     """Levels int16 (D, H, W) of a brain, each within 1/1024 of its z-score, and its far voxels as JSON.
 
     Level 0 is taken, so levels from the mean downwards stand one lower. Voxels beyond 64 deviations (of any
-    brain at most one in 4096, by Chebyshev's inequality; mostly none) are told apart with their z-scores.
+    brain at most one in 4096, by Chebyshev's inequality; mostly none) are stored apart with their z-scores.
 
     Args:
         z: float64 (N,), z-scores of the N voxels in the mask, in C order.
@@ -44,5 +44,5 @@ def dequantise(levels: np.ndarray, far_voxels: str) -> tuple[np.ndarray, np.ndar
 
 def read_far_voxels(far_voxels: str) -> tuple[np.ndarray, np.ndarray]:
     """The flat indices int64 (n,) of a brain's far voxels, and their z-scores float32 (n,)."""
-    told = json.loads(far_voxels) if far_voxels else {"index": [], "z": []}
-    return np.array(told["index"], np.int64), np.array(told["z"], np.float32)
+    described = json.loads(far_voxels) if far_voxels else {"index": [], "z": []}
+    return np.array(described["index"], np.int64), np.array(described["z"], np.float32)

@@ -4,9 +4,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from braing3n.cohort import load_cohort, settle_options
-from braing3n.inventory import headers
-from braing3n.inventory.headers import normalise_vendor, read_header, round_field_strength
+from braing3n.cohort import headers, load_cohort, settle_options
+from braing3n.cohort.headers import normalise_vendor, read_header, round_field_strength
 from braing3n.inventory.scans import find_scans
 from braing3n.phantoms.formats import PLANTED, write_dicom
 

@@ -185,7 +185,7 @@ def _find_extent(counts: list, edges_mm: list[float]) -> str:
 
 
 def _find_date(header) -> str:
-    """ISO, of the acquisition if told, else of the series or the study."""
+    """ISO, of the acquisition if given, else of the series or the study."""
     for name in ("AcquisitionDate", "SeriesDate", "StudyDate"):
         date = _try(lambda name=name: datetime.strptime(str(header[name].value), "%Y%m%d").date().isoformat())
         if date:
