@@ -38,7 +38,7 @@ from braing3n.config import load_config  # noqa: E402
 from braing3n.core.contracts import read_table  # noqa: E402
 from braing3n.core.resources import fetch  # noqa: E402
 from braing3n.core.settings import ResourceSettings  # noqa: E402
-from braing3n.latents.baselines import compute_features  # noqa: E402
+from braing3n.encoders import compute_features  # noqa: E402
 from braing3n.latents.settings import LatentsSettings  # noqa: E402
 from braing3n.manifest.people import assign_split  # noqa: E402
 from braing3n.manifest.settings import ManifestSettings  # noqa: E402

@@ -12,7 +12,7 @@ from braing3n import training
 from braing3n.core.runtime import track
 from braing3n.diffusion.conditions import read_conditions
 from braing3n.diffusion.sample import ARMS, Arm
-from braing3n.latents.baselines import average_voxels
+from braing3n.encoders.voxels import average_voxels
 from braing3n.probe.fit import build_model
 from braing3n.probe.plan import span_rows
 from braing3n.probe.settings import ProbeSettings

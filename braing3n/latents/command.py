@@ -86,7 +86,7 @@ def features(
 
     set_threads(threads)
     from braing3n.core.settings import parse_section
-    from braing3n.latents.baselines import compute_features
+    from braing3n.encoders import compute_features
     from braing3n.latents.cache import write_features
     from braing3n.latents.settings import LatentsSettings
     from braing3n.pretrain.settings import PretrainSettings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from braing3n import encoders
 from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import track
@@ -14,7 +15,6 @@ from braing3n.probe.scores import BOUNDS, METRICS, MIN_DEALS, find_interval, sco
 from braing3n.probe.settings import ProbeSettings
 
 # The encoders whose features are reduced by a PCA in the fold before the linear probe.
-PCA_ENCODERS = ("voxels", "untrained_flattened")
 OURS = "mae"
 _NO_HALVES = np.empty((0, 2))  # of a metric that has no interval
 
@@ -27,7 +27,7 @@ def probe_encoder(
     Predictions have a row a unit and class, and an empty row for a probe that cannot be fitted; halves
     have a row a metric and deal.
     """
-    has_pca = name in PCA_ENCODERS
+    has_pca = encoders.load(name).HAS_PCA
     if has_pca:
         features = span_rows(features)
     predictions, halves = [], []

@@ -11,7 +11,9 @@ import torch
 from braing3n.config import LatentsSettings, PretrainSettings, TokenizerSettings
 from braing3n.core.errors import ConfigurationError, ContractError
 from braing3n.core.runtime import digest_file
-from braing3n.latents.baselines import average_voxels, compute_features, count_levels
+from braing3n.encoders import compute_features
+from braing3n.encoders.histogram import count_levels
+from braing3n.encoders.voxels import average_voxels
 from braing3n.latents.cache import cache_latents, write_features
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer
@@ -154,12 +156,12 @@ def test_untrained_encoder_is_the_same_class_from_another_seed():
     assert flat.shape == (6, 8 * 12)
     assert np.allclose(flat.reshape(6, 8, 12).mean(1), features, atol=1e-6)
     assert np.allclose(flat[3, 12:24], tokens[0, 1].numpy(force=True), atol=1e-5)
-    with pytest.raises(ConfigurationError, match="no baseline 'pca'; known: untrained, "):
+    with pytest.raises(ConfigurationError, match=r"'pca' is no file of braing3n/encoders \(histogram, mae"):
         compute_features("pca", volumes, SETTINGS, SIZES, CPU)
 
 
 def test_flattened_tokens_that_would_fill_the_disk_are_refused(monkeypatch):
-    monkeypatch.setattr("braing3n.latents.baselines.MOST_TOKEN_NUMBERS", 6 * 8 * 12)
+    monkeypatch.setattr("braing3n.encoders.untrained.MOST_TOKEN_NUMBERS", 6 * 8 * 12)
     assert len(compute_features("untrained_flattened", InventedVolumes(n=6), SETTINGS, SIZES, CPU)) == 6
     with pytest.raises(ConfigurationError, match="7 volumes of 8 tokens"):
         compute_features("untrained_flattened", InventedVolumes(n=7), SETTINGS, SIZES, CPU)

@@ -103,12 +103,7 @@ def test_a_corrected_phenotype_cell_plans_what_reads_labels_and_nothing_else(smo
 
 
 def test_an_edited_cohort_file_plans_its_ingest_and_what_reads_labels(smoke_run, tmp_path):
-    root = tmp_path / "checkout"
-    names = ("Snakefile", "workflow", "braing3n", "cohorts", "config", "envs")
-    for name in names:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        root.mkdir(exist_ok=True)
-        copy(ROOT / name, root / name)
+    root = copy_checkout(tmp_path / "checkout")
     assert plan(smoke_run, root=root) == {}
     cohort = root / "cohorts" / "phantom.py"
     cohort.write_text(cohort.read_text() + "\n# another code\n")
@@ -125,6 +120,30 @@ def test_one_more_encoder_is_extracted_and_compared_and_nothing_is_cached_again(
     planned = plan(smoke_run, "--config", "latents={encoders: [mae, untrained, histogram]}")
     assert set(planned) == {"extract_features", "probe_encoder", "compare_encoders", "tabulate_paper", "all"}
     assert planned["extract_features"] == planned["probe_encoder"] == 1
+
+
+def copy_checkout(folder):
+    """A checkout that a test may change."""
+    for name in ("Snakefile", "workflow", "braing3n", "cohorts", "config", "envs"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        folder.mkdir(exist_ok=True)
+        copy(ROOT / name, folder / name)
+    return folder
+
+
+def test_an_encoder_is_one_file_dropped_into_the_folder(smoke_run, tmp_path):
+    root = copy_checkout(tmp_path / "checkout")
+    encoders = root / "braing3n" / "encoders"
+    shutil.copy(encoders / "histogram.py", encoders / "levels.py")
+    encoded = "--config", "latents={encoders: [mae, untrained, levels]}"
+    planned = plan(smoke_run, *encoded, root=root)
+    assert set(planned) == {"extract_features", "probe_encoder", "compare_encoders", "tabulate_paper", "all"}
+    features = "results/smoke/latents/features_levels.npz"
+    done = snakemake(smoke_run, features, *encoded, root=root)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (smoke_run / features).stat().st_size > 1000
+    (smoke_run / features).unlink()
+    assert plan(smoke_run) == {}, "the run is as it was"
 
 
 def test_every_cohort_has_a_quality_page_with_all_its_volumes(smoke_run):

@@ -1,4 +1,7 @@
 # Volumes -> cached tokens and pooled features; one resumable job each.
+from braing3n import encoders
+
+
 localrules:
     latents,
 
@@ -47,10 +50,7 @@ rule extract_features:
         volumes=rules.build_volume_list.output.volumes,
         indices=rules.volumes.input,
         settings=f"{SETTINGS}/latents.json",
-        # Voxels and the histogram do not depend on an encoder's sizes.
-        pretrain=lambda wildcards: (
-            [] if wildcards.encoder in ("voxels", "histogram") else f"{SETTINGS}/pretrain.json"
-        ),
+        pretrain=lambda wildcards: [f"{SETTINGS}/{name}.json" for name in encoders.load(wildcards.encoder).SECTIONS],
     output:
         features=f"{RESULTS}/latents/features_{{encoder}}.npz",
     log:
@@ -58,7 +58,7 @@ rule extract_features:
     benchmark:
         f"{BENCHMARKS}/latents/features_{{encoder}}.tsv"
     wildcard_constraints:
-        encoder="untrained|untrained_flattened|patches|voxels|histogram",
+        encoder="|".join(name for name in encoders.list_encoders() if name != "mae"),
     conda:
         "../../envs/models.yaml"
     threads: 2

@@ -1,0 +1,48 @@
+"""Encoders whose features are probed: one file each, and the folder's listing is the registry.
+
+A file says `SECTIONS`, the sections of the configuration that its features depend on beside `latents`, and
+`HAS_PCA`, whether its features are so many that probes take their principal components, fitted in the fold.
+Its `compute(volumes, settings, pretrain, device)` gives the features, float32 (N, F); one without it has
+features from elsewhere, as `mae`, whose tokens are cached with them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from braing3n.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def list_encoders() -> list[str]:
+    """The names of all encoders."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+
+
+def load(name: str) -> ModuleType:
+    """The module of one encoder.
+
+    Raises:
+        ConfigurationError: there is no such file.
+    """
+    if name not in list_encoders():
+        known = ", ".join(list_encoders())
+        raise ConfigurationError(f"latents.encoders: '{name}' is no file of braing3n/encoders ({known}).")
+    return importlib.import_module(f"braing3n.encoders.{name}")
+
+
+def compute_features(name: str, volumes, settings, pretrain, device) -> np.ndarray:
+    """The features of one encoder that computes its own, float32 (N, F).
+
+    Raises:
+        ConfigurationError: there is no such encoder, or its features lie with the tokens.
+    """
+    encoder = load(name)
+    if not hasattr(encoder, "compute"):
+        raise ConfigurationError(f"latents: the features of '{name}' are cached with its tokens.")
+    return encoder.compute(volumes, settings, pretrain, device)

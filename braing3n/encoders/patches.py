@@ -1,0 +1,30 @@
+"""Raw patches, without a network: what the mean over tokens keeps of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from braing3n.core.runtime import track
+
+SECTIONS = ("pretrain",)
+HAS_PCA = False
+
+
+def compute(volumes, settings, pretrain, device) -> np.ndarray:
+    """Mean and deviation of each place in a patch, float32 (N, 2 * patch_size^3)."""
+    rows = track(range(len(volumes)), "latents: patches", len(volumes))
+    return np.stack([summarise_patches(*volumes.load(i), pretrain.patch_size) for i in rows])
+
+
+def summarise_patches(image: np.ndarray, mask: np.ndarray, patch_size: int) -> np.ndarray:
+    """Mean and deviation over all patches of each voxel's place in its patch: (2 * patch_size^3,).
+
+    What the mean over tokens keeps of raw patches, without a network.
+    """
+    del mask  # the image is 0 outside it
+    import torch
+
+    from braing3n.pretrain.model import patchify
+
+    patches = patchify(torch.from_numpy(image)[None, None], patch_size)[0].numpy()
+    return np.concatenate([patches.mean(axis=0), patches.std(axis=0)])

@@ -1,0 +1,60 @@
+"""The same encoder as it starts, from the seed after the trained one's: the mean over its tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from braing3n.core.errors import ConfigurationError
+from braing3n.core.runtime import track
+
+if TYPE_CHECKING:
+    import torch
+
+    from braing3n.latents.settings import LatentsSettings
+    from braing3n.pretrain.settings import PretrainSettings
+    from braing3n.training import Volumes
+
+SECTIONS = ("pretrain",)
+HAS_PCA = False
+MOST_TOKEN_NUMBERS = 2**28  # of all volumes' flattened tokens: 1 GB
+
+
+def compute(
+    volumes: Volumes, settings: LatentsSettings, pretrain: PretrainSettings, device: torch.device
+) -> np.ndarray:
+    """Mean tokens, float32 (N, width)."""
+    return encode_untrained(volumes, settings, pretrain, device)
+
+
+def encode_untrained(
+    volumes: Volumes,
+    settings: LatentsSettings,
+    pretrain: PretrainSettings,
+    device: torch.device,
+    is_flattened: bool = False,
+) -> np.ndarray:
+    """Mean tokens (N, width) of the same encoder as it starts, from the seed after the trained one's.
+
+    Flattened: all its tokens (N, tokens * width).
+    """
+    import torch
+
+    from braing3n import training
+    from braing3n.pretrain.model import MaskedAutoencoder
+
+    torch.manual_seed(pretrain.seed + 1)
+    encoder = MaskedAutoencoder(pretrain, volumes.shape).to(device).eval()
+    n_numbers = len(volumes) * encoder.n_tokens * pretrain.width
+    if is_flattened and n_numbers > MOST_TOKEN_NUMBERS:
+        raise ConfigurationError(
+            f"latents.encoders: untrained_flattened would take {4 * n_numbers / 1e9:.1f} GB "
+            f"({len(volumes):,} volumes of {encoder.n_tokens} tokens); leave it out of large runs."
+        )
+    batches = training.cut_batches(np.arange(len(volumes)), settings.batch_size)
+    loaded = track(training.load_batches(volumes, batches, device=device), "latents: untrained", len(batches))
+    with torch.no_grad(), training.autocast(device, settings):
+        tokens = (encoder.encode(volume).float() for volume in loaded)
+        features = [(t.flatten(1) if is_flattened else t.mean(dim=1)).cpu().numpy() for t in tokens]
+    return np.concatenate(features)
