@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -63,6 +64,25 @@ def test_an_environment_lacks_nothing_that_its_packages_need(name):
     extra = {"antspyx", "simpleitk", "dcm2niix"}
     assert extra & set(packages) == (extra if name == "preprocess" else set())
     assert "snakemake" not in packages
+
+
+def test_pip_can_read_what_conda_gives_it(tmp_path):
+    """conda writes the lines of `pip:` into a file beside environment.yml, which pip installs with -r."""
+    *_, packages = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (tmp_path / "requirements.lock").symlink_to(ROOT / "requirements.lock")
+    (tmp_path / "conda.txt").write_text("\n".join(packages["pip"]) + "\n")
+    code = (
+        "from pip._internal.network.session import PipSession\n"
+        "from pip._internal.req.req_file import parse_requirements\n"
+        "for line in parse_requirements('conda.txt', session=PipSession()):\n"
+        "    kind = 'editable' if line.is_editable else ''\n"
+        "    print(line.requirement, kind, len(line.options.get('hashes', {})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(read_lock())
+    assert all(line.endswith(" 1") and "editable" not in line for line in lines), "each with its hashes"
 
 
 def test_setup_builds_with_locked_tools_alone(tmp_path):

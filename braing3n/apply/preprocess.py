@@ -48,7 +48,7 @@ class Request:
     may_overwrite: bool = False
 
 
-def preprocess_scans(request: Request) -> int:
+def answer(request: Request) -> int:
     """Preprocess, print what came of each scan, and return the number of volumes kept.
 
     The results are those of the DAG for the same scans, byte by byte; `out_dir` is one BIDS derivative.

@@ -17,7 +17,7 @@ YAML_PATH = ROOT / "config" / "config.yaml"
 SCHEMA_PATH = ROOT / "workflow" / "schemas" / "config.schema.json"
 HEADER = """\
 # yaml-language-server: $schema=../workflow/schemas/config.schema.json
-# The paper's run. Generated from braing3n/<word>/settings.py by `python -m braing3n config write`; do not edit.
+# The paper's run. Generated from braing3n/*/settings.py by `python -m braing3n config write`; do not edit.
 # Write a file with only what differs and name it with --configfile.
 # Beside each setting: what it is (unit; given = the paper's, derived = from given numbers, chosen = ours).
 """

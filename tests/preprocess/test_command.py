@@ -10,7 +10,9 @@ import pandas as pd
 import pydicom
 import pytest
 
+import braing3n
 from braing3n.cli import main
+from braing3n.core.errors import BrainG3nError
 from braing3n.core.runtime import listen_to_steps
 from braing3n.phantoms.formats import PLANTED, write_dicom
 from braing3n.preprocess import shard
@@ -271,6 +273,25 @@ def test_where_the_first_of_two_series_is_refused_the_next_is_tried(tmp_path, ty
     assert "slices are missing" in printed
     assert "sub-01 T1 (series 3 't1_mprage repeat'): kept" in printed
     assert read_numbers(tmp_path / "out").loc["T1", "status"] == "kept"
+
+
+def test_the_function_gives_the_commands_numbers(tmp_path, type_in):
+    write_brain(tmp_path / "t1.nii.gz")
+    (tmp_path / "empty_T2w.nii.gz").write_bytes(b"")
+    status, printed = type_in("t1.nii.gz", "empty_T2w.nii.gz", "-o", "typed", *READY)
+    assert status == 0, printed
+    options = {"is_stripped": True, "config": "small.yaml"}
+    table = braing3n.preprocess_scans("t1.nii.gz", "empty_T2w.nii.gz", out="called", **options)
+    table = table.set_index("modality")
+    assert table["status"].to_dict() == {"T1": "kept", "T2": "excluded"}
+    assert "empty" in table.loc["T2", "reason"]
+    assert (tmp_path / table.loc["T1", "path"]).is_file()
+    typed = read_numbers(tmp_path / "typed")
+    assert table.loc["T1", "native_brain_ml"] == pytest.approx(float(typed.loc["T1", "native_brain_ml"]))
+    coarse = braing3n.preprocess_scans("t1.nii.gz", out="coarse", brain_ml=[1.0, 900.0], **options)
+    assert "ml, believable are 1-900 ml" in coarse.loc[0, "reason"]
+    with pytest.raises(BrainG3nError, match="there is no such file"):
+        braing3n.preprocess_scans("none.nii.gz", out="called")
 
 
 def test_axes_that_the_header_does_not_give_are_given_by_the_user(tmp_path, type_in):
