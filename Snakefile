@@ -4,16 +4,22 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.utils import min_version
+
 from braing3n.core.process import stop_jobs_on_sigterm
 from braing3n.core.stages import read_versions
 from braing3n.launch import start_run
 
+min_version("9.0")
 
-configfile: f"{workflow.basedir}/config/config.yaml"
+# The checkout, also where workflow/Snakefile includes this file.
+ROOT = Path(str(workflow.current_basedir))
+
+
+configfile: f"{ROOT}/config/config.yaml"
 
 
 # Jobs run this interpreter and this checkout, also where nobody activated the environment.
-ROOT = Path(workflow.basedir)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ["PYTHONSAFEPATH"] = "1"  # and no Python file of the working folder
 os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)

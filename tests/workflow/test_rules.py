@@ -68,8 +68,10 @@ def test_the_snakefile_is_a_table_of_contents_in_the_order_of_the_data():
     assert set(included) == set(WORDS)
 
 
-def test_each_word_is_a_target(tmp_path):
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_each_word_is_a_target_also_from_where_the_catalogue_looks(tmp_path, snakefile):
     command = [sys.executable, "-m", "snakemake", "--list-rules", "--directory", str(tmp_path)]
+    command += ["--snakefile", str(ROOT / snakefile)]
     command += ["--configfile", str(write_config(tmp_path))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

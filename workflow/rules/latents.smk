@@ -50,7 +50,9 @@ rule extract_features:
         volumes=rules.build_volume_list.output.volumes,
         indices=rules.volumes.input,
         settings=f"{SETTINGS}/latents.json",
-        pretrain=lambda wildcards: [f"{SETTINGS}/{name}.json" for name in encoders.load(wildcards.encoder).SECTIONS],
+        pretrain=lambda wildcards: [
+            f"{SETTINGS}/{name}.json" for name in encoders.load(wildcards.encoder).SECTIONS
+        ],
     output:
         features=f"{RESULTS}/latents/features_{{encoder}}.npz",
     log:
