@@ -28,7 +28,8 @@ N_TARGETS = 2  # utilisation and encoding
 TINY = {
     "pretrain": {"patch_size": 4, "depth": 2, "width": 48, "n_heads": 4, "decoder_depth": 1}
     | {"decoder_width": 48, "decoder_n_heads": 4},
-    "tokenizer": {"d": 8, "widths": [16, 8], "n_blocks": 1, "akl": {"channels": [8, 16]}},
+    "tokenizer": {"d": 8, "widths": [16, 8], "n_blocks": 1},
+    "sweep": {"akl": {"channels": [8, 16]}},
     "diffusion": {"depth": 2, "width": 48, "n_heads": 4},
 }
 

@@ -136,7 +136,8 @@ def remove_strays(*, config: Path, dry_run: bool = False, yes: bool = False) -> 
 def _find_strays(config: Path):
     """The strays of a configuration's run, its inventories made anew and held meanwhile, and its folder."""
     from braing3n.config import load_config
-    from braing3n.inventory.build import build_inventories, lock_run
+    from braing3n.inventory.build import build_inventories
+    from braing3n.launch import lock_run
     from braing3n.upkeep.strays import find_strays
 
     settings = load_config(config)

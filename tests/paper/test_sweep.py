@@ -41,7 +41,7 @@ def run_dir(tmp_path):
         ("akl-epochs", "akl", 0.15, "180", 12609.0),
     ):
         training = {"epochs": epochs, "flops_a_volume": round(tera * 1e12)}
-        write_metrics(root / "tokenizer" / "sweep" / arm / "metrics.json", d, mse, training)
+        write_metrics(root / "sweep" / arm / "metrics.json", d, mse, training)
     splits = ["train", "train", "train", "validation", "test"]
     people = [
         {"volume_id": f"v{k}", "person_id": f"p{k}", "group_id": f"p{k}", "cohort": "ucsf_pdgm"}
@@ -58,7 +58,7 @@ def run_dir(tmp_path):
         scores[-1]["fold_sd"] = 0.05
         scores.append({**row, "task": "grade", "title": "Grade", "reason": "only 5 people for 5 folds"})
         scores.append({**row, "task": "sex", "title": "Sex (AUC)", "fold_mean": 0.5, "fold_sd": 0.1})
-    write_table(fill(scores, "sweep"), root / "probe" / "sweep.parquet", "sweep")
+    write_table(fill(scores, "sweep"), root / "sweep" / "scores.parquet", "sweep")
     return root
 
 
@@ -124,7 +124,7 @@ def test_notes_count_people_and_tell_what_was_chosen(run_dir):
 
 
 def test_before_the_probes_the_metrics_stand_there_already(run_dir):
-    (run_dir / "probe" / "sweep.parquet").unlink()
+    (run_dir / "sweep" / "scores.parquet").unlink()
     table = build_table_5(Results(run_dir))
     row = get_row(table, "MAE (d = 32, chosen)")
     assert row["MSE | ours, crop"] == "0.123"

@@ -90,19 +90,21 @@ settings = tiny.SIZES["mae"].model_copy(
     update={"optimiser": tiny.OPTIMISER.model_copy(update={"checkpoint_every_steps": 1000})}
 )
 from braing3n.cli import main
-sys.exit(main(["pretrain", "train", "--volume-list", "list", "--volumes-dir", ".", "--checkpoints", "runs",
-               "--weights", "mae.safetensors", "--settings", settings.as_json()]))
+sys.exit(main(["run-training", "--log", "log", "pretrain", "train", "--volume-list", "list",
+               "--volumes-dir", ".", "--checkpoints", "runs", "--weights", "mae.safetensors",
+               "--settings", settings.as_json()]))
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_exits_so_that_the_run_goes_on(run_child, undisturbed, tmp_path, number):
     """As a rule runs it, when a scheduler or a terminal signals every process of the job."""
-    assert "\"trap '' TERM INT; " in (ROOT / "Snakefile").read_text()  # else bash and tee die first
+    rule = (ROOT / "workflow" / "rules" / "pretrain.smk").read_text()
+    assert '"exec python -m braing3n run-training --gpus' in rule  # else bash dies first
     (tmp_path / "list").write_text("what is trained on")
     (tmp_path / "train.py").write_text(COMMAND)
     command = f"{sys.executable} train.py {Path(__file__).parent}"
-    line = f"set -euo pipefail; trap '' TERM INT; {command} 2>&1 | tee log"
+    line = f"set -euo pipefail; exec {command}"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
     job = subprocess.Popen(

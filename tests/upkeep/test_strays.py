@@ -172,7 +172,7 @@ def test_a_cohort_that_is_no_longer_configured_is_stray_as_a_whole(run):
 
 
 def test_a_run_reports_visits_that_no_inventory_names(run, capsys):
-    from braing3n.inventory.build import start_run
+    from braing3n.launch import start_run
 
     withdraw(run)
     start_run(yaml.safe_load((run / "x.yaml").read_text()), True, ["preprocess", "-n"])
