@@ -80,7 +80,11 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
     training.start(run, {"model": net, "average": average, "optimiser": optimiser})
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
-    for step, batch in training.count_steps(run, run.own_batches):
+    def validate(step: int) -> None:
+        loss = measure_loss(run, average, tokens, codes, age_years, labels, settings)
+        training.note_validation(run, step, loss, average)
+
+    for step, batch in training.take_steps(run, run.own_batches, validate):
         own = training.send(torch.from_numpy(batch), run.device)
         drawn = draw_noise(len(run.plan[step]), tokens.shape[1:], settings.seed, "flow", step)
         noise, t, chance = (training.send(part[run.own], run.device) for part in drawn)
@@ -95,17 +99,6 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
             run.losses[step] += loss.detach()
         training.update(run, optimiser, model, step)
         update_average(average, net, step, settings.ema_decay)
-
-        due = training.find_due(run, step)
-        if due.check:
-            training.check_losses(run, step)
-        if due.validate:
-            loss = measure_loss(run, average, tokens, codes, age_years, labels, settings)
-            training.note_validation(run, step, loss, average)
-        if due.save:
-            training.save(run, step + 1)
-        if due.stop:
-            training.stop(run, step)
     training.finish(run, average)
 
 

@@ -70,8 +70,13 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
         """Volumes with what stays visible, and with the rest filled in by the model."""
         return net.fill_in(volume, draw_validation_noise(rows, net.n_tokens, seed).to(run.device))
 
+    def validate(step: int) -> None:
+        note_baselines(run, net, volumes)
+        training.note_validation(run, step, measure_loss(run, net, volumes, settings), net)
+        training.draw_examples(run, step, volumes, fill_in)
+
     batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
-    for step, volume in training.count_steps(run, batches):
+    for step, volume in training.take_steps(run, batches, validate):
         noise = draw_noise(len(run.plan[step]), net.n_tokens, seed, "mask", step)[run.own]
         noise = training.send(noise, run.device)
         for share, images, chances in training.accumulate(run, model, volume, noise):
@@ -80,18 +85,6 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
             run.accelerator.backward(loss)
             run.losses[step] += loss.detach()
         training.update(run, optimiser, model, step)
-
-        due = training.find_due(run, step)
-        if due.check:
-            training.check_losses(run, step)
-        if due.validate:
-            note_baselines(run, net, volumes)
-            training.note_validation(run, step, measure_loss(run, net, volumes, settings), net)
-            training.draw_examples(run, step, volumes, fill_in)
-        if due.save:
-            training.save(run, step + 1)
-        if due.stop:
-            training.stop(run, step)
     if run.is_main:
         _tabulate(run)
     training.finish(run, net)

@@ -54,10 +54,14 @@ def _train(volumes: training.Volumes, settings: AutoencoderKLSettings, run_dir: 
         run.validation[0] = measure_loss(run, volumes, net.reconstruct, functional.l1_loss)
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
+    def validate(step: int) -> None:
+        error = measure_loss(run, volumes, net.reconstruct, functional.l1_loss)
+        if training.note_validation(run, step, error, net):
+            best.load_state_dict(net.state_dict())
+        training.draw_examples(run, step, volumes, lambda volume, _: (net.reconstruct(volume),))
+
     batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
-    for step, volume in training.count_steps(run, batches):
-        if training.has_stalled(run, settings.patience):
-            break
+    for step, volume in training.take_steps(run, batches, validate, settings.patience):
         noise = training.make_generator(seed, "latent", step)
         noise = torch.randn(len(run.plan[step]), *net.latent_shape, generator=noise)[run.own]
         noise = training.send(noise, run.device)
@@ -69,17 +73,4 @@ def _train(volumes: training.Volumes, settings: AutoencoderKLSettings, run_dir: 
             run.accelerator.backward(loss)
             run.losses[step] += loss.detach()
         training.update(run, optimiser, model, step)
-
-        due = training.find_due(run, step)
-        if due.check:
-            training.check_losses(run, step)
-        if due.validate:  # on every process, since each must know when to stop
-            error = measure_loss(run, volumes, net.reconstruct, functional.l1_loss)
-            if training.note_validation(run, step, error, net):
-                best.load_state_dict(net.state_dict())
-            training.draw_examples(run, step, volumes, lambda volume, _: (net.reconstruct(volume),))
-        if due.save:
-            training.save(run, step + 1)
-        if due.stop:
-            training.stop(run, step)
     training.finish(run, best, n_done=max(run.validation))

@@ -68,6 +68,12 @@ def _train(
     def reconstruct(volume: Tensor) -> Tensor:
         return net(encoder.encode(volume))
 
+    def validate(step: int) -> None:
+        error = measure_loss(run, volumes, reconstruct, compute_error)
+        if training.note_validation(run, step, error, net):
+            best.load_state_dict(net.state_dict())
+        training.draw_examples(run, step, volumes, lambda volume, _: (reconstruct(volume),))
+
     if run.n_done == 0:
         start_from_components(net, encoder, volumes, options.batch_size, run.device)
         run.validation[0] = measure_loss(run, volumes, reconstruct, compute_error)
@@ -75,9 +81,7 @@ def _train(
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
     batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
-    for step, volume in training.count_steps(run, batches):
-        if training.has_stalled(run, settings.patience):
-            break
+    for step, volume in training.take_steps(run, batches, validate, settings.patience):
         for share, images in training.accumulate(run, model, volume):
             with training.autocast(run.device, options):
                 with torch.no_grad():
@@ -87,19 +91,6 @@ def _train(
             run.accelerator.backward(loss)
             run.losses[step] += loss.detach()
         training.update(run, optimiser, model, step)
-
-        due = training.find_due(run, step)
-        if due.check:
-            training.check_losses(run, step)
-        if due.validate:  # on every process, since each must know when to stop
-            error = measure_loss(run, volumes, reconstruct, compute_error)
-            if training.note_validation(run, step, error, net):
-                best.load_state_dict(net.state_dict())
-            training.draw_examples(run, step, volumes, lambda volume, _: (reconstruct(volume),))
-        if due.save:
-            training.save(run, step + 1)
-        if due.stop:
-            training.stop(run, step)
     training.finish(run, best, n_done=max(run.validation))
 
 

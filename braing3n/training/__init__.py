@@ -26,7 +26,6 @@ from braing3n.training.logs import draw_examples
 from braing3n.training.runs import (
     Run,
     begin,
-    count_steps,
     digest_input,
     finish,
     note_validation,
@@ -35,6 +34,7 @@ from braing3n.training.runs import (
     publish,
     save,
     start,
+    take_steps,
 )
 from braing3n.training.steps import (
     accumulate,
@@ -66,7 +66,6 @@ __all__ = [
     "check_losses",
     "compile_blocks",
     "compute_learning_rate",
-    "count_steps",
     "count_workers",
     "cut_batches",
     "digest_input",
@@ -93,6 +92,7 @@ __all__ = [
     "share_batches",
     "start",
     "stop",
+    "take_steps",
     "take_weights",
     "update",
     "write_weights",

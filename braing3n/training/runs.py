@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,15 @@ from braing3n.core.settings import OptimiserSettings, Settings
 from braing3n.nets.weights import load_weights, read_weights, write_weights
 from braing3n.training.batches import find_rows, plan_batches
 from braing3n.training.logs import open_writer, plot_history, write_history
-from braing3n.training.steps import check_cudnn, heed_signals, prepare_device
+from braing3n.training.steps import (
+    check_cudnn,
+    check_losses,
+    find_due,
+    has_stalled,
+    heed_signals,
+    prepare_device,
+    stop,
+)
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
@@ -186,8 +194,38 @@ def start(run: Run, parts: Parts) -> None:
         run.writer = open_writer(run.run_dir, run.n_done)
 
 
-def count_steps(run: Run, batches: Iterable[T]) -> Iterator[tuple[int, T]]:
-    """(step, batch) from where the run stands, with a progress bar that tells the time left."""
+def take_steps(
+    run: Run, batches: Iterable[T], validate: Callable[[int], None], patience: int | None = None
+) -> Iterator[tuple[int, T]]:
+    """(step, batch) from where the run stands; what is due after a step is done before the next one.
+
+    Losses are checked, validated and saved as `find_due` says, and a run that was asked to stop ends saved.
+
+    Args:
+        validate: measures the model after a step and notes the loss; on every process.
+        patience: epochs without a better validation loss after which the steps end; None: never before.
+
+    Raises:
+        BrainG3nError: a loss is not a number.
+        StoppedError: the run was asked to stop.
+    """
+    for step, batch in _count_steps(run, batches):
+        if patience is not None and has_stalled(run, patience):
+            return
+        yield step, batch
+        due = find_due(run, step)
+        if due.check:
+            check_losses(run, step)
+        if due.validate:
+            validate(step)
+        if due.save:
+            save(run, step + 1)
+        if due.stop:
+            stop(run, step)
+
+
+def _count_steps(run: Run, batches: Iterable[T]) -> Iterator[tuple[int, T]]:
+    """(step, batch) with a progress bar that gives the time left."""
     steps = zip(range(run.n_done, len(run.plan)), batches, strict=True)
     return track(steps, f"{run.word}: steps", len(run.plan) - run.n_done) if run.is_main else steps
 
