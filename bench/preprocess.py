@@ -189,7 +189,7 @@ def install_peers() -> Path:
 
 def write_corrected(image: Path, out: Path) -> None:
     """The head after N4 as the route corrects it, for the measures and not timed."""
-    from braing3n.preprocess.visit import correct
+    from braing3n.preprocess.fit import correct
 
     scan = read_scan(image)
     corrected = correct(scan, SETTINGS)

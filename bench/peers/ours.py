@@ -6,9 +6,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from braing3n.preprocess.fit import Tools
 from braing3n.preprocess.settings import PreprocessSettings
 from braing3n.preprocess.space.grid import load_atlas
-from braing3n.preprocess.visit import Tools, process_visit
+from braing3n.preprocess.visit import process_visit
 
 head, mask, atlas, out = map(Path, sys.argv[1:])
 settings = PreprocessSettings()

@@ -42,7 +42,7 @@ def measure(
     tokens
         Cached latents of the real volumes; with them the reconstructions of those drawn are measured, too.
     settings
-        JSON of the section `fidelity`, or a configuration file.
+        The section `fidelity`: its settings file, or a configuration file.
     """
     from braing3n.core.runtime import set_threads
 
@@ -64,11 +64,10 @@ def measure(
     real, conditions = load_features(features, labelled), pd.read_parquet(table)
     sampled, device = np.load(samples)["tokens"], open_accelerator().device
     models = load_encoder(encoder).to(device), load_tokenizer(tokenizer).to(device), section
-    generated = encode_decoded(sampled, np.arange(len(sampled)), *models, "samples")
-    reconstructed = None if tokens is None else np.full(real.shape, np.nan)
+    generated, reconstructed = encode_decoded(sampled, np.arange(len(sampled)), *models, "samples"), None
     if tokens is not None:
-        cached, rows = _choose_real(tokens, labels, conditions, labelled, section)
-        reconstructed[rows] = encode_decoded(cached, rows, *models, "reconstructions")
+        chosen = _choose_real(tokens, labels, conditions, labelled, section)
+        reconstructed = _spread(encode_decoded(*chosen, *models, "reconstructions"), chosen[1], real.shape)
     measured = measure_arms(generated, conditions, real, reconstructed, labelled, section)
     write_table(measured, distances, "distances")
 
@@ -84,3 +83,12 @@ def _choose_real(tokens: Path, labels: Path, conditions, labelled, section):
     if len(cached) != len(labelled):
         raise ContractError(f"{tokens}: its rows are not those of {labels}; rerun the latents stage.")
     return cached, list_real(conditions, labelled, section)
+
+
+def _spread(values, rows, shape):
+    """Values of some rows in an array of all, which holds nothing elsewhere."""
+    import numpy as np
+
+    whole = np.full(shape, np.nan)
+    whole[rows] = values
+    return whole

@@ -215,8 +215,8 @@ def run_visit(visit: Visit, job: Job) -> list[dict]:
 def load_tools(job: Job):
     """Atlas and networks, once a process."""
     from braing3n.preprocess.brain.extract import load_extractor, load_fall_back
+    from braing3n.preprocess.fit import Tools
     from braing3n.preprocess.space.grid import load_atlas
-    from braing3n.preprocess.visit import Tools
 
     atlas = load_atlas(job.atlas_path, job.settings.spacing_mm)
     finders = (

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import torch
 
 from braing3n.pretrain.settings import PretrainSettings
 from braing3n.sweep.akl_model import AutoencoderKL
 from braing3n.sweep.settings import AutoencoderKLSettings, Budget
-from braing3n.tokenizer.compute import count_arm
+from braing3n.tokenizer.compute import count_arm, describe_training
 from braing3n.tokenizer.settings import TokenizerSettings
+from braing3n.training import read_record
 from braing3n.training.flops import count_flops
 
 
@@ -39,6 +41,14 @@ def set_epochs(settings: AutoencoderKLSettings, n_epochs: int) -> AutoencoderKLS
     n_warmup = options.n_warmup_epochs * n_epochs / options.n_epochs
     options = options.model_copy(update={"n_epochs": n_epochs, "n_warmup_epochs": n_warmup})
     return settings.model_copy(update={"optimiser": options})
+
+
+def describe_akl(net: AutoencoderKL, weights_path: Path, compute: dict[str, int], budget: Budget) -> dict:
+    """What stands among the metrics of a trained baseline: its sizes, what it cost, how long it trained."""
+    done = read_record(weights_path, "AutoencoderKL")["n_epochs_trained"]
+    training = describe_training((compute["akl_n_epochs"], done, compute["akl_flops_an_epoch"]))
+    counts = {"n_numbers_a_volume": net.n_numbers, "n_parameters": net.count_parameters()}
+    return {**counts, "budget": budget, "compute": compute, "training": training}
 
 
 def print_compute(found: dict[str, int]) -> None:

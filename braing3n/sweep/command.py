@@ -77,35 +77,28 @@ def akl(
     from braing3n.core.settings import parse_section
     from braing3n.pretrain.settings import PretrainSettings
     from braing3n.sweep.akl_model import load_akl
-    from braing3n.sweep.budget import match_akl, print_compute, set_epochs
+    from braing3n.sweep.budget import describe_akl, match_akl, print_compute, set_epochs
     from braing3n.sweep.settings import AutoencoderKLSettings
     from braing3n.sweep.train_akl import train_akl
-    from braing3n.tokenizer.compute import describe_training
     from braing3n.tokenizer.measure import show_reconstructions
     from braing3n.tokenizer.settings import TokenizerSettings
-    from braing3n.training import count_workers, open_accelerator, read_record
+    from braing3n.training import count_workers, open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes = PackedVolumes(volume_list, volumes_dir)
     options = parse_section(AutoencoderKLSettings, settings)
-    ours = (
-        parse_section(PretrainSettings, pretrain_settings),
-        parse_section(TokenizerSettings, tokenizer_settings),
-    )
-    compute = match_akl(*ours, options, volumes.shape, budget)
+    pretrain = parse_section(PretrainSettings, pretrain_settings)
+    tokenizer = parse_section(TokenizerSettings, tokenizer_settings)
+    compute = match_akl(pretrain, tokenizer, options, volumes.shape, budget)
     accelerator = open_accelerator()
     if accelerator.is_main_process:
         print_compute(compute)
-    planned, inputs = compute["akl_n_epochs"], [volumes.digest()]
-    chosen = set_epochs(options, planned)
+    chosen, inputs = set_epochs(options, compute["akl_n_epochs"]), [volumes.digest()]
     runs_dir = checkpoints or weights.parent / "checkpoints"
     train_akl(volumes, chosen, runs_dir, weights, inputs, count_workers(threads))
     if accelerator.is_main_process:
         net = load_akl(weights).to(accelerator.device)
-        counts = {"n_numbers_a_volume": net.n_numbers, "n_parameters": net.count_parameters()}
-        done = read_record(weights, "AutoencoderKL")["n_epochs_trained"]
-        training = describe_training((planned, done, compute["akl_flops_an_epoch"]))
-        facts = counts | {"budget": budget, "compute": compute, "training": training}
+        facts = describe_akl(net, weights, compute, budget)
         show_reconstructions(net.reconstruct, volumes, accelerator.device, facts, metrics, picture)
 
 

@@ -48,31 +48,38 @@ def train(
 
     from braing3n.core.settings import parse_section
     from braing3n.pretrain.model import load_encoder
-    from braing3n.tokenizer.compute import describe_arm
     from braing3n.tokenizer.measure import show_reconstructions
     from braing3n.tokenizer.model import load_tokenizer, reconstruct
     from braing3n.tokenizer.settings import TokenizerSettings
     from braing3n.tokenizer.train import train_tokenizer
-    from braing3n.training import count_workers, open_accelerator, read_record, take_weights
+    from braing3n.training import count_workers, open_accelerator, take_weights
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes, mae = PackedVolumes(volume_list, volumes_dir), load_encoder(encoder)
-    inputs = [encoder, volumes.digest()]
     options = parse_section(TokenizerSettings, settings)
     options = options.with_d(d) if d else options
     if given:
         take_weights(given, "Tokenizer", weights)
     else:
-        runs_dir = checkpoints or weights.parent / "checkpoints"
+        runs_dir, inputs = checkpoints or weights.parent / "checkpoints", [encoder, volumes.digest()]
         train_tokenizer(volumes, mae, options, runs_dir, weights, inputs, count_workers(threads))
     accelerator = open_accelerator()
     if accelerator.is_main_process:
         net = load_tokenizer(weights).to(accelerator.device)
-        counts = {"n_numbers_a_volume": net.n_numbers, "n_parameters": net.count_parameters()}
-        facts = {"d": net.settings.d} | counts
-        records = read_record(encoder, "MaskedAutoencoder"), read_record(weights, "Tokenizer")
-        done = [record.get("n_epochs_trained") for record in records]
-        if not given and None not in done:  # an encoder that somebody else trained does not say
-            facts["training"] = describe_arm(mae.settings, options, volumes.shape, *done)
+        facts = _count_numbers(net) | ({} if given else _describe_training(mae, encoder, options, weights))
         function = partial(reconstruct, mae.to(accelerator.device), net)
         show_reconstructions(function, volumes, accelerator.device, facts, metrics, picture)
+
+
+def _count_numbers(net) -> dict:
+    return {"d": net.settings.d, "n_numbers_a_volume": net.n_numbers, "n_parameters": net.count_parameters()}
+
+
+def _describe_training(mae, encoder: Path, options, weights: Path) -> dict:
+    """What encoder and tokenizer were trained for; nothing of an encoder that somebody else trained."""
+    from braing3n.tokenizer.compute import describe_arm
+    from braing3n.training import read_record
+
+    records = read_record(encoder, "MaskedAutoencoder"), read_record(weights, "Tokenizer")
+    done = [record.get("n_epochs_trained") for record in records]
+    return {} if None in done else {"training": describe_arm(mae.settings, options, mae.shape, *done)}

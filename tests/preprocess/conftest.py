@@ -44,8 +44,8 @@ def job(tmp_path, atlas_path, settings):
 @pytest.fixture(scope="session")
 def tools(atlas_path, settings):
     """What a worker loads where whole heads are stripped; no stripped brain may reach the extractor."""
+    from braing3n.preprocess.fit import Tools
     from braing3n.preprocess.space.grid import load_atlas
-    from braing3n.preprocess.visit import Tools
 
     def refuse(scan):
         raise AssertionError("a stripped brain was stripped again")

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from braing3n.config import PreprocessSettings, ResourceSettings
+from braing3n.preprocess.fit import Tools
 from braing3n.preprocess.space.grid import load_atlas
-from braing3n.preprocess.visit import Tools, process_visit
+from braing3n.preprocess.visit import process_visit
 
 from .brains import centred_affine, make_row, sample
 

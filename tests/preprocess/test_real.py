@@ -43,8 +43,8 @@ def head(shared_data, fetch_resource, tmp_path_factory):
     """The smallest real head, and what works on it: no N4, deepbet, SRI24 at 2 mm."""
     from braing3n.core.resources import fetch_atlas_brain
     from braing3n.preprocess.brain.extract import load_extractor
+    from braing3n.preprocess.fit import Tools
     from braing3n.preprocess.space.grid import load_atlas
-    from braing3n.preprocess.visit import Tools
 
     resources = ResourceSettings(paths={"sri24": str(fetch_resource("sri24"))})
     atlas = fetch_atlas_brain(resources, tmp_path_factory.mktemp("atlas"))

@@ -13,7 +13,7 @@ import pytest
 from braing3n.config import ResourceSettings
 from braing3n.core.errors import StorageError
 from braing3n.core.runtime import write_atomically
-from braing3n.preprocess import visit as visits
+from braing3n.preprocess import fit
 from braing3n.preprocess.read import intake
 from braing3n.preprocess.shard import read_visits, run_visit, run_visits
 from braing3n.preprocess.visit import process_visit
@@ -101,7 +101,7 @@ def test_a_full_temporary_folder_is_no_scans_fault(tmp_path, tools, monkeypatch)
     def fill(*args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(visits, "register_affine", fill)
+    monkeypatch.setattr(fit, "register_affine", fill)
     with pytest.raises(StorageError, match="No space left on device"):
         process_visit([make_row(path)], tools)
 
@@ -112,7 +112,7 @@ def test_want_of_memory_is_a_reason_that_is_tried_again(tmp_path, tools, monkeyp
     def fill(*args):
         raise MemoryError
 
-    monkeypatch.setattr(visits, "register_affine", fill)
+    monkeypatch.setattr(fit, "register_affine", fill)
     result = process_visit([make_row(path)], tools)
     assert "memory ran out" in result.cells[0]["reason"]
     assert not result.is_final

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from braing3n.preprocess import visit
+from braing3n.preprocess import fit
 from braing3n.preprocess.visit import process_visit
 
 from .brains import ATLAS_CENTRE, MARKER_RAS_MM, centred_affine, make_row, rotate, sample, write_brain
@@ -100,7 +100,7 @@ def test_a_companion_that_was_registered_wrongly_is_excluded_alone(tmp_path, too
     rows = [make_row(t1), make_row(t2, modality="T2")]
     right = cells_by_modality(process_visit(rows, tools))
     assert right["T2"]["status"] == "kept"
-    monkeypatch.setattr(visit, "register_rigid", lambda *given: np.eye(4))
+    monkeypatch.setattr(fit, "register_rigid", lambda *given: np.eye(4))
     wrong = cells_by_modality(process_visit(rows, tools))
     assert wrong["T1"]["status"] == "kept"
     assert wrong["T2"]["status"] == "excluded"

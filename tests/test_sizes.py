@@ -1,0 +1,41 @@
+"""No file, function or folder of the package grows beyond what one reads at a sitting."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "braing3n"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def list_functions(path):
+    tree = ast.parse(path.read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def count_lines(node):
+    return node.end_lineno - node.lineno + 1
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_file_has_400_lines_and_a_function_60_at_most(path):
+    assert len(path.read_text().splitlines()) <= 400
+    assert {node.name: n for node in list_functions(path) if (n := count_lines(node)) > 60} == {}
+
+
+def test_a_folder_has_12_files_at_most_and_the_top_8():
+    folders = [path for path in PACKAGE.rglob("*") if path.is_dir() and list(path.glob("*.py"))]
+    assert {path.name: n for path in folders if (n := len(list(path.glob("*.py")))) > 12} == {}
+    assert len(list(PACKAGE.glob("*.py"))) <= 8
+
+
+def test_a_training_loop_has_30_lines_at_most():
+    loops = [
+        node
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.For) and "take_steps" in ast.dump(node.iter)
+    ]
+    assert len(loops) == 4, "masked autoencoder, tokenizer, baseline, DiT"
+    assert max(map(count_lines, loops)) <= 30
