@@ -3,10 +3,13 @@ localrules:
     diffusion,
 
 
+DIT = f"{RESULTS}/diffusion/dit.safetensors"
+
+
 rule diffusion:
     """The conditional DiT and its samples."""
     input:
-        f"{RESULTS}/diffusion/dit.safetensors",
+        DIT,
         f"{RESULTS}/diffusion/samples.npz",
         f"{RESULTS}/diffusion/judged.parquet",
 
@@ -15,12 +18,12 @@ rule train_diffusion:
     """Train the conditional DiT by flow matching on cached tokens."""
     input:
         tokens=rules.cache_latents.output.tokens,
-        tokenizer=rules.train_tokenizer.output.weights,
+        tokenizer=TOKENIZER,
         volumes=rules.build_volume_list.output.volumes,
         labels=rules.build_label_table.output.labels,
         settings=f"{SETTINGS}/diffusion.json",
     output:
-        weights=f"{RESULTS}/diffusion/dit.safetensors",
+        weights=DIT,
     log:
         f"{LOGS}/diffusion/dit.log",
     benchmark:
@@ -49,7 +52,7 @@ if CONFIG.diffusion.weights:
         input:
             given=CONFIG.diffusion.weights,
         output:
-            weights=rules.train_diffusion.output.weights,
+            weights=DIT,
         log:
             f"{LOGS}/diffusion/dit.log",
         benchmark:
@@ -62,8 +65,8 @@ if CONFIG.diffusion.weights:
 rule sample_diffusion:
     """Draw every arm's samples under guidance and decode a few for the eye."""
     input:
-        weights=rules.train_diffusion.output.weights,
-        tokenizer=rules.train_tokenizer.output.weights,
+        weights=DIT,
+        tokenizer=TOKENIZER,
         labels=rules.build_label_table.output.labels,
         settings=f"{SETTINGS}/diffusion.json",
     output:
@@ -95,7 +98,7 @@ rule judge_diffusion:
     """Read the samples with probes of real people, and compare how much samples and people differ."""
     input:
         tokens=rules.cache_latents.output.tokens,
-        tokenizer=rules.train_tokenizer.output.weights,
+        tokenizer=TOKENIZER,
         labels=rules.build_label_table.output.labels,
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,

@@ -16,8 +16,8 @@ rule latents:
 rule cache_latents:
     """Encode every volume: projected tokens, and features pooled over tokens."""
     input:
-        encoder=rules.train_mae.output.weights,
-        tokenizer=rules.train_tokenizer.output.weights,
+        encoder=MAE,
+        tokenizer=TOKENIZER,
         volumes=rules.build_volume_list.output.volumes,
         indices=rules.volumes.input,
         settings=f"{SETTINGS}/latents.json",

@@ -1,5 +1,5 @@
 # All cohorts' tables -> the volume list (no label enters it) and, apart from it, the label table and the counts.
-from braing3n.cohort import digest_cohort_file, find_kind
+from braing3n.manifest.counts import expect_counts
 from braing3n.manifest.review import settle_review
 
 
@@ -171,8 +171,7 @@ rule count_cohorts:
         mem_mb=1000,
         runtime=10,
     params:
-        # an edited number is compared again
-        files=[digest_cohort_file(find_kind(key, settings)) for key, settings in CONFIG.cohorts.items()],
+        expected=expect_counts(CONFIG.cohorts),  # an edited number is compared again
         stage=STAGE["manifest"],
     shell:
         "python -m braing3n manifest counts --volume-list {input.volumes:q} --cohorts {input.cohorts:q}"

@@ -3,10 +3,14 @@ localrules:
     pretrain,
 
 
+# A name and no rule's output, which would bring its rule along where another one makes the file.
+MAE = f"{RESULTS}/pretrain/mae.safetensors"
+
+
 rule pretrain:
     """The MAE encoder."""
     input:
-        f"{RESULTS}/pretrain/mae.safetensors",
+        MAE,
 
 
 rule train_mae:
@@ -16,7 +20,7 @@ rule train_mae:
         indices=rules.volumes.input,
         settings=f"{SETTINGS}/pretrain.json",
     output:
-        weights=f"{RESULTS}/pretrain/mae.safetensors",
+        weights=MAE,
         loss=report(f"{RESULTS}/pretrain/loss.png", caption="../report/loss.rst", category="Training"),
         table=f"{RESULTS}/pretrain/masked_loss.parquet",
     log:
@@ -49,7 +53,7 @@ if CONFIG.pretrain.weights:
         input:
             given=CONFIG.pretrain.weights,
         output:
-            weights=rules.train_mae.output.weights,
+            weights=MAE,
         log:
             f"{LOGS}/pretrain/mae.log",
         benchmark:

@@ -3,21 +3,24 @@ localrules:
     tokenizer,
 
 
+TOKENIZER = f"{RESULTS}/tokenizer/tokenizer.safetensors"
+
+
 rule tokenizer:
     """The tokenizer: projection and CNN decoder."""
     input:
-        f"{RESULTS}/tokenizer/tokenizer.safetensors",
+        TOKENIZER,
 
 
 rule train_tokenizer:
     """Train projection and decoder on the frozen encoder; measure held-out people."""
     input:
-        encoder=rules.train_mae.output.weights,
+        encoder=MAE,
         volumes=rules.build_volume_list.output.volumes,
         indices=rules.volumes.input,
         settings=f"{SETTINGS}/tokenizer.json",
     output:
-        weights=f"{RESULTS}/tokenizer/tokenizer.safetensors",
+        weights=TOKENIZER,
         metrics=f"{RESULTS}/tokenizer/metrics.json",
         picture=report(
             f"{RESULTS}/tokenizer/reconstructions.png",
@@ -55,14 +58,14 @@ if CONFIG.tokenizer.weights:
         """Take a tokenizer that was trained elsewhere; measure held-out people."""
         input:
             given=CONFIG.tokenizer.weights,
-            encoder=rules.train_mae.output.weights,
+            encoder=MAE,
             volumes=rules.build_volume_list.output.volumes,
             indices=rules.volumes.input,
             settings=f"{SETTINGS}/tokenizer.json",
         output:
-            weights=rules.train_tokenizer.output.weights,
-            metrics=rules.train_tokenizer.output.metrics,
-            picture=rules.train_tokenizer.output.picture,
+            weights=TOKENIZER,
+            metrics=str(rules.train_tokenizer.output.metrics),
+            picture=str(rules.train_tokenizer.output.picture),
         log:
             f"{LOGS}/tokenizer/tokenizer.log",
         benchmark:
