@@ -7,7 +7,7 @@ import os
 import sys
 
 from braing3n import WORDS, __version__
-from braing3n.core.errors import BrainG3nError
+from braing3n.core.errors import BrainG3nError, name_extra
 from braing3n.core.process import use_safe_path
 from braing3n.core.runtime import set_threads, tell_storage_fault
 from braing3n.core.scratch import unwind_on_sigterm
@@ -36,6 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"braing3n: {error}", file=sys.stderr)
         return error.exit_status
+    except ModuleNotFoundError as error:
+        sentence = name_extra(error.name or "")
+        if not sentence:
+            raise
+        print(f"braing3n: {sentence}", file=sys.stderr)
+        return 2
 
 
 def _answer(arguments: list[str]) -> int:

@@ -13,7 +13,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = {
     "models": ((), "Everything after preprocessing: neither ANTs nor Snakemake."),
-    "preprocess": (("preprocess",), "From raw scans to SRI24: ANTs and brain extraction beside the package."),
+    "preprocess": (
+        ("preprocess", "hd-bet"),
+        "From raw scans to SRI24: ANTs and brain extraction.",
+    ),
 }
 HEAD = """\
 # {title}

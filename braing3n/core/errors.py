@@ -1,5 +1,10 @@
 """The errors a user can meet: each message says what is wrong, where, and what to do."""
 
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
 
 class BrainG3nError(Exception):
     """A fault that one sentence explains; the command line prints it and exits with its status."""
@@ -17,6 +22,10 @@ class CohortError(BrainG3nError):
 
 class ResourceError(BrainG3nError):
     """An atlas, template or weight file is missing, damaged or cannot be fetched."""
+
+
+class MissingPackageError(BrainG3nError):
+    """A package that an extra installs is not there."""
 
 
 class ContractError(BrainG3nError):
@@ -39,3 +48,28 @@ class StoppedError(BrainG3nError):
     """A training job was asked to end (SIGTERM) and has saved its state; it is to be started again."""
 
     exit_status = 143  # 128 + SIGTERM, as if it had not been caught
+
+
+# What is installed with an extra only: the module that is imported -> the extra.
+EXTRAS = {
+    **dict.fromkeys(("ants", "SimpleITK", "dcm2niix", "deepbet", "pydicom"), "preprocess"),
+    "nnunetv2": "hd-bet",
+    **dict.fromkeys(("snakemake", "xlwt"), "workflow"),
+}
+
+
+def name_extra(module: str) -> str:
+    """The sentence about a module that an extra would install; empty: no extra has it."""
+    extra = EXTRAS.get(module.partition(".")[0])
+    return f"'{module}' is not installed; add it by pip install 'braing3n[{extra}]'." if extra else ""
+
+
+def require(*modules: str) -> None:
+    """Check that modules of an extra are there before work begins that needs them.
+
+    Raises:
+        MissingPackageError: names the first that is missing, and the extra.
+    """
+    for module in modules:
+        if sys.modules.get(module, module) is None or find_spec(module) is None:
+            raise MissingPackageError(name_extra(module))

