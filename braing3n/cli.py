@@ -14,7 +14,7 @@ from braing3n.core.scratch import unwind_on_sigterm
 
 SHELLS = ("bash", "zsh", "fish")
 # Words with a command line that are no stage.
-TOOLS = ("resources", "stages", "config", "strays")
+TOOLS = ("bids-app", "resources", "stages", "config", "strays")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,12 +72,14 @@ def _write_completion(arguments: list[str]) -> str:
         raise BrainG3nError(f"completion: name a shell: {', '.join(SHELLS)}.")
     whole = App(name="braing3n")
     for word in (*WORDS, *TOOLS):
-        whole.command(_find_app(word), name=word)
+        whole.command(find_app(word), name=word)
     return whole.generate_completion(shell=shell)
 
 
-def _find_app(word: str):
+def find_app(word: str):
     """The commands of one word."""
+    if word == "bids-app":
+        return importlib.import_module("braing3n.apply.bids_app").app
     if word == "preprocess":  # a person's scans, beside the shards of the DAG
         return importlib.import_module("braing3n.apply.command").app
     if word in WORDS:
@@ -94,7 +96,7 @@ def _dispatch(word: str, arguments: list[str]) -> int:
         hint = f"did you mean '{close[0]}'?" if close else f"words: {', '.join(known)}."
         raise BrainG3nError(f"unknown word '{word}'; {hint}")
     try:
-        status = _find_app(word)(
+        status = find_app(word)(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
     except BrainG3nError:
@@ -114,7 +116,7 @@ def _first_line(error: Exception) -> str:
 def _describe() -> str:
     lines = ["braing3n <word> <command> [options]: one word a stage, in the order of the data."]
     for word in (*WORDS, *TOOLS):
-        doc = importlib.import_module(f"braing3n.{word}").__doc__ if word in WORDS else _find_app(word).help
+        doc = importlib.import_module(f"braing3n.{word}").__doc__ if word in WORDS else find_app(word).help
         lines.append(f"  {word:<13} {doc.strip().splitlines()[0]}")
     lines.append(f"  {'run-training':<13} Start a training as a job: on GPUs, with a log, safe from signals.")
     lines.append(f"  {'completion':<13} Print what lets your shell complete: braing3n completion bash.")

@@ -1,6 +1,5 @@
 """The command line as its users meet it: each option says what it is, and a slip is one sentence."""
 
-import importlib
 import inspect
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import pytest
 from docstring_parser import parse
 
 from braing3n import WORDS
-from braing3n.cli import TOOLS, main
+from braing3n.cli import TOOLS, find_app, main
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,10 +17,7 @@ ROOT = Path(__file__).parents[1]
 def list_commands():
     """Every command of every word: (what one types, its function)."""
     for word in (*WORDS, *TOOLS):
-        module = importlib.import_module(
-            "braing3n.upkeep.command" if word in TOOLS else f"braing3n.{word}.command"
-        )
-        app = getattr(module, f"{word}_app" if word in TOOLS else "app")
+        app = find_app(word)
         for name in app:
             if not name.startswith("-"):
                 yield f"{word} {name}", app[name].default_command
