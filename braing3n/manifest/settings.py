@@ -21,15 +21,15 @@ class ManifestSettings(Settings):
     )
     max_outlier_score: float = setting(
         0.0,
-        "volumes further off their cohort's median in a quality number are exclusions unless the review "
-        "keeps them; 0: no volume is",
+        "exclude volumes further off their cohort's median in a quality number, unless the review keeps "
+        "them; 0: exclude none",
         unit="robust deviations",
         is_apart=True,
         ge=0,
     )
     count_tolerance: float = setting(
         0.05,
-        "volumes or people of a cohort off the expected number by more are a warning",
+        "warn when volumes or people of a cohort differ from the expected number by more",
         unit="share of the expected",
         is_apart=True,
         ge=0,

@@ -34,10 +34,12 @@ class PreprocessSettings(Settings):
         "staged", "ANTs' 12 parameters: in sparse stages down to 2 mm, or ANTs' own slow default"
     )
     interpolation: Literal["bSpline", "linear"] = setting("bSpline", "resampling; negatives are clipped")
-    brain_ml: tuple[float, float] = setting((400.0, 2500.0), "a brain outside is an exclusion", unit="ml")
-    min_atlas_dice: float = setting(0.70, "a centre that overlaps SRI24 less is an exclusion", ge=0, le=1)
+    brain_ml: tuple[float, float] = setting(
+        (400.0, 2500.0), "exclude brain volumes outside this range", unit="ml"
+    )
+    min_atlas_dice: float = setting(0.70, "exclude a centre that overlaps SRI24 less", ge=0, le=1)
     min_coverage: float = setting(
-        0.80, "a scan that shows less of SRI24's brain, or its visit's, is an exclusion", ge=0, le=1
+        0.80, "exclude a scan that shows less of SRI24's brain, or of its visit's", ge=0, le=1
     )
     min_atlas_information: float = setting(
         0.03, "a volume that shares less mutual information with SRI24 shows no brain", unit="nat", ge=0

@@ -145,7 +145,6 @@ def cache_akl(
 def probe(
     *,
     arms: Names,
-    sweep_dir: Path,
     labels: Labels,
     scores: Path,
     sweep_settings: str = "{}",
@@ -158,11 +157,9 @@ def probe(
     ----------
     arms
         Names of the arms.
-    sweep_dir
-        The sweep's folder: `volume_list.parquet`, `<arm>/latents.npy` with rows as in it, and
-        `untrained/features.npz`.
     scores
-        Table of scores to write.
+        Table of scores to write in the sweep's folder, beside `volume_list.parquet`, `<arm>/latents.npy` with
+        its rows, and `untrained/features.npz`.
     sweep_settings
         The section `sweep.probe`: its settings file, or a configuration file.
     settings
@@ -178,6 +175,7 @@ def probe(
     from braing3n.core.contracts import read_table, write_table
     from braing3n.sweep.probe import probe_sweep
 
+    sweep_dir = scores.parent
     volume_ids = read_table(sweep_dir / "volume_list.parquet", "volume_list")["volume_id"]
     table = read_table(labels, "labels").set_index("volume_id").loc[volume_ids].reset_index()
     paths = {arm: sweep_dir / arm / "latents.npy" for arm in arms}

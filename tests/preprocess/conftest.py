@@ -1,5 +1,7 @@
 """A small atlas made of an invented brain, and what a worker is told and loads."""
 
+import json
+
 import nibabel as nib
 import pytest
 
@@ -52,3 +54,35 @@ def tools(atlas_path, settings):
 
     stripping = settings.model_copy(update={"brain_extraction": "deepbet"})
     return Tools(stripping, load_atlas(atlas_path, settings.spacing_mm), refuse)
+
+
+def run_here(visits, job, n_workers, tell):
+    """Stand in for the pool of processes, whose start takes longer than the work on an invented brain."""
+    from braing3n.core.runtime import listen_to_steps
+    from braing3n.preprocess import shard
+
+    listen_to_steps(tell)
+    for index, visit in list(visits.items()):
+        yield index, shard.run_visit(visit, job)
+    listen_to_steps(None)
+
+
+@pytest.fixture
+def type_in(tmp_path, atlas_path, settings, monkeypatch, capsys):
+    """Type `braing3n preprocess ...` in an empty folder; returns (status, what was printed)."""
+    from braing3n.cli import main
+    from braing3n.preprocess import shard
+
+    run_pool = shard._run_pool
+    monkeypatch.chdir(tmp_path)
+    config = {"preprocess": settings.model_dump(mode="json"), "volumes": {"spacing_mm": 4.0}}
+    config["resources"] = {"paths": {"sri24": str(atlas_path)}}
+    (tmp_path / "small.yaml").write_text(json.dumps(config))
+
+    def go(*words, config="small.yaml", has_workers=False):
+        monkeypatch.setattr(shard, "_run_pool", run_pool if has_workers else run_here)
+        status = main(["preprocess", *map(str, words), *(["--config", config] if config else [])])
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return go

@@ -1,10 +1,8 @@
 """One person's scans without the DAG: what is typed, printed and left, and the same bytes as the DAG's."""
 
-import importlib
 import json
 import re
 import shutil
-import sys
 
 import nibabel as nib
 import numpy as np
@@ -12,44 +10,13 @@ import pandas as pd
 import pydicom
 import pytest
 
-import braing3n
-from braing3n.cli import main
-from braing3n.core.errors import BrainG3nError
-from braing3n.core.runtime import listen_to_steps
 from braing3n.phantoms.formats import PLANTED, write_dicom
-from braing3n.preprocess import shard
 
 from .brains import ATLAS_CENTRE, centred_affine, make_row, rotate, sample, write_brain
 
-RUN_POOL = shard._run_pool
 READY = ("--stripped", "--bias-corrected")
 IN_SRI24 = (*READY, "--space", "sri24")
 SHAPE, SPACING_MM = (36, 42, 34), 5.0
-
-
-def run_here(visits, job, n_workers, tell):
-    """Stand in for the pool of processes, whose start takes longer than the work on an invented brain."""
-    listen_to_steps(tell)
-    for index, visit in list(visits.items()):
-        yield index, shard.run_visit(visit, job)
-    listen_to_steps(None)
-
-
-@pytest.fixture
-def type_in(tmp_path, atlas_path, settings, monkeypatch, capsys):
-    """Type `braing3n preprocess ...` in an empty folder; returns (status, what was printed)."""
-    monkeypatch.chdir(tmp_path)
-    config = {"preprocess": settings.model_dump(mode="json"), "volumes": {"spacing_mm": 4.0}}
-    config["resources"] = {"paths": {"sri24": str(atlas_path)}}
-    (tmp_path / "small.yaml").write_text(json.dumps(config))
-
-    def go(*words, config="small.yaml", has_workers=False):
-        monkeypatch.setattr(shard, "_run_pool", RUN_POOL if has_workers else run_here)
-        status = main(["preprocess", *map(str, words), *(["--config", config] if config else [])])
-        printed = capsys.readouterr()
-        return status, printed.out + printed.err
-
-    return go
 
 
 def write_in_sri24(path, turn=0):
@@ -275,46 +242,6 @@ def test_where_the_first_of_two_series_is_refused_the_next_is_tried(tmp_path, ty
     assert "slices are missing" in printed
     assert "sub-01 T1 (series 3 't1_mprage repeat'): kept" in printed
     assert read_numbers(tmp_path / "out").loc["T1", "status"] == "kept"
-
-
-def test_the_function_gives_the_commands_numbers(tmp_path, type_in):
-    write_brain(tmp_path / "t1.nii.gz")
-    (tmp_path / "empty_T2w.nii.gz").write_bytes(b"")
-    status, printed = type_in("t1.nii.gz", "empty_T2w.nii.gz", "-o", "typed", *READY)
-    assert status == 0, printed
-    options = {"is_stripped": True, "config": "small.yaml"}
-    table = braing3n.preprocess_scans("t1.nii.gz", "empty_T2w.nii.gz", out="called", **options)
-    table = table.set_index("modality")
-    assert table["status"].to_dict() == {"T1": "kept", "T2": "excluded"}
-    assert "empty" in table.loc["T2", "reason"]
-    assert (tmp_path / table.loc["T1", "path"]).is_file()
-    typed = read_numbers(tmp_path / "typed")
-    assert table.loc["T1", "native_brain_ml"] == pytest.approx(float(typed.loc["T1", "native_brain_ml"]))
-    coarse = braing3n.preprocess_scans("t1.nii.gz", out="coarse", brain_ml=[1.0, 900.0], **options)
-    assert "ml, believable are 1-900 ml" in coarse.loc[0, "reason"]
-    with pytest.raises(BrainG3nError, match="there is no such file"):
-        braing3n.preprocess_scans("none.nii.gz", out="called")
-
-
-@pytest.mark.parametrize(
-    ("module", "backend", "extra"),
-    [("ants", "none", "preprocess"), ("deepbet", "deepbet", "preprocess"), ("nnunetv2", "hd-bet", "hd-bet")],
-)
-def test_a_missing_package_names_its_extra_before_the_work(
-    tmp_path, type_in, monkeypatch, module, backend, extra
-):
-    write_brain(tmp_path / "t1.nii.gz")
-    monkeypatch.setitem(sys.modules, module, None)
-    status, printed = type_in("t1.nii.gz", "-o", "out", "--brain-extraction", backend, *READY)
-    assert status == 2
-    assert f"'{module}' is not installed; add it by pip install 'braing3n[{extra}]'." in printed
-
-
-def test_a_missing_package_of_any_command_is_one_sentence(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "xlwt", None)
-    monkeypatch.setattr("braing3n.cli._dispatch", lambda *given: importlib.import_module("xlwt"))
-    assert main(["resources", "list"]) == 2
-    assert "add it by pip install 'braing3n[workflow]'." in capsys.readouterr().err
 
 
 def test_axes_that_the_header_does_not_give_are_given_by_the_user(tmp_path, type_in):

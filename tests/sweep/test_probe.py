@@ -133,7 +133,7 @@ def test_the_command_reads_the_labels_of_its_volumes(arms, corpus, tmp_path, sco
     ):
         (tmp_path / name).parent.mkdir()
         shutil.copy(path, tmp_path / name)
-    arguments = ["probe", "--arms", "d-6", "akl", "--sweep-dir", tmp_path]
+    arguments = ["probe", "--arms", "d-6", "akl"]
     arguments += ["--labels", tmp_path / "labels.parquet", "--scores", tmp_path / "sweep.parquet"]
     arguments += ["--sweep-settings", SWEEP.as_json(), "--settings", PROBE.as_json()]
     app([str(item) for item in arguments], result_action="return_value")

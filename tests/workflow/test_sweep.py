@@ -86,7 +86,7 @@ def test_each_budget_has_an_akl_of_its_own(tmp_path):
     found = {re.search(r"--weights (\S+)", line)[1]: re.search(r"--budget (\w+)", line)[1] for line in lines}
     folder = "results/sweeping/sweep"
     assert found == {f"{folder}/akl-{b}/akl.safetensors": b for b in ("compute", "epochs")}
-    (probed,) = re.findall(r"sweep probe --arms (.*?) --sweep-dir", done.stdout + done.stderr)
+    (probed,) = re.findall(r"sweep probe --arms (.*?) --labels", done.stdout + done.stderr)
     assert probed.split() == [*ARMS, "akl-compute", "akl-epochs"]
 
     planned = plan(tmp_path, config=write_config(tmp_path, akl_budgets=["compute"]))

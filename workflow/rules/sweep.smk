@@ -192,9 +192,8 @@ rule probe_sweep:
         runtime=240,
     params:
         arms=CONFIG.sweep_arms,
-        sweep_dir=SWEEP,
         stage=STAGE["sweep"],
     shell:
-        "python -m braing3n sweep probe --arms {params.arms:q} --sweep-dir {params.sweep_dir:q}"
-        " --labels {input.labels:q} --scores {output.scores:q} --sweep-settings {input.sweep:q}"
+        "python -m braing3n sweep probe --arms {params.arms:q} --labels {input.labels:q}"
+        " --scores {output.scores:q} --sweep-settings {input.sweep:q}"
         " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"
