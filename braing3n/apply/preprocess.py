@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TABLE_NAME = "preprocess.tsv"
 PICTURE_NAME = "preprocess.png"
-LOCK_NAME = "by-hand"
+LOCK_NAME = "apply"
 
 
 @dataclass(frozen=True)

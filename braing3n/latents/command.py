@@ -94,8 +94,8 @@ def features(
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes = PackedVolumes(volume_list, volumes_dir)
-    own, *others = settings
-    pretrain = parse_section(PretrainSettings, others[0]) if others else PretrainSettings()
-    options = parse_section(LatentsSettings, own), pretrain
+    given = {path.stem: path for path in settings}  # an encoder names the sections that it reads
+    pretrain = parse_section(PretrainSettings, given.get("pretrain", "{}"))
+    options = parse_section(LatentsSettings, given.get("latents", "{}")), pretrain
     values = compute_features(name, volumes, *options, open_accelerator().device)
     write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features)

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from braing3n.cli import main
 from braing3n.config import DiffusionSettings, ManifestSettings
 from braing3n.core.contracts import CONTRACTS, read_table, write_table
 from braing3n.core.errors import ContractError
@@ -194,3 +195,18 @@ def test_the_books_of_ingest_count_what_was_left_out(tmp_path, reasons):
     total, *each = read_table(tmp_path / "flow.parquet", "flow").to_dict("records")
     assert (total["received"], total["kept"], total["excluded"]) == (1 + len(reasons), 1, len(reasons))
     assert [(row["reason"], row["excluded"]) for row in each] == ([("a repeat", 2)] if reasons else [])
+
+
+def test_the_command_takes_the_limit_of_outliers_from_its_own_file(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("braing3n.manifest.tables.build_volume_list", lambda *given: asked.append(given))
+    monkeypatch.setattr("braing3n.core.accounting.write_provenance", lambda *given: None)
+    (tmp_path / "limit.json").write_text("7.5")
+    (tmp_path / "manifest.json").write_text('{"seed": 3}')
+    arguments = ["manifest", "volume-list", "--inventories", "a.tsv", "--tables", "b.parquet"]
+    arguments += ["--volumes-dir", "v", "--near-duplicates", "c", "--review", "r", "--out-dir", str(tmp_path)]
+    arguments += ["--settings", str(tmp_path / "manifest.json"), "--outliers", str(tmp_path / "limit.json")]
+    assert main(arguments) == 0
+    ((*_, options, outputs),) = asked
+    assert (options.seed, options.max_outlier_score) == (3, 7.5)
+    assert outputs.volumes == tmp_path / "volume_list.parquet"

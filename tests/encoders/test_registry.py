@@ -1,0 +1,35 @@
+"""The folder of encoders is the registry: what each file says is what probing and the DAG do."""
+
+import numpy as np
+import pytest
+
+from braing3n import encoders
+from braing3n.core.errors import ConfigurationError
+from braing3n.probe import compare
+
+HAS_PCA = {"mae": False, "untrained": False, "untrained_flattened": True, "patches": False}
+HAS_PCA |= {"voxels": True, "histogram": False}
+
+
+def test_the_encoders_are_the_files_of_the_folder():
+    assert encoders.list_encoders() == sorted(HAS_PCA)
+    with pytest.raises(ConfigurationError, match="'pca' is no file of braing3n/encoders"):
+        encoders.load("pca")
+    with pytest.raises(ConfigurationError, match="'mae' are cached with its tokens"):
+        encoders.compute_features("mae", None, None, None, None)
+
+
+@pytest.mark.parametrize(("name", "has_pca"), HAS_PCA.items())
+def test_large_features_are_probed_by_their_components(name, has_pca, monkeypatch):
+    asked = []
+    monkeypatch.setattr(compare, "plan_probes", lambda *given: [None])
+    monkeypatch.setattr(compare, "span_rows", lambda features: features)
+
+    def read_probe(features, probe, settings, has_pca):
+        asked.append(has_pca)
+        raise RuntimeError("asked")
+
+    monkeypatch.setattr(compare, "read_probe", read_probe)
+    with pytest.raises(RuntimeError, match="asked"):
+        compare.probe_encoder(name, np.zeros((4, 3)), None, None)
+    assert asked == [has_pca]
