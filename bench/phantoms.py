@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 from machine import describe_processor  # noqa: E402
 
 from braing3n.core.runtime import count_cpus, set_threads, write_if_changed  # noqa: E402
+from braing3n.pretrain.contracts import MASKED_LOSS  # noqa: E402
 
 set_threads(count_cpus())  # before torch is loaded
 
@@ -165,7 +166,7 @@ def run_seed(seed: int, n_people: int, work_dir: Path, has_encoder_only: bool) -
         scores[f"d = {d}, mean"] = probes.score(projected.mean(axis=1))
         flat = span_rows(projected.reshape(len(projected), -1))
         scores[f"d = {d}, flattened"] = probes.score(flat, has_pca=True)
-    losses = read_table(work_dir / f"seed-{seed}/mae/masked_loss.parquet", "masked_loss")
+    losses = read_table(work_dir / f"seed-{seed}/mae/masked_loss.parquet", MASKED_LOSS)
     losses = {name: round(loss, 4) for name, loss in zip(losses["predictor"], losses["loss"], strict=True)}
     return {"seed": seed, "split": split, "losses": losses, **tabulate(scores, metrics)}
 

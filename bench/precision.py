@@ -19,6 +19,7 @@ from pathlib import Path
 from machine import ROOT, describe_processor
 
 from braing3n.core.runtime import count_cpus, has_bfloat16, set_threads
+from braing3n.manifest.contracts import LABELS
 
 set_threads(count_cpus())  # before torch is loaded
 
@@ -91,7 +92,7 @@ def compare_probes(run_dir: Path, n_rounds: int) -> float:
     exact, rounded = (features[precision] for precision in PRECISIONS)
     error = np.sqrt(np.mean((rounded - exact) ** 2, axis=0) / exact.var(axis=0))
     print(f"features: error {np.median(error):.4f} of their deviation over volumes (median of {len(error)})")
-    return max(abs(difference) for difference in probe_both(exact, rounded, read_table(labels, "labels")))
+    return max(abs(difference) for difference in probe_both(exact, rounded, read_table(labels, LABELS)))
 
 
 def probe_both(exact: np.ndarray, rounded: np.ndarray, labels) -> list[float]:

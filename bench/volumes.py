@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from braing3n.core.runtime import set_threads
+from braing3n.preprocess.contracts import PREPROCESS
 
 set_threads(1)
 
@@ -24,7 +25,7 @@ import pandas as pd  # noqa: E402
 from machine import describe_processor, measure_copy  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
-from braing3n.core.contracts import CONTRACTS, write_table  # noqa: E402
+from braing3n.core.contracts import write_table  # noqa: E402
 from braing3n.volumes.dataset import PackedShard, read_chunk  # noqa: E402
 from braing3n.volumes.pack import crop_or_pad, pack_shard  # noqa: E402
 from braing3n.volumes.settings import VolumesSettings  # noqa: E402
@@ -71,7 +72,7 @@ def write_volumes(folder: Path, sources: list[tuple[Path, Path]], n_volumes: int
         nib.save(nib.Nifti1Image(image, AFFINE), folder / f"{name}_float32.nii.gz")
         nib.save(nib.Nifti1Image(image, AFFINE, dtype=np.int16), folder / f"{name}_16-bit.nii.gz")
         nib.save(nib.Nifti1Image((mask > 0).astype(np.uint8), AFFINE), folder / f"{name}_mask.nii.gz")
-        kinds = {column: kind for column, (kind, _) in CONTRACTS["preprocess"].items()}
+        kinds = {column: kind for column, (kind, _) in PREPROCESS.items()}
         row = {column: float("nan") if kind is float else "" for column, kind in kinds.items()}
         row |= {"volume_id": name, "modality": "T1"}
         row |= {"status": "kept", "path": str(folder / f"{name}_float32.nii.gz")}
@@ -125,7 +126,7 @@ def main() -> int:
         table = write_volumes(folder, sources, options.volumes)
         kind = f"real, of {options.preprocessed}" if sources else f"invented: none in {options.preprocessed}"
         print(f"{len(table)} volumes, {kind}", flush=True)
-        write_table(table, folder / "table.parquet", "preprocess")
+        write_table(table, folder / "table.parquet", PREPROCESS)
         pack_shard(folder / "table.parquet", folder / "x.b2nd", folder / "x.parquet", SETTINGS)
         shard, masks, errors = PackedShard(folder / "x.parquet"), [], []
         for row in range(len(table)):

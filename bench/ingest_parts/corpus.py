@@ -112,7 +112,7 @@ class Tree:
 
     def write(self) -> int:
         """Everything; the number of its files."""
-        from braing3n.phantoms.raw import read_paths, write_table_file
+        from braing3n.inventory.miniature import read_paths, write_table_file
 
         scans: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for path, note in read_paths(self.miniature.files):

@@ -14,12 +14,12 @@ from braing3n.apply.gather import Facts, Gathered, gather_scans
 from braing3n.apply.report import describe_scan, find_id, measure_crop
 from braing3n.cohort import Scan
 from braing3n.config import Config, load_config
-from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import BrainG3nError, ResourceError
 from braing3n.core.resources import REGISTRY, RESOURCES_DIR
 from braing3n.core.runtime import overlap, write_atomically
 from braing3n.core.scratch import open_scratch
 from braing3n.core.settings import parse_section
+from braing3n.inventory.contracts import INVENTORY
 from braing3n.preprocess.settings import PreprocessSettings
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _list_visits(cohort: str, scans: Sequence[Scan]) -> list[Visit]:
     from braing3n.preprocess.shard import group_visits
 
     rows = [to_row(cohort, scan) for scan in scans]
-    return group_visits(pd.DataFrame(rows)[list(CONTRACTS["inventory"])], "these scans")
+    return group_visits(pd.DataFrame(rows)[list(INVENTORY)], "these scans")
 
 
 def check_apart(out_dir: Path, raw: Iterable[Path]) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 from braing3n.cohort import Cohort, Fact, Found, Table
 from braing3n.cohort.dates import parse_date
 from braing3n.cohort.tables import Row, find_files, find_key, read_table_file
-from braing3n.core.contracts import CONTRACTS, TASK_COLUMNS
+from braing3n.core.contracts import RECORD_COLUMNS, TASK_COLUMNS
 from braing3n.core.errors import CohortError
 
 MISSING = ("", "n/a", "na", "nan", "not available", "not applicable", "unknown")
 NO_PHENOTYPE = "no_phenotype"
-NUMBERS = {name for name, (kind, _) in CONTRACTS["records"].items() if kind is float}
+NUMBERS = {name for name, (kind, _) in RECORD_COLUMNS.items() if kind is float}
 # What is derived, and so has its source beside it: the labels, and further fields of a cohort.
 DERIVED = (
     *("scan_date", "age_years", "sex", "dx", "dx_detail", "site", "vendor", "field_strength_t"),

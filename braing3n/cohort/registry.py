@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braing3n.cohort.language import Cohort
-from braing3n.core.contracts import CONTRACTS
+from braing3n.core.contracts import RECORD_COLUMNS
 from braing3n.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _check_fields(kind: str, cohort: Cohort) -> None:
     Raises:
         ConfigurationError: names the field and the column.
     """
-    known = list(CONTRACTS["records"])
+    known = list(RECORD_COLUMNS)
     for name in sorted(cohort.fields.keys() - set(known)):
         close = [column for column in known if column.startswith(f"{name}_")]
         close += difflib.get_close_matches(name, known, n=1, cutoff=0.85)

@@ -16,6 +16,11 @@ SEPARATORS = ("\t", ",", ";", "|")
 N_HEADER_LINES = 8  # the header stands among these; what is above it is a title
 N_HEADER_BYTES = 2**16
 DATE_IN_NAME = re.compile(r"(\d{1,2}[A-Za-z]{3}\d{4}|\d{8})")
+# The columns of a BIDS table that may hold participants and visits, by their prefix.
+ID_COLUMNS = {
+    "sub-": ("participant_id", "subject_id", "subject", "participant"),
+    "ses-": ("session_id", "session", "ses", "visit_id", "visit"),
+}
 
 Row = dict[str, str]
 
@@ -182,3 +187,14 @@ def _to_text(cell: object) -> str:
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return str(cell)
+
+
+def normalise_column(name: str) -> str:
+    """A column's name without case and punctuation: `Age (years)` is `age_years`."""
+    return re.sub(r"[^0-9a-z]+", "_", name.strip().lower()).strip("_")
+
+
+def find_column(header: list[str], names: Iterable[str]) -> str:
+    """A table's name of the first of these columns that it has; empty: none."""
+    plain = {normalise_column(name): name for name in header}
+    return next((plain[name] for name in names if name in plain), "")

@@ -6,11 +6,14 @@ import difflib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from braing3n.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from braing3n.config import Config
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -129,15 +132,20 @@ def parse_section(model: type[Settings], source: str | Path) -> Any:
     text = str(source)
     if text.lstrip().startswith("{") or text.endswith(".json"):
         return validate(model, read_settings(text), "--settings" if text.lstrip().startswith("{") else text)
-    from braing3n.config import Config, load_config
-
-    config = load_config(text)
-    sections = [config, *(getattr(config, name) for name in Config.model_fields)]
+    config = read_config(text)
+    sections = [config, *(getattr(config, name) for name in type(config).model_fields)]
     parts = [part for section in sections if isinstance(section, Settings) for _, part in section]
     found = [part for part in parts if type(part) is model]
     if len(found) == 1:
         return found[0]
     raise ConfigurationError(f"{text}: has no one section for {model.__name__}.")
+
+
+def read_config(path: str | Path) -> Config:
+    """A whole configuration file; `braing3n.config`, which knows all sections, checks it."""
+    from braing3n.config import load_config
+
+    return load_config(path)
 
 
 def read_settings(source: str | Path) -> Any:

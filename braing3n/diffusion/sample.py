@@ -119,10 +119,11 @@ def write_samples(
 ) -> None:
     """The tokens (.npz), the table, and `<table>_absent.json` beside it: arm -> why it was not sampled."""
     from braing3n.core.contracts import write_table
+    from braing3n.diffusion.contracts import SAMPLES
 
     with write_atomically(npz) as beside:
         np.savez(beside, tokens=tokens, sample_id=table["sample_id"].to_numpy(dtype=str))
-    write_table(table, parquet, "samples")
+    write_table(table, parquet, SAMPLES)
     write_if_changed(parquet.with_name(f"{parquet.stem}_absent.json"), json.dumps(absent, indent=1) + "\n")
 
 

@@ -48,28 +48,31 @@ def measure(
 
     set_threads(threads)
     import numpy as np
-    import pandas as pd
 
     from braing3n.core.contracts import read_table, write_table
     from braing3n.core.settings import parse_section
+    from braing3n.diffusion.contracts import SAMPLES
+    from braing3n.fidelity.contracts import DISTANCES
     from braing3n.fidelity.encode import encode_decoded
     from braing3n.fidelity.measure import measure_arms
     from braing3n.fidelity.settings import FidelitySettings
+    from braing3n.manifest.contracts import LABELS
     from braing3n.pretrain.model import load_encoder
     from braing3n.probe.plan import load_features
     from braing3n.tokenizer.model import load_tokenizer
     from braing3n.training import open_accelerator
 
-    section, labelled = parse_section(FidelitySettings, settings), read_table(labels, "labels")
-    real, conditions = load_features(features, labelled), pd.read_parquet(table)
+    section, labelled = parse_section(FidelitySettings, settings), read_table(labels, LABELS)
+    real, conditions = load_features(features, labelled), read_table(table, SAMPLES)
     sampled, device = np.load(samples)["tokens"], open_accelerator().device
     models = load_encoder(encoder).to(device), load_tokenizer(tokenizer).to(device), section
     generated, reconstructed = encode_decoded(sampled, np.arange(len(sampled)), *models, "samples"), None
     if tokens is not None:
         chosen = _choose_real(tokens, labels, conditions, labelled, section)
         reconstructed = _spread(encode_decoded(*chosen, *models, "reconstructions"), chosen[1], real.shape)
-    measured = measure_arms(generated, conditions, real, reconstructed, labelled, section)
-    write_table(measured, distances, "distances")
+    write_table(
+        measure_arms(generated, conditions, real, reconstructed, labelled, section), distances, DISTANCES
+    )
 
 
 def _choose_real(tokens: Path, labels: Path, conditions, labelled, section):

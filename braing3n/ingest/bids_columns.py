@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.cohort.tables import read_rows
-from braing3n.core.contracts import CONTRACTS, OWN
+from braing3n.cohort.tables import normalise_column, read_rows
+from braing3n.core.contracts import LABEL_COLUMNS, OWN
 from braing3n.core.errors import ConfigurationError
 from braing3n.ingest.bids import Dataset, ScanLabels
-from braing3n.ingest.bids_tables import normalise_column
 
-KNOWN = (*CONTRACTS["labels"], "dx_detail", "scan_date")
+KNOWN = (*LABEL_COLUMNS, "dx_detail", "scan_date")
 
 
 def check_columns(columns: Mapping[str, str], raw_dirs: Mapping[str, Path]) -> None:

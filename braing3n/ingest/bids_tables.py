@@ -9,14 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from braing3n.cohort.tables import decode_text, read_rows
+from braing3n.cohort.tables import ID_COLUMNS, decode_text, find_column, normalise_column, read_rows
 from braing3n.core.errors import CohortError
 from braing3n.ingest.bids_values import is_missing
-
-ID_COLUMNS = {
-    "sub-": ("participant_id", "subject_id", "subject", "participant"),
-    "ses-": ("session_id", "session", "ses", "visit_id", "visit"),
-}
 
 
 @dataclass(frozen=True)
@@ -132,23 +127,12 @@ def find_cell(table: LabelTable, rows: list[Mapping[str, str]], names: Iterable[
     return Answer()
 
 
-def normalise_column(name: str) -> str:
-    """A column's name without case and punctuation: `Age (years)` is `age_years`."""
-    return re.sub(r"[^0-9a-z]+", "_", name.strip().lower()).strip("_")
-
-
 def normalise_row(row: Mapping[str, str]) -> dict[str, str]:
     """A row by normalised columns; of two columns of one name the first that is not empty counts."""
     plain: dict[str, str] = {}
     for name, text in row.items():
         plain[normalise_column(name)] = plain.get(normalise_column(name)) or text
     return plain
-
-
-def find_column(header: list[str], names: Iterable[str]) -> str:
-    """A table's name of the first of these columns that it has; empty: none."""
-    plain = {normalise_column(name): name for name in header}
-    return next((plain[name] for name in names if name in plain), "")
 
 
 def _strip_prefix(text: str, prefix: str) -> str:

@@ -13,9 +13,9 @@ from braing3n.cohort import Cohort
 from braing3n.cohort.records import Book
 from braing3n.core.accounting import check_books
 from braing3n.core.bids import volume_id
-from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import CohortError
 from braing3n.ingest.bids_values import DIAGNOSES
+from braing3n.ingest.contracts import RECORDS
 
 VOLUME = ["cohort", "subject_id", "session_id", "run", "modality"]
 N_SHOWN = 20
@@ -53,7 +53,7 @@ def build_records(
     else:
         labels = _read_declared(cohort, key, scans, left_out, tables, options)
     if labels.empty:  # a download of which nothing is taken still has its books
-        described = [name for name in CONTRACTS["records"] if name not in scans or name == "volume_id"]
+        described = [name for name in RECORDS if name not in scans or name == "volume_id"]
         labels = pd.DataFrame({name: pd.Series(dtype=str) for name in described})
     table = scans.drop(columns="facts").merge(labels, on="volume_id", how="left", validate="one_to_one")
     check_books(scans["volume_id"], table["volume_id"], [], f"ingest of {key}")

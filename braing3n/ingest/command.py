@@ -4,8 +4,6 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.core.options import Labels, Paths, VolumeList
-
 app = App(name="braing3n ingest", help="Read a cohort's tables into records, one row a volume.")
 
 
@@ -49,6 +47,7 @@ def cohort(
     from braing3n.core.contracts import write_table
     from braing3n.core.settings import parse_section
     from braing3n.ingest.cohort import build_records, read_tsv
+    from braing3n.ingest.contracts import LEFT_OUT, RECORDS
 
     section = parse_section(CohortSettings, settings)
     kind = load_cohort(find_kind(key, section))
@@ -62,37 +61,6 @@ def cohort(
         settle_options(key, kind, section.options),
         find_raw_dir(run, key, section),
     )
-    write_table(lost.drop(columns="facts"), exclusions, "left_out")
-    write_table(table, records, "records")
+    write_table(lost.drop(columns="facts"), exclusions, LEFT_OUT)
+    write_table(table, records, RECORDS)
     write_provenance(records, "ingest", ingest.STAGE_VERSION, [scans, left_out, tables], section.as_json())
-
-
-@app.command
-def columns(
-    *, volume_list: VolumeList, labels: Labels, run: str, cohorts: Paths, settings: Path, out: Path
-) -> None:
-    """Read the columns that `probe.columns` names from each cohort's participants.tsv, one row a volume.
-
-    Parameters
-    ----------
-    run
-        The run's name.
-    cohorts
-        The cohorts' settings files.
-    settings
-        The settings file of `probe.columns`.
-    out
-        The table to write (.parquet).
-    """
-    from braing3n.cohort import find_raw_dirs
-    from braing3n.cohort.settings import read_cohorts
-    from braing3n.core.contracts import read_table, write_table
-    from braing3n.core.settings import read_settings
-    from braing3n.ingest.bids_columns import read_columns
-
-    folders = find_raw_dirs(run, read_cohorts(cohorts))
-    volumes, known = read_table(volume_list, "volume_list"), read_table(labels, "labels")
-    table, flags = read_columns(volumes, known, read_settings(settings), folders)
-    for flag in flags:
-        print(f"warning: {flag}")
-    write_table(table, out, "columns")

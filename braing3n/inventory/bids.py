@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from braing3n.cohort import Scan, Walk
-from braing3n.cohort.tables import read_rows
+from braing3n.cohort.tables import ID_COLUMNS, find_column, read_rows
 from braing3n.core.errors import CohortError
-from braing3n.ingest.bids_tables import ID_COLUMNS, find_column
 from braing3n.inventory.coverage import is_partial, measure_extent_mm
 from braing3n.inventory.files import list_files
 from braing3n.inventory.scans import Segmentation, attach_segmentations

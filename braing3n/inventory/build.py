@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from braing3n.cohort import (
     Cohort,
@@ -20,13 +20,15 @@ from braing3n.cohort import (
     settle_options,
 )
 from braing3n.cohort.settings import CohortSettings
-from braing3n.config import Config
 from braing3n.core.accounting import assign_shard
 from braing3n.core.bids import label
 from braing3n.core.errors import CohortError
 from braing3n.core.runtime import digest_file, read_json, write_if_changed
 from braing3n.inventory.cache import Record, find_standing
 from braing3n.inventory.scans import SECOND_COPY, find_scans
+
+if TYPE_CHECKING:
+    from braing3n.config import Config
 
 VOLUME = ("cohort", "subject_id", "session_id", "run", "modality", "path")
 PERSON = ("person_id", "group_id")
@@ -114,7 +116,7 @@ def _write_miniature(
     if cohort.write_miniature is not None:
         cohort.write_miniature(raw_dir, dict(settings.miniature), config.resources)
     elif cohort.miniature is not None:
-        from braing3n.phantoms.raw import write_raw_tree
+        from braing3n.inventory.miniature import write_raw_tree
 
         write_raw_tree(raw_dir, key, cohort, dict(settings.miniature), config.resources)
     else:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from braing3n.config import Config
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.runtime import overlap
+
+if TYPE_CHECKING:
+    from braing3n.config import Config
 
 
 def check_folder(package_dir: Path = Path(__file__).parents[1]) -> None:

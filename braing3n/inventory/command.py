@@ -16,7 +16,7 @@ def build(*, config: Path) -> None:
     config
         A configuration file.
     """
-    from braing3n.config import load_config
+    from braing3n.core.settings import read_config
     from braing3n.inventory.build import build_inventories
 
-    build_inventories(load_config(config))
+    build_inventories(read_config(config))

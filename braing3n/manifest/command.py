@@ -43,8 +43,9 @@ def near_duplicates(
     set_threads(threads)
     from braing3n.core.contracts import write_table
     from braing3n.core.settings import parse_section
+    from braing3n.manifest.contracts import NEAR_DUPLICATES
     from braing3n.manifest.duplicates import describe_pairs, find_near_duplicates
-    from braing3n.manifest.picture import draw_pairs
+    from braing3n.manifest.quality.picture import draw_pairs
     from braing3n.manifest.settings import ManifestSettings
     from braing3n.volumes.dataset import list_indices
     from braing3n.volumes.settings import VolumesSettings
@@ -54,7 +55,7 @@ def near_duplicates(
     pairs = find_near_duplicates(tables, inventory_dir, volumes_dir, spacing_mm, threshold)
     print(describe_pairs(pairs, threshold))
     draw_pairs(pairs, list_indices(tables, volumes_dir), picture)
-    write_table(pairs, out, "near_duplicates")
+    write_table(pairs, out, NEAR_DUPLICATES)
 
 
 @app.command
@@ -120,7 +121,7 @@ def quality(*, tables: Paths, volumes_dir: VolumesDir, review: Path, out: Path, 
         The settings file of `manifest.max_outlier_score`.
     """
     from braing3n.core.settings import read_settings
-    from braing3n.manifest.quality_page import write_page
+    from braing3n.manifest.quality.page import write_page
 
     write_page(tables, volumes_dir, review, read_settings(outliers), out)
 

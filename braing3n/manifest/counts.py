@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braing3n.cohort import find_kind, load_cohort
-from braing3n.core.contracts import CONTRACTS, read_table, write_table
+from braing3n.core.contracts import read_table, write_table
+from braing3n.manifest.contracts import COUNTS
+from braing3n.volumes.contracts import VOLUME_LIST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +40,7 @@ def count_cohorts(volume_list: Path, expected: Mapping[str, dict], tolerance: fl
     """Write one row a cohort, found and expected, and print a sentence for each that is off."""
     import pandas as pd
 
-    volumes = read_table(volume_list, "volume_list")
+    volumes = read_table(volume_list, VOLUME_LIST)
     by_cohort = volumes.groupby("cohort")["person_id"].agg(["size", "nunique"])
     rows = []
     for key, item in sorted(expected.items()):
@@ -46,10 +48,10 @@ def count_cohorts(volume_list: Path, expected: Mapping[str, dict], tolerance: fl
         row = {"cohort": key, "kind": item["kind"], "n_volumes": int(n_volumes), "n_people": int(n_people)}
         row |= {"expected_volumes": item.get("volumes", 0), "expected_people": item.get("people", 0)}
         rows.append(row | _judge(row, item["reason"], tolerance))
-    counts = pd.DataFrame(rows, columns=list(CONTRACTS["counts"]))
+    counts = pd.DataFrame(rows, columns=list(COUNTS))
     for sentence in list_warnings(counts):
         print(f"warning: {sentence}")
-    write_table(counts, out, "counts")
+    write_table(counts, out, COUNTS)
 
 
 def list_warnings(counts: pd.DataFrame) -> list[str]:

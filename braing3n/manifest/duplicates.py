@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from braing3n.core.contracts import CONTRACTS, read_table
+from braing3n.core.contracts import read_table
 from braing3n.core.runtime import track
+from braing3n.manifest.contracts import NEAR_DUPLICATES
+from braing3n.preprocess.contracts import PREPROCESS
 from braing3n.volumes.dataset import PackedShard, list_indices
 from braing3n.volumes.pack import average_blocks, crop_or_pad
 
@@ -48,7 +50,7 @@ def find_near_duplicates(
         for one, other, correlation in find_pairs(_pick_voxels(details, rows), people, threshold):
             first, second = sorted((rows[one], rows[other]), key=lambda row: volumes.at[row, "volume_id"])
             pairs.append(_describe(volumes.loc[first], volumes.loc[second], modality, correlation))
-    table = pd.DataFrame(pairs, columns=list(CONTRACTS["near_duplicates"]))
+    table = pd.DataFrame(pairs, columns=list(NEAR_DUPLICATES))
     return table.sort_values(
         ["correlation", "volume_id", "other_volume_id"], ascending=[False, True, True], ignore_index=True
     )
@@ -129,7 +131,7 @@ def _read_people(inventories: list[Path], tables: list[Path]) -> pd.DataFrame:
     from braing3n.manifest.tables import read_inventories
 
     received = read_inventories(inventories)[["volume_id", "person_id", "group_id"]]
-    results = pd.concat([read_table(path, "preprocess") for path in tables], ignore_index=True)
+    results = pd.concat([read_table(path, PREPROCESS) for path in tables], ignore_index=True)
     kept = results.loc[results["status"] == "kept", ["volume_id", "modality", "raw_sha256"]]
     return kept.merge(received, on="volume_id")
 

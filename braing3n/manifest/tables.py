@@ -10,12 +10,17 @@ import pandas as pd
 
 from braing3n.core.accounting import check_books, check_groups
 from braing3n.core.bids import volume_id
-from braing3n.core.contracts import CONTRACTS, TASK_COLUMNS, check_table, read_table, write_table
+from braing3n.core.contracts import TASK_COLUMNS, check_table, read_table, write_table
 from braing3n.core.errors import ContractError
+from braing3n.ingest.contracts import LEFT_OUT, RECORDS
+from braing3n.inventory.contracts import INVENTORY
+from braing3n.manifest.contracts import EXCLUSIONS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
 from braing3n.manifest.people import assign_split, check_splits, describe_copies, join_people
-from braing3n.manifest.quality import gather_quality, take_columns
-from braing3n.manifest.review import read_review, settle_decisions
+from braing3n.manifest.quality.measures import gather_quality, take_columns
+from braing3n.manifest.quality.review import read_review, settle_decisions
 from braing3n.manifest.settings import ManifestSettings
+from braing3n.preprocess.contracts import PREPROCESS
+from braing3n.volumes.contracts import VOLUME_LIST
 
 RAW = ["path", "source_format", "is_bias_corrected", "is_defaced", "is_stripped", "raw_space"]
 IDENTITY = ["cohort", "subject_id", "session_id", "run", "modality"]
@@ -65,7 +70,7 @@ def build_volume_list(
     for sentence in describe_copies(volumes):
         print(sentence)
     # What is dropped now still tells who is who, so that a review moves nobody to another split.
-    volumes = join_people(volumes, read_table(near_duplicates, "near_duplicates"))
+    volumes = join_people(volumes, read_table(near_duplicates, NEAR_DUPLICATES))
     quality = settle_decisions(
         gather_quality(tables, volumes_dir), read_review(review), settings.max_outlier_score
     )
@@ -77,26 +82,26 @@ def build_volume_list(
     check_groups(volumes["group_id"], volumes["split"], "manifest")
     check_splits(volumes)
     volumes = volumes.sort_values("volume_id", ignore_index=True)
-    write_table(volumes[list(CONTRACTS["volume_list"])], outputs.volumes, "volume_list")
+    write_table(volumes[list(VOLUME_LIST)], outputs.volumes, VOLUME_LIST)
     books = _count_flow(results, "preprocess"), _count_flow(quality, "manifest")
-    write_table(pd.concat(books, ignore_index=True), outputs.flow, "flow")
+    write_table(pd.concat(books, ignore_index=True), outputs.flow, FLOW)
     lost = pd.concat([results.loc[~is_kept, ["volume_id", "cohort", "reason"]], dropped])
-    write_table(lost.sort_values("volume_id", ignore_index=True), outputs.excluded, "exclusions")
-    write_table(list_segmentations(received, results), outputs.segmentations, "segmentations")
-    write_table(take_columns(quality), outputs.quality, "quality")
+    write_table(lost.sort_values("volume_id", ignore_index=True), outputs.excluded, EXCLUSIONS)
+    write_table(list_segmentations(received, results), outputs.segmentations, SEGMENTATIONS)
+    write_table(take_columns(quality), outputs.quality, QUALITY)
 
 
 def read_inventories(paths: list[Path]) -> pd.DataFrame:
     """The scans of all shards, each with its volume_id."""
     frames = [pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False) for path in paths]
-    frame = check_table(pd.concat(frames, ignore_index=True), "inventory", "inventories")
+    frame = check_table(pd.concat(frames, ignore_index=True), INVENTORY, "inventories")
     frame.insert(0, "volume_id", [volume_id(*row) for row in frame[IDENTITY].itertuples(index=False)])
     return frame
 
 
 def _read_shard(path: Path) -> pd.DataFrame:
     """A preprocess table with its shard's number, which its file name tells."""
-    return read_table(path, "preprocess").assign(shard=int(Path(path).stem.removeprefix("shard-")))
+    return read_table(path, PREPROCESS).assign(shard=int(Path(path).stem.removeprefix("shard-")))
 
 
 def list_segmentations(received: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
@@ -109,7 +114,7 @@ def list_segmentations(received: pd.DataFrame, results: pd.DataFrame) -> pd.Data
             row = {"volume_id": scan.volume_id, "cohort": scan.cohort, "label": name, "reason": ""}
             row |= {"native_ml": float("nan"), "carried_share": float("nan"), "raw_path": raw_paths[name]}
             rows.append(row | item)
-    table = pd.DataFrame(rows, columns=list(CONTRACTS["segmentations"]))
+    table = pd.DataFrame(rows, columns=list(SEGMENTATIONS))
     return table.sort_values(["volume_id", "label"], ignore_index=True)
 
 
@@ -128,8 +133,8 @@ def _count_flow(results: pd.DataFrame, stage: str) -> pd.DataFrame:
 
 def build_ingest_flow(records: list[Path], exclusions: list[Path], out: Path) -> None:
     """The books of ingest: scans found, taken, and left out by a cohort's rules, with the reasons."""
-    taken = pd.concat([read_table(path, "records") for path in records])["cohort"].value_counts()
-    lost = pd.concat([read_table(path, "left_out") for path in exclusions], ignore_index=True)
+    taken = pd.concat([read_table(path, RECORDS) for path in records])["cohort"].value_counts()
+    lost = pd.concat([read_table(path, LEFT_OUT) for path in exclusions], ignore_index=True)
     # What follows the semicolon names the one scan that was taken instead.
     lost["reason"] = [reason.partition(";")[0] for reason in lost["reason"]]
     rows = []
@@ -141,7 +146,7 @@ def build_ingest_flow(records: list[Path], exclusions: list[Path], out: Path) ->
         for reason, n in reasons.items():
             none = {"received": 0, "kept": 0, "excluded": int(n)}
             rows.append({"cohort": cohort, "stage": "ingest", **none, "reason": reason})
-    write_table(pd.DataFrame(rows), out, "flow")
+    write_table(pd.DataFrame(rows), out, FLOW)
 
 
 def build_label_table(volume_list: Path, records: list[Path], out: Path) -> None:
@@ -150,8 +155,8 @@ def build_label_table(volume_list: Path, records: list[Path], out: Path) -> None
     Raises:
         ContractError: a listed volume has no record.
     """
-    volumes = read_table(volume_list, "volume_list")
-    known = pd.concat([read_table(path, "records") for path in records], ignore_index=True)
+    volumes = read_table(volume_list, VOLUME_LIST)
+    known = pd.concat([read_table(path, RECORDS) for path in records], ignore_index=True)
     known = known.drop(columns=[*IDENTITY, *RAW, "person_id", "group_id"])
     labels = volumes.drop(columns=["shard", "path", "mask_path"]).merge(known, on="volume_id", how="left")
     if labels["qc_flag"].isna().any():
@@ -161,7 +166,7 @@ def build_label_table(volume_list: Path, records: list[Path], out: Path) -> None
         if labels[name].dtype != float and TASK_COLUMNS.get(name) is not float:
             labels[name] = labels[name].fillna("")
     labels["site"] = _name_sites(labels)
-    write_table(_read_controls(labels), out, "labels")
+    write_table(_read_controls(labels), out, LABELS)
 
 
 def _name_sites(labels: pd.DataFrame) -> pd.Series:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import betabinom
 
-from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import ContractError
+from braing3n.memorization.contracts import MEMORIZATION
 from braing3n.memorization.neighbours import Rows, find_nearest
 from braing3n.memorization.settings import MemorizationSettings
 
@@ -66,7 +66,7 @@ def audit_samples(
             "synthetic-real": (samples, sampled, is_asked),
         }
         tables.append(_audit_pool(pool, queries, settings.percentile))
-    return pd.concat(tables, ignore_index=True)[list(CONTRACTS["memorization"])]
+    return pd.concat(tables, ignore_index=True)[list(MEMORIZATION)]
 
 
 def _audit_pool(pool: str, queries: dict[str, tuple], percentile: float) -> pd.DataFrame:

@@ -46,9 +46,11 @@ def audit(
 
     from braing3n.core.contracts import read_table, write_table
     from braing3n.memorization.audit import audit_samples
+    from braing3n.memorization.contracts import MEMORIZATION
+    from braing3n.volumes.contracts import VOLUME_LIST
 
     with np.load(samples) as file:
         sampled = file["tokens"]
-    volumes, conditions = read_table(volume_list, "volume_list"), pd.read_parquet(table)
+    volumes, conditions = read_table(volume_list, VOLUME_LIST), pd.read_parquet(table)
     latents = np.load(tokens, mmap_mode="r")
-    write_table(audit_samples(latents, volumes, sampled, conditions, section), distances, "memorization")
+    write_table(audit_samples(latents, volumes, sampled, conditions, section), distances, MEMORIZATION)

@@ -14,7 +14,7 @@ from braing3n.manifest.withdrawn import describe_weights
 from braing3n.paper.printed.generation import list_unlearned
 from braing3n.paper.printed.tables import Table
 from braing3n.paper.render import render_html
-from braing3n.paper.results import CHECKOUT, TABLES, Results
+from braing3n.paper.results import CHECKOUT, Results, locate
 from braing3n.pretrain.verdict import find_fault
 
 # Caption and path in the run of the figures.
@@ -123,7 +123,7 @@ def describe_run(results: Results) -> str:
     """One sentence: volumes, people, cohorts and splits."""
     volumes = results.read("volume_list")
     if volumes is None:
-        return f"This run has no {TABLES['volume_list']} yet."
+        return f"This run has no {locate('volume_list')} yet."
     splits = ", ".join(f"{name} {n}" for name, n in volumes["split"].value_counts().items())
     n_people, n_cohorts = volumes["person_id"].nunique(), volumes["cohort"].nunique()
     return (
@@ -136,7 +136,7 @@ def _draw_flow(results: Results) -> str:
     """Boxes: found, left out, excluded, kept; and each reason with its number."""
     flow = results.read_flow()
     if flow is None:
-        return f"<p>No flow diagram: this run has no {TABLES['flow']}.</p>"
+        return f"<p>No flow diagram: this run has no {locate('flow')}.</p>"
     whole, reasons = flow[flow["reason"] == ""], flow[flow["reason"] != ""]
     lost = reasons.groupby("reason")["excluded"].sum().sort_values(ascending=False, kind="stable")
     stages = whole.groupby("stage", sort=False)[["received", "kept", "excluded"]].sum()

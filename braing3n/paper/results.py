@@ -9,31 +9,42 @@ from pathlib import Path
 import pandas as pd
 
 from braing3n.core.contracts import read_table
+from braing3n.diffusion.contracts import JUDGED
+from braing3n.fidelity.contracts import DISTANCES
+from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
+from braing3n.memorization.contracts import MEMORIZATION
+from braing3n.pretrain.contracts import MASKED_LOSS
+from braing3n.probe.contracts import CONTROLS, DIFFERENCES, SCORES
+from braing3n.sweep.contracts import SWEEP
+from braing3n.volumes.contracts import VOLUME_LIST
 
-# Result tables by the name of their contract: where they lie in a run.
+# Result tables: where they lie in a run, and what they must hold.
 TABLES = {
-    "volume_list": "manifest/volume_list.parquet",
-    "labels": "manifest/labels.parquet",
-    "flow": "manifest/flow.parquet",
-    "ingest_flow": "manifest/ingest_flow.parquet",
-    "counts": "manifest/counts.parquet",
-    "near_duplicates": "manifest/near_duplicates.parquet",
-    "segmentations": "manifest/segmentations.parquet",
-    "quality": "manifest/quality.parquet",
-    "masked_loss": "pretrain/masked_loss.parquet",
-    "scores": "probe/scores.parquet",
-    "differences": "probe/differences.parquet",
-    "controls": "probe/controls.parquet",
-    "sweep": "sweep/scores.parquet",
-    "sweep_list": "sweep/volume_list.parquet",
-    "judged": "diffusion/judged.parquet",
-    "distances": "fidelity/distances.parquet",
-    "memorization": "memorization/distances.parquet",
+    "volume_list": ("manifest/volume_list.parquet", VOLUME_LIST),
+    "labels": ("manifest/labels.parquet", LABELS),
+    "flow": ("manifest/flow.parquet", FLOW),
+    "ingest_flow": ("manifest/ingest_flow.parquet", FLOW),
+    "counts": ("manifest/counts.parquet", COUNTS),
+    "near_duplicates": ("manifest/near_duplicates.parquet", NEAR_DUPLICATES),
+    "segmentations": ("manifest/segmentations.parquet", SEGMENTATIONS),
+    "quality": ("manifest/quality.parquet", QUALITY),
+    "masked_loss": ("pretrain/masked_loss.parquet", MASKED_LOSS),
+    "scores": ("probe/scores.parquet", SCORES),
+    "differences": ("probe/differences.parquet", DIFFERENCES),
+    "controls": ("probe/controls.parquet", CONTROLS),
+    "sweep": ("sweep/scores.parquet", SWEEP),
+    "sweep_list": ("sweep/volume_list.parquet", VOLUME_LIST),
+    "judged": ("diffusion/judged.parquet", JUDGED),
+    "distances": ("fidelity/distances.parquet", DISTANCES),
+    "memorization": ("memorization/distances.parquet", MEMORIZATION),
 }
-# Tables that have another one's contract.
-CONTRACT_OF = {"ingest_flow": "flow", "sweep_list": "volume_list"}
 CHECKOUT = Path(__file__).parents[2]
 METRICS_PATH = "tokenizer/metrics.json"
+
+
+def locate(name: str) -> str:
+    """Where a table of `TABLES` lies in a results folder."""
+    return TABLES[name][0]
 
 
 @dataclass
@@ -58,8 +69,8 @@ class Results:
             ContractError: the file is there and breaks its contract.
         """
         if name not in self._tables:
-            path = self.results_dir / TABLES[name]
-            contract = CONTRACT_OF.get(name, name)
+            path, contract = TABLES[name]
+            path = self.results_dir / path
             self._tables[name] = read_table(path, contract) if path.exists() else None
         return self._tables[name]
 
@@ -97,4 +108,4 @@ class Results:
 
 def explain_missing(name: str) -> str:
     """The cell of a number whose table is not there."""
-    return f"n/a: this run has no {TABLES.get(name, name)}"
+    return f"n/a: this run has no {locate(name) if name in TABLES else name}"

@@ -74,15 +74,16 @@ def preprocess_shard(
     """
     import pandas as pd
 
-    from braing3n.core.contracts import CONTRACTS, write_table
+    from braing3n.core.contracts import write_table
+    from braing3n.preprocess.contracts import PREPROCESS
 
     visits = read_visits(inventory_path)
-    table = pd.DataFrame(columns=list(CONTRACTS["preprocess"]))
+    table = pd.DataFrame(columns=list(PREPROCESS))
     if visits:
         job = prepare_job(Path(store_dir), settings, resources)
         table = preprocess_visits(visits, job, n_workers, Path(inventory_path).stem)
     _report(table, inventory_path, len(visits), settings.max_failure_rate)
-    write_table(table, table_path, "preprocess")
+    write_table(table, table_path, PREPROCESS)
     return table
 
 
@@ -95,14 +96,15 @@ def preprocess_visits(
     """
     import pandas as pd
 
-    from braing3n.core.contracts import CONTRACTS, check_table
+    from braing3n.core.contracts import check_table
+    from braing3n.preprocess.contracts import PREPROCESS
 
     n_workers = limit_threads(n_workers)
     with _lock_shard(job.store_dir, visits, name):
         done = dict(track(run_visits(visits, job, n_workers, tell), "preprocess", len(visits)))
     rows = [row for index in range(len(visits)) for row in done[index]]
-    table = pd.DataFrame(rows, columns=list(CONTRACTS["preprocess"]))
-    return check_table(table.sort_values("volume_id", ignore_index=True), "preprocess", name)
+    table = pd.DataFrame(rows, columns=list(PREPROCESS))
+    return check_table(table.sort_values("volume_id", ignore_index=True), PREPROCESS, name)
 
 
 def read_visits(inventory_path: Path) -> list[Visit]:
@@ -120,8 +122,9 @@ def group_visits(frame: pd.DataFrame, where: str) -> list[Visit]:
         BrainG3nError: two subjects' or sessions' labels coincide once their other characters are gone.
     """
     from braing3n.core.contracts import check_table
+    from braing3n.inventory.contracts import INVENTORY
 
-    frame = check_table(frame, "inventory", where)
+    frame = check_table(frame, INVENTORY, where)
     visits: dict[tuple[str, str, str], Visit] = {}
     names: dict[tuple[str, ...], tuple[str, ...]] = {}
     for row in frame.to_dict("records"):

@@ -14,6 +14,7 @@ from braing3n import training
 from braing3n.core.contracts import read_table, write_table
 from braing3n.pretrain import STAGE_VERSION
 from braing3n.pretrain.baselines import measure_baselines
+from braing3n.pretrain.contracts import MASKED_LOSS
 from braing3n.pretrain.masks import draw_noise, draw_validation_noise
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
 from braing3n.pretrain.settings import PretrainSettings
@@ -107,17 +108,17 @@ def note_baselines(run: training.Run, net: MaskedAutoencoder, volumes: training.
         return
     path = run.run_dir / "baselines.parquet"
     if not path.exists():
-        write_table(measure_baselines(run, net, volumes), path, "masked_loss")
-    table = read_table(path, "masked_loss")
+        write_table(measure_baselines(run, net, volumes), path, MASKED_LOSS)
+    table = read_table(path, MASKED_LOSS)
     run.baselines = dict(zip(table["predictor"], table["loss"], strict=True))
 
 
 def _tabulate(run: training.Run) -> None:
     """The baselines and the encoder in one table; print where nothing was learned."""
     n_volumes = len({row for batch in run.plan for row in batch})
-    table = read_table(run.run_dir / "baselines.parquet", "masked_loss")
+    table = read_table(run.run_dir / "baselines.parquet", MASKED_LOSS)
     table = add_encoder(table, run.validation[len(run.plan)], n_volumes)
-    write_table(table, run.run_dir / "masked_loss.parquet", "masked_loss")
+    write_table(table, run.run_dir / "masked_loss.parquet", MASKED_LOSS)
     if fault := find_fault(table):
         print(f"pretrain: {fault}", file=sys.stderr, flush=True)
 

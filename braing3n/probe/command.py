@@ -1,10 +1,10 @@
-"""The command line of the probes: one encoder's predictions, then all encoders compared."""
+"""The command line of the probes: one encoder's predictions, all encoders compared, columns of one's own."""
 
 from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.core.options import Labels, Names, Threads
+from braing3n.core.options import Labels, Names, Paths, Threads, VolumeList
 
 app = App(name="braing3n probe", help="Linear probes on frozen features.")
 
@@ -50,12 +50,13 @@ def encoder(
     set_threads(threads)
     from braing3n.core.contracts import write_table
     from braing3n.probe.compare import probe_encoder
+    from braing3n.probe.contracts import HALVES, PREDICTIONS
     from braing3n.probe.plan import load_features, read_labels
 
     table = read_labels(labels, columns)
     found, on_halves = probe_encoder(name, load_features(features, table), table, section)
-    write_table(found, predictions, "predictions")
-    write_table(on_halves, halves, "halves")
+    write_table(found, predictions, PREDICTIONS)
+    write_table(on_halves, halves, HALVES)
 
 
 @app.command
@@ -95,18 +96,59 @@ def compare(
     section = parse_section(ProbeSettings, settings)
     section = section.model_copy(update={"columns": read_settings(own)}) if own else section
     set_threads(threads)
-    from braing3n.core.contracts import read_table, write_table
+    import pandas as pd
+
+    from braing3n.core.contracts import Contract, read_table, write_table
     from braing3n.probe.compare import Readings, compare_encoders
+    from braing3n.probe.contracts import CONTROLS, DIFFERENCES, HALVES, PREDICTIONS, SCORES
     from braing3n.probe.controls import run_controls
     from braing3n.probe.plan import load_features, read_labels
 
     table = read_labels(labels, columns)
-    parts = ("predictions", "halves")
-    readings = Readings(
-        *([read_table(probe_dir / f"{part}_{name}.parquet", part) for name in encoders] for part in parts)
-    )
+
+    def read_parts(contract: Contract) -> list[pd.DataFrame]:
+        return [read_table(probe_dir / f"{contract.name}_{name}.parquet", contract) for name in encoders]
+
+    readings = Readings(read_parts(PREDICTIONS), read_parts(HALVES))
     score_table, difference_table = compare_encoders(readings, table, section)
     control_table = run_controls(load_features(features, table), table, section)
-    tables = {"scores": score_table, "differences": difference_table, "controls": control_table}
-    for name, found in tables.items():
-        write_table(found, probe_dir / f"{name}.parquet", name)
+    for contract, found in (
+        (SCORES, score_table),
+        (DIFFERENCES, difference_table),
+        (CONTROLS, control_table),
+    ):
+        write_table(found, probe_dir / f"{contract.name}.parquet", contract)
+
+
+@app.command
+def columns(
+    *, volume_list: VolumeList, labels: Labels, run: str, cohorts: Paths, settings: Path, out: Path
+) -> None:
+    """Read the columns that `probe.columns` names from each cohort's participants.tsv, one row a volume.
+
+    Parameters
+    ----------
+    run
+        The run's name.
+    cohorts
+        The cohorts' settings files.
+    settings
+        The settings file of `probe.columns`.
+    out
+        The table to write (.parquet).
+    """
+    from braing3n.cohort import find_raw_dirs
+    from braing3n.cohort.settings import read_cohorts
+    from braing3n.core.contracts import read_table, write_table
+    from braing3n.core.settings import read_settings
+    from braing3n.ingest.bids_columns import read_columns
+    from braing3n.manifest.contracts import LABELS
+    from braing3n.probe.contracts import COLUMNS
+    from braing3n.volumes.contracts import VOLUME_LIST
+
+    folders = find_raw_dirs(run, read_cohorts(cohorts))
+    volumes, known = read_table(volume_list, VOLUME_LIST), read_table(labels, LABELS)
+    table, flags = read_columns(volumes, known, read_settings(settings), folders)
+    for flag in flags:
+        print(f"warning: {flag}")
+    write_table(table, out, COLUMNS)

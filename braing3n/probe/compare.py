@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from braing3n import encoders
-from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import track
+from braing3n.probe.contracts import DIFFERENCES, HALVES
 from braing3n.probe.halves import Reading, read_probe
 from braing3n.probe.plan import Probe, plan_probes, span_rows
 from braing3n.probe.scores import BOUNDS, METRICS, MIN_DEALS, find_interval, score, score_folds
@@ -36,7 +36,7 @@ def probe_encoder(
         predictions.append(_tabulate_predictions(name, probe, reading))
         if reading is not None:
             halves.append(_tabulate_halves(name, probe, reading))
-    none = pd.DataFrame(columns=list(CONTRACTS["halves"]))
+    none = pd.DataFrame(columns=list(HALVES))
     return pd.concat(predictions, ignore_index=True), pd.concat(halves or [none], ignore_index=True)
 
 
@@ -128,7 +128,7 @@ def compare_encoders(
         for other in readings.encoders:
             if other != OURS:
                 differences.extend(_subtract(probe, other, found[OURS], found[other]))
-    return pd.DataFrame(scores), pd.DataFrame(differences, columns=list(CONTRACTS["differences"]))
+    return pd.DataFrame(scores), pd.DataFrame(differences, columns=list(DIFFERENCES))
 
 
 def count_units(probe: Probe) -> dict[str, int]:

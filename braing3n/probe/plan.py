@@ -10,6 +10,8 @@ import pandas as pd
 
 from braing3n.core.contracts import read_table
 from braing3n.core.errors import ContractError
+from braing3n.manifest.contracts import LABELS
+from braing3n.probe.contracts import COLUMNS
 from braing3n.probe.folds import assign_folds
 from braing3n.probe.settings import ProbeSettings
 from braing3n.probe.tasks import Task, list_tasks
@@ -49,8 +51,8 @@ class Probe:
 
 def read_labels(path: Path, columns: Path | None = None) -> pd.DataFrame:
     """The label table, with the columns that the configuration names where there are such."""
-    labels = read_table(path, "labels")
-    return labels if columns is None else labels.merge(read_table(columns, "columns"), on="volume_id")
+    labels = read_table(path, LABELS)
+    return labels if columns is None else labels.merge(read_table(columns, COLUMNS), on="volume_id")
 
 
 def plan_probes(labels: pd.DataFrame, settings: ProbeSettings, source: str = "") -> list[Probe]:

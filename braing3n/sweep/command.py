@@ -31,11 +31,12 @@ def choose(*, volume_list: Path, out: Path, settings: str = "{}") -> None:
     from braing3n.sweep import STAGE_VERSION
     from braing3n.sweep.settings import SweepSettings
     from braing3n.sweep.volumes import choose_volumes
+    from braing3n.volumes.contracts import VOLUME_LIST
 
     options = parse_section(SweepSettings, settings)
-    chosen = choose_volumes(read_table(volume_list, "volume_list"), options)
+    chosen = choose_volumes(read_table(volume_list, VOLUME_LIST), options)
     print("sweep:", ", ".join(f"{split} {n}" for split, n in chosen["split"].value_counts().items()))
-    write_table(chosen, out, "volume_list")
+    write_table(chosen, out, VOLUME_LIST)
     write_provenance(out, "sweep", STAGE_VERSION, [volume_list], options.as_json())
 
 
@@ -173,11 +174,14 @@ def probe(
     sections = parse_section(SweepProbeSettings, sweep_settings), parse_section(ProbeSettings, settings)
     set_threads(threads)
     from braing3n.core.contracts import read_table, write_table
+    from braing3n.manifest.contracts import LABELS
+    from braing3n.sweep.contracts import SWEEP
     from braing3n.sweep.probe import probe_sweep
+    from braing3n.volumes.contracts import VOLUME_LIST
 
     sweep_dir = scores.parent
-    volume_ids = read_table(sweep_dir / "volume_list.parquet", "volume_list")["volume_id"]
-    table = read_table(labels, "labels").set_index("volume_id").loc[volume_ids].reset_index()
+    volume_ids = read_table(sweep_dir / "volume_list.parquet", VOLUME_LIST)["volume_id"]
+    table = read_table(labels, LABELS).set_index("volume_id").loc[volume_ids].reset_index()
     paths = {arm: sweep_dir / arm / "latents.npy" for arm in arms}
     untrained = sweep_dir / "untrained" / "features.npz"
-    write_table(probe_sweep(paths, untrained, table, *sections), scores, "sweep")
+    write_table(probe_sweep(paths, untrained, table, *sections), scores, SWEEP)

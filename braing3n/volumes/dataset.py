@@ -9,10 +9,11 @@ import blosc2
 import numpy as np
 import pandas as pd
 
-from braing3n.core.contracts import CONTRACTS, read_table
+from braing3n.core.contracts import read_table
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import digest_text
 from braing3n.nets.levels import dequantise, read_far_voxels
+from braing3n.volumes.contracts import VOLUME_LIST, VOLUMES
 
 
 def read_chunk(array: blosc2.NDArray, row: int) -> tuple[bytes, int]:
@@ -31,7 +32,7 @@ class PackedShard:
     """
 
     def __init__(self, index_path: Path):
-        self.table = read_table(index_path, "volumes")
+        self.table = read_table(index_path, VOLUMES)
         self._array_path = Path(index_path).with_suffix(".b2nd")
 
     @property
@@ -95,10 +96,10 @@ class PackedVolumes:
     """
 
     def __init__(self, volume_list_path: Path, volumes_dir: Path):
-        volumes = read_table(volume_list_path, "volume_list")
+        volumes = read_table(volume_list_path, VOLUME_LIST)
         self._dir = Path(volumes_dir)
         shards = sorted(set(zip(volumes["cohort"], volumes["shard"], strict=True)))
-        indices = [read_table(self.index_path(*shard), "volumes") for shard in shards]
+        indices = [read_table(self.index_path(*shard), VOLUMES) for shard in shards]
         index = pd.concat(indices) if indices else _make_empty_index()
         self.table = volumes.merge(index, on="volume_id", how="left", validate="one_to_one")
         if len(volumes) and self.table["row"].isna().any():
@@ -147,4 +148,4 @@ class PackedVolumes:
 
 def _make_empty_index() -> pd.DataFrame:
     """The index of no shard: the contract's columns, and ids of the type that the volume list has."""
-    return pd.DataFrame(columns=list(CONTRACTS["volumes"])).astype({"volume_id": str})
+    return pd.DataFrame(columns=list(VOLUMES)).astype({"volume_id": str})

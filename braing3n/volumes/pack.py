@@ -10,10 +10,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from braing3n.core.contracts import CONTRACTS, read_table, write_table
+from braing3n.core.contracts import read_table, write_table
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import track, write_atomically
 from braing3n.nets.levels import quantise
+from braing3n.preprocess.contracts import PREPROCESS
+from braing3n.volumes.contracts import VOLUMES
 from braing3n.volumes.dataset import read_chunk
 from braing3n.volumes.settings import Crop, VolumesSettings
 
@@ -74,7 +76,7 @@ def _reduction(settings: VolumesSettings, image: np.ndarray) -> int:
 
 def pack_shard(table_path: Path, array_path: Path, index_path: Path, settings: VolumesSettings) -> None:
     """Pack the kept volumes of a preprocess shard; the index tells row, checksum and z-score of each."""
-    table = read_table(table_path, "preprocess")
+    table = read_table(table_path, PREPROCESS)
     kept = table[table["status"] == "kept"].sort_values("volume_id", ignore_index=True)
     rows = []
     with write_atomically(array_path) as beside:
@@ -96,7 +98,7 @@ def pack_shard(table_path: Path, array_path: Path, index_path: Path, settings: V
                     "cropped_brain_share": lost,
                 }
             )
-    write_table(pd.DataFrame(rows, columns=list(CONTRACTS["volumes"])), index_path, "volumes")
+    write_table(pd.DataFrame(rows, columns=list(VOLUMES)), index_path, VOLUMES)
 
 
 def _create(path: Path, shape: tuple[int, ...]) -> blosc2.NDArray:

@@ -17,9 +17,9 @@ from braing3n.cohort import Cell, list_cohorts, load_cohort, settle_options
 from braing3n.cohort import records as records_module
 from braing3n.cohort.records import DERIVED, NO_PHENOTYPE, Book
 from braing3n.core.accounting import check_books
-from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import CohortError
 from braing3n.ingest.cohort import build_records, read_facts, read_tsv
+from braing3n.ingest.contracts import RECORDS
 from braing3n.phantoms.formats import PLANTED
 
 from .trees import list_miniature, run_ingest, write_tree
@@ -93,7 +93,7 @@ def test_each_record_tells_who_what_and_where_from(case):
         "raw_space",
     ):
         assert (records[column] != "").all(), column
-    assert set(CONTRACTS["records"]) <= set(records.columns)
+    assert set(RECORDS) <= set(records.columns)
     fields = {*DERIVED, *(name.removesuffix("_source") for name in records if name.endswith("_source"))}
     for column in sorted(fields):
         is_told = records[column].notna() if records[column].dtype == float else records[column] != ""

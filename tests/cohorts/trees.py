@@ -22,6 +22,7 @@ from braing3n.config import CohortSettings
 from braing3n.core.contracts import read_table
 from braing3n.ingest.cohort import read_tsv
 from braing3n.ingest.command import cohort as ingest_cohort
+from braing3n.ingest.contracts import LEFT_OUT, RECORDS
 from braing3n.inventory.build import walk_cohort, write_inventory
 
 from .fixtures import RawFile, read_paths
@@ -143,8 +144,8 @@ def run_ingest(kind: str, raw_dir: Path, work_dir: Path, options: Mapping | None
     return Outcome(
         inventory_dir=folder,
         records_path=records,
-        records=read_table(records, "records"),
-        left_out=read_table(exclusions, "left_out"),
+        records=read_table(records, RECORDS),
+        left_out=read_table(exclusions, LEFT_OUT),
         unused=dict(zip(unused["path"], unused["reason"], strict=True)),
         printed=said.getvalue(),
     )

@@ -10,16 +10,19 @@ import torch
 from small_dit import SETTINGS, D
 
 from braing3n.config import ProbeSettings, TokenizerSettings
-from braing3n.core.contracts import CONTRACTS, read_table
+from braing3n.core.contracts import read_table
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import digest_file
 from braing3n.diffusion import sample as sampling
 from braing3n.diffusion.command import app
+from braing3n.diffusion.contracts import JUDGED, SAMPLES
 from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
 from braing3n.diffusion.model import load_dit
 from braing3n.diffusion.train import train_dit
+from braing3n.manifest.contracts import LABELS
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.training import write_weights
+from braing3n.volumes.contracts import VOLUME_LIST
 
 RUN_SETTINGS = SETTINGS.model_copy(update={"seed": 11})  # not the defaults
 AS_JSON = RUN_SETTINGS.model_dump_json()
@@ -35,18 +38,18 @@ def run_dir(tmp_path, monkeypatch, latents):
         tmp_path / "tokenizer.safetensors", tokenizer.state_dict(), "Tokenizer", tokenizer.describe()
     )
     labels = latents.labels
-    for table in ("labels", "volume_list"):
+    for contract in (LABELS, VOLUME_LIST):
         known = labels.assign(person_id=labels["volume_id"], group_id=labels["volume_id"])
-        for name, (kind, _) in CONTRACTS[table].items():
+        for name, (kind, _) in contract.items():
             if name not in known:
                 known[name] = {str: "", int: 0, float: np.nan}[kind]
-        known[list(CONTRACTS[table])].to_parquet(f"{table}.parquet")
+        known[list(contract)].to_parquet(f"{contract.name}.parquet")
     np.save("tokens.npy", latents.tokens)
 
     def run(command, *arguments):
         app([command, *arguments], result_action="return_value")
 
-    return run, tokenizer.eval(), read_table("labels.parquet", "labels")
+    return run, tokenizer.eval(), read_table("labels.parquet", LABELS)
 
 
 MODELS = ["--tokenizer", "tokenizer.safetensors"]
@@ -87,7 +90,7 @@ def test_the_samples_are_those_of_the_arms_that_training_has(run_dir):
     expected = sampling.sample_tokens(model, rows, RUN_SETTINGS, torch.device("cpu"))
     with np.load("samples.npz") as file:
         np.testing.assert_array_equal(file["tokens"], expected)
-    pd.testing.assert_frame_equal(read_table("samples.parquet", "samples"), rows, check_dtype=False)
+    pd.testing.assert_frame_equal(read_table("samples.parquet", SAMPLES), rows, check_dtype=False)
     assert json.loads(Path("samples_absent.json").read_text()) == absent != {}
     assert Path("samples.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -99,10 +102,10 @@ def test_the_judgement_is_that_of_the_decoded_samples(run_dir, latents):
     given = ["--tokens", "tokens.npy", *MODELS, "--labels", "labels.parquet", "--samples", "samples.npz"]
     given += ["--table", "samples.parquet", "--judged", "judged.parquet"]
     run("judge", *given)
-    by_default = read_table("judged.parquet", "judged")
+    by_default = read_table("judged.parquet", JUDGED)
     run("judge", *given, "--settings", '{"ridge_alpha": 1000.0, "seed": 3}')
-    found = read_table("judged.parquet", "judged")
-    table = read_table("samples.parquet", "samples")
+    found = read_table("judged.parquet", JUDGED)
+    table = read_table("samples.parquet", SAMPLES)
     for settings, one in ((ProbeSettings(), by_default), (ProbeSettings(ridge_alpha=1000.0, seed=3), found)):
         rows = choose_real(labels, settings.seed)
         real = decode_coarsely(tokenizer, latents.tokens[rows], torch.device("cpu"))

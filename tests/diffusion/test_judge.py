@@ -10,6 +10,7 @@ import torch
 from braing3n.config import ProbeSettings
 from braing3n.core.contracts import check_table
 from braing3n.diffusion import sample as sampling
+from braing3n.diffusion.contracts import JUDGED
 from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
 
 N_PEOPLE, SHAPE = 120, (6, 4)
@@ -62,7 +63,7 @@ def flatten(tokens):
 def judge(labels, samples, drawn):
     tokens = make_tokens(labels, np.random.default_rng(1))
     table = judge_samples(flatten(tokens), labels, flatten(drawn), samples, ProbeSettings())
-    return check_table(table, "judged", "test").set_index(["measure", "arm"])
+    return check_table(table, JUDGED, "test").set_index(["measure", "arm"])
 
 
 def test_a_generator_like_the_people_meets_every_claim(labels, samples):

@@ -10,6 +10,7 @@ from small_dit import GRID, SETTINGS, D
 from braing3n.core.contracts import read_table
 from braing3n.diffusion import sample as sampling
 from braing3n.diffusion.conditions import build_vocabularies
+from braing3n.diffusion.contracts import SAMPLES
 from braing3n.diffusion.model import DiT
 
 
@@ -58,7 +59,7 @@ def test_written_samples_say_what_is_absent(model, labels, tmp_path):
     tokens = np.zeros((len(table), 8, D), np.float32)
     out = tmp_path / "samples.npz", tmp_path / "samples.parquet"
     sampling.write_samples(tokens, table, absent, *out)
-    assert list(np.load(out[0])["sample_id"]) == list(read_table(out[1], "samples")["sample_id"])
+    assert list(np.load(out[0])["sample_id"]) == list(read_table(out[1], SAMPLES)["sample_id"])
     assert json.loads((tmp_path / "samples_absent.json").read_text()) == absent
 
 

@@ -10,11 +10,14 @@ import torch
 
 from braing3n import training
 from braing3n.config import FidelitySettings, PretrainSettings, TokenizerSettings
-from braing3n.core.contracts import CONTRACTS, read_table
+from braing3n.core.contracts import read_table
 from braing3n.core.errors import CheckpointError, ContractError
+from braing3n.diffusion.contracts import SAMPLES
 from braing3n.fidelity.command import app
+from braing3n.fidelity.contracts import DISTANCES
 from braing3n.fidelity.encode import encode_decoded
 from braing3n.fidelity.measure import measure_arms
+from braing3n.manifest.contracts import LABELS
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.training import write_weights
@@ -41,10 +44,14 @@ def run_dir(tmp_path, monkeypatch):
     write_weights(Path("encoder.safetensors"), encoder.state_dict(), "MaskedAutoencoder", record)
     write_weights(Path("tokenizer.safetensors"), tokenizer.state_dict(), "Tokenizer", tokenizer.describe())
     labels = labels.assign(volume_id=[f"v{k}" for k in range(len(labels))], split="train")
-    for name, (kind, _) in CONTRACTS["labels"].items():
+    for name, (kind, _) in LABELS.items():
         if name not in labels:
             labels[name] = "" if kind is str else np.nan
     labels.to_parquet("labels.parquet")
+    samples = samples.assign(sample_id=[f"s{k}" for k in range(len(samples))], arm="T1")
+    for name, (kind, _) in SAMPLES.items():
+        if name not in samples:
+            samples[name] = "" if kind is str else np.nan
     samples.to_parquet("samples.parquet")
     rng = np.random.default_rng(0)
     tokens = rng.normal(size=(len(labels), 8, 4)).astype(np.float16)
@@ -58,7 +65,7 @@ def run_dir(tmp_path, monkeypatch):
         arguments = [part for name in names for part in (f"--{name.split('.')[0]}", name)]
         arguments += ["--labels", "labels.parquet", "--table", "samples.parquet", *more]
         app(["measure", *arguments, "--distances", "out.parquet"], result_action="return_value")
-        return read_table("out.parquet", "distances")
+        return read_table("out.parquet", DISTANCES)
 
     return run, encoder, tokenizer, tokens, labels, features, samples
 

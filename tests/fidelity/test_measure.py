@@ -10,6 +10,7 @@ from braing3n.config import FidelitySettings
 from braing3n.core.contracts import check_table
 from braing3n.core.errors import ContractError
 from braing3n.fidelity.arms import list_real
+from braing3n.fidelity.contracts import DISTANCES
 from braing3n.fidelity.measure import NO_RECONSTRUCTIONS, QUANTITY, measure_arms
 
 from .invented import NULL, make_corpus, make_people, make_samples
@@ -29,7 +30,7 @@ def measure_t1(generated, real, labels, reconstructed=None, **settings):
     """The rows of the arm "Modality T1", by comparison."""
     samples = ask(len(generated))
     table = measure_arms(generated, samples, real, reconstructed, labels, FidelitySettings(**settings))
-    return check_table(table, "distances", "test").set_index(["arm", "comparison"]).loc["Modality T1"]
+    return check_table(table, DISTANCES, "test").set_index(["arm", "comparison"]).loc["Modality T1"]
 
 
 def measure_densely(x, y):
@@ -151,7 +152,7 @@ def test_every_arm_has_its_own_samples_and_people(corpus):
     near = rng.normal(size=(len(samples), 16))
     is_far = (samples["sex"] == "M").to_numpy()
     table = measure_arms(near + 3 * is_far[:, None], samples, real, real, labels, FidelitySettings())
-    check_table(table, "distances", "near")
+    check_table(table, DISTANCES, "near")
     assert set(table["quantity"]) == {QUANTITY}
     found = table.set_index(["arm", "comparison"])
     row = found.loc[("Pooled across all arms", "gen-vs-real")]

@@ -10,6 +10,7 @@ from braing3n.cohort import load_cohort
 from braing3n.config import CohortSettings
 from braing3n.core.contracts import read_table, write_table
 from braing3n.ingest.cohort import build_records, read_tsv
+from braing3n.ingest.contracts import RECORDS
 from braing3n.inventory.bids import find_bids_scans
 from braing3n.inventory.build import walk_cohort, write_inventory
 
@@ -39,7 +40,7 @@ def ingest(tmp_path):
             command += [f"--{name.replace('_', '-')}", str(tmp_path / f"inventory/{name}.tsv")]
         command += ["--exclusions", str(tmp_path / "exclusions.parquet")]
         assert main([*command, "--settings", settings.as_json()]) == 0
-        return read_table(out, "records").set_index("volume_id")
+        return read_table(out, RECORDS).set_index("volume_id")
 
     return run
 
@@ -103,5 +104,5 @@ def test_a_download_of_which_nothing_is_taken_has_empty_books(tmp_path):
     write_inventory("ixi", settings, walk_cohort("ixi", cohort, tmp_path / "raw", {}, tmp_path), tmp_path)
     scans, left_out = (read_tsv(tmp_path / f"{name}.tsv") for name in ("scans", "left_out"))
     records = build_records(cohort, "ixi", scans, left_out, [], {}, tmp_path / "raw")
-    write_table(records, tmp_path / "records.parquet", "records")
-    assert read_table(tmp_path / "records.parquet", "records").empty
+    write_table(records, tmp_path / "records.parquet", RECORDS)
+    assert read_table(tmp_path / "records.parquet", RECORDS).empty

@@ -11,11 +11,12 @@ from braing3n.core.contracts import check_table
 from braing3n.core.errors import ConfigurationError
 from braing3n.ingest.bids_columns import check_columns, read_columns
 from braing3n.launch import start_run
+from braing3n.probe.contracts import COLUMNS
 from braing3n.probe.plan import plan_probes
 from braing3n.probe.tasks import list_tasks
 
 TABLE = "participant_id\tgroup\tIQ\nsub-01\t1\t101\nsub-02\t2\thigh\nsub-03\t2\t99.5\n"
-COLUMNS = {"group": "classification", "IQ": "regression", "dx_detail": "classification"}
+KINDS = {"group": "classification", "IQ": "regression", "dx_detail": "classification"}
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def tables():
 
 
 def test_named_columns_are_read_as_they_are(raw, tables, tmp_path):
-    table, flags = read_columns(*tables, COLUMNS, {"mine": raw, "other": tmp_path / "none"})
-    check_table(table, "columns", "test")
+    table, flags = read_columns(*tables, KINDS, {"mine": raw, "other": tmp_path / "none"})
+    check_table(table, COLUMNS, "test")
     assert table["own:group"].tolist() == ["patient", "fibromyalgia", "fibromyalgia", ""]
     np.testing.assert_array_equal(table["own:IQ"], [101, np.nan, 99.5, np.nan])
     assert table["own:dx_detail"].tolist() == ["a", "b", "", "c"]
@@ -46,7 +47,7 @@ def test_named_columns_are_read_as_they_are(raw, tables, tmp_path):
 
 
 def test_a_misspelled_column_is_said_before_the_dag(raw, tmp_path, monkeypatch, capsys):
-    check_columns(COLUMNS, {"mine": raw})
+    check_columns(KINDS, {"mine": raw})
     with pytest.raises(ConfigurationError, match="has a column 'grup'; did you mean 'group'"):
         check_columns({"grup": "classification"}, {"mine": raw})
     monkeypatch.chdir(tmp_path)

@@ -13,7 +13,7 @@ from braing3n.config import parse_config
 from braing3n.core.errors import CohortError
 from braing3n.inventory import build
 from braing3n.inventory.build import build_inventories
-from braing3n.phantoms.raw import write_placeholders
+from braing3n.inventory.miniature import write_placeholders
 
 INVENTORY = Path("results/run/inventory/mine")
 PARTICIPANTS = Path("results/run/preprocess/mine/participants.tsv")

@@ -5,28 +5,30 @@ import pytest
 
 from braing3n.cohort import load_cohort
 from braing3n.config import CohortSettings
-from braing3n.core.contracts import CONTRACTS, read_table, write_table
+from braing3n.core.contracts import read_table, write_table
 from braing3n.manifest.command import app
+from braing3n.manifest.contracts import COUNTS
 from braing3n.manifest.counts import count_cohorts, expect_counts, list_warnings
+from braing3n.volumes.contracts import VOLUME_LIST
 
 
 @pytest.fixture
 def count(tmp_path):
     """A function: expected, tolerance -> the counts of a list with 20 volumes of 10 people in `ixi`."""
     blanks = {str: "", int: 0, float: float("nan")}
-    blank = {name: blanks[kind] for name, (kind, _) in CONTRACTS["volume_list"].items()}
+    blank = {name: blanks[kind] for name, (kind, _) in VOLUME_LIST.items()}
     rows = [
         blank
         | {"volume_id": f"v{n}", "cohort": "ixi", "person_id": f"p{n % 10}"}
         | {"modality": "T1", "split": "train"}
         for n in range(20)
     ]
-    write_table(pd.DataFrame(rows), tmp_path / "list.parquet", "volume_list")
+    write_table(pd.DataFrame(rows), tmp_path / "list.parquet", VOLUME_LIST)
 
     def run(expected, tolerance=0.05):
         paths = tmp_path / "list.parquet", tmp_path / "counts.parquet"
         count_cohorts(paths[0], expected, tolerance, paths[1])
-        return read_table(paths[1], "counts").set_index("cohort")
+        return read_table(paths[1], COUNTS).set_index("cohort")
 
     return run
 
@@ -92,5 +94,5 @@ def test_the_command_line_writes_the_table(count, tmp_path):
     arguments += ["--cohorts", str(tmp_path / "cohorts.ixi.json")]
     arguments += ["--tolerance", str(tmp_path / "tolerance.json"), "--out", str(tmp_path / "out.parquet")]
     app(arguments, result_action="return_value")
-    (row,) = read_table(tmp_path / "out.parquet", "counts").to_dict("records")
+    (row,) = read_table(tmp_path / "out.parquet", COUNTS).to_dict("records")
     assert (row["cohort"], row["n_volumes"], row["verdict"]) == ("ixi", 20, "not met")

@@ -7,10 +7,12 @@ import pytest
 from scipy import ndimage
 
 from braing3n.config import VolumesSettings
-from braing3n.core.contracts import CONTRACTS, write_table
+from braing3n.core.contracts import write_table
+from braing3n.inventory.contracts import INVENTORY
 from braing3n.manifest import duplicates
 from braing3n.manifest.duplicates import describe_pairs, find_near_duplicates, find_pairs
-from braing3n.manifest.picture import draw_pairs
+from braing3n.manifest.quality.picture import draw_pairs
+from braing3n.preprocess.contracts import PREPROCESS
 from braing3n.volumes.dataset import list_indices
 from braing3n.volumes.pack import pack_shard
 
@@ -62,14 +64,14 @@ class Corpus:
                 "atlas_dice": 1.0,
                 "n_refused": 0,
             }
-            kinds = {name: kind for name, (kind, _) in CONTRACTS["preprocess"].items()}
+            kinds = {name: kind for name, (kind, _) in PREPROCESS.items()}
             others = set(kinds) - set(rows) - set(numbers)
             blank = {name: float("nan") if kinds[name] is float else "" for name in others}
-            write_table(rows.assign(**blank, **numbers), path, "preprocess")
+            write_table(rows.assign(**blank, **numbers), path, PREPROCESS)
             base = self.folder / "volumes" / cohort / "shard-000"
             base.parent.mkdir(parents=True)
             pack_shard(path, base.with_suffix(".b2nd"), base.with_suffix(".parquet"), SETTINGS)
-            kinds = {name: kind for name, (kind, _) in CONTRACTS["inventory"].items()}
+            kinds = {name: kind for name, (kind, _) in INVENTORY.items()}
             blank = {name: 0 if kind is int else "" for name, kind in kinds.items() if name not in rows}
             scans = rows.assign(**blank | {"source_format": "NIfTI"})[list(kinds)]
             inventory = self.folder / "inventory" / cohort / "shard-000.tsv"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import median_abs_deviation
 
-from braing3n.manifest.quality import MEASURES, MIN_COMPARED, judge_quality
+from braing3n.manifest.quality.measures import MEASURES, MIN_COMPARED, judge_quality
 
 
 def make_volumes(n, cohort="lab", modality="T1", seed=0):

@@ -8,10 +8,12 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from braing3n.core.contracts import CONTRACTS, write_table
+from braing3n.core.contracts import write_table
 from braing3n.core.errors import ContractError
-from braing3n.manifest import quality_page
-from braing3n.manifest.quality_page import write_page
+from braing3n.manifest.quality import page as quality_page
+from braing3n.manifest.quality.page import write_page
+from braing3n.preprocess.contracts import PREPROCESS
+from braing3n.volumes.contracts import VOLUMES
 
 N_GOOD = 12
 # A JPEG of one pixel would do; the page embeds bytes and decodes none.
@@ -66,27 +68,25 @@ def make_cohort(tmp_path):
         picture = folder / f"sub-{k:02d}" / "anat" / f"{name}.jpg"
         picture.parent.mkdir(parents=True)
         picture.write_bytes(PICTURE + bytes([k]))
-        row = dict.fromkeys(CONTRACTS["preprocess"], "") | numbers
+        row = dict.fromkeys(PREPROCESS, "") | numbers
         row |= {"volume_id": name, "cohort": "lab", "subject_id": f"{k:02d}", "modality": modality}
         row |= {"status": "kept", "picture_path": str(picture), "steps": "n4;extract:deepbet;affine"}
         row |= {"native_brain_ml": 1400.0, "affine_determinant": 1.0, "bias_field_range": 1.5}
         rows.append(row | {"noise": 0.3 if k == N_GOOD else 0.03 + 0.001 * (k % 3)})
     rows[2]["steps"] = "n4;extract:deepbet (9% of the mask lies apart);affine"
-    lost = dict.fromkeys(
-        [name for name, (kind, _) in CONTRACTS["preprocess"].items() if kind is float], float("nan")
-    )
+    lost = dict.fromkeys([name for name, (kind, _) in PREPROCESS.items() if kind is float], float("nan"))
     for name, reason in (
         ("a", "scan.nii.gz: <script>alert(1)</script> & more"),
         ("b", "s.nii.gz: a tool failed (OSError: No such file: '/data/secret/sub-b/s.nii.gz')."),
     ):
-        row = dict.fromkeys(CONTRACTS["preprocess"], "") | lost | {"modality": "T1", "cohort": "lab"}
+        row = dict.fromkeys(PREPROCESS, "") | lost | {"modality": "T1", "cohort": "lab"}
         row["n_refused"] = 0
         rows.append(row | {"volume_id": f"lab_sub-{name}_T1", "status": "excluded", "reason": reason})
-    write_table(pd.DataFrame(rows), folder / "shard-000.parquet", "preprocess")
+    write_table(pd.DataFrame(rows), folder / "shard-000.parquet", PREPROCESS)
     kept = [row["volume_id"] for row in rows if row["status"] == "kept"]
     packed = pd.DataFrame({"volume_id": kept, "row": range(len(kept))})
     packed = packed.assign(crc32=0, mean=0.0, deviation=1.0, far_voxels="", n_brain_voxels=9)
-    write_table(packed.assign(cropped_brain_share=0.01), volumes_dir / "lab" / "shard-000.parquet", "volumes")
+    write_table(packed.assign(cropped_brain_share=0.01), volumes_dir / "lab" / "shard-000.parquet", VOLUMES)
     return folder, volumes_dir
 
 
@@ -167,11 +167,11 @@ def test_of_a_large_cohort_only_the_worst_carry_their_pictures(write, monkeypatc
 
 
 def test_a_cohort_of_which_nothing_was_kept_has_its_reasons(write, tmp_path):
-    for word in ("preprocess", "volumes"):
-        path = tmp_path / word / "lab" / "shard-000.parquet"
+    for contract in (PREPROCESS, VOLUMES):
+        path = tmp_path / contract.name / "lab" / "shard-000.parquet"
         table = pd.read_parquet(path)
-        table = table[table["status"] == "excluded"] if word == "preprocess" else table.iloc[:0]
-        write_table(table, path, word)
+        table = table[table["status"] == "excluded"] if contract is PREPROCESS else table.iloc[:0]
+        write_table(table, path, contract)
     text = write()
     assert "2 scans: 2 excluded in preprocessing, 0 afterwards, 0 kept" in text
     assert not Cards(text).cards

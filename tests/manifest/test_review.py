@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from braing3n.core.errors import ConfigurationError
-from braing3n.manifest.review import check_names, read_review, settle_decisions
+from braing3n.manifest.quality.review import check_names, read_review, settle_decisions
 
 IDS = ["lab_sub-01_ses-a_T1", "lab_sub-01_ses-a_FLAIR", "lab_sub-01_ses-b_T1", "lab_sub-011_T1"]
 

@@ -10,12 +10,14 @@ from scipy.spatial.distance import cdist
 from scipy.stats import beta, binom
 
 from braing3n.config import MemorizationSettings
-from braing3n.core.contracts import CONTRACTS, check_table, read_table
+from braing3n.core.contracts import check_table, read_table
 from braing3n.core.errors import ContractError
 from braing3n.memorization import neighbours
 from braing3n.memorization.audit import audit_samples, summarise_audit
 from braing3n.memorization.command import app
+from braing3n.memorization.contracts import MEMORIZATION
 from braing3n.memorization.neighbours import find_nearest
+from braing3n.volumes.contracts import VOLUME_LIST
 
 N_TOKENS, D = 6, 8
 
@@ -113,7 +115,7 @@ def test_a_planted_copy_is_found_with_its_source(corpus):
     tokens, volumes, samples, table = corpus
     samples[4] = tokens[7].astype(np.float32) + 1e-3
     found = check_table(
-        audit_samples(tokens, volumes, samples, table, MemorizationSettings()), "memorization", "audit"
+        audit_samples(tokens, volumes, samples, table, MemorizationSettings()), MEMORIZATION, "audit"
     )
     synthetic = found[(found["comparison"] == "synthetic-real") & (found["pool"] == "all")].set_index(
         "item_id"
@@ -159,7 +161,7 @@ def test_every_row_agrees_with_all_distances(corpus, percentile):
     tokens, volumes, samples, table = corpus
     samples[3] = tokens[5]
     found = audit_samples(tokens, volumes, samples, table, MemorizationSettings(percentile=percentile))
-    found = check_table(found, "memorization", "audit").set_index(["pool", "comparison", "item_id"])
+    found = check_table(found, MEMORIZATION, "audit").set_index(["pool", "comparison", "item_id"])
     flat = tokens.reshape(60, -1).astype(np.float64)
     everything = np.concatenate([flat, samples.reshape(20, -1).astype(np.float64)])
     distances = cdist(everything, flat)
@@ -193,14 +195,14 @@ def test_every_row_agrees_with_all_distances(corpus, percentile):
 def test_without_a_training_volume_there_is_no_row(corpus):
     tokens, volumes, samples, table = corpus
     found = audit_samples(tokens, volumes.assign(split="test"), samples, table, MemorizationSettings())
-    assert len(check_table(found, "memorization", "audit")) == 0
+    assert len(check_table(found, MEMORIZATION, "audit")) == 0
     assert len(summarise_audit(found)) == 0
 
 
 def test_without_a_sample_the_real_rows_stay(corpus):
     tokens, volumes, samples, table = corpus
     found = audit_samples(tokens, volumes, samples[:0], table[:0], MemorizationSettings())
-    assert set(check_table(found, "memorization", "audit")["comparison"]) == {"real-real", "held-out-real"}
+    assert set(check_table(found, MEMORIZATION, "audit")["comparison"]) == {"real-real", "held-out-real"}
 
 
 def list_rows(comparison, distances, people, threshold=2.0):
@@ -298,7 +300,7 @@ def test_the_command_line_writes_the_table(tmp_path, monkeypatch, corpus):
     tokens, volumes, samples, table = corpus
     np.save("tokens.npy", tokens)
     np.savez("samples.npz", tokens=samples)
-    for name, (kind, _) in CONTRACTS["volume_list"].items():
+    for name, (kind, _) in VOLUME_LIST.items():
         if name not in volumes:
             volumes[name] = {str: "", int: 0, float: np.nan}[kind]
     volumes.to_parquet("volumes.parquet")
@@ -310,10 +312,10 @@ def test_the_command_line_writes_the_table(tmp_path, monkeypatch, corpus):
         result_action="return_value",
     )
     expected = audit_samples(tokens, volumes, samples, table, MemorizationSettings(percentile=20))
-    pd.testing.assert_frame_equal(read_table("out.parquet", "memorization"), expected, check_dtype=False)
+    pd.testing.assert_frame_equal(read_table("out.parquet", MEMORIZATION), expected, check_dtype=False)
     app(
         ["audit", *paths, "--table", "samples.parquet", "--distances", "out.parquet"],
         result_action="return_value",
     )
     expected = audit_samples(tokens, volumes, samples, table, MemorizationSettings())
-    pd.testing.assert_frame_equal(read_table("out.parquet", "memorization"), expected, check_dtype=False)
+    pd.testing.assert_frame_equal(read_table("out.parquet", MEMORIZATION), expected, check_dtype=False)

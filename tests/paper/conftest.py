@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braing3n.core.contracts import CONTRACTS, write_table
+from braing3n.core.contracts import write_table
+from braing3n.manifest.contracts import FLOW, LABELS
 from braing3n.manifest.counts import count_cohorts
 from braing3n.paper.results import Results
+from braing3n.volumes.contracts import VOLUME_LIST
 
 BLANKS = {str: "", int: 0, float: np.nan}
 COLUMNS = ("cohort", "person_id", "session_id", "modality", "dx", "sex", "age_years", "site", "vendor")
@@ -32,7 +34,7 @@ def fill(rows, contract):
         row.setdefault("split", "train")
         row.setdefault("modality", "T1")
         row.setdefault("group_id", row.get("person_id", ""))
-        for name, (kind, _) in CONTRACTS[contract].items():
+        for name, (kind, _) in contract.items():
             row.setdefault(name, BLANKS[kind])
     return pd.DataFrame(rows)
 
@@ -44,12 +46,12 @@ def make_results(tmp_path):
     def make(people=(), flow=(), ingest_flow=(), expected=None, tolerance=0.05):
         rows = [row if isinstance(row, dict) else dict(zip(COLUMNS, row, strict=True)) for row in people]
         folder = tmp_path / "results" / "tiny" / "manifest"
-        for name in ("labels", "volume_list"):
-            write_table(fill(rows, name), folder / f"{name}.parquet", name)
+        for contract in (LABELS, VOLUME_LIST):
+            write_table(fill(rows, contract), folder / f"{contract.name}.parquet", contract)
         columns = ("cohort", "stage", "received", "kept", "excluded", "reason")
         for name, book in (("flow", flow), ("ingest_flow", ingest_flow)):
             if book:
-                write_table(pd.DataFrame(book, columns=columns), folder / f"{name}.parquet", "flow")
+                write_table(pd.DataFrame(book, columns=columns), folder / f"{name}.parquet", FLOW)
         if expected is not None:
             paths = folder / "volume_list.parquet", folder / "counts.parquet"
             count_cohorts(paths[0], expected, tolerance, paths[1])

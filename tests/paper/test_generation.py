@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from braing3n.core.contracts import write_table
+from braing3n.diffusion.contracts import JUDGED
 from braing3n.paper.page import render_page
 from braing3n.paper.printed.generation import build_judged, list_unlearned
 from braing3n.paper.results import Results
@@ -33,7 +34,7 @@ def make_run(tmp_path):
         ]
         verdicts = [verdicts[0], "n/a", verdicts[1], "n/a"]
         rows = [{**BLANK, **row, "verdict": verdict} for row, verdict in zip(rows, verdicts, strict=True)]
-        write_table(pd.DataFrame(rows), tmp_path / "demo/diffusion/judged.parquet", "judged")
+        write_table(pd.DataFrame(rows), tmp_path / "demo/diffusion/judged.parquet", JUDGED)
         return Results(tmp_path / "demo")
 
     return make

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braing3n.core.contracts import CONTRACTS, write_table
+from braing3n.core.contracts import write_table
 from braing3n.paper.printed.sweep import build_table_5
 from braing3n.paper.results import Results
+from braing3n.sweep.contracts import SWEEP
+from braing3n.volumes.contracts import VOLUME_LIST
 
 BLANKS = {str: "", int: 0, float: np.nan}
 
@@ -16,7 +18,7 @@ BLANKS = {str: "", int: 0, float: np.nan}
 def fill(rows, contract):
     """Rows as a table with every column of the contract."""
     frame = pd.DataFrame(rows)
-    for name, (kind, _) in CONTRACTS[contract].items():
+    for name, (kind, _) in contract.items():
         frame[name] = frame[name].fillna(BLANKS[kind]) if name in frame else BLANKS[kind]
     return frame
 
@@ -48,7 +50,7 @@ def run_dir(tmp_path):
         | {"modality": "T1c", "split": split}
         for k, split in enumerate(splits)
     ]
-    write_table(fill(people, "volume_list"), root / "sweep/volume_list.parquet", "volume_list")
+    write_table(fill(people, VOLUME_LIST), root / "sweep/volume_list.parquet", VOLUME_LIST)
     scores = []
     arms = ("d-32", "d-8", "akl-compute", "akl-epochs")
     readings = [(arm, reading) for arm in arms for reading in ("mean", "flattened")]
@@ -58,7 +60,7 @@ def run_dir(tmp_path):
         scores[-1]["fold_sd"] = 0.05
         scores.append({**row, "task": "grade", "title": "Grade", "reason": "only 5 people for 5 folds"})
         scores.append({**row, "task": "sex", "title": "Sex (AUC)", "fold_mean": 0.5, "fold_sd": 0.1})
-    write_table(fill(scores, "sweep"), root / "sweep" / "scores.parquet", "sweep")
+    write_table(fill(scores, SWEEP), root / "sweep" / "scores.parquet", SWEEP)
     return root
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import ConfigurationError
+from braing3n.fidelity.contracts import DISTANCES
+from braing3n.manifest.contracts import FLOW, LABELS
 from braing3n.memorization.audit import summarise_audit
+from braing3n.memorization.contracts import MEMORIZATION
 from braing3n.paper.card.card_page import build_tables
 from braing3n.paper.card.figures import FIGURES
 from braing3n.paper.command import app
@@ -27,6 +29,9 @@ from braing3n.paper.printed.tables import (
 )
 from braing3n.paper.render import number_reasons, render_latex
 from braing3n.paper.results import Results
+from braing3n.pretrain.contracts import MASKED_LOSS
+from braing3n.probe.contracts import CONTROLS, DIFFERENCES, SCORES
+from braing3n.volumes.contracts import VOLUME_LIST
 
 # Eight bytes of signature are enough: pictures are embedded, not decoded.
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -35,7 +40,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def fill(rows, contract):
     """Rows as a table with every column of the contract."""
     frame = pd.DataFrame(rows)
-    for name, (kind, _) in CONTRACTS[contract].items():
+    for name, (kind, _) in contract.items():
         blank = {str: "", int: 0, float: np.nan, bool: False}[kind]
         frame[name] = frame[name].fillna(blank).astype(kind) if name in frame else blank
     return frame
@@ -55,9 +60,9 @@ def list_volumes():
     flow = [("ixi", 5, 3, 2, ""), ("ixi", 0, 0, 2, "a | b_c is 4-D"), ("made_up", 1, 1, 0, "")]
     names = ["cohort", "received", "kept", "excluded", "reason"]
     return {
-        "manifest/volume_list": fill(volumes, "volume_list"),
-        "manifest/labels": fill(volumes, "labels"),
-        "manifest/flow": fill([dict(zip(names, row, strict=True)) for row in flow], "flow"),
+        "manifest/volume_list": fill(volumes, VOLUME_LIST),
+        "manifest/labels": fill(volumes, LABELS),
+        "manifest/flow": fill([dict(zip(names, row, strict=True)) for row in flow], FLOW),
     }
 
 
@@ -84,12 +89,10 @@ def list_scores():
     }
     masked = [{"predictor": name, "loss": loss, "n_volumes": 7} for name, loss in losses.items()]
     return {
-        "pretrain/masked_loss": fill(masked, "masked_loss"),
-        "probe/scores": fill(scores, "scores"),
-        "probe/differences": fill(
-            [{**difference, "difference": 0.1, "low": 0.05, "high": 0.2}], "differences"
-        ),
-        "probe/controls": fill([{**control, "verdict": "met"}, {**decoy, "verdict": "n/a"}], "controls"),
+        "pretrain/masked_loss": fill(masked, MASKED_LOSS),
+        "probe/scores": fill(scores, SCORES),
+        "probe/differences": fill([{**difference, "difference": 0.1, "low": 0.05, "high": 0.2}], DIFFERENCES),
+        "probe/controls": fill([{**control, "verdict": "met"}, {**decoy, "verdict": "n/a"}], CONTROLS),
     }
 
 
@@ -117,8 +120,8 @@ def list_distances():
     ]
     audit = [{"is_below_threshold": False, **row} for row in audit]
     return {
-        "fidelity/distances": fill([arm, low, high], "distances"),
-        "memorization/distances": fill(audit, "memorization"),
+        "fidelity/distances": fill([arm, low, high], DISTANCES),
+        "memorization/distances": fill(audit, MEMORIZATION),
     }
 
 

@@ -11,8 +11,9 @@ from matplotlib.image import imread
 from scipy import ndimage
 from sklearn.metrics import mutual_info_score
 
-from braing3n.core.contracts import CONTRACTS, check_table
-from braing3n.manifest.quality import OUTLYING, judge_quality
+from braing3n.core.contracts import check_table
+from braing3n.manifest.quality.measures import OUTLYING, judge_quality
+from braing3n.preprocess.contracts import PREPROCESS
 from braing3n.preprocess.mosaic import draw_thumbnail
 from braing3n.preprocess.quality import list_brain_voxels, measure_field_range, measure_noise
 from braing3n.preprocess.read.scan import Scan
@@ -119,7 +120,7 @@ def test_numbers_reach_table_and_sidecar_and_what_there_is_not_is_null(tmp_path,
     scan = place()
     nib.save(nib.Nifti1Image(scan.data, scan.affine), tmp_path / "a.nii.gz")
     rows = run_visit([make_row(tmp_path / "a.nii.gz", raw_space="sri24")], job)
-    table = check_table(pd.DataFrame(rows, columns=list(CONTRACTS["preprocess"])), "preprocess", "here")
+    table = check_table(pd.DataFrame(rows, columns=list(PREPROCESS)), PREPROCESS, "here")
     (sidecar,) = (job.store_dir / "invented").rglob("*.json")
 
     def refuse(word):

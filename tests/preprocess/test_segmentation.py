@@ -9,7 +9,7 @@ import pytest
 from braing3n.cohort import load_cohort, settle_options
 from braing3n.config import CohortSettings, PreprocessSettings, ResourceSettings
 from braing3n.inventory.build import walk_cohort, write_inventory
-from braing3n.phantoms.raw import write_raw_tree
+from braing3n.inventory.miniature import write_raw_tree
 from braing3n.phantoms.scanner import TUMOUR_CODES
 from braing3n.preprocess.shard import preprocess_shard
 

@@ -19,6 +19,7 @@ from braing3n.core.runtime import digest_file
 from braing3n.inventory.bids import find_bids_scans
 from braing3n.inventory.build import write_inventory as write_shards
 from braing3n.preprocess import shard
+from braing3n.preprocess.contracts import PREPROCESS
 from braing3n.preprocess.mosaic import draw_mosaic
 from braing3n.preprocess.shard import preprocess_shard, read_visits, run_visit, run_visits
 
@@ -86,7 +87,7 @@ def test_bad_files_are_rows_with_reasons_while_the_rest_is_kept(tmp_path, run, m
     rows = [make_row(path.relative_to(tmp_path), f"{index}") for index, path in enumerate(paths)]
     inventory = write_inventory(tmp_path / "shard-000.tsv", rows)
     run(inventory, max_failure_rate=1.0)
-    table = read_table(tmp_path / "out" / "table.parquet", "preprocess")
+    table = read_table(tmp_path / "out" / "table.parquet", PREPROCESS)
     reasons = {path.name: table.loc[index, "reason"] for index, path in enumerate(paths)}
     for name, words in {
         "cut.nii.gz": "truncated",
@@ -201,7 +202,7 @@ def test_two_subjects_with_one_label_are_an_error(tmp_path):
 def test_an_empty_shard_is_an_empty_table(tmp_path, run):
     inventory = write_inventory(tmp_path / "shard-000.tsv", pd.DataFrame(columns=list(make_row("a"))))
     run(inventory)
-    assert len(read_table(tmp_path / "out" / "table.parquet", "preprocess")) == 0
+    assert len(read_table(tmp_path / "out" / "table.parquet", PREPROCESS)) == 0
 
 
 def test_a_visit_whose_process_dies_is_an_exclusion(tmp_path, job, monkeypatch):

@@ -11,6 +11,7 @@ import torch
 from braing3n.config import OptimiserSettings, PretrainSettings
 from braing3n.core.contracts import read_table
 from braing3n.pretrain import baselines
+from braing3n.pretrain.contracts import MASKED_LOSS
 from braing3n.pretrain.masks import draw_validation_noise
 from braing3n.pretrain.train import train_encoder
 from braing3n.pretrain.verdict import add_encoder, find_fault
@@ -63,7 +64,7 @@ def train(folder, volumes, settings):
     source.write_text("what is trained on")
     paths = folder / "runs", folder / "mae.safetensors", [source]
     train_encoder(volumes, settings, *paths, table_path=folder / "masked_loss.parquet")
-    table = read_table(folder / "masked_loss.parquet", "masked_loss")
+    table = read_table(folder / "masked_loss.parquet", MASKED_LOSS)
     return table.set_index("predictor")
 
 

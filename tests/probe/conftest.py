@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from braing3n.config import ProbeSettings
-from braing3n.core.contracts import CONTRACTS
+from braing3n.manifest.contracts import LABELS
 
 
 def make_corpus(n_people: int = 90, n_features: int = 24, seed: int = 0):
@@ -41,7 +41,7 @@ def make_corpus(n_people: int = 90, n_features: int = 24, seed: int = 0):
         "run": "",
     }
     labels = labels.assign(**fixed)
-    for name, (kind, _) in CONTRACTS["labels"].items():
+    for name, (kind, _) in LABELS.items():
         if name not in labels:
             labels[name] = "" if kind is str else np.nan
     directions = rng.normal(size=(4, n_features))

@@ -13,6 +13,7 @@ from braing3n.core.contracts import check_table, read_table
 from braing3n.core.errors import ContractError
 from braing3n.probe.command import app
 from braing3n.probe.compare import Readings, compare_encoders, probe_encoder
+from braing3n.probe.contracts import CONTROLS, DIFFERENCES, SCORES
 from braing3n.probe.fit import predict_out_of_fold
 from braing3n.probe.plan import plan_probe
 from braing3n.probe.tasks import PAPER_TASKS
@@ -44,8 +45,8 @@ def find(frame, people="everyone", **where):
 
 def test_planted_labels_are_found_and_noise_finds_nothing(compared):
     scores, differences = compared
-    check_table(scores, "scores", "scores")
-    check_table(differences, "differences", "differences")
+    check_table(scores, SCORES, "scores")
+    check_table(differences, DIFFERENCES, "differences")
     for encoder in ("mae", "voxels"):
         assert find(scores, encoder=encoder, task="sex", slice="all", metric="auc")["low"] > 0.5
         assert find(scores, encoder=encoder, task="age", slice="all", metric="r")["low"] > 0.3
@@ -141,7 +142,7 @@ def test_nothing_to_probe_is_told_for_every_encoder(corpus):
     assert set(scores["encoder"]) == {"mae", "histogram"}
     assert (scores["reason"] != "").all()
     assert not len(differences)
-    check_table(differences, "differences", "differences")
+    check_table(differences, DIFFERENCES, "differences")
 
 
 def test_the_command_line_writes_all_tables(tmp_path, corpus, monkeypatch):
@@ -151,13 +152,12 @@ def test_the_command_line_writes_all_tables(tmp_path, corpus, monkeypatch):
     np.savez(tmp_path / "features.npz", volume_id=labels["volume_id"].to_numpy(str), features=features)
     common = ["--labels", "labels.parquet", "--features", "features.npz", "--settings"]
     common.append('{"n_halvings": 3, "n_random_labels": 2, "n_permutations": 20, "n_matched_repeats": 2}')
-    names = ("scores", "differences", "controls")
     for name in ("mae", "histogram"):
         written = ["--predictions", f"predictions_{name}.parquet", "--halves", f"halves_{name}.parquet"]
         run_app(["encoder", "--name", name, *written, *common])
     run_app(["compare", "--encoders", "mae", "histogram", "--probe-dir", ".", *common])
-    for name in names:
-        assert len(read_table(f"{name}.parquet", name))
+    for contract in (SCORES, DIFFERENCES, CONTROLS):
+        assert len(read_table(f"{contract.name}.parquet", contract))
 
 
 def run_app(arguments):

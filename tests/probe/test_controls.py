@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from braing3n.config import ProbeSettings
 from braing3n.core.contracts import check_table
 from braing3n.probe import halves, plan
+from braing3n.probe.contracts import CONTROLS
 from braing3n.probe.controls import (
     _score_within_sites,
     _shuffle_within_sites,
@@ -27,7 +28,7 @@ SITE_MATCHED = "site-matched AUC"
 
 
 def run(features, labels, settings=FEW):
-    return check_table(run_controls(features, labels, settings), "controls", "controls")
+    return check_table(run_controls(features, labels, settings), CONTROLS, "controls")
 
 
 def find(controls, control, measure):

@@ -16,10 +16,11 @@ from braing3n.core.errors import ConfigurationError, ContractError
 from braing3n.probe import plan
 from braing3n.probe.plan import plan_probe, span_rows
 from braing3n.sweep.command import app
+from braing3n.sweep.contracts import SWEEP
 from braing3n.sweep.probe import average_tokens, find_tasks, probe_sweep
 
 PROBE = ProbeSettings()
-SWEEP = SweepProbeSettings(tasks=("sex", "idh1"), n_pca_components=7)
+ARMS = SweepProbeSettings(tasks=("sex", "idh1"), n_pca_components=7)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def arms(corpus, tmp_path_factory):
 @pytest.fixture(scope="module")
 def scores(arms, corpus):
     paths = {name: arms / f"{name}.npy" for name in ("d-6", "akl")}
-    return probe_sweep(paths, arms / "untrained.npz", corpus[0], SWEEP, PROBE)
+    return probe_sweep(paths, arms / "untrained.npz", corpus[0], ARMS, PROBE)
 
 
 def find(scores, arm, reading, task="sex"):
@@ -56,7 +57,7 @@ def find(scores, arm, reading, task="sex"):
 
 
 def test_each_arm_is_read_twice_and_the_untrained_encoder_once(scores):
-    check_table(scores, "sweep", "sweep")
+    check_table(scores, SWEEP, "sweep")
     read = list(dict.fromkeys(zip(scores["arm"], scores["reading"], strict=True)))
     assert read == [
         ("d-6", "mean"),
@@ -118,7 +119,7 @@ def test_mistakes_are_one_sentence(arms, corpus):
     for shape in ((3, 2, 2), (len(labels), 4)):
         np.save(arms / "odd.npy", np.zeros(shape, np.float16))
         with pytest.raises(ContractError, match=f"has the shape .{shape[0]}, .*has {len(labels)} volumes"):
-            probe_sweep({"d-2": arms / "odd.npy"}, arms / "untrained.npz", labels, SWEEP, PROBE)
+            probe_sweep({"d-2": arms / "odd.npy"}, arms / "untrained.npz", labels, ARMS, PROBE)
 
 
 def test_the_command_reads_the_labels_of_its_volumes(arms, corpus, tmp_path, scores):
@@ -135,7 +136,7 @@ def test_the_command_reads_the_labels_of_its_volumes(arms, corpus, tmp_path, sco
         shutil.copy(path, tmp_path / name)
     arguments = ["probe", "--arms", "d-6", "akl"]
     arguments += ["--labels", tmp_path / "labels.parquet", "--scores", tmp_path / "sweep.parquet"]
-    arguments += ["--sweep-settings", SWEEP.as_json(), "--settings", PROBE.as_json()]
+    arguments += ["--sweep-settings", ARMS.as_json(), "--settings", PROBE.as_json()]
     app([str(item) for item in arguments], result_action="return_value")
-    written = read_table(tmp_path / "sweep.parquet", "sweep")
+    written = read_table(tmp_path / "sweep.parquet", SWEEP)
     np.testing.assert_allclose(written["value"], scores["value"], atol=1e-9)

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from braing3n.config import SweepSettings
-from braing3n.core.contracts import CONTRACTS, read_table, write_table
+from braing3n.core.contracts import read_table, write_table
 from braing3n.core.errors import ConfigurationError
 from braing3n.sweep.command import app
 from braing3n.sweep.volumes import choose_volumes
+from braing3n.volumes.contracts import VOLUME_LIST
 
 SETTINGS = SweepSettings(cohorts=("one", "two", "absent"), validation=0.1)
 
@@ -28,7 +29,7 @@ def make_list(n_people=400):
     # One person who is in both cohorts.
     twin = {**rows[0], "volume_id": "two_p0", "cohort": "two", "session_id": "0"}
     frame = pd.DataFrame([*rows, twin])
-    for name, (kind, _) in CONTRACTS["volume_list"].items():
+    for name, (kind, _) in VOLUME_LIST.items():
         if name not in frame:
             frame[name] = {str: "", int: 0, float: np.nan}[kind]
     return frame
@@ -76,10 +77,10 @@ def test_too_few_people_are_one_sentence(volumes):
 
 
 def test_the_command_writes_a_volume_list(volumes, tmp_path, capsys):
-    write_table(volumes, tmp_path / "all.parquet", "volume_list")
+    write_table(volumes, tmp_path / "all.parquet", VOLUME_LIST)
     out = tmp_path / "sweep.parquet"
     arguments = ["choose", "--volume-list", tmp_path / "all.parquet", "--out", out]
     arguments += ["--settings", json.dumps({"cohorts": ["one", "two"], "validation": 0.1})]
     app([str(item) for item in arguments], result_action="return_value")
-    assert read_table(out, "volume_list").equals(choose_volumes(volumes, SETTINGS))
+    assert read_table(out, VOLUME_LIST).equals(choose_volumes(volumes, SETTINGS))
     assert "train" in capsys.readouterr().out

@@ -11,9 +11,10 @@ import yaml
 
 from braing3n.cli import main
 from braing3n.core.bids import derivative_path, volume_id
-from braing3n.core.contracts import CONTRACTS, write_table
+from braing3n.core.contracts import write_table
 from braing3n.manifest.withdrawn import describe_weights
 from braing3n.training import write_weights
+from braing3n.volumes.contracts import VOLUMES
 
 KINDS = ("preproc", "mask", "xfm", "inverse_xfm", "picture")
 RESULTS = "results/x"
@@ -35,9 +36,9 @@ def write_shard(folder, number, ids):
         {"volume_id": name, "row": row, "crc32": 1, "far_voxels": "", "n_brain_voxels": 1}
         for row, name in ids
     ]
-    frame = pd.DataFrame(rows, columns=list(CONTRACTS["volumes"])).fillna({"mean": 0.0, "deviation": 1.0})
+    frame = pd.DataFrame(rows, columns=list(VOLUMES)).fillna({"mean": 0.0, "deviation": 1.0})
     frame = frame.astype({"mean": float, "deviation": float, "cropped_brain_share": float})
-    write_table(frame, folder / f"shard-{number:03d}.parquet", "volumes")
+    write_table(frame, folder / f"shard-{number:03d}.parquet", VOLUMES)
     (folder / f"shard-{number:03d}.b2nd").write_text("x")
 
 

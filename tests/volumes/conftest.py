@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from braing3n.config import VolumesSettings
-from braing3n.core.contracts import CONTRACTS, write_table
+from braing3n.core.contracts import write_table
+from braing3n.preprocess.contracts import PREPROCESS
+from braing3n.volumes.contracts import VOLUME_LIST
 from braing3n.volumes.pack import pack_shard
 
 SETTINGS = VolumesSettings(spacing_mm=4.0, shape=(40, 48, 40))
@@ -34,7 +36,7 @@ class Shard:
             for path, array in zip(paths.values(), (image, mask.astype(np.uint8)), strict=True):
                 nib.save(nib.Nifti1Image(array, np.diag([-4, -4, 4, 1])), path)
             rows.append(
-                dict.fromkeys(CONTRACTS["preprocess"], "")
+                dict.fromkeys(PREPROCESS, "")
                 | {key: str(path) for key, path in paths.items()}
                 | {"volume_id": name, "cohort": "mine", "modality": "T1", "status": "kept"}
                 | {"n_refused": 0}
@@ -50,8 +52,8 @@ class Shard:
                 | {"person_id": name, "group_id": name, "split": "train", "shard": 0}
             )
         table = pd.DataFrame(rows)
-        write_table(table, self.table_path, "preprocess")
-        write_table(table, self.list_path, "volume_list")
+        write_table(table, self.table_path, PREPROCESS)
+        write_table(table, self.list_path, VOLUME_LIST)
 
     def pack(self):
         pack_shard(self.table_path, self.array_path, self.index_path, self.settings)

@@ -11,6 +11,7 @@ import pytest
 from braing3n.core.contracts import write_table
 from braing3n.core.errors import ContractError
 from braing3n.training import load_batches
+from braing3n.volumes.contracts import VOLUME_LIST
 from braing3n.volumes.dataset import PackedShard, PackedVolumes
 from braing3n.volumes.pack import crop_or_pad
 
@@ -39,7 +40,7 @@ def test_a_list_of_one_volume_and_of_none(tmp_path):
     shard = Shard(tmp_path, {"only": invent_brain(0)}).pack()
     volumes = PackedVolumes(shard.list_path, tmp_path / "volumes")
     assert (len(volumes), volumes.shape) == (1, (40, 48, 40))
-    write_table(pd.read_parquet(shard.list_path).iloc[:0], shard.list_path, "volume_list")
+    write_table(pd.read_parquet(shard.list_path).iloc[:0], shard.list_path, VOLUME_LIST)
     empty = PackedVolumes(shard.list_path, tmp_path / "volumes")
     assert len(empty) == 0
     assert "row" in empty.table
@@ -94,7 +95,7 @@ def test_an_array_of_another_run_is_not_taken_for_this_indexs(packed, tmp_path):
 def test_a_listed_volume_that_is_not_packed_is_named(packed):
     listed = pd.read_parquet(packed.list_path)
     listed.loc[0, "volume_id"] = "c"
-    write_table(listed, packed.folder / "other.parquet", "volume_list")
+    write_table(listed, packed.folder / "other.parquet", VOLUME_LIST)
     with pytest.raises(ContractError, match="c is on the volume list but not packed"):
         PackedVolumes(packed.folder / "other.parquet", packed.folder / "volumes")
 
@@ -113,7 +114,7 @@ def test_each_volume_comes_from_its_own_cohort_and_shard(tmp_path):
         for path in (made.index_path, made.array_path):
             path.rename(whole / cohort / f"shard-{shard:03d}{path.suffix}")
     table = pd.concat([listed for listed, _ in lists], ignore_index=True).iloc[[3, 0, 5, 1, 4, 2]]
-    write_table(table, tmp_path / "list.parquet", "volume_list")
+    write_table(table, tmp_path / "list.parquet", VOLUME_LIST)
     volumes = PackedVolumes(tmp_path / "list.parquet", whole)
     assert (len(volumes), volumes.shape) == (6, (40, 48, 40))
     made = {name: shard for listed, shard in lists for name in listed["volume_id"]}
@@ -129,7 +130,7 @@ def test_the_digest_is_of_what_is_trained_on_and_not_of_where_it_lies(tmp_path):
         (tmp_path / name).mkdir()
         shard = Shard(tmp_path / name, brains).pack()
         table = pd.read_parquet(shard.list_path).assign(**columns)
-        write_table(table, shard.list_path, "volume_list")
+        write_table(table, shard.list_path, VOLUME_LIST)
         return PackedVolumes(shard.list_path, tmp_path / name / "volumes").digest()
 
     brains = {"a": invent_brain(0), "b": invent_brain(1)}
@@ -162,6 +163,6 @@ def test_levels_and_far_voxels_are_those_of_the_image(tmp_path):
 
 
 def test_an_empty_list_is_no_volume(packed):
-    write_table(pd.read_parquet(packed.list_path)[:0], packed.folder / "none.parquet", "volume_list")
+    write_table(pd.read_parquet(packed.list_path)[:0], packed.folder / "none.parquet", VOLUME_LIST)
     volumes = PackedVolumes(packed.folder / "none.parquet", packed.folder / "volumes")
     assert len(volumes) == 0

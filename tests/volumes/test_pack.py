@@ -11,6 +11,7 @@ from braing3n.config import ResourceSettings, VolumesSettings
 from braing3n.core.contracts import write_table
 from braing3n.core.errors import ContractError
 from braing3n.core.resources import fetch_atlas_brain
+from braing3n.preprocess.contracts import PREPROCESS
 from braing3n.preprocess.space.grid import load_atlas
 from braing3n.volumes.command import app
 from braing3n.volumes.dataset import PackedShard, PackedVolumes
@@ -87,7 +88,7 @@ def test_a_volume_is_one_chunk_of_whole_planes_in_the_codec_that_decodes_fastest
 
 def test_an_empty_shard_packs_to_nothing(packed):
     table = pd.read_parquet(packed.table_path).iloc[:0]
-    write_table(table, packed.table_path, "preprocess")
+    write_table(table, packed.table_path, PREPROCESS)
     packed.pack()
     assert len(PackedShard(packed.index_path).table) == 0
 
@@ -214,7 +215,7 @@ def test_the_index_says_what_was_packed(tmp_path):
     shard = Shard(tmp_path, images)
     table = pd.read_parquet(shard.table_path)
     table.loc[table["volume_id"] == "b", ["status", "reason"]] = "excluded", "blurred"
-    write_table(table, shard.table_path, "preprocess")
+    write_table(table, shard.table_path, PREPROCESS)
     index = PackedShard(shard.pack().index_path).table
     assert list(index["volume_id"]) == ["a", "c"]
     assert list(index["row"]) == [0, 1]

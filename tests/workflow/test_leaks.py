@@ -12,7 +12,7 @@ import yaml
 from braing3n.cohort import load_cohort
 from braing3n.config import ResourceSettings
 from braing3n.core.accounting import assign_shard
-from braing3n.phantoms.raw import write_raw_tree
+from braing3n.inventory.miniature import write_raw_tree
 
 from .conftest import SMOKE, link_wheels, snakemake
 

@@ -6,9 +6,6 @@ localrules:
     ingest,
 
 
-COLUMNS = f"{RESULTS}/manifest/columns.parquet"
-
-
 rule ingest:
     """The records of all cohorts."""
     input:
@@ -49,31 +46,3 @@ for key, settings in CONFIG.cohorts.items():
             " --left-out {input.left_out:q} --tables {input.tables:q} --records {output.records:q}"
             " --exclusions {output.exclusions:q} --settings {input.settings:q}"
             " 2>&1 | tee {log:q}"
-
-
-rule read_columns:
-    """Read the columns that `probe.columns` names; nothing but the probes depends on them."""
-    input:
-        volumes=f"{RESULTS}/manifest/volume_list.parquet",
-        labels=f"{RESULTS}/manifest/labels.parquet",
-        tables=[f"{RESULTS}/inventory/{cohort}/tables.tsv" for cohort in CONFIG.cohorts],
-        cohorts=[f"{SETTINGS}/cohorts.{cohort}.json" for cohort in CONFIG.cohorts],
-        settings=f"{SETTINGS}/probe.columns.json",
-    output:
-        columns=COLUMNS,
-    log:
-        f"{LOGS}/ingest/columns.log",
-    benchmark:
-        f"{BENCHMARKS}/ingest/columns.tsv"
-    conda:
-        "../../envs/models.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        run=CONFIG.run,
-        stage=STAGE["ingest"],
-    shell:
-        "python -m braing3n ingest columns --volume-list {input.volumes:q} --labels {input.labels:q}"
-        " --run {params.run} --cohorts {input.cohorts:q} --settings {input.settings:q} --out {output.columns:q} 2>&1 | tee {log:q}"

@@ -3,6 +3,7 @@ localrules:
     probe,
 
 
+COLUMNS = f"{RESULTS}/probe/columns.parquet"
 OWN_COLUMNS = " --columns {input.columns:q} --own {input.own:q}" if CONFIG.probe.columns else ""
 
 
@@ -73,3 +74,31 @@ rule compare_encoders:
         "python -m braing3n probe compare --encoders {params.encoders:q} --probe-dir {params.probe_dir:q}"
         " --features {input.features:q} --labels {input.labels:q} --settings {input.settings:q}"
         " --threads {threads}" + OWN_COLUMNS + " 2>&1 | tee {log:q}"
+
+
+rule read_columns:
+    """Read the columns that `probe.columns` names; nothing but the probes depends on them."""
+    input:
+        volumes=f"{RESULTS}/manifest/volume_list.parquet",
+        labels=f"{RESULTS}/manifest/labels.parquet",
+        tables=[f"{RESULTS}/inventory/{cohort}/tables.tsv" for cohort in CONFIG.cohorts],
+        cohorts=[f"{SETTINGS}/cohorts.{cohort}.json" for cohort in CONFIG.cohorts],
+        settings=f"{SETTINGS}/probe.columns.json",
+    output:
+        columns=COLUMNS,
+    log:
+        f"{LOGS}/probe/columns.log",
+    benchmark:
+        f"{BENCHMARKS}/probe/columns.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        run=CONFIG.run,
+        stage=STAGE["probe"],
+    shell:
+        "python -m braing3n probe columns --volume-list {input.volumes:q} --labels {input.labels:q}"
+        " --run {params.run} --cohorts {input.cohorts:q} --settings {input.settings:q} --out {output.columns:q} 2>&1 | tee {log:q}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from braing3n.manifest.quality import MEASURES, OUTLYING
+from braing3n.manifest.quality.measures import MEASURES, OUTLYING
 from braing3n.paper.card.card import explain_table
 from braing3n.paper.printed.tables import Table
 from braing3n.paper.results import Results

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from braing3n.paper.printed.tables import Table, format_interval, format_number
-from braing3n.paper.results import TABLES, Results, explain_missing
+from braing3n.paper.results import Results, explain_missing, locate
 
 _MEASURES = {
     "age": "Age: r of requested and read",
@@ -21,7 +21,7 @@ _MEASURES = {
 def build_judged(results: Results) -> Table:
     """What probes of real people read in the samples, and how much samples of an arm differ."""
     judged = results.read("judged")
-    title, source = "Samples read by probes of real people", TABLES["judged"]
+    title, source = "Samples read by probes of real people", locate("judged")
     if judged is None:
         return Table("judged", title, pd.DataFrame([{"Measure": explain_missing("judged")}]), source)
     rows = []

@@ -7,7 +7,7 @@ import pandas as pd
 from braing3n.core.contracts import SPLITS
 from braing3n.paper.printed.tables import LEVELS, Table, format_number
 from braing3n.paper.published import read_published
-from braing3n.paper.results import METRICS_PATH, TABLES, Results, explain_missing
+from braing3n.paper.results import METRICS_PATH, Results, explain_missing, locate
 
 # Title, key in the metrics, digits.
 _METRICS = (("MSE", "mse", 3), ("PSNR (dB)", "psnr_db", 2), ("SSIM", "ssim", 3))
@@ -42,7 +42,7 @@ def build_table_5(results: Results) -> Table:
     rows.append(row | _show_scores(results, UNTRAINED, tasks, None))
     rows.append(_show_own(results.read_metrics(), tasks))
     title = "Table 5. Bottleneck sweep and AutoencoderKL"
-    source = METRICS_PATH if scores is None else TABLES["sweep"]
+    source = METRICS_PATH if scores is None else locate("sweep")
     return Table("table_5", title, pd.DataFrame(rows), source, _write_notes(results))
 
 

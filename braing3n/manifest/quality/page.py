@@ -15,12 +15,13 @@ import pandas as pd
 from braing3n.core.contracts import read_table
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import write_atomically
-from braing3n.manifest.quality import MEASURES, MIN_COMPARED, OUTLYING, gather_quality
-from braing3n.manifest.review import COLUMNS, Decision, find_decision, read_review, settle_decisions
+from braing3n.manifest.quality.measures import MEASURES, MIN_COMPARED, OUTLYING, gather_quality
+from braing3n.manifest.quality.review import COLUMNS, Decision, find_decision, read_review, settle_decisions
+from braing3n.preprocess.contracts import PREPROCESS
 from braing3n.preprocess.quality import list_warnings
 
 MAX_EMBEDDED = 2500  # pictures inside the page: 50 MB, which browsers still open at once
-STYLE_PATH, SCRIPT_PATH = (Path(__file__).with_name(f"quality_page.{end}") for end in ("css", "js"))
+STYLE_PATH, SCRIPT_PATH = (Path(__file__).with_name(f"page.{end}") for end in ("css", "js"))
 # A step that tells of a mask with faults, or of a backend that failed, stands in parentheses.
 FAULT = re.compile(r"\(.*?\)(?=;|$)")
 FOLDERS = re.compile(r"(?<![^\s'\"(])(?:/[^/\s'\"]+)+/(?=[^/\s'\"])")
@@ -46,7 +47,7 @@ def write_page(
         max_outlier_score: as of `manifest.max_outlier_score`.
     """
     cohort, decisions = Path(tables[0]).parent.name, read_review(review)
-    results = pd.concat([read_table(path, "preprocess") for path in tables], ignore_index=True)
+    results = pd.concat([read_table(path, PREPROCESS) for path in tables], ignore_index=True)
     quality = settle_decisions(gather_quality(tables, volumes_dir), decisions, max_outlier_score)
     parts = render_page(cohort, results, sort_worst(quality), decisions, Path(out).parent)
     with write_atomically(out) as beside, beside.open("w", encoding="utf-8") as file:

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from braing3n.core.contracts import CONTRACTS, read_table
+from braing3n.core.contracts import read_table
+from braing3n.manifest.contracts import QUALITY
+from braing3n.preprocess.contracts import PREPROCESS
+from braing3n.volumes.contracts import VOLUMES
 from braing3n.volumes.dataset import list_indices
 
 MIN_COMPARED = 10  # with fewer, a median and its deviation say nothing
@@ -56,8 +59,8 @@ def gather_quality(tables: list[Path], volumes_dir: Path) -> pd.DataFrame:
     Returns:
         `judge_quality`'s columns beside those of the preprocess tables.
     """
-    results = pd.concat([read_table(path, "preprocess") for path in tables], ignore_index=True)
-    indices = [read_table(path, "volumes") for path in list_indices(tables, volumes_dir)]
+    results = pd.concat([read_table(path, PREPROCESS) for path in tables], ignore_index=True)
+    indices = [read_table(path, VOLUMES) for path in list_indices(tables, volumes_dir)]
     packed = pd.concat(indices, ignore_index=True)[["volume_id", "cropped_brain_share"]]
     kept = results[results["status"] == "kept"].merge(packed, on="volume_id", how="left")
     return judge_quality(kept.sort_values("volume_id", ignore_index=True))
@@ -94,4 +97,4 @@ def _measure_distance(values: pd.Series, measure: Measure) -> pd.Series:
 
 def take_columns(quality: pd.DataFrame) -> pd.DataFrame:
     """The table `quality`: what its contract names, and each number's distance."""
-    return quality[[*CONTRACTS["quality"], *(f"{name}_z" for name in MEASURES)]]
+    return quality[[*QUALITY, *(f"{name}_z" for name in MEASURES)]]

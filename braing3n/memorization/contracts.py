@@ -1,0 +1,20 @@
+"""The table that `memorization` writes."""
+
+from __future__ import annotations
+
+from braing3n.core.contracts import MODALITIES, PERSON_COLUMNS, Contract
+
+MEMORIZATION = Contract(
+    "memorization",
+    {
+        "comparison": (str, ("real-real", "held-out-real", "synthetic-real")),
+        "pool": (str, None),
+        "item_id": (str, None),
+        **PERSON_COLUMNS,
+        "modality": (str, MODALITIES),
+        "nearest_id": (str, None),
+        "distance": (float, (0, float("inf"))),
+        "threshold": (float, (0, float("inf"))),
+        "is_below_threshold": (bool, None),
+    },
+)

@@ -1,0 +1,77 @@
+"""The tables that `probe` writes."""
+
+from __future__ import annotations
+
+from braing3n.core.contracts import COUNT_COLUMNS, SCORE_COLUMNS, Contract
+
+# `everyone`, or only the `unseen` people of the splits that no model is trained on.
+PROBE = {"task": (str, None), "slice": (str, None), "people": (str, ("everyone", "unseen"))}
+
+COLUMNS = Contract("columns", {"volume_id": (str, "unique")})
+
+PREDICTIONS = Contract(
+    "predictions",
+    {
+        "encoder": (str, None),
+        **PROBE,
+        "unit_id": (str, None),
+        "fold": (int, (-1, 10**3)),
+        "class_name": (str, None),
+        "prediction": (float, None),
+        "is_converged": (bool, None),
+    },
+)
+
+HALVES = Contract(
+    "halves",
+    {
+        "encoder": (str, None),
+        **PROBE,
+        "metric": (str, ("auc", "r2", "mae", "r")),
+        "deal": (int, (0, 10**3)),
+        "first": (float, None),
+        "second": (float, None),
+    },
+)
+
+SCORES = Contract(
+    "scores",
+    {
+        "encoder": (str, None),
+        **PROBE,
+        "title": (str, None),
+        "source": (str, ("paper", "pair", "own", "control")),
+        **SCORE_COLUMNS,
+    },
+)
+
+DIFFERENCES = Contract(
+    "differences",
+    {
+        "encoder": (str, None),
+        "other": (str, None),
+        **PROBE,
+        "metric": (str, ("auc", "r2", "mae", "r")),
+        "difference": (float, None),
+        "low": (float, None),
+        "high": (float, None),
+        **COUNT_COLUMNS,
+    },
+)
+
+CONTROLS = Contract(
+    "controls",
+    {
+        "control": (str, None),
+        "measure": (str, None),
+        "value": (float, None),
+        "low": (float, None),
+        "high": (float, None),
+        **COUNT_COLUMNS,
+        "n_cases": (int, (0, 10**7)),
+        "n_controls": (int, (0, 10**7)),
+        "expected": (str, None),
+        "verdict": (str, ("met", "not met", "n/a")),
+        "note": (str, None),
+    },
+)
