@@ -44,8 +44,9 @@ from braing3n.latents.settings import LatentsSettings  # noqa: E402
 from braing3n.manifest.people import assign_split  # noqa: E402
 from braing3n.manifest.settings import ManifestSettings  # noqa: E402
 from braing3n.nets.levels import quantise, read_far_voxels  # noqa: E402
+from braing3n.nets.weights import load_model  # noqa: E402
 from braing3n.phantoms.miniature import render_preprocessed  # noqa: E402
-from braing3n.pretrain.model import MaskedAutoencoder, load_encoder  # noqa: E402
+from braing3n.pretrain.model import MaskedAutoencoder  # noqa: E402
 from braing3n.pretrain.settings import PretrainSettings  # noqa: E402
 from braing3n.pretrain.train import train_encoder  # noqa: E402
 from braing3n.pretrain.verdict import CLAIMED as CLAIMED_BASELINE  # noqa: E402
@@ -57,7 +58,7 @@ from braing3n.probe.scores import find_interval  # noqa: E402
 from braing3n.probe.settings import ProbeSettings  # noqa: E402
 from braing3n.sweep.probe import find_tasks  # noqa: E402
 from braing3n.tokenizer.measure import measure_reconstruction  # noqa: E402
-from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct  # noqa: E402
+from braing3n.tokenizer.model import Tokenizer, reconstruct  # noqa: E402
 from braing3n.tokenizer.settings import TokenizerSettings  # noqa: E402
 from braing3n.tokenizer.train import train_tokenizer  # noqa: E402
 
@@ -180,7 +181,7 @@ def train_mae(volumes: Phantoms, settings: PretrainSettings, seed: int, folder: 
     source = name_people(folder, volumes)
     paths = folder / "runs", folder / "mae.safetensors", [source]
     train_encoder(volumes, settings, *paths, table_path=folder / "masked_loss.parquet")
-    return load_encoder(folder / "mae.safetensors")
+    return load_model(MaskedAutoencoder, folder / "mae.safetensors")
 
 
 def train_decoder(volumes, encoder, settings: TokenizerSettings, d, seed: int, folder: Path) -> Tokenizer:
@@ -189,7 +190,7 @@ def train_decoder(volumes, encoder, settings: TokenizerSettings, d, seed: int, f
     settings = settings.model_copy(update={"d": d, "seed": seed, "optimiser": options})
     inputs = [folder.parent / "mae" / "mae.safetensors", name_people(folder, volumes)]
     train_tokenizer(volumes, encoder, settings, folder / "runs", folder / "tokenizer.safetensors", inputs)
-    return load_tokenizer(folder / "tokenizer.safetensors")
+    return load_model(Tokenizer, folder / "tokenizer.safetensors")
 
 
 def name_people(folder: Path, volumes: Phantoms) -> Path:

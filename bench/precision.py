@@ -30,7 +30,8 @@ from shared_machine import build_step  # noqa: E402
 from braing3n import training  # noqa: E402
 from braing3n.core.contracts import read_table  # noqa: E402
 from braing3n.latents.settings import LatentsSettings  # noqa: E402
-from braing3n.pretrain.model import MaskedAutoencoder, load_encoder  # noqa: E402
+from braing3n.nets.weights import load_model  # noqa: E402
+from braing3n.pretrain.model import MaskedAutoencoder  # noqa: E402
 from braing3n.pretrain.settings import PretrainSettings  # noqa: E402
 from braing3n.probe.compare import score_reading  # noqa: E402
 from braing3n.probe.halves import read_probe  # noqa: E402
@@ -80,7 +81,7 @@ def compare_probes(run_dir: Path, n_rounds: int) -> float:
     """Encode a run's volumes in both precisions and probe them; the largest difference of a value."""
     volume_list, labels = (run_dir / "manifest" / f"{name}.parquet" for name in ("volume_list", "labels"))
     volumes = PackedVolumes(volume_list, run_dir / "volumes")
-    encoder = load_encoder(run_dir / "pretrain" / "mae.safetensors")
+    encoder = load_model(MaskedAutoencoder, run_dir / "pretrain" / "mae.safetensors")
     loaded = list(training.load_batches(volumes, training.cut_batches(np.arange(len(volumes)), 16)))
     features: dict[str, np.ndarray] = {}
 

@@ -13,6 +13,7 @@ from braing3n.core.errors import BrainG3nError
 
 PACKAGE_DIR = Path(__file__).parents[1]
 LOCK_PATH = PACKAGE_DIR.parent / "workflow" / "stages.lock"
+PAGE_SUFFIXES = {".html", ".css", ".js"}  # of what pages are made of, beside the module that renders them
 # What every stage uses and none is defined by: a change here alters how, never what.
 NEUTRAL = {
     *("__init__", "__main__", "cli", "launch", "apply", "upkeep"),
@@ -26,7 +27,7 @@ def read_versions() -> dict[str, int]:
 
 
 def compute_digests() -> dict[str, str]:
-    """For each word, the digest of its folder and of the braing3n modules that it imports."""
+    """For each word, the digest of its folder, and of the braing3n modules and templates that it uses."""
     return {word: _digest_stage(word) for word in WORDS}
 
 
@@ -61,7 +62,7 @@ def relock(word: str) -> None:
 
 
 def _digest_stage(word: str) -> str:
-    """Digest the word's modules and, transitively, the package modules they import."""
+    """Digest the word's modules and, transitively, the package modules they import, with their templates."""
     todo = sorted((PACKAGE_DIR / word).rglob("*.py"))
     seen: set[Path] = set()
     while todo:
@@ -70,10 +71,15 @@ def _digest_stage(word: str) -> str:
             continue
         seen.add(path)
         todo += [module for module in _find_imports(path) if module not in seen]
+    folders = {path.parent for path in seen}
+    seen |= {path for folder in folders for path in folder.iterdir() if path.suffix in PAGE_SUFFIXES}
     total = hashlib.sha256()
     for path in sorted(seen):
+        text = path.read_text()
+        if path.suffix == ".py":
+            text = _strip(text, is_version_hidden=path.name == "__init__.py")
         total.update(path.relative_to(PACKAGE_DIR).as_posix().encode())
-        total.update(_strip(path.read_text(), is_version_hidden=path.name == "__init__.py").encode())
+        total.update(text.encode())
     return total.hexdigest()
 
 

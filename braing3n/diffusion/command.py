@@ -43,13 +43,14 @@ def train(
     from braing3n.diffusion.settings import DiffusionSettings
     from braing3n.diffusion.train import Latents, train_dit
     from braing3n.manifest.contracts import LABELS
-    from braing3n.tokenizer.model import load_tokenizer
+    from braing3n.nets.weights import load_model
+    from braing3n.tokenizer.model import Tokenizer
     from braing3n.volumes.contracts import VOLUME_LIST
 
     table, volumes = read_table(labels, LABELS), read_table(volume_list, VOLUME_LIST)
     if list(table["volume_id"]) != list(volumes["volume_id"]):
         raise ContractError(f"{labels}: its rows are not those of {volume_list}; rerun `manifest`.")
-    latents = Latents(np.load(tokens, mmap_mode="r"), load_tokenizer(tokenizer).grid, table)
+    latents = Latents(np.load(tokens, mmap_mode="r"), load_model(Tokenizer, tokenizer).grid, table)
     inputs = [tokens, labels, tokenizer]
     runs_dir = checkpoints or weights.parent / "checkpoints"
     train_dit(latents, parse_section(DiffusionSettings, settings), runs_dir, weights, inputs)
@@ -106,19 +107,20 @@ def sample(
     from braing3n.core.contracts import read_table
     from braing3n.core.settings import parse_section
     from braing3n.diffusion import sample as sampling
-    from braing3n.diffusion.model import load_dit
+    from braing3n.diffusion.model import DiT
     from braing3n.diffusion.settings import DiffusionSettings
     from braing3n.manifest.contracts import LABELS
-    from braing3n.tokenizer.model import load_tokenizer
+    from braing3n.nets.weights import load_model
+    from braing3n.tokenizer.model import Tokenizer
     from braing3n.training import open_accelerator
 
     options, device = parse_section(DiffusionSettings, settings), open_accelerator().device
-    model = load_dit(weights).to(device)
+    model = load_model(DiT, weights).to(device)
     arms, absent = sampling.choose_arms(model, read_table(labels, LABELS))
     rows = sampling.list_samples(arms, options.n_samples)
     tokens = sampling.sample_tokens(model, rows, options, device)
     sampling.write_samples(tokens, rows, absent, samples, table)
-    sampling.draw_samples(load_tokenizer(tokenizer).to(device), tokens, rows, picture, device)
+    sampling.draw_samples(load_model(Tokenizer, tokenizer).to(device), tokens, rows, picture, device)
 
 
 @app.command
@@ -162,11 +164,12 @@ def judge(
     from braing3n.diffusion.contracts import JUDGED, SAMPLES
     from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
     from braing3n.manifest.contracts import LABELS
-    from braing3n.tokenizer.model import load_tokenizer
+    from braing3n.nets.weights import load_model
+    from braing3n.tokenizer.model import Tokenizer
     from braing3n.training import open_accelerator
 
     device = open_accelerator().device
-    decoder, labelled = load_tokenizer(tokenizer).to(device), read_table(labels, LABELS)
+    decoder, labelled = load_model(Tokenizer, tokenizer).to(device), read_table(labels, LABELS)
     rows = choose_real(labelled, section.seed)
     real = decode_coarsely(decoder, np.load(tokens, mmap_mode="r")[rows], device)
     sampled = decode_coarsely(decoder, np.load(samples)["tokens"], device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,6 @@ from braing3n.nets.transformer import (
     encode_short_positions,
     initialise_linear,
 )
-from braing3n.training import load_weights, read_settings, read_weights
 
 # The sinusoids' shortest wavelength is 2 pi. Times in [0, 1] are stretched to use them all. Ages are counted
 # in decades: in years, people of 60 and 63 would look as far apart as any two, and few are of one age.
@@ -116,6 +115,8 @@ class DiT(nn.Module):
         nulls: (5,) the null code of each coded condition.
     """
 
+    SETTINGS = DiffusionSettings
+
     def __init__(
         self, settings: DiffusionSettings, vocabularies: Vocabularies, d: int, grid: tuple[int, int, int]
     ):
@@ -191,6 +192,12 @@ class DiT(nn.Module):
         *conditional, unconditional = self(x.repeat(n, 1, 1), t.repeat(n), all_codes, all_ages).chunk(n)
         return unconditional + guidance * sum(velocity - unconditional for velocity in conditional)
 
+    @classmethod
+    def from_record(cls, settings: DiffusionSettings, record: dict[str, Any]) -> DiT:
+        """The model of a weight file's record, with random weights."""
+        classes = {name: tuple(labels) for name, labels in record["vocabularies"].items()}
+        return cls(settings, Vocabularies(**classes), record["d"], tuple(record["grid"]))
+
     def describe(self) -> dict:
         """The record that a weight file needs to build this model again."""
         return {
@@ -199,17 +206,3 @@ class DiT(nn.Module):
             "d": self.d,
             "grid": list(self.grid),
         }
-
-
-def load_dit(path: Path) -> DiT:
-    """The trained DiT (averaged weights) of a weight file, frozen and in evaluation mode.
-
-    Raises:
-        CheckpointError: the file is no weight file of this model.
-    """
-    tensors, record = read_weights(path, "DiT")
-    vocabularies = Vocabularies(**{name: tuple(classes) for name, classes in record["vocabularies"].items()})
-    settings = read_settings(DiffusionSettings, record, path)
-    model = DiT(settings, vocabularies, record["d"], tuple(record["grid"]))
-    load_weights(model, tensors, path)
-    return model.eval().requires_grad_(False)

@@ -57,15 +57,13 @@ def measure(
     from braing3n.fidelity.measure import measure_arms
     from braing3n.fidelity.settings import FidelitySettings
     from braing3n.manifest.contracts import LABELS
-    from braing3n.pretrain.model import load_encoder
     from braing3n.probe.plan import load_features
-    from braing3n.tokenizer.model import load_tokenizer
     from braing3n.training import open_accelerator
 
     section, labelled = parse_section(FidelitySettings, settings), read_table(labels, LABELS)
     real, conditions = load_features(features, labelled), read_table(table, SAMPLES)
     sampled, device = np.load(samples)["tokens"], open_accelerator().device
-    models = load_encoder(encoder).to(device), load_tokenizer(tokenizer).to(device), section
+    models = *(model.to(device) for model in _load_models(encoder, tokenizer)), section
     generated, reconstructed = encode_decoded(sampled, np.arange(len(sampled)), *models, "samples"), None
     if tokens is not None:
         chosen = _choose_real(tokens, labels, conditions, labelled, section)
@@ -73,6 +71,14 @@ def measure(
     write_table(
         measure_arms(generated, conditions, real, reconstructed, labelled, section), distances, DISTANCES
     )
+
+
+def _load_models(encoder: Path, tokenizer: Path):
+    from braing3n.nets.weights import load_model
+    from braing3n.pretrain.model import MaskedAutoencoder
+    from braing3n.tokenizer.model import Tokenizer
+
+    return load_model(MaskedAutoencoder, encoder), load_model(Tokenizer, tokenizer)
 
 
 def _choose_real(tokens: Path, labels: Path, conditions, labelled, section):

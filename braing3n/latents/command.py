@@ -42,15 +42,16 @@ def cache(
     from braing3n.core.settings import parse_section
     from braing3n.latents.cache import cache_latents
     from braing3n.latents.settings import LatentsSettings
-    from braing3n.pretrain.model import load_encoder
-    from braing3n.tokenizer.model import load_tokenizer
+    from braing3n.nets.weights import load_model
+    from braing3n.pretrain.model import MaskedAutoencoder
+    from braing3n.tokenizer.model import Tokenizer
     from braing3n.training import count_workers, open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
 
     device, volumes = open_accelerator().device, PackedVolumes(volume_list, volumes_dir)
     cache_latents(
-        load_encoder(encoder).to(device),
-        load_tokenizer(tokenizer).to(device),
+        load_model(MaskedAutoencoder, encoder).to(device),
+        load_model(Tokenizer, tokenizer).to(device),
         volumes,
         parse_section(LatentsSettings, settings),
         tokens,

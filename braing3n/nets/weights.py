@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -13,6 +13,8 @@ from braing3n.core.errors import CheckpointError, ConfigurationError
 from braing3n.core.runtime import write_atomically
 from braing3n.core.settings import Settings, validate
 from braing3n.nets.weight_file import read_head
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def write_weights(path: Path, tensors: dict[str, Tensor], model: str, record: dict[str, Any]) -> None:
@@ -71,6 +73,35 @@ def read_settings(kind: type[Settings], record: dict[str, Any], path: Path) -> A
     except ConfigurationError as error:
         fault = str(error).removesuffix(".")
         raise CheckpointError(f"{path}: is of another version ({fault}); train it again.") from None
+
+
+class Model(Protocol):
+    """What `load_model` needs of a network: its settings, and how its record builds it again."""
+
+    SETTINGS: ClassVar[type[Settings]]
+
+    @classmethod
+    def from_record(cls, settings: Any, record: dict[str, Any]) -> Any:
+        """The network of a weight file's record, with random weights."""
+
+
+def load_model(kind: type[M], path: Path) -> M:
+    """The trained network of a weight file, frozen and in evaluation mode.
+
+    Args:
+        kind: its class, by whose name the file is recognised, such as `MaskedAutoencoder`.
+
+    Raises:
+        CheckpointError: the file is no weight file of this class.
+    """
+    tensors, record = read_weights(path, kind.__name__)
+    settings = read_settings(kind.SETTINGS, record, path)
+    try:
+        model = kind.from_record(settings, record)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: its record lacks {error}; train it again.") from None
+    load_weights(model, tensors, path)
+    return model.eval().requires_grad_(False)
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

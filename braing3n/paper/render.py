@@ -8,6 +8,7 @@ import pandas as pd
 
 from braing3n.core.runtime import write_atomically
 from braing3n.paper.printed.tables import LEVELS, Table
+from braing3n.site.pages import render
 
 _MISSING = "n/a: "
 
@@ -18,7 +19,7 @@ def write_formats(table: Table, out_dir: Path) -> None:
         "csv": table.frame.map(defuse).rename(columns=defuse).to_csv(index=False),
         "md": render_markdown(table),
         "tex": render_latex(table),
-        "html": "<!doctype html>\n<meta charset='utf-8'>\n" + render_html(table),
+        "html": render("table.html", title=table.title, table=render_html(table)),
     }
     for suffix, text in texts.items():
         with write_atomically(Path(out_dir) / f"{table.name}.{suffix}") as beside:

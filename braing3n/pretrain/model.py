@@ -5,7 +5,7 @@ Batches are (B, 1, D, H, W); a token is a cubic patch, in row-major order of the
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,6 @@ from braing3n.nets.transformer import (
     initialise_linear,
 )
 from braing3n.pretrain.settings import PretrainSettings
-from braing3n.training import load_weights, read_settings, read_weights
 
 
 def patchify(volume: Tensor, patch_size: int) -> Tensor:
@@ -60,6 +59,8 @@ class MaskedAutoencoder(nn.Module):
     Raises:
         ConfigurationError: shape, widths and heads do not divide as they must.
     """
+
+    SETTINGS = PretrainSettings
 
     def __init__(self, settings: PretrainSettings, shape: tuple[int, int, int]):
         super().__init__()
@@ -154,6 +155,11 @@ class MaskedAutoencoder(nn.Module):
         """All tokens of (B, 1, D, H, W), nothing hidden: (B, N, width)."""
         return self.encode_patches(patchify(volume, self.settings.patch_size))
 
+    @classmethod
+    def from_record(cls, settings: PretrainSettings, record: dict[str, Any]) -> MaskedAutoencoder:
+        """The model of a weight file's record, with random weights."""
+        return cls(settings, tuple(record["shape"]))
+
     def describe(self) -> dict:
         """The record that a weight file needs to build this model again."""
         return {"settings": self.settings.model_dump(mode="json"), "shape": list(self.shape)}
@@ -173,16 +179,3 @@ def _check_sizes(settings: PretrainSettings, shape: tuple[int, int, int]) -> Non
             raise ConfigurationError(
                 f"pretrain.{name}: {width} must be divisible by 6 and by its {n_heads} heads."
             )
-
-
-def load_encoder(path: Path) -> MaskedAutoencoder:
-    """The trained autoencoder of a weight file, frozen and in evaluation mode.
-
-    Raises:
-        CheckpointError: the file is no weight file of this model.
-    """
-    tensors, metadata = read_weights(path, "MaskedAutoencoder")
-    settings = read_settings(PretrainSettings, metadata, path)
-    model = MaskedAutoencoder(settings, tuple(metadata["shape"]))
-    load_weights(model, tensors, path)
-    return model.eval().requires_grad_(False)

@@ -6,14 +6,13 @@ Batches are (B, 1, D, H, W); a latent is (B, latent_channels, d, h, w).
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from typing import Any
 
 from monai.networks import nets
 from torch import Tensor
 
 from braing3n.core.errors import ConfigurationError
 from braing3n.sweep.settings import AutoencoderKLSettings
-from braing3n.training import load_weights, read_settings, read_weights
 
 
 class AutoencoderKL(nets.AutoencoderKL):
@@ -29,6 +28,8 @@ class AutoencoderKL(nets.AutoencoderKL):
     Raises:
         ConfigurationError: the shape does not halve as often as it must.
     """
+
+    SETTINGS = AutoencoderKLSettings
 
     def __init__(self, settings: AutoencoderKLSettings, shape: tuple[int, int, int]):
         n_levels = len(settings.channels)
@@ -71,6 +72,11 @@ class AutoencoderKL(nets.AutoencoderKL):
         """
         return self.encode(volume)[0]
 
+    @classmethod
+    def from_record(cls, settings: AutoencoderKLSettings, record: dict[str, Any]) -> AutoencoderKL:
+        """The model of a weight file's record, with random weights."""
+        return cls(settings, tuple(record["shape"]))
+
     def describe(self) -> dict:
         """The record that a weight file needs to build this model again."""
         return {"settings": self.settings.model_dump(mode="json"), "shape": list(self.shape)}
@@ -86,17 +92,3 @@ def measure_divergence(mu: Tensor, sigma: Tensor) -> Tensor:
     """KL(N(mu, sigma^2) || N(0, 1)), summed over the latent and averaged over the batch."""
     by_number = 0.5 * (mu.square() + sigma.square() - 1) - sigma.log()
     return by_number.flatten(1).sum(1).mean()
-
-
-def load_akl(path: Path) -> AutoencoderKL:
-    """The trained baseline of a weight file, frozen and in evaluation mode.
-
-    Raises:
-        CheckpointError: the file is no weight file of this model.
-    """
-    tensors, record = read_weights(path, "AutoencoderKL")
-    record.get("settings", {}).pop("has_matched_compute", None)  # of files from before there were budgets
-    settings = read_settings(AutoencoderKLSettings, record, path)
-    model = AutoencoderKL(settings, tuple(record["shape"]))
-    load_weights(model, tensors, path)
-    return model.eval().requires_grad_(False)

@@ -76,8 +76,9 @@ def akl(
 
     set_threads(threads)
     from braing3n.core.settings import parse_section
+    from braing3n.nets.weights import load_model
     from braing3n.pretrain.settings import PretrainSettings
-    from braing3n.sweep.akl_model import load_akl
+    from braing3n.sweep.akl_model import AutoencoderKL
     from braing3n.sweep.budget import describe_akl, match_akl, print_compute, set_epochs
     from braing3n.sweep.settings import AutoencoderKLSettings
     from braing3n.sweep.train_akl import train_akl
@@ -98,7 +99,7 @@ def akl(
     runs_dir = checkpoints or weights.parent / "checkpoints"
     train_akl(volumes, chosen, runs_dir, weights, inputs, count_workers(threads))
     if accelerator.is_main_process:
-        net = load_akl(weights).to(accelerator.device)
+        net = load_model(AutoencoderKL, weights).to(accelerator.device)
         facts = describe_akl(net, weights, compute, budget)
         show_reconstructions(net.reconstruct, volumes, accelerator.device, facts, metrics, picture)
 
@@ -131,13 +132,14 @@ def cache_akl(
 
     from braing3n.core.settings import parse_section
     from braing3n.latents.settings import LatentsSettings
+    from braing3n.nets.weights import load_model
     from braing3n.sweep import cache
-    from braing3n.sweep.akl_model import load_akl
+    from braing3n.sweep.akl_model import AutoencoderKL
     from braing3n.training import count_workers
     from braing3n.volumes.dataset import PackedVolumes
 
     device, volumes = Accelerator().device, PackedVolumes(volume_list, volumes_dir)
-    net, section = load_akl(weights).to(device), parse_section(LatentsSettings, settings)
+    net, section = load_model(AutoencoderKL, weights).to(device), parse_section(LatentsSettings, settings)
     inputs = [weights, volumes.digest()]
     cache.cache_akl(net, volumes, section, latents, inputs, device, count_workers(threads))
 

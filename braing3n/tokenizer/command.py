@@ -47,15 +47,16 @@ def train(
     from functools import partial
 
     from braing3n.core.settings import parse_section
-    from braing3n.pretrain.model import load_encoder
+    from braing3n.nets.weights import load_model
+    from braing3n.pretrain.model import MaskedAutoencoder
     from braing3n.tokenizer.measure import show_reconstructions
-    from braing3n.tokenizer.model import load_tokenizer, reconstruct
+    from braing3n.tokenizer.model import Tokenizer, reconstruct
     from braing3n.tokenizer.settings import TokenizerSettings
     from braing3n.tokenizer.train import train_tokenizer
     from braing3n.training import count_workers, open_accelerator, take_weights
     from braing3n.volumes.dataset import PackedVolumes
 
-    volumes, mae = PackedVolumes(volume_list, volumes_dir), load_encoder(encoder)
+    volumes, mae = PackedVolumes(volume_list, volumes_dir), load_model(MaskedAutoencoder, encoder)
     options = parse_section(TokenizerSettings, settings)
     options = options.with_d(d) if d else options
     if given:
@@ -65,7 +66,7 @@ def train(
         train_tokenizer(volumes, mae, options, runs_dir, weights, inputs, count_workers(threads))
     accelerator = open_accelerator()
     if accelerator.is_main_process:
-        net = load_tokenizer(weights).to(accelerator.device)
+        net = load_model(Tokenizer, weights).to(accelerator.device)
         facts = _count_numbers(net) | ({} if given else _describe_training(mae, encoder, options, weights))
         function = partial(reconstruct, mae.to(accelerator.device), net)
         show_reconstructions(function, volumes, accelerator.device, facts, metrics, picture)

@@ -6,7 +6,7 @@ Batches are (B, 1, D, H, W); tokens (B, T, n_channels) lie in row-major order of
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,6 @@ from braing3n.core.errors import ConfigurationError
 from braing3n.nets.transformer import Attention, encode_positions
 from braing3n.pretrain.model import unpatchify
 from braing3n.tokenizer.settings import TokenizerSettings
-from braing3n.training import load_weights, read_settings, read_weights
 
 
 class ResidualBlock(nn.Module):
@@ -125,6 +124,8 @@ class Tokenizer(nn.Module):
         grid: tokens along each axis.
     """
 
+    SETTINGS = TokenizerSettings
+
     def __init__(
         self, settings: TokenizerSettings, encoder_width: int, patch_size: int, grid: tuple[int, int, int]
     ):
@@ -156,6 +157,11 @@ class Tokenizer(nn.Module):
             return image
         return unpatchify(self.patch_head(tokens), self.grid, self.patch_size) + image
 
+    @classmethod
+    def from_record(cls, settings: TokenizerSettings, record: dict[str, Any]) -> Tokenizer:
+        """The model of a weight file's record, with random weights."""
+        return cls(settings, record["encoder_width"], record["patch_size"], tuple(record["grid"]))
+
     def describe(self) -> dict:
         """The record that a weight file needs to build this tokenizer again."""
         return {
@@ -180,19 +186,6 @@ class Tokenizer(nn.Module):
 def _normalise(width: int) -> nn.GroupNorm:
     groups = next(n for n in (32, 16, 8, 4, 2, 1) if width % n == 0 and width >= 4 * n)
     return nn.GroupNorm(groups, width)
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """The trained tokenizer of a weight file, frozen and in evaluation mode.
-
-    Raises:
-        CheckpointError: the file is no weight file of this model.
-    """
-    tensors, record = read_weights(path, "Tokenizer")
-    settings = read_settings(TokenizerSettings, record, path)
-    model = Tokenizer(settings, record["encoder_width"], record["patch_size"], tuple(record["grid"]))
-    load_weights(model, tensors, path)
-    return model.eval().requires_grad_(False)
 
 
 def reconstruct(encoder: nn.Module, tokenizer: Tokenizer, volume: Tensor) -> Tensor:

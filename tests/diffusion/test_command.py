@@ -17,9 +17,10 @@ from braing3n.diffusion import sample as sampling
 from braing3n.diffusion.command import app
 from braing3n.diffusion.contracts import JUDGED, SAMPLES
 from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
-from braing3n.diffusion.model import load_dit
+from braing3n.diffusion.model import DiT
 from braing3n.diffusion.train import train_dit
 from braing3n.manifest.contracts import LABELS
+from braing3n.nets.weights import load_model
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.training import write_weights
 from braing3n.volumes.contracts import VOLUME_LIST
@@ -74,7 +75,10 @@ def test_the_weights_are_those_of_the_trainer(run_dir, latents, tmp_path):
     train_dit(
         latents, RUN_SETTINGS, tmp_path / "own", tmp_path / "own.safetensors", [tmp_path / "tokens.npy"]
     )
-    ours, expected = load_dit("dit.safetensors").state_dict(), load_dit("own.safetensors").state_dict()
+    ours, expected = (
+        load_model(DiT, "dit.safetensors").state_dict(),
+        load_model(DiT, "own.safetensors").state_dict(),
+    )
     assert set(ours) == set(expected)
     for name, tensor in expected.items():
         torch.testing.assert_close(ours[name], tensor, rtol=0, atol=0)
@@ -84,7 +88,7 @@ def test_the_samples_are_those_of_the_arms_that_training_has(run_dir):
     run, _, labels = run_dir
     train(run)
     sample(run)
-    model = load_dit("dit.safetensors")
+    model = load_model(DiT, "dit.safetensors")
     arms, absent = sampling.choose_arms(model, labels)
     rows = sampling.list_samples(arms, SETTINGS.n_samples)
     expected = sampling.sample_tokens(model, rows, RUN_SETTINGS, torch.device("cpu"))

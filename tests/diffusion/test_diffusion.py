@@ -11,8 +11,9 @@ from braing3n.config import DiffusionSettings
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import digest_file
 from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, nullify, read_conditions
-from braing3n.diffusion.model import DiT, load_dit
+from braing3n.diffusion.model import DiT
 from braing3n.diffusion.train import Latents, train_dit
+from braing3n.nets.weights import load_model
 from braing3n.training import write_weights
 
 
@@ -20,7 +21,7 @@ def train(folder, latents, settings=SETTINGS):
     source = folder / "inputs"
     source.write_text("")
     train_dit(latents, settings, folder / "runs", folder / "dit.safetensors", [source])
-    return load_dit(folder / "dit.safetensors")
+    return load_model(DiT, folder / "dit.safetensors")
 
 
 def draw_inputs(model, n=4):
@@ -194,7 +195,7 @@ def test_weights_of_before_a_setting_have_its_default(model, tmp_path):
         del record["settings"][name]
     del record["settings"]["optimiser"]["schedule"]
     write_weights(tmp_path / "old.safetensors", model.state_dict(), "DiT", record)
-    loaded = load_dit(tmp_path / "old.safetensors")
+    loaded = load_model(DiT, tmp_path / "old.safetensors")
     assert loaded.settings == SETTINGS
     given = draw_inputs(model)
     assert torch.equal(loaded(*given), model(*given))

@@ -13,8 +13,9 @@ from braing3n import training
 from braing3n.config import DiffusionSettings, OptimiserSettings
 from braing3n.diffusion import sample as sampling
 from braing3n.diffusion.conditions import Vocabularies
-from braing3n.diffusion.model import DiT, load_dit
+from braing3n.diffusion.model import DiT
 from braing3n.diffusion.train import Latents, draw_noise, train_dit
+from braing3n.nets.weights import load_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
 from invented import InventedVolumes
@@ -225,7 +226,7 @@ def trained(latents, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dit")
     (folder / "inputs").write_text("")
     train_dit(latents, SETTINGS, folder / "runs", folder / "dit.safetensors", [folder / "inputs"])
-    return load_dit(folder / "dit.safetensors")
+    return load_model(DiT, folder / "dit.safetensors")
 
 
 def compare(trained, latents, fault):

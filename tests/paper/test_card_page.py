@@ -1,5 +1,7 @@
 """The card's page needs nothing beside it, has warnings first, and folds what is long."""
 
+from html import unescape
+
 from braing3n.paper.card.card_page import SECTIONS, build_tables, list_cautions, render_card
 from braing3n.paper.card.figures import FIGURES, draw_figures
 from braing3n.paper.page import render_page
@@ -85,4 +87,4 @@ def test_a_page_names_commit_settings_and_only_files_that_exist(make_results, mo
     monkeypatch.setattr("braing3n.paper.page.read_commit", lambda checkout: "0123abc")
     page = render_page(results, {})
     assert "commit <code>0123abc</code>" in page
-    assert "&quot;ridge_alpha&quot;: 7" in page
+    assert '"ridge_alpha": 7' in unescape(page)

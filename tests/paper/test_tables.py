@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from html import unescape
 
 import numpy as np
 import pandas as pd
@@ -205,7 +206,7 @@ def test_the_encoders_loss_stands_beside_its_baselines_and_the_page_says_what_wa
         found.to_parquet(path)
         return render_page(Results(results_dir), {})
 
-    assert "does not beat the mean image of a volume&#x27;s modality" in show(0.15)
+    assert "does not beat the mean image of a volume's modality" in unescape(show(0.15))
     assert "learned nothing" not in show(0.15)
     page = show(0.285)
     assert "learned nothing from the patches" in page

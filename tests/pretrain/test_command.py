@@ -10,7 +10,8 @@ from PIL import Image
 from braing3n import training
 from braing3n.cli import main
 from braing3n.config import OptimiserSettings, PretrainSettings
-from braing3n.pretrain.model import load_encoder
+from braing3n.nets.weights import load_model
+from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.pretrain.train import train_encoder
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -44,7 +45,7 @@ def test_the_command_trains_on_the_volumes_of_the_list(tmp_path, monkeypatch):
     given += ["--weights", "mae.safetensors", "--loss-picture", "loss.png", "--settings", SETTINGS.as_json()]
     assert main(["pretrain", "train", *given]) == 0
     assert opened == [(Path("list"), Path("packed"))]
-    assert load_encoder(Path("mae.safetensors")).settings == SETTINGS
+    assert load_model(MaskedAutoencoder, Path("mae.safetensors")).settings == SETTINGS
     _, record = training.read_weights(Path("mae.safetensors"), "MaskedAutoencoder")
     assert record["inputs"] == [["content", "digest"]]
     assert Image.open("loss.png").width > 100

@@ -14,7 +14,8 @@ from torch import nn
 from braing3n.config import PretrainSettings
 from braing3n.core.errors import CheckpointError, ConfigurationError
 from braing3n.nets.transformer import Block, encode_positions, encode_short_positions
-from braing3n.pretrain.model import MaskedAutoencoder, load_encoder, patchify, unpatchify
+from braing3n.nets.weights import load_model
+from braing3n.pretrain.model import MaskedAutoencoder, patchify, unpatchify
 from braing3n.training import write_weights
 
 TINY = PretrainSettings(
@@ -174,7 +175,7 @@ def test_weights_come_back(model, tmp_path):
     path = tmp_path / "w.safetensors"
     write_weights(path, model.state_dict(), "MaskedAutoencoder", model.describe())
     volume = torch.randn(1, 1, *SHAPE)
-    assert torch.equal(load_encoder(path).encode(volume), model.encode(volume))
+    assert torch.equal(load_model(MaskedAutoencoder, path).encode(volume), model.encode(volume))
 
 
 def test_wrong_weights_are_one_sentence(model, tmp_path):
@@ -182,19 +183,19 @@ def test_wrong_weights_are_one_sentence(model, tmp_path):
     state["extra.weight"] = state.pop("embed.weight")
     write_weights(path, state, "MaskedAutoencoder", model.describe())
     with pytest.raises(CheckpointError, match=r"missing: embed\.weight; unexpected: extra\.weight") as error:
-        load_encoder(path)
+        load_model(MaskedAutoencoder, path)
     assert "\n" not in str(error.value)
     write_weights(path, model.state_dict(), "Tokenizer", {})
     with pytest.raises(CheckpointError, match="holds Tokenizer, not MaskedAutoencoder"):
-        load_encoder(path)
+        load_model(MaskedAutoencoder, path)
     unknown = model.describe() | {"settings": {"depht": 2}}
     write_weights(path, model.state_dict(), "MaskedAutoencoder", unknown)
     with pytest.raises(CheckpointError, match=r"another version .*'depht'; did you mean 'depth'") as error:
-        load_encoder(path)
+        load_model(MaskedAutoencoder, path)
     assert "\n" not in str(error.value)
     torch.save(model.state_dict(), path)  # a pickle is never opened
     with pytest.raises(CheckpointError, match="not a safetensors file"):
-        load_encoder(path)
+        load_model(MaskedAutoencoder, path)
 
 
 def test_block_equals_timms_with_the_same_weights():

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from braing3n.cli import main
 from braing3n.config import PretrainSettings
 from braing3n.core.errors import CheckpointError
-from braing3n.pretrain.model import MaskedAutoencoder, load_encoder
+from braing3n.nets.weights import load_model
+from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.pretrain.release import import_release, map_release, read_release
 
 SIZES = {"patch_size": 4, "depth": 2, "width": 24, "n_heads": 2}
@@ -101,7 +102,7 @@ def test_renamed_copies_give_the_same_tokens_and_loss(form, model, blank, tmp_pa
         state = renamed.get(form, lambda: state)()
         save_file(state, path := tmp_path / "release.safetensors")
     import_release(path, blank, tmp_path / "mae.safetensors")
-    imported = load_encoder(tmp_path / "mae.safetensors")
+    imported = load_model(MaskedAutoencoder, tmp_path / "mae.safetensors")
     volume, noise = torch.randn(2, 1, *SHAPE), torch.rand(2, 24)
     assert torch.equal(imported.encode(volume), model.encode(volume))
     assert torch.equal(imported(volume, noise), model(volume, noise))
@@ -140,7 +141,9 @@ def test_an_encoder_alone_is_enough_and_half_a_one_is_not(model, blank, tmp_path
     save_file(encoder, path := tmp_path / "encoder.safetensors")
     import_release(path, blank, tmp_path / "mae.safetensors")
     volume = torch.randn(1, 1, *SHAPE)
-    assert torch.equal(load_encoder(tmp_path / "mae.safetensors").encode(volume), model.encode(volume))
+    assert torch.equal(
+        load_model(MaskedAutoencoder, tmp_path / "mae.safetensors").encode(volume), model.encode(volume)
+    )
     assert "predict.bias" in capsys.readouterr().out.split("missing in the release")[1]
 
     encoder["blocks.1.mlp.0.weight"] = encoder["blocks.1.mlp.0.weight"][:50].contiguous()

@@ -10,8 +10,9 @@ import torch
 from braing3n.config import OptimiserSettings, PretrainSettings
 from braing3n.core.errors import BrainG3nError
 from braing3n.core.runtime import digest_file
+from braing3n.nets.weights import load_model
 from braing3n.pretrain.masks import draw_validation_noise
-from braing3n.pretrain.model import MaskedAutoencoder, load_encoder
+from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.pretrain.train import train_encoder
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -61,7 +62,10 @@ def test_finished_run_is_not_trained_again_and_other_settings_are(tmp_path):
     assert (run / "weights.safetensors").stat().st_mtime_ns == stamp
     train(tmp_path, tmp_path / "b.safetensors", settings=SETTINGS.model_copy(update={"seed": 1}))
     assert len(list((tmp_path / "runs").iterdir())) == 2
-    a, b = load_encoder(tmp_path / "a.safetensors"), load_encoder(tmp_path / "b.safetensors")
+    a, b = (
+        load_model(MaskedAutoencoder, tmp_path / "a.safetensors"),
+        load_model(MaskedAutoencoder, tmp_path / "b.safetensors"),
+    )
     assert not torch.equal(a.embed.weight, b.embed.weight)
 
 

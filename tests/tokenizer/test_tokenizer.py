@@ -21,9 +21,10 @@ from braing3n.cli import main
 from braing3n.config import OptimiserSettings, PretrainSettings, TokenizerSettings
 from braing3n.core.errors import CheckpointError, ConfigurationError, StoppedError
 from braing3n.core.runtime import digest_file
+from braing3n.nets.weights import load_model
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
 from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
-from braing3n.tokenizer.model import Tokenizer, load_tokenizer, reconstruct
+from braing3n.tokenizer.model import Tokenizer, reconstruct
 from braing3n.tokenizer.start import start_from_components
 from braing3n.tokenizer.train import train_tokenizer
 from braing3n.training import read_record, read_weights, write_weights
@@ -67,7 +68,7 @@ def train(folder, encoder, volumes, settings=SETTINGS):
     source = folder / "inputs"
     source.write_text("")
     train_tokenizer(volumes, encoder, settings, folder / "runs", folder / "t.safetensors", [source])
-    return load_tokenizer(folder / "t.safetensors")
+    return load_model(Tokenizer, folder / "t.safetensors")
 
 
 def test_decoder_shapes_and_zero_branch(tokenizer):
@@ -264,7 +265,7 @@ def test_the_command_trains_measures_and_draws(tmp_path, monkeypatch):
     given += ["--checkpoints", "runs", "--weights", "t.safetensors", "--settings", SETTINGS.as_json()]
     assert main(["tokenizer", "train", *given, "--metrics", "m.json", "--picture", "p.png"]) == 0
     assert opened == [(Path("list"), Path("packed"))]
-    trained = load_tokenizer(Path("t.safetensors"))
+    trained = load_model(Tokenizer, Path("t.safetensors"))
     scores = json.loads(Path("m.json").read_text())
     assert (scores["d"], scores["n_numbers_a_volume"]) == (3, 3 * 27)
     assert scores["n_parameters"] == trained.count_parameters()
@@ -353,7 +354,7 @@ def test_wrong_weights(tokenizer, tmp_path):
     state["patch_head.weight"] = state["patch_head.weight"][:, :2]
     write_weights(tmp_path / "t.safetensors", state, "Tokenizer", tokenizer.describe())
     with pytest.raises(CheckpointError, match=r"of another shape: patch_head\.weight"):
-        load_tokenizer(tmp_path / "t.safetensors")
+        load_model(Tokenizer, tmp_path / "t.safetensors")
 
 
 def test_weights_of_before_the_patch_heads_switch_have_one(tokenizer, tmp_path):
@@ -361,4 +362,6 @@ def test_weights_of_before_the_patch_heads_switch_have_one(tokenizer, tmp_path):
     del record["settings"]["has_patch_head"]
     write_weights(tmp_path / "t.safetensors", tokenizer.state_dict(), "Tokenizer", record)
     tokens = torch.randn(1, 8, 3)
-    assert torch.equal(load_tokenizer(tmp_path / "t.safetensors").decode(tokens), tokenizer.decode(tokens))
+    assert torch.equal(
+        load_model(Tokenizer, tmp_path / "t.safetensors").decode(tokens), tokenizer.decode(tokens)
+    )

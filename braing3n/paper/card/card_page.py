@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 
 from braing3n.manifest.counts import list_warnings
 from braing3n.paper.card import bias, card, coverage, found
-from braing3n.paper.page import (
-    CLOSE,
-    describe_run,
-    list_withdrawn,
-    open_page,
-    show_picture,
-    show_table,
-    show_warnings,
-)
+from braing3n.paper.page import describe_run, describe_table, list_withdrawn
 from braing3n.paper.printed.tables import Table, build_flow, build_table_3
 from braing3n.paper.results import Results
+from braing3n.site.pages import embed_picture, render
 
 # Heading -> what is shown, in order: a builder of a table, or the name of a figure.
 SECTIONS = {
@@ -73,20 +65,19 @@ def render_card(results: Results, tables: dict[str, Table], pictures: dict[str, 
         tables: from `build_tables`.
         pictures: name to PNG, from `draw_figures`.
     """
-    parts = [
-        open_page(f"Dataset card and bias card: run {results.run}"),
-        f"<p>{describe_run(results)} Back to <a href='index.html'>the run</a>. "
-        "N counts people by <code>person_id</code>, who is one human in all cohorts.</p>",
-        *show_warnings(list_cautions(results)),
-        *show_warnings(list_withdrawn(results)),
-    ]
     shown = iter(tables.values())
-    for heading, items in SECTIONS.items():
-        parts.append(f"<h2>{escape(heading)}</h2>")
-        for item in items:
-            if callable(item):
-                parts.append(show_table(results, next(shown)))
-            else:
-                parts.append(f"<p><b>{escape(CAPTIONS[item])}</b> (<a href='{item}.png'>{item}.png</a>)</p>")
-                parts.append(show_picture(pictures[item], CAPTIONS[item]))
-    return "\n".join([*parts, CLOSE])
+    sections = {
+        heading: [
+            {"table": describe_table(results, next(shown))}
+            if callable(item)
+            else {"figure": item, "caption": CAPTIONS[item], "picture": embed_picture(pictures[item])}
+            for item in items
+        ]
+        for heading, items in SECTIONS.items()
+    }
+    return render(
+        "card.html",
+        run=describe_run(results),
+        warnings=[*list_cautions(results), *list_withdrawn(results)],
+        sections=sections,
+    )

@@ -1,0 +1,57 @@
+"""HTML pages from the templates of this folder: values are escaped, style and scripts lie inside."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+FOLDER = Path(__file__).parent
+IMAGE_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
+
+
+def render(template: str, **values: object) -> str:
+    """A page as one text.
+
+    Raises:
+        jinja2.UndefinedError: the template shows a value that is not given.
+    """
+    return ENVIRONMENT.get_template(template).render(values)
+
+
+def stream(template: str, **values: object) -> Iterator[str]:
+    """A page in pieces, for one of many rows: of an iterator among the values one row is held at a time.
+
+    Raises:
+        jinja2.UndefinedError: as in `render`, once the pieces are read.
+    """
+    return ENVIRONMENT.get_template(template).generate(values)
+
+
+def embed_picture(path: Path) -> str:
+    """The address (data:...) that holds a picture, a .jpg or a .png, within a page."""
+    return f"data:{IMAGE_TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _read(name: str) -> str:
+    """The stylesheet or a script, which stand in a page as they are."""
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _open_environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["read"] = _read
+    environment.filters["thousands"] = lambda number: f"{int(number):,}"
+    return environment
+
+
+ENVIRONMENT = _open_environment()
