@@ -28,7 +28,7 @@ from braing3n.config import Config  # noqa: E402
 from braing3n.core.contracts import MODALITIES  # noqa: E402
 from braing3n.diffusion.conditions import Vocabularies  # noqa: E402
 from braing3n.diffusion.model import DiT  # noqa: E402
-from braing3n.diffusion.sample import ARMS, N_AT_ONCE  # noqa: E402
+from braing3n.diffusion.sample import ARMS  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder  # noqa: E402
 from braing3n.sweep.akl_model import AutoencoderKL  # noqa: E402
 from braing3n.tokenizer.model import Tokenizer  # noqa: E402
@@ -210,7 +210,7 @@ def count_costs() -> dict[str, Cost]:
     mae, tokenizer, dit = (
         part.optimiser.batch_size // N_GPUS for part in (CONFIG.pretrain, CONFIG.tokenizer, CONFIG.diffusion)
     )
-    encoded, guided = measure(encode, tokenizer), measure(guide, N_AT_ONCE)
+    encoded, guided = measure(encode, tokenizer), measure(guide, CONFIG.diffusion.sampling.batch_size)
     trained = {d: measure(lambda n, d=d: train_tokenizer(n, d), tokenizer) for d in SWEEP_D}
     return {
         "MAE training": measure(train_mae, mae),
@@ -219,7 +219,7 @@ def count_costs() -> dict[str, Cost]:
         "latents cache": measure(encode, CONFIG.latents.batch_size, has_autocast=False),
         "AKL training": measure(train_akl, 1),
         "DiT training": measure(train_dit, dit),
-        "sample": guided.times(CONFIG.diffusion.n_sampling_steps),
+        "sample": guided.times(CONFIG.diffusion.sampling.n_steps),
         "decode": measure(decode, CONFIG.fidelity.batch_size, has_autocast=False),
     }
 
@@ -307,9 +307,9 @@ def add_up_paper(costs: dict[str, Cost]) -> dict[str, Cost]:
     akl = sweep_mae.plus(train(arm, n_sweep, tokenizer))  # matched compute, by operations
     n_akl = akl.n_flops / costs["AKL training"].n_flops
     sweep = [train(f"tokenizer training, d = {d}", n_sweep, tokenizer) for d in SWEEP_D]
-    n_samples = len(ARMS) * CONFIG.diffusion.n_samples * N_GUIDANCES
+    n_samples = len(ARMS) * CONFIG.diffusion.sampling.n_samples * N_GUIDANCES
     sampled = costs["sample"].plus(costs["decode"]).plus(costs["latents cache"])
-    forecast = costs["sample"].times(FORECAST_STEPS / CONFIG.diffusion.n_sampling_steps)
+    forecast = costs["sample"].times(FORECAST_STEPS / CONFIG.diffusion.sampling.n_steps)
     pairs = costs["DiT training"].times(TRAIN_SHARE * N_PAIRS * PAIR_EPOCHS)
     return {
         f"MAE, {mae.n_epochs} epochs": train("MAE training", n_train, mae, n_validation),

@@ -61,6 +61,11 @@ MOVED = {
     "tokenizer.sweep.n_pca_components": "sweep.probe.n_pca_components",
     "tokenizer.sweep": "sweep",
     "tokenizer.akl": "sweep.akl",
+    "diffusion.guidance": "diffusion.sampling.guidance",
+    "diffusion.guidance_form": "diffusion.sampling.guidance_form",
+    "diffusion.n_sampling_steps": "diffusion.sampling.n_steps",
+    "diffusion.n_samples": "diffusion.sampling.n_samples",
+    "diffusion.precision": "diffusion.sampling.precision",
 }
 
 

@@ -19,7 +19,6 @@ from braing3n import training
 from braing3n.core.contracts import MODALITIES
 from braing3n.diffusion.conditions import Vocabularies
 from braing3n.diffusion.model import DiT
-from braing3n.diffusion.sample import N_AT_ONCE
 from braing3n.diffusion.train import compute_loss, draw_noise, update_average
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.training.flops import count_flops
@@ -162,12 +161,13 @@ def measure_dit(bench: Bench) -> None:
 
 @torch.no_grad()
 def measure_samples(bench: Bench) -> None:
-    """Samples with guidance: one Euler step is timed, a sample has `n_sampling_steps` of them."""
-    settings, n = bench.config.diffusion, min(N_AT_ONCE, bench.batches[-1])
+    """Samples with guidance: one Euler step is timed, a sample has `n_steps` of them."""
+    settings = bench.config.diffusion.sampling
+    n = min(settings.batch_size, bench.batches[-1])
     with bench.device:
         net, t, given = build_dit(bench).eval().requires_grad_(False), torch.rand(n), invent_conditions(n)
         x = torch.randn(n, count_tokens(bench), bench.config.tokenizer.d)
-    with training.autocast(bench.device, settings.optimiser):
+    with training.autocast(bench.device, settings):
         ms = 1000 * time_calls(bench, lambda: net.guide(x, t, *given, settings.guidance)) / n
-    described = f"{settings.n_sampling_steps} guided steps, batch {n}, from the time of one"
-    bench.note("sampling", "a sample", ms * settings.n_sampling_steps, "ms", described)
+    described = f"{settings.n_steps} guided steps, batch {n}, from the time of one"
+    bench.note("sampling", "a sample", ms * settings.n_steps, "ms", described)

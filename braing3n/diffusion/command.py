@@ -82,7 +82,7 @@ def sample(
     settings: str,
     threads: Threads = 1,
 ) -> None:
-    """Sample every arm whose classes the training split has; why not the others stands in a JSON beside.
+    """Sample every arm whose classes the training split has; a killed job goes on. A JSON names the others.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def sample(
     picture
         Two decoded samples an arm (.png).
     settings
-        The section `diffusion`: its settings file, or a configuration file.
+        The section `diffusion.sampling`: its settings file, or a configuration file.
     """
     from braing3n.core.runtime import set_threads
 
@@ -108,18 +108,18 @@ def sample(
     from braing3n.core.settings import parse_section
     from braing3n.diffusion import sample as sampling
     from braing3n.diffusion.model import DiT
-    from braing3n.diffusion.settings import DiffusionSettings
+    from braing3n.diffusion.settings import SamplingSettings
     from braing3n.manifest.contracts import LABELS
     from braing3n.nets.weights import load_model
     from braing3n.tokenizer.model import Tokenizer
     from braing3n.training import open_accelerator
 
-    options, device = parse_section(DiffusionSettings, settings), open_accelerator().device
+    options, device = parse_section(SamplingSettings, settings), open_accelerator().device
     model = load_model(DiT, weights).to(device)
     arms, absent = sampling.choose_arms(model, read_table(labels, LABELS))
     rows = sampling.list_samples(arms, options.n_samples)
-    tokens = sampling.sample_tokens(model, rows, options, device)
-    sampling.write_samples(tokens, rows, absent, samples, table)
+    tokens = sampling.write_samples(model, rows, options, device, samples, [weights])
+    sampling.write_table_of_samples(rows, absent, table)
     sampling.draw_samples(load_model(Tokenizer, tokenizer).to(device), tokens, rows, picture, device)
 
 

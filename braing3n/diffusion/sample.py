@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from braing3n import training
+from braing3n.core.contracts import write_table
 from braing3n.core.runtime import track, write_atomically, write_if_changed
+from braing3n.diffusion import STAGE_VERSION
 from braing3n.diffusion.conditions import CODED, read_conditions
+from braing3n.diffusion.contracts import SAMPLES
 from braing3n.diffusion.model import DiT, shift_times
-from braing3n.diffusion.settings import DiffusionSettings
+from braing3n.diffusion.settings import SamplingSettings
+from braing3n.nets.flow import integrate
 from braing3n.tokenizer.model import Tokenizer
-
-N_AT_ONCE = 32  # samples a batch; part of the bits, since sums over a batch are ordered by it
 
 
 @dataclass(frozen=True)
@@ -91,38 +93,61 @@ def draw_start(sample_id: str, seed: int, model: DiT) -> Tensor:
     return torch.randn(model.n_tokens, model.d, generator=training.make_generator(seed, "sample", sample_id))
 
 
+def plan_times(model: DiT, n_steps: int) -> list[float]:
+    """The times of n_steps Euler steps from noise to data, as densely near the noise as training's are."""
+    return shift_times(torch.linspace(0, 1, n_steps + 1), model.settings.time_shift).tolist()
+
+
 @torch.no_grad()
 def sample_tokens(
-    model: DiT, table: pd.DataFrame, settings: DiffusionSettings, device: torch.device
-) -> np.ndarray:
+    model: DiT, table: pd.DataFrame, settings: SamplingSettings, device: torch.device
+) -> Tensor:
     """Tokens float32 (M, T, d), in token units, one for each row: Euler steps along the guided velocity."""
-    codes, age_years = model.vocabularies.encode(table)
-    batches = training.cut_batches(np.arange(len(table)), N_AT_ONCE)
-    times = shift_times(torch.linspace(0, 1, settings.n_sampling_steps + 1), settings.time_shift).tolist()
-    out = []
-    for batch in track(batches, "diffusion: samples", len(batches)):
-        x = torch.stack([draw_start(table["sample_id"].iloc[i], settings.seed, model) for i in batch]).to(
-            device
-        )
-        given = codes[batch].to(device), age_years[batch].to(device)
-        for now, then in pairwise(times):
-            t = torch.full((len(batch),), now, device=device)
-            with training.autocast(device, settings):
-                velocity = model.guide(x, t, *given, settings.guidance, settings.guidance_form)
-            x = x + velocity.float() * (then - now)
-        out.append(model.restore(x, given[0]).cpu().numpy())
-    return np.concatenate(out) if out else np.zeros((0, model.n_tokens, model.d), np.float32)
+    codes, age_years = (part.to(device) for part in model.vocabularies.encode(table))
+    x = torch.stack([draw_start(name, settings.seed, model) for name in table["sample_id"]]).to(device)
+
+    def guide(x: Tensor, now: float) -> Tensor:
+        t = torch.full((len(x),), now, device=device)
+        with training.autocast(device, settings):
+            return model.guide(x, t, codes, age_years, settings.guidance, settings.guidance_form)
+
+    return model.restore(integrate(guide, x, plan_times(model, settings.n_steps)), codes)
 
 
 def write_samples(
-    tokens: np.ndarray, table: pd.DataFrame, absent: dict[str, str], npz: Path, parquet: Path
-) -> None:
-    """The tokens (.npz), the table, and `<table>_absent.json` beside it: arm -> why it was not sampled."""
-    from braing3n.core.contracts import write_table
-    from braing3n.diffusion.contracts import SAMPLES
+    model: DiT,
+    table: pd.DataFrame,
+    settings: SamplingSettings,
+    device: torch.device,
+    npz: Path,
+    inputs: Sequence[Path | str],
+) -> np.ndarray:
+    """Sample all rows of a table and write their tokens float32 (M, T, d) with their ids (.npz).
 
-    with write_atomically(npz) as beside:
-        np.savez(beside, tokens=tokens, sample_id=table["sample_id"].to_numpy(dtype=str))
+    Batches go across arms. A killed job goes on after its last whole batch.
+
+    Args:
+        inputs: what the samples are made from, as of `training.open_run`.
+    """
+    batches = training.cut_batches(np.arange(len(table)), settings.batch_size)
+    rows = {"tokens": ((model.n_tokens, model.d), np.float32)}
+
+    def compute(rest: list[np.ndarray]) -> Iterator[dict[str, Tensor]]:
+        for batch in track(rest, "diffusion: samples", len(rest)):
+            yield {"tokens": sample_tokens(model, table.iloc[batch], settings, device)}
+
+    names = table["sample_id"].to_numpy(dtype=str)
+    made_of = [STAGE_VERSION, settings.as_json(), names.tolist(), *map(training.digest_input, inputs)]
+    part_dir = training.choose_part_dir(npz, "samples", made_of)
+    with training.grow_arrays(part_dir, rows, batches, compute) as arrays:
+        tokens = np.load(arrays["tokens"])
+        with write_atomically(npz) as beside:
+            np.savez(beside, tokens=tokens, sample_id=names)
+    return tokens
+
+
+def write_table_of_samples(table: pd.DataFrame, absent: dict[str, str], parquet: Path) -> None:
+    """The table, and `<table>_absent.json` beside it: arm -> why it was not sampled."""
     write_table(table, parquet, SAMPLES)
     write_if_changed(parquet.with_name(f"{parquet.stem}_absent.json"), json.dumps(absent, indent=1) + "\n")
 

@@ -10,6 +10,20 @@ Times = Literal["uniform", "logit_normal"]
 GuidanceForm = Literal["joint", "per_condition"]
 
 
+class SamplingSettings(Settings):
+    """How the trained DiT is sampled."""
+
+    guidance: float = setting(2.0, "classifier-free guidance scale w", ge=0)
+    guidance_form: GuidanceForm = setting(
+        "joint", "v(null) + w (v(c) - v(null)), or v(null) + the sum over conditions of w (v(c_k) - v(null))"
+    )
+    n_steps: int = setting(50, "Euler steps", "given", ge=1)
+    n_samples: int = setting(64, "samples an arm", "given", ge=1)
+    precision: Precision = setting("bfloat16", "autocast type")
+    batch_size: int = setting(32, "samples at once, whatever their arms", ge=1)
+    seed: int = setting(2025, "noise that a sample starts from, with its own id")
+
+
 class DiffusionSettings(Settings):
     """The conditional flow-matching DiT and its samples."""
 
@@ -34,18 +48,12 @@ class DiffusionSettings(Settings):
     time_shift: float = setting(
         1.0, "training and sampling spend so many times more on times near the noise; 1: evenly", gt=0
     )
-    guidance: float = setting(2.0, "classifier-free guidance scale w", ge=0)
-    guidance_form: GuidanceForm = setting(
-        "joint", "v(null) + w (v(c) - v(null)), or v(null) + the sum over conditions of w (v(c_k) - v(null))"
-    )
-    n_sampling_steps: int = setting(50, "Euler steps", "given", ge=1)
-    n_samples: int = setting(64, "samples an arm", "given", ge=1)
-    precision: Precision = setting("bfloat16", "autocast type of sampling")
     ema_decay: float = setting(0.9999, "ceiling of min(decay, (1 + n) / (10 + n))", gt=0, lt=1)
     optimiser: OptimiserSettings = setting(
         lambda: OptimiserSettings(n_epochs=400, weight_decay=0.01, gradient_clip=1.0, betas=(0.9, 0.999)),
         "DiT training",
         given=("precision",),
     )
-    seed: int = setting(2025, "weights, data order and sampling noise")
+    seed: int = setting(2025, "weights, data order and noise")
     weights: str = given_weights()
+    sampling: SamplingSettings = setting(SamplingSettings, "drawing samples", is_apart=True)

@@ -47,30 +47,37 @@ def measure(
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
+    from braing3n.core.contracts import write_table
+    from braing3n.core.settings import parse_section
+    from braing3n.fidelity.contracts import DISTANCES
+    from braing3n.fidelity.settings import FidelitySettings
+
+    section = parse_section(FidelitySettings, settings)
+    measured = _measure(samples, table, (encoder, tokenizer), features, labels, tokens, section)
+    write_table(measured, distances, DISTANCES)
+
+
+def _measure(samples: Path, table: Path, weights, features: Path, labels: Path, tokens: Path | None, section):
+    """The distances of all arms; weights: those of the encoder and of the tokenizer."""
     import numpy as np
 
-    from braing3n.core.contracts import read_table, write_table
-    from braing3n.core.settings import parse_section
+    from braing3n.core.contracts import read_table
     from braing3n.diffusion.contracts import SAMPLES
-    from braing3n.fidelity.contracts import DISTANCES
     from braing3n.fidelity.encode import encode_decoded
     from braing3n.fidelity.measure import measure_arms
-    from braing3n.fidelity.settings import FidelitySettings
     from braing3n.manifest.contracts import LABELS
     from braing3n.probe.plan import load_features
     from braing3n.training import open_accelerator
 
-    section, labelled = parse_section(FidelitySettings, settings), read_table(labels, LABELS)
-    real, conditions = load_features(features, labelled), read_table(table, SAMPLES)
-    sampled, device = np.load(samples)["tokens"], open_accelerator().device
-    models = *(model.to(device) for model in _load_models(encoder, tokenizer)), section
+    labelled, conditions = read_table(labels, LABELS), read_table(table, SAMPLES)
+    real, sampled = load_features(features, labelled), np.load(samples)["tokens"]
+    device = open_accelerator().device
+    models = *(model.to(device) for model in _load_models(*weights)), section
     generated, reconstructed = encode_decoded(sampled, np.arange(len(sampled)), *models, "samples"), None
     if tokens is not None:
         chosen = _choose_real(tokens, labels, conditions, labelled, section)
         reconstructed = _spread(encode_decoded(*chosen, *models, "reconstructions"), chosen[1], real.shape)
-    write_table(
-        measure_arms(generated, conditions, real, reconstructed, labelled, section), distances, DISTANCES
-    )
+    return measure_arms(generated, conditions, real, reconstructed, labelled, section)
 
 
 def _load_models(encoder: Path, tokenizer: Path):

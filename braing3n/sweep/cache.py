@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from braing3n import training
-from braing3n.latents.cache import choose_part_dir, grow_arrays, to_float16
+from braing3n.latents.cache import choose_part_dir, grow_over_volumes, to_float16
 from braing3n.latents.settings import LatentsSettings
 from braing3n.sweep.akl_model import AutoencoderKL
 
@@ -34,5 +34,5 @@ def cache_akl(
 
     rows = {"latents": (net.latent_shape, np.float16)}
     part_dir = choose_part_dir(latents_path, settings, inputs)
-    with grow_arrays(part_dir, rows, encode, volumes, settings.batch_size, device, n_workers) as arrays:
+    with grow_over_volumes(part_dir, rows, encode, volumes, settings, device, n_workers) as arrays:
         os.replace(arrays["latents"], latents_path)

@@ -12,6 +12,7 @@ from braing3n.nets.weights import (
     take_weights,
     write_weights,
 )
+from braing3n.training.arrays import choose_part_dir, grow_arrays
 from braing3n.training.batches import (
     Volumes,
     count_workers,
@@ -64,6 +65,7 @@ __all__ = [
     "begin",
     "build_optimiser",
     "check_losses",
+    "choose_part_dir",
     "compile_blocks",
     "compute_learning_rate",
     "count_workers",
@@ -73,6 +75,7 @@ __all__ = [
     "find_due",
     "find_rows",
     "finish",
+    "grow_arrays",
     "has_stalled",
     "load_batches",
     "load_weights",

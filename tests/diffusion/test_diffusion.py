@@ -12,6 +12,7 @@ from braing3n.core.errors import ContractError
 from braing3n.core.runtime import digest_file
 from braing3n.diffusion.conditions import build_vocabularies, drop_conditions, nullify, read_conditions
 from braing3n.diffusion.model import DiT
+from braing3n.diffusion.settings import SamplingSettings
 from braing3n.diffusion.train import Latents, train_dit
 from braing3n.nets.weights import load_model
 from braing3n.training import write_weights
@@ -191,12 +192,12 @@ def test_norms_are_those_of_the_official_code(model):
 
 def test_weights_of_before_a_setting_have_its_default(model, tmp_path):
     record = model.describe()
-    for name in ("times", "guidance_form"):
+    for name in ("times", "sampling"):
         del record["settings"][name]
     del record["settings"]["optimiser"]["schedule"]
     write_weights(tmp_path / "old.safetensors", model.state_dict(), "DiT", record)
     loaded = load_model(DiT, tmp_path / "old.safetensors")
-    assert loaded.settings == SETTINGS
+    assert loaded.settings == SETTINGS.model_copy(update={"sampling": SamplingSettings()})
     given = draw_inputs(model)
     assert torch.equal(loaded(*given), model(*given))
 

@@ -68,7 +68,7 @@ rule sample_diffusion:
         weights=DIT,
         tokenizer=TOKENIZER,
         labels=rules.build_label_table.output.labels,
-        settings=f"{SETTINGS}/diffusion.json",
+        settings=f"{SETTINGS}/diffusion.sampling.json",
     output:
         samples=f"{RESULTS}/diffusion/samples.npz",
         table=f"{RESULTS}/diffusion/samples.parquet",
