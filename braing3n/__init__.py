@@ -28,6 +28,7 @@ WORDS = (
     "latents",
     "sweep",
     "diffusion",
+    "longitudinal",
     "probe",
     "fidelity",
     "memorization",

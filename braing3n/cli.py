@@ -101,6 +101,10 @@ def _dispatch(word: str, arguments: list[str]) -> int:
         )
     except BrainG3nError:
         raise
+    except FileNotFoundError as error:
+        if str(error.filename) not in arguments:  # a file that nobody named is a fault of ours
+            raise
+        raise BrainG3nError(f"{word}: {error.filename}: no such file; check its path.") from None
     except Exception as error:
         if type(error).__module__.startswith("cyclopts"):
             raise BrainG3nError(f"{word}: {_first_line(error)} (see `braing3n {word} --help`).") from None

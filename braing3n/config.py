@@ -22,6 +22,7 @@ from braing3n.core.settings import (
 from braing3n.diffusion.settings import DiffusionSettings
 from braing3n.fidelity.settings import FidelitySettings
 from braing3n.latents.settings import LatentsSettings
+from braing3n.longitudinal.settings import LongitudinalSettings
 from braing3n.manifest.settings import ManifestSettings
 from braing3n.memorization.settings import MemorizationSettings
 from braing3n.preprocess.settings import PreprocessSettings
@@ -38,6 +39,7 @@ __all__ = [
     "DiffusionSettings",
     "FidelitySettings",
     "LatentsSettings",
+    "LongitudinalSettings",
     "ManifestSettings",
     "MemorizationSettings",
     "OptimiserSettings",
@@ -85,6 +87,7 @@ class Config(Settings):
     sweep: SweepSettings = setting(SweepSettings, "Table 5, in the runs that have its cohorts")
     latents: LatentsSettings = setting(LatentsSettings, "cached tokens and features")
     diffusion: DiffusionSettings = setting(DiffusionSettings, "conditional DiT")
+    longitudinal: LongitudinalSettings = setting(LongitudinalSettings, "bridge DiT and forecasts")
     probe: ProbeSettings = setting(ProbeSettings, "linear probes")
     fidelity: FidelitySettings = setting(FidelitySettings, "Fréchet distances")
     memorization: MemorizationSettings = setting(MemorizationSettings, "nearest-neighbour audit")

@@ -28,8 +28,9 @@ def find_misfit(config: Config) -> str:
         return "manifest.train and manifest.validation must leave a share for the test split"
     if config.tokenizer.weights and not config.pretrain.weights:
         return "tokenizer.weights needs pretrain.weights: a tokenizer reads the encoder it was trained on"
-    if config.diffusion.weights and not config.tokenizer.weights:
-        return "diffusion.weights needs tokenizer.weights: a DiT knows the tokens it was trained on"
+    for word in ("diffusion", "longitudinal"):
+        if getattr(config, word).weights and not config.tokenizer.weights:
+            return f"{word}.weights needs tokenizer.weights: a DiT knows the tokens it was trained on"
     return _find_indivisible(config)
 
 
@@ -47,6 +48,7 @@ def check_given(config: Config) -> None:
         "pretrain": ("MaskedAutoencoder", {"shape": shape, "settings": sizes}),
         "tokenizer": ("Tokenizer", {"encoder_width": pretrain.width, **patches}),
         "diffusion": ("DiT", {"grid": grid}),
+        "longitudinal": ("Bridge", {"grid": grid}),
     }
     for word, (model, facts) in wanted.items():
         path = getattr(config, word).weights
@@ -79,6 +81,7 @@ def _find_indivisible(config: Config) -> str:
     for name, (width, n_heads) in widths.items():
         if width % 6 or width % n_heads:
             return f"{name}: {width} must be divisible by 6 and by its {n_heads} heads"
-    if config.diffusion.width % config.diffusion.n_heads:
-        return "diffusion.width must be divisible by diffusion.n_heads"
+    for word in ("diffusion", "longitudinal"):
+        if getattr(config, word).width % getattr(config, word).n_heads:
+            return f"{word}.width must be divisible by {word}.n_heads"
     return ""

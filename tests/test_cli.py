@@ -85,3 +85,13 @@ def test_usage_begins_with_the_programs_name(capsys):
     for words in (["pretrain", "train"], ["strays", "list"]):
         main([*words, "--help"])
         assert f"Usage: braing3n {' '.join(words)} " in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there_is_one_sentence(capsys, tmp_path):
+    missing = str(tmp_path / "gone.parquet")
+    assert main(["sweep", "choose", "--volume-list", missing, "--out", str(tmp_path / "o.parquet")]) == 2
+    sentence = capsys.readouterr().err.strip().splitlines()[-1]
+    assert missing in sentence
+    given = ["--tokens", missing, "--tokenizer", "t", "--labels", "l", "--pairs", "p", "--weights", "w"]
+    assert main(["longitudinal", "train", *given, "--settings", "{}"]) == 2
+    assert "Traceback" not in capsys.readouterr().err

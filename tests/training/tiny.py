@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from tensorboardX.proto.event_pb2 import Event
 
@@ -13,11 +14,13 @@ from braing3n import training
 from braing3n.config import (
     AutoencoderKLSettings,
     DiffusionSettings,
+    LongitudinalSettings,
     OptimiserSettings,
     PretrainSettings,
     TokenizerSettings,
 )
 from braing3n.diffusion.train import Latents, train_dit
+from braing3n.longitudinal.train import Ends, train_bridge
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.pretrain.train import train_encoder
 from braing3n.sweep.train_akl import train_akl
@@ -42,6 +45,7 @@ SIZES = {
     ),
     "tokenizer": TokenizerSettings(d=3, widths=(8, 4), n_blocks=1, patience=99),
     "akl": AutoencoderKLSettings(channels=(8, 8), latent_channels=2, n_res_blocks=1, patience=99),
+    "bridge": LongitudinalSettings(depth=1, width=16, n_heads=2),
     "dit": DiffusionSettings(depth=1, width=16, n_heads=2, diseases=("HC", "AD"), n_sites=2),
 }
 KINDS = tuple(SIZES)
@@ -62,6 +66,14 @@ def train(kind, folder, volumes=None, **options):
         train_tokenizer(volumes, encoder, *given)
     elif kind == "akl":
         train_akl(volumes, *given)
+    elif kind == "bridge":
+        tokens = np.random.default_rng(0).normal(size=(2 * len(volumes), 8, 3)).astype(np.float16)
+        pairs = volumes.table.assign(
+            later_volume_id=volumes.table["volume_id"] + "-later", years=1.0, cdr=0.0
+        )
+        pairs["disease"] = np.where(pairs["sex"] == "F", "HC", "AD")
+        volume_ids = pd.concat([pairs["volume_id"], pairs["later_volume_id"]], ignore_index=True)
+        train_bridge(Ends(tokens, (2, 2, 2), pairs, volume_ids), *given)
     else:
         tokens = np.random.default_rng(0).normal(size=(len(volumes), 8, 3)).astype(np.float16)
         train_dit(Latents(tokens, (2, 2, 2), volumes.table.assign(idh1="")), *given)

@@ -22,6 +22,7 @@ SHOWN = [
     SWEEP_RESULTS,
     rules.sample_diffusion.output.picture,
     rules.judge_diffusion.output.judged,
+    rules.forecast_longitudinal.output.picture,
     *([] if CONFIG.pretrain.weights else [rules.train_mae.output.loss, rules.train_mae.output.table]),
 ]
 SHOWN = [str(path) for part in SHOWN for path in ([part] if isinstance(part, str) else part)]

@@ -1,0 +1,184 @@
+"""The bridge: its start, guidance, interpolant, what it learns, and its forecasts."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from braing3n.config import LongitudinalSettings, OptimiserSettings, TokenizerSettings
+from braing3n.longitudinal import forecast
+from braing3n.longitudinal.forecast import forecast_tokens
+from braing3n.longitudinal.model import Bridge, Conditions, drop_conditions
+from braing3n.longitudinal.train import Ends, interpolate, train_bridge
+from braing3n.nets.weights import load_model
+from braing3n.tokenizer.model import Tokenizer
+from braing3n.training import picture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+GRID, D = (2, 2, 2), 3
+SETTINGS = LongitudinalSettings(
+    depth=1,
+    width=24,
+    n_heads=2,
+    optimiser=OptimiserSettings(
+        lr=3e-3, batch_size=32, n_epochs=150, n_warmup_epochs=2, precision="float32", gradient_clip=1.0
+    ),
+    ema_decay=0.99,
+)
+OPTIONS = SETTINGS.forecast.model_copy(update={"precision": "float32", "n_steps": 20})
+
+
+def make_table(n):
+    rng = np.random.default_rng(0)
+    columns = {"disease": rng.choice(["HC", "MCI", "AD"], n), "sex": rng.choice(["F", "M", ""], n)}
+    columns |= {"age_years": rng.uniform(55, 90, n), "cdr": rng.choice([0, 0.5, np.nan], n)}
+    return pd.DataFrame(columns | {"years": rng.uniform(0.5, 6, n)})
+
+
+@pytest.fixture
+def bridge():
+    """A bridge whose zero-initialised layers are made random, so that conditions matter."""
+    torch.manual_seed(0)
+    net = Bridge(SETTINGS, D, GRID)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return net.requires_grad_(False)
+
+
+def test_it_starts_as_no_change():
+    net, tokens = Bridge(SETTINGS, D, GRID), torch.randn(3, 8, D)
+    assert torch.allclose(forecast_tokens(net, tokens, make_table(3), OPTIONS), tokens, atol=1e-6)
+
+
+def test_guidance_of_one_is_the_conditional_and_of_zero_knows_disease_and_years_alone(bridge):
+    x, t, table = torch.randn(4, 8, D), torch.rand(4), make_table(4)
+    given = bridge.encode(table)
+    torch.testing.assert_close(bridge.guide(x, t, given, 1.0), bridge(x, t, *given))
+    others = table.assign(sex="M", age_years=33.0, cdr=2.0)
+    null = bridge.guide(x, t, given, 0.0)
+    torch.testing.assert_close(bridge.guide(x, t, bridge.encode(others), 0.0), null)
+    for change in ({"years": 9.0}, {"disease": "AD"}):
+        other = bridge.guide(x, t, bridge.encode(table.assign(**change)), 0.0)
+        assert not torch.allclose(other, null, atol=1e-3)
+    torch.testing.assert_close(bridge.guide(x, t, given, 3.0), null + 3 * (bridge(x, t, *given) - null))
+
+
+def test_disease_and_years_are_never_dropped_and_the_rest_at_its_rates():
+    n = 20_000
+    given = Conditions(
+        torch.zeros(n, 2, dtype=torch.int64), torch.full((n,), 60.0), torch.zeros(n), torch.ones(n)
+    )
+    dropped = drop_conditions(given, torch.tensor([3, 2]), torch.rand(n, 4), 0.2, 0.1)
+    assert torch.equal(dropped.codes[:, 0], given.codes[:, 0])
+    assert torch.equal(dropped.years, given.years)
+    gone = torch.stack([dropped.codes[:, 1] == 2, dropped.age_years.isnan(), dropped.cdr.isnan()]).double()
+    assert gone.mean(1).tolist() == pytest.approx([1 - 0.8 * 0.9] * 3, abs=0.015)
+    assert gone.prod(0).mean().item() == pytest.approx(0.1 + 0.9 * 0.2**3, abs=0.01)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.2, 0.7, 1.0])
+def test_the_interpolants_mean_and_deviation(t):
+    n = 40_000
+    settings = SETTINGS.model_copy(update={"noise": 0.3})
+    earlier, later = torch.full((n, 1, 1), 2.0), torch.full((n, 1, 1), -1.0)
+    x, change = interpolate(earlier, later, torch.randn(n, 1, 1), torch.full((n,), t), settings)
+    assert x.mean().item() == pytest.approx((1 - t) * 2 - t, abs=0.01)
+    assert x.std().item() == pytest.approx(0.3 * np.sqrt(t * (1 - t)), abs=0.01)
+    assert torch.all(change == -3.0)
+
+
+def test_the_other_target_is_the_derivative_of_the_path():
+    settings = SETTINGS.model_copy(update={"target": "velocity"})
+    ends = [torch.randn(5, 8, D, dtype=torch.float64) for _ in range(3)]
+    t, h = torch.linspace(0.1, 0.9, 5, dtype=torch.float64), 1e-6
+    (above, _), (below, _) = (interpolate(*ends, t + step, settings) for step in (h, -h))
+    torch.testing.assert_close(
+        interpolate(*ends, t, settings)[1], (above - below) / (2 * h), rtol=1e-6, atol=1e-6
+    )
+
+
+def make_ends(years_seen):
+    """People whose tokens move by a fixed pattern a year; the bridge is told `years_seen(years)`."""
+    rng = np.random.default_rng(1)
+    table = make_table(400).assign(split=np.repeat(["train", "validation"], [360, 40]))
+    pattern = rng.normal(size=(8, D))
+    start = rng.normal(0, 3, (400, 8, D))
+    end = start + 0.1 * table["years"].to_numpy()[:, None, None] * pattern
+    table["volume_id"] = [f"v{i}" for i in range(400)]
+    table["later_volume_id"] = [f"w{i}" for i in range(400)]
+    table["years"] = years_seen(table["years"].to_numpy(), rng)
+    volume_ids = pd.concat([table["volume_id"], table["later_volume_id"]], ignore_index=True)
+    return Ends(np.concatenate([start, end]).astype(np.float32), GRID, table, volume_ids), start, pattern
+
+
+def read_slope(folder, years_seen):
+    """The slope of the forecast change along the planted pattern against the years asked for; truth is .1."""
+    ends, start, pattern = make_ends(years_seen)
+    (folder / "list").write_text("")
+    train_bridge(ends, SETTINGS, folder / "runs", folder / "b.safetensors", [folder / "list"])
+    bridge = load_model(Bridge, folder / "b.safetensors")
+    held_out = torch.from_numpy(start[360:]).float()
+    table = ends.pairs.iloc[360:].assign(years=np.tile([1.0, 2.0, 3.0, 5.0], 10))
+    moved = forecast_tokens(bridge, held_out, table, OPTIONS.model_copy(update={"guidance": 1.0})) - held_out
+    along = (moved.numpy() * pattern).sum((1, 2)) / (pattern**2).sum()
+    return stats.linregress(table["years"], along).slope
+
+
+@pytest.mark.slow
+def test_it_learns_the_change_a_year_and_shuffled_years_leave_nothing(tmp_path):
+    (tmp_path / "true").mkdir()
+    (tmp_path / "shuffled").mkdir()
+    assert read_slope(tmp_path / "true", lambda years, _: years) == pytest.approx(0.1, abs=0.02)
+    assert abs(read_slope(tmp_path / "shuffled", lambda years, rng: rng.permutation(years))) < 0.02
+
+
+def test_a_killed_forecast_goes_on_with_the_same_bytes(bridge, tmp_path, monkeypatch):
+    table = make_table(7).assign(
+        forecast_id=[f"f{i}" for i in range(7)], volume_id=[f"v{i}" for i in range(7)], person_id="p"
+    )
+    tokens = np.random.default_rng(0).normal(size=(7, 8, D)).astype(np.float16)
+    options = OPTIONS.model_copy(update={"batch_size": 2})
+    given = bridge, tokens, table["volume_id"], table, options
+    (tmp_path / "w").write_text("")
+    forecast.write_forecasts(*given, tmp_path / "whole.npz", [tmp_path / "w"])
+    done, compute = [], forecast.forecast_tokens
+
+    def die_at_the_third(*args):
+        done.append(1)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return compute(*args)
+
+    monkeypatch.setattr(forecast, "forecast_tokens", die_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        forecast.write_forecasts(*given, tmp_path / "killed.npz", [tmp_path / "w"])
+    forecast.write_forecasts(*given, tmp_path / "killed.npz", [tmp_path / "w"])
+    assert len(done) == 5, "four batches, one of them twice"
+    assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert not list(Path(tmp_path).glob(".forecasts-*"))
+
+
+def test_the_picture_has_each_person_in_a_row_and_no_one_is_a_picture_too(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        picture, "draw_volumes", lambda volumes, path, n: drawn.append((list(volumes), n)) or path.touch()
+    )
+    table = pd.DataFrame(
+        {"person_id": ["p"] * 3 + ["q"] * 3, "years": [0.0, 1.0, 5.0] * 2, "later_volume_id": ""}
+    )
+    tokenizer = Tokenizer(TokenizerSettings(d=D, widths=(8, 4), n_blocks=1), 12, 4, GRID).requires_grad_(
+        False
+    )
+    forecast.draw_forecasts(tokenizer, np.zeros((6, 8, D), np.float32), table, tmp_path / "a.png")
+    forecast.draw_forecasts(tokenizer, np.zeros((0, 8, D), np.float32), table[:0], tmp_path / "b.png")
+    assert drawn[0][0][:5] == [
+        "person 1: 0 y",
+        "person 1: 1 y",
+        "person 1: 5 y",
+        "1: 4 x (1 y - 0 y)",
+        "1: 4 x (5 y - 0 y)",
+    ]
+    assert (drawn[0][1], drawn[1]) == (5, ([], 1))

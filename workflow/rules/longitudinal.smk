@@ -1,0 +1,119 @@
+# Pairs of visits -> the bridge DiT and its forecasts.
+localrules:
+    longitudinal,
+
+
+BRIDGE = f"{RESULTS}/longitudinal/bridge.safetensors"
+
+
+rule longitudinal:
+    """The bridge between two visits and its forecasts of held-out people."""
+    input:
+        BRIDGE,
+        f"{RESULTS}/longitudinal/forecasts.npz",
+
+
+rule pair_visits:
+    """List every earlier-later pair of visits of one person."""
+    input:
+        labels=rules.build_label_table.output.labels,
+        settings=f"{SETTINGS}/longitudinal.json",
+    output:
+        pairs=f"{RESULTS}/longitudinal/pairs.parquet",
+    log:
+        f"{LOGS}/longitudinal/pairs.log",
+    benchmark:
+        f"{BENCHMARKS}/longitudinal/pairs.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        stage=STAGE["longitudinal"],
+    shell:
+        "python -m braing3n longitudinal pair --labels {input.labels:q} --out {output.pairs:q}"
+        " --settings {input.settings:q} 2>&1 | tee {log:q}"
+
+
+rule train_longitudinal:
+    """Train the bridge from earlier to later visits on cached tokens."""
+    input:
+        tokens=rules.cache_latents.output.tokens,
+        tokenizer=TOKENIZER,
+        labels=rules.build_label_table.output.labels,
+        pairs=rules.pair_visits.output.pairs,
+        settings=f"{SETTINGS}/longitudinal.json",
+    output:
+        weights=BRIDGE,
+    log:
+        f"{LOGS}/longitudinal/bridge.log",
+    benchmark:
+        f"{BENCHMARKS}/longitudinal/bridge.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+        runtime=1440,
+        gpu=0,
+    params:
+        stage=STAGE["longitudinal"],
+    shell:
+        "exec python -m braing3n run-training --gpus {resources.gpu} --log {log:q}"
+        " longitudinal train --tokens {input.tokens:q} --tokenizer {input.tokenizer:q}"
+        " --labels {input.labels:q} --pairs {input.pairs:q}"
+        " --weights {output.weights:q} --settings {input.settings:q} --threads {threads}"
+
+
+if CONFIG.longitudinal.weights:
+
+    ruleorder: take_longitudinal > train_longitudinal
+
+    use rule take_mae as take_longitudinal with:
+        input:
+            given=CONFIG.longitudinal.weights,
+        output:
+            weights=BRIDGE,
+        log:
+            f"{LOGS}/longitudinal/bridge.log",
+        benchmark:
+            f"{BENCHMARKS}/longitudinal/bridge.tsv"
+        params:
+            word="longitudinal",
+            stage=STAGE["longitudinal"],
+
+
+rule forecast_longitudinal:
+    """Forecast held-out people from their first visit and decode a few for the eye."""
+    input:
+        weights=BRIDGE,
+        tokens=rules.cache_latents.output.tokens,
+        tokenizer=TOKENIZER,
+        labels=rules.build_label_table.output.labels,
+        pairs=rules.pair_visits.output.pairs,
+        settings=f"{SETTINGS}/longitudinal.forecast.json",
+    output:
+        forecasts=f"{RESULTS}/longitudinal/forecasts.npz",
+        table=f"{RESULTS}/longitudinal/forecasts.parquet",
+        picture=report(
+            f"{RESULTS}/longitudinal/forecasts.png", caption="../report/forecasts.rst", category="Generation"
+        ),
+    log:
+        f"{LOGS}/longitudinal/forecasts.log",
+    benchmark:
+        f"{BENCHMARKS}/longitudinal/forecasts.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+        runtime=240,
+    params:
+        stage=STAGE["longitudinal"],
+    shell:
+        "python -m braing3n longitudinal forecast --weights {input.weights:q} --tokens {input.tokens:q}"
+        " --tokenizer {input.tokenizer:q} --labels {input.labels:q} --pairs {input.pairs:q}"
+        " --forecasts {output.forecasts:q} --table {output.table:q} --picture {output.picture:q}"
+        " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"
