@@ -1,0 +1,57 @@
+"""Counterfactuals: one person's tokens under other conditions, with what is the person's own kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from braing3n.diffusion.model import DiT
+from braing3n.diffusion.sample import plan_times
+from braing3n.diffusion.settings import SamplingSettings
+from braing3n.nets.flow import integrate, trace_back
+
+
+@torch.no_grad()
+def change_conditions(
+    model: DiT,
+    tokens: Tensor,
+    own: pd.DataFrame,
+    new: pd.DataFrame,
+    settings: SamplingSettings,
+    strength: float = 1.0,
+) -> Tensor:
+    """Tokens float32 (B, T, d) as the model has them under new conditions.
+
+    Three steps (Pearl 2009): abduction, the noise that the flow leads to these tokens under a person's own
+    conditions; action, the new conditions; prediction, the flow from that noise. Equal conditions give the
+    tokens back. Everything is in float32, since rounding would not be undone on the way back.
+
+    Args:
+        tokens: (B, T, d), in token units.
+        own: the conditions that they have, a table of six columns; empty and NaN are null.
+        new: those that they get; the modality may change, too.
+        strength: of the change; 0 gives the tokens back, and above 1 exaggerates.
+    """
+    device = model.token_mean.device
+    own_codes, own_age = (part.to(device) for part in model.vocabularies.encode(own))
+    new_codes, new_age = (part.to(device) for part in model.vocabularies.encode(new))
+    times = plan_times(model, settings.n_steps)
+
+    def follow(codes: Tensor, age_years: Tensor) -> Callable[[Tensor, float], Tensor]:
+        def velocity(x: Tensor, now: float) -> Tensor:
+            t = torch.full((len(x),), now, device=device)
+            return model.guide(x, t, codes, age_years, settings.guidance, settings.guidance_form)
+
+        return velocity
+
+    as_is, changed = follow(own_codes, own_age), follow(new_codes, new_age)
+
+    def act(x: Tensor, now: float) -> Tensor:
+        kept = as_is(x, now)
+        return kept + strength * (changed(x, now) - kept)
+
+    noise = trace_back(as_is, model.standardise(tokens.to(device), own_codes), times)
+    return model.restore(integrate(changed if strength == 1 else act, noise, times), new_codes)

@@ -1,0 +1,37 @@
+"""Integration: Euler's steps in closed form and against torchdiffeq, and the way back."""
+
+import pytest
+import torch
+from torchdiffeq import odeint
+
+from braing3n.nets.flow import integrate, trace_back
+
+
+@pytest.mark.parametrize("n", [1, 7, 100])
+def test_steps_along_a_linear_velocity_are_powers(n):
+    a, x = -1.3, torch.randn(2, 3, 4)
+    times = torch.linspace(0, 1, n + 1).tolist()
+    torch.testing.assert_close(
+        integrate(lambda x, t: a * x, x, times), (1 + a / n) ** n * x, rtol=1e-5, atol=1e-5
+    )
+
+
+def velocity(x, t):
+    return torch.sin(3 * x + 5 * t) - 0.5 * x.mean(dim=1, keepdim=True)
+
+
+def test_steps_are_those_of_torchdiffeq():
+    x, times = torch.randn(2, 3, 4, dtype=torch.float64), torch.tensor([0, 0.1, 0.15, 0.6, 1.0]).double()
+    expected = odeint(lambda t, x: velocity(x, t), x, times, method="euler")[-1]
+    found = integrate(lambda x, t: velocity(x, t).double(), x, times.tolist())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [10, 100])
+def test_the_way_back_ends_where_the_steps_began(n):
+    x, times = torch.randn(2, 3, 4), torch.linspace(0, 1, n + 1).tolist()
+    end = integrate(velocity, x, times)
+    torch.testing.assert_close(trace_back(velocity, end, times), x, rtol=0, atol=1e-3)
+    for now, then in zip(reversed(times[:-1]), reversed(times[1:]), strict=True):
+        end = end - (then - now) * velocity(end, now)  # a step the other way
+    assert (end - x).abs().max() > 5e-3
