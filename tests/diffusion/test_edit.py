@@ -18,7 +18,9 @@ SAMPLING = SETTINGS.sampling.model_copy(update={"n_steps": 100, "precision": "fl
 @pytest.fixture
 def trained(latents, tmp_path):
     (tmp_path / "inputs").write_text("")
-    train_dit(latents, SETTINGS, tmp_path / "runs", tmp_path / "d.safetensors", [tmp_path / "inputs"])
+    options = SETTINGS.optimiser.model_copy(update={"n_epochs": 100})
+    settings = SETTINGS.model_copy(update={"optimiser": options, "ema_decay": 0.9})
+    train_dit(latents, settings, tmp_path / "runs", tmp_path / "d.safetensors", [tmp_path / "inputs"])
     return load_model(DiT, tmp_path / "d.safetensors")
 
 
