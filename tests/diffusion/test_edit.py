@@ -35,9 +35,10 @@ def test_unchanged_conditions_give_the_person_back(trained, latents, guidance):
     own = describe(4, disease="AD", sex="F", age_years=70.0)
     back = change_conditions(trained, tokens, own, own, settings)
     scale = trained.token_scale[0]
-    assert ((back - tokens) / scale).abs().max() < 1e-3
+    missed = ((back - tokens) / scale).abs().max()
+    assert missed < 1e-3
     other = change_conditions(trained, tokens, own, own.assign(disease="HC", age_years=30.0), settings)
-    assert ((other - tokens) / scale).abs().max() > 1e-2
+    assert ((other - tokens) / scale).abs().max() > 10 * missed
     none = change_conditions(trained, tokens, own, own.assign(disease="HC", age_years=30.0), settings, 0.0)
     assert ((none - tokens) / scale).abs().max() < 1e-3
 
