@@ -14,7 +14,8 @@ from braing3n.core.scratch import unwind_on_sigterm
 
 SHELLS = ("bash", "zsh", "fish")
 # Words with a command line that are no stage.
-TOOLS = ("bids-app", "resources", "stages", "config", "strays")
+TRAINED = ("encode", "predict", "reconstruct", "generate", "counterfactual", "forecast")  # on a model folder
+TOOLS = (*TRAINED, "bids-app", "resources", "stages", "config", "strays")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,6 +83,8 @@ def find_app(word: str):
         return importlib.import_module("braing3n.apply.bids_app").app
     if word == "preprocess":  # a person's scans, beside the shards of the DAG
         return importlib.import_module("braing3n.apply.command").app
+    if word in TRAINED:
+        return importlib.import_module("braing3n.apply.trained.command").find_app(word)
     if word in WORDS:
         return importlib.import_module(f"braing3n.{word}.command").app
     return getattr(importlib.import_module("braing3n.upkeep.command"), f"{word}_app")

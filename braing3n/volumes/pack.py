@@ -13,7 +13,7 @@ import pandas as pd
 from braing3n.core.contracts import read_table, write_table
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import track, write_atomically
-from braing3n.nets.levels import quantise
+from braing3n.nets.levels import dequantise, quantise
 from braing3n.preprocess.contracts import PREPROCESS
 from braing3n.volumes.contracts import VOLUMES
 from braing3n.volumes.dataset import read_chunk
@@ -33,16 +33,24 @@ def crop_or_pad(array: np.ndarray, shape: tuple[int, int, int], crop: Crop = "ce
     out = np.zeros(shape, array.dtype)
     source, target = [], []
     for axis, (have, want) in enumerate(zip(array.shape, shape, strict=True)):
-        start = int((have - want) / 2)  # towards 0: the odd voxel falls off, or is added, at the end
-        if crop == "atlas_centred":
-            middle_mm = sum(ATLAS_BRAIN_MM[axis]) / 2 - ATLAS_SHAPE_MM[axis] / 2
-            spacing_mm = ATLAS_SHAPE_MM[0] / array.shape[0]
-            start = math.floor((have - want) / 2 + middle_mm / spacing_mm + 0.5)
+        start = crop_start(axis, have, want, crop, array.shape[0])
         first, last = max(start, 0), min(start + want, have)
         source.append(slice(first, max(first, last)))
         target.append(slice(first - start, max(first, last) - start))
     out[tuple(target)] = array[tuple(source)]
     return out
+
+
+def crop_start(axis: int, have: int, want: int, crop: Crop, n_across: int) -> int:
+    """The voxel of an axis at which a crop of `want` of `have` voxels begins; below 0 it is padded.
+
+    n_across: voxels of SRI24's first axis, which give the spacing.
+    """
+    if crop == "centre":
+        return int((have - want) / 2)  # towards 0: the odd voxel falls off, or is added, at the end
+    middle_mm = sum(ATLAS_BRAIN_MM[axis]) / 2 - ATLAS_SHAPE_MM[axis] / 2
+    spacing_mm = ATLAS_SHAPE_MM[0] / n_across
+    return math.floor((have - want) / 2 + middle_mm / spacing_mm + 0.5)
 
 
 def average_blocks(array: np.ndarray, factor: int) -> np.ndarray:
@@ -99,6 +107,24 @@ def pack_shard(table_path: Path, array_path: Path, index_path: Path, settings: V
                 }
             )
     write_table(pd.DataFrame(rows, columns=list(VOLUMES)), index_path, VOLUMES)
+
+
+def load_volume(
+    path: str | Path, mask_path: str | Path | None, settings: VolumesSettings
+) -> tuple[np.ndarray, float]:
+    """A preprocessed volume as models take it, float32 (D, H, W), and the share of brain that the crop lost.
+
+    The same z-scores, to the bit, as of a packed shard. Without a mask the brain is what is not 0.
+
+    Raises:
+        ContractError: no brain is left, or it is flat.
+    """
+    image = np.asanyarray(nib.load(path).dataobj).astype(np.float32)
+    mask = image != 0 if mask_path is None else np.asanyarray(nib.load(mask_path).dataobj) > 0
+    image, mask, lost = to_model_grid(image, mask, settings)
+    brain = image[mask].astype(np.float64)
+    mean, deviation = _measure_brain(brain, str(path))
+    return dequantise(*quantise((brain - mean) / deviation, mask))[0], lost
 
 
 def _create(path: Path, shape: tuple[int, ...]) -> blosc2.NDArray:

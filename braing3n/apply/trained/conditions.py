@@ -1,0 +1,94 @@
+"""Conditions that a user names, checked against what a model knows, and warnings about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from braing3n.core.errors import BrainG3nError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from braing3n.diffusion.model import DiT
+
+FAR = 99.0  # percentile of the training volumes' distance above which a scan is unlike them
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What an image is of; empty and NaN are not said."""
+
+    disease: str = ""
+    sex: str = ""
+    modality: str = ""
+    site: str = ""
+    age_years: float = math.nan
+    idh1: str = ""
+
+    def over(self, other: Conditions) -> Conditions:
+        """These, and where they say nothing, the other's."""
+        mine = {name: value for name, value in vars(self).items() if value not in ("",) and value == value}
+        return Conditions(**(vars(other) | mine))
+
+    def describe(self) -> dict[str, Any]:
+        """Those that are said."""
+        return {name: value for name, value in vars(self).items() if value != "" and value == value}
+
+
+def check_conditions(conditions: Conditions, model: DiT) -> None:
+    """Every class is one that the model has.
+
+    Raises:
+        BrainG3nError: names the option, and lists the right values.
+    """
+    for name in ("disease", "sex", "modality", "site", "idh1"):
+        check_class(name, getattr(conditions, name), getattr(model.vocabularies, name))
+    if conditions.age_years == conditions.age_years and not 0 <= conditions.age_years <= 130:
+        raise BrainG3nError(f"--age {conditions.age_years:g}: give an age in years, 0 to 130.")
+
+
+def check_class(name: str, value: str, known: Iterable[str]) -> None:
+    """A class is one of the known ones, or none.
+
+    Raises:
+        BrainG3nError: names the option, and lists the right values.
+    """
+    if value and value not in known:
+        raise BrainG3nError(
+            f"--{name} {value}: this model knows {', '.join(known) or 'none'}; give one of these."
+        )
+
+
+def tabulate(conditions: Conditions, names: Iterable[str]) -> pd.DataFrame:
+    """The table of samples with these conditions, one row a name."""
+    import pandas as pd
+
+    return pd.DataFrame([{"sample_id": name, "arm": "", **vars(conditions)} for name in names])
+
+
+def warn_of_age(age_years: float, population: Mapping[str, Any]) -> list[str]:
+    """A warning where an age lies outside those that were trained on."""
+    low, high = population["age_years"]["min"], population["age_years"]["max"]
+    if age_years != age_years or low <= age_years <= high:
+        return []
+    return [f"an age of {age_years:g} years is outside the training people's, {low:g} to {high:g}"]
+
+
+def warn_of_scan(
+    modality: str, percentile: float, lost_share: float, population: Mapping[str, Any]
+) -> list[str]:
+    """Warnings about one scan: an unseen modality, an unusual brain, a box that cuts it."""
+    warnings = []
+    if not population["modalities"].get(modality, 0):
+        warnings.append(f"no training volume is a {modality}")
+    if percentile > FAR:
+        warnings.append(
+            f"its features are farther from the training volumes' than {percentile:.1f} % of these are: "
+            "what the model says of it is not to be trusted"
+        )
+    if lost_share > 0.001:
+        warnings.append(f"the model's box cuts off {100 * lost_share:.1f} % of the brain")
+    return warnings

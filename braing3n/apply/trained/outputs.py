@@ -1,0 +1,138 @@
+"""Results as files: NIfTI in SRI24 and in the scan's own space, pictures, and what was done as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braing3n import __version__
+from braing3n.apply.trained.scans import SRI24_MM, Prepared
+from braing3n.core.bids import SUFFIXES
+from braing3n.core.errors import BrainG3nError
+from braing3n.core.runtime import write_atomically
+from braing3n.volumes.settings import VolumesSettings
+
+RESEARCH_ONLY = "For research only: not a medical device, and not for diagnosis or treatment."
+SYNTHETIC = "SYNTHETIC image made by a model (braing3n)"  # at most 80 characters, as a NIfTI header has
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def model_affine(settings: VolumesSettings, preprocessed_mm: float) -> np.ndarray:
+    """Voxel of the model's grid -> RAS mm (4 x 4): the crop of SRI24's box that `volumes` cuts.
+
+    preprocessed_mm: spacing of the preprocessed volumes, of which the model's voxels are averages.
+    """
+    from braing3n.volumes.pack import crop_start
+
+    factor = max(1, round(settings.spacing_mm / preprocessed_mm))
+    whole = tuple(int(np.ceil(n / preprocessed_mm - 1e-6)) for n in SRI24_MM)
+    start = [
+        crop_start(axis, have, want * factor, settings.crop, whole[0])
+        for axis, (have, want) in enumerate(zip(whole, settings.shape, strict=True))
+    ]
+    centre_lps = (np.array(SRI24_MM) - 1) / 2 * (1, -1, 1)
+    first = np.array(start) + (factor - 1) / 2 - (np.array(whole) - 1) / 2
+    affine = np.diag([preprocessed_mm * factor] * 3 + [1.0])
+    affine[:3, 3] = centre_lps + first * preprocessed_mm
+    return RAS_TO_LPS @ affine
+
+
+def write_nifti(image: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    """A synthetic image as float32 NIfTI (.nii.gz) with a fresh header, whose description says what it is."""
+    import nibabel as nib
+
+    nifti = nib.Nifti1Image(image.astype(np.float32), affine)
+    nifti.header.set_xyzt_units("mm")
+    nifti.set_sform(affine, code="aligned")
+    nifti.set_qform(affine, code="aligned")
+    nifti.header["descrip"] = SYNTHETIC
+    with write_atomically(path) as beside:
+        nib.save(nifti, beside)
+
+
+def carry_back(image: np.ndarray, affine: np.ndarray, scan: Prepared) -> tuple[np.ndarray, np.ndarray] | None:
+    """An image in SRI24 on the grid of the scan that it came from, and that grid's affine; None: not known.
+
+    One linear interpolation; outside the model's box is 0.
+    """
+    import nibabel as nib
+    from scipy import ndimage
+
+    if scan.raw_path is None or scan.back_path is None:
+        return None
+    raw = nib.load(scan.raw_path)
+    to_sri24 = RAS_TO_LPS @ read_affine(scan.back_path) @ RAS_TO_LPS
+    to_voxel = np.linalg.inv(affine) @ to_sri24 @ raw.affine
+    shape = raw.shape[:3]
+    moved = ndimage.affine_transform(
+        image.astype(np.float32), to_voxel[:3, :3], to_voxel[:3, 3], output_shape=shape, order=1, cval=0.0
+    )
+    return moved, raw.affine
+
+
+def read_affine(path: Path) -> np.ndarray:
+    """The 4 x 4 LPS matrix of an ITK `.mat`.
+
+    Raises:
+        BrainG3nError: the file holds no such affine.
+    """
+    from scipy.io import loadmat
+
+    try:
+        numbers = loadmat(path)["AffineTransform_double_3_3"].ravel()
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = numbers[:9].reshape(3, 3), numbers[9:]
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+        raise BrainG3nError(
+            f"{path}: is no affine of ITK ({type(error).__name__}); preprocess again."
+        ) from None
+    return matrix
+
+
+def name_file(out_dir: Path, stem: str, modality: str, desc: str, space: str = "SRI24") -> Path:
+    """`<stem>_space-<space>_desc-<desc>_<suffix>.nii.gz`, a BIDS derivative's name."""
+    return out_dir / f"{stem}_space-{space}_desc-{desc}_{SUFFIXES[modality]}.nii.gz"
+
+
+def write_image(
+    image: np.ndarray,
+    affine: np.ndarray,
+    out_dir: Path,
+    stem: str,
+    modality: str,
+    desc: str,
+    scan: Prepared | None,
+) -> list[Path]:
+    """A synthetic image (D, H, W) in SRI24, and in the scan's own space where that is known."""
+    paths = [name_file(out_dir, stem, modality, desc)]
+    write_nifti(image, affine, paths[0])
+    back = carry_back(image, affine, scan) if scan else None
+    if back is not None:
+        paths.append(name_file(out_dir, stem, modality, desc, "native"))
+        write_nifti(*back, paths[1])
+    return paths
+
+
+def draw_change(before: np.ndarray, after: dict[str, np.ndarray], path: Path) -> None:
+    """A picture of slices: before, each image after, and its difference from the first."""
+    from braing3n.training.picture import draw_volumes
+
+    shown = {"before": before} | after
+    shown |= {f"{name} - before": image - before for name, image in after.items()}
+    with write_atomically(path) as beside:
+        draw_volumes(shown, beside, n_columns=1 + len(after))
+
+
+def write_report(path: Path, command: str, content: dict[str, Any], warnings: list[str]) -> None:
+    """What was done, as JSON: the command, its options and numbers, warnings, and what it is not for."""
+    whole = {
+        "GeneratedBy": {"Name": "braing3n", "Version": __version__, "Command": command},
+        **content,
+        "Warnings": warnings,
+        "Notice": RESEARCH_ONLY,
+    }
+    with write_atomically(path) as beside:
+        beside.write_text(json.dumps(whole, indent=1) + "\n")

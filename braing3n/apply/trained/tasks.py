@@ -1,0 +1,268 @@
+"""The six things that a model folder is for, on scans or on conditions, with files as results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from braing3n.apply.trained import outputs
+from braing3n.apply.trained.conditions import (
+    Conditions,
+    check_class,
+    check_conditions,
+    tabulate,
+    warn_of_age,
+    warn_of_scan,
+)
+from braing3n.apply.trained.scans import Prepared
+from braing3n.core.errors import BrainG3nError
+from braing3n.core.runtime import track, write_atomically
+
+if TYPE_CHECKING:
+    from braing3n.diffusion.settings import SamplingSettings
+    from braing3n.export.pretrained import Pretrained
+    from braing3n.longitudinal.settings import ForecastSettings
+
+
+@dataclass
+class Seen:
+    """A scan as the model sees it: its volume (1, 1, D, H, W), tokens (1, T, d) and mean features (F,)."""
+
+    scan: Prepared
+    volume: Tensor
+    encoded: Tensor
+    features: np.ndarray
+    percentile: float
+    warnings: list[str] = field(default_factory=list)
+
+
+@torch.no_grad()
+def look(model: Pretrained, scan: Prepared) -> Seen:
+    """Encode one scan, and warn where the model is not made for it."""
+    from braing3n.volumes.pack import load_volume
+
+    image, lost = load_volume(scan.path, scan.mask_path, model.volumes)
+    volume = torch.from_numpy(image)[None, None].to(model.device)
+    encoded = model.encoder.encode(volume).float()
+    features = encoded.mean(dim=1)[0].cpu().numpy()
+    percentile = float(model.measure_distance(features[None])[0])
+    warnings = warn_of_scan(scan.modality, percentile, lost, model.population)
+    return Seen(scan, volume, encoded, features, percentile, [f"{scan.name}: {text}" for text in warnings])
+
+
+def list_entities(scan: Prepared) -> dict[str, str]:
+    """BIDS entities of a scan, as columns."""
+    return {"sub": scan.subject, "ses": scan.session, "run": scan.run, "modality": scan.modality}
+
+
+def encode(model: Pretrained, scans: Sequence[Prepared], out_dir: Path, with_tokens: bool) -> list[str]:
+    """Write `features.parquet`, a row a scan: entities, percentile of the distance, f0000 and so on.
+
+    With tokens, each scan's are in `<name>_tokens.npz`, float32 (T, width). Returns warnings.
+    """
+    rows, warnings = [], []
+    for scan in track(scans, "encode: scans", len(scans)):
+        seen = look(model, scan)
+        warnings += seen.warnings
+        numbers = {f"f{i:04d}": value for i, value in enumerate(seen.features)}
+        rows.append({**list_entities(scan), "distance_percentile": seen.percentile, **numbers})
+        if with_tokens:
+            with write_atomically(out_dir / f"{scan.name}_desc-{scan.modality}_tokens.npz") as beside:
+                np.savez(beside, tokens=seen.encoded[0].cpu().numpy())
+    with write_atomically(out_dir / "features.parquet") as beside:
+        pd.DataFrame(rows).to_parquet(beside, index=False)
+    report(out_dir / "encode.json", "encode", scans, {"Features": "features.parquet"}, warnings)
+    return warnings
+
+
+def predict(model: Pretrained, scans: Sequence[Prepared], out_dir: Path, ages: dict[str, float]) -> list[str]:
+    """Write `predictions.tsv`, a row a scan and probe: the value, its interval, and whom the probe knows.
+
+    ages: chronological age of each scan's name, where known; with it the age gap is given.
+    """
+    rows, warnings = [], []
+    for scan in track(scans, "predict: scans", len(scans)):
+        seen = look(model, scan)
+        warnings += seen.warnings
+        age = ages.get(scan.name, float("nan"))
+        warnings += warn_of_age(age, model.population)
+        for found in model.predict(seen.features, age_years=age, modality=scan.modality):
+            rows.append({**list_entities(scan), **found})
+    table = pd.DataFrame(rows)
+    with write_atomically(out_dir / "predictions.tsv") as beside:
+        table.to_csv(beside, sep="\t", index=False, na_rep="n/a")
+    report(out_dir / "predict.json", "predict", scans, {"Predictions": table.to_dict("records")}, warnings)
+    return warnings
+
+
+@torch.no_grad()
+def reconstruct(model: Pretrained, scans: Sequence[Prepared], out_dir: Path) -> list[str]:
+    """Write each scan as its tokens decode, beside its z-scores' error."""
+    warnings, errors = [], {}
+    for scan in track(scans, "reconstruct: scans", len(scans)):
+        seen = look(model, scan)
+        warnings += seen.warnings
+        image = model.tokenizer.decode(model.tokenizer.project(seen.encoded))
+        errors[scan.name] = (image - seen.volume).square().mean().item()
+        save_change(model, seen, {"reconstructed": image}, "syntheticReconstruction", out_dir)
+    report(out_dir / "reconstruct.json", "reconstruct", scans, {"MeanSquaredError": errors}, warnings)
+    return warnings
+
+
+@torch.no_grad()
+def generate(
+    model: Pretrained, conditions: Conditions, n: int, settings: SamplingSettings, out_dir: Path
+) -> list[str]:
+    """Write n samples under the conditions; what is not said is null."""
+    from braing3n.diffusion.sample import sample_tokens
+
+    dit = need(model.dit, "generate", "DiT")
+    if not conditions.modality:
+        raise BrainG3nError(f"--modality: say which of {', '.join(dit.vocabularies.modality)} to generate.")
+    check_conditions(conditions, dit)
+    warnings = warn_of_age(conditions.age_years, model.population)
+    names = [f"sub-synthetic{i:04d}" for i in range(1, n + 1)]
+    affine = outputs.model_affine(model.volumes, model.preprocess.spacing_mm)
+    shown = {}
+    for first in range(0, n, settings.batch_size):
+        table = tabulate(conditions, names[first : first + settings.batch_size])
+        tokens = sample_tokens(dit, table, settings, model.device)
+        for name, own in zip(table["sample_id"], tokens.split(1), strict=True):
+            image = model.tokenizer.decode(own)[0, 0].float().cpu().numpy()
+            outputs.write_image(image, affine, out_dir, name, conditions.modality, "synthetic", None)
+            if len(shown) < 8:
+                shown[name] = image
+    from braing3n.training.picture import draw_volumes
+
+    with write_atomically(out_dir / "generate.png") as beside:
+        draw_volumes(shown, beside)
+    described = {"Conditions": conditions.describe(), "N": n, "Sampling": settings.model_dump(mode="json")}
+    report(out_dir / "generate.json", "generate", [], described, warnings)
+    return warnings
+
+
+@torch.no_grad()
+def counterfactual(
+    model: Pretrained,
+    scans: Sequence[Prepared],
+    own: Conditions,
+    new: Conditions,
+    strength: float,
+    settings: SamplingSettings,
+    out_dir: Path,
+) -> list[str]:
+    """Write each scan under new conditions, from the noise that its own conditions explain it by."""
+    from braing3n.diffusion.edit import change_conditions
+
+    dit = need(model.dit, "counterfactual", "DiT")
+    for conditions in (own, new):
+        check_conditions(conditions, dit)
+    if not new.describe():
+        raise BrainG3nError("counterfactual: say what changes, such as --disease AD or --age 80.")
+    warnings = [text for age in (own.age_years, new.age_years) for text in warn_of_age(age, model.population)]
+    for scan in track(scans, "counterfactual: scans", len(scans)):
+        seen = look(model, scan)
+        warnings += seen.warnings
+        before = own.over(Conditions(modality=scan.modality))
+        tokens = model.tokenizer.project(seen.encoded)
+        tables = (tabulate(c, [scan.name]) for c in (before, new.over(before)))
+        moved = change_conditions(dit, tokens, *tables, settings, strength)
+        images = {"reconstructed": model.tokenizer.decode(tokens), "changed": model.tokenizer.decode(moved)}
+        save_change(model, seen, images, "syntheticCounterfactual", out_dir)
+    described = {"Own": own.describe(), "New": new.describe(), "Strength": strength}
+    described |= {"Sampling": settings.model_dump(mode="json")}
+    report(out_dir / "counterfactual.json", "counterfactual", scans, described, warnings)
+    return warnings
+
+
+@torch.no_grad()
+def forecast(
+    model: Pretrained,
+    scans: Sequence[Prepared],
+    own: dict[str, Any],
+    years: Sequence[float],
+    options: ForecastSettings,
+    out_dir: Path,
+) -> list[str]:
+    """Write each scan some years on, and beside them the 0-year forecast that they are compared with.
+
+    own: disease, sex, age_years and cdr at the scan.
+    """
+    from braing3n.longitudinal.forecast import forecast_tokens
+
+    bridge = need(model.bridge, "forecast", "bridge")
+    check_class("disease", own["disease"], bridge.settings.diseases)
+    if not own["disease"]:
+        known = ", ".join(bridge.settings.diseases)
+        raise BrainG3nError(f"--disease: say which of {known}; it is never left out.")
+    if any(year < 0 for year in years):
+        raise BrainG3nError("--years: give years from the scan on, 0 or more.")
+    warnings = warn_of_age(own["age_years"], model.population)
+    horizons = [0.0, *sorted(set(years) - {0.0})]
+    for scan in track(scans, "forecast: scans", len(scans)):
+        seen = look(model, scan)
+        warnings += seen.warnings
+        if scan.modality != bridge.settings.modality:
+            known = bridge.settings.modality
+            warnings.append(f"{scan.name}: the bridge knows {known} alone, not {scan.modality}")
+        tokens = model.tokenizer.project(seen.encoded)
+        table = pd.DataFrame([own | {"years": year} for year in horizons])
+        moved = forecast_tokens(bridge, tokens.repeat(len(table), 1, 1), table, options)
+        decoded = [model.tokenizer.decode(one) for one in moved.split(1)]
+        images = {f"{year:g}y": image for year, image in zip(horizons, decoded, strict=True)}
+        save_change(model, seen, images, "syntheticForecast", out_dir, compared_with="0y")
+    described = {"Own": {k: v for k, v in own.items() if v == v and v != ""}, "Years": horizons}
+    report(out_dir / "forecast.json", "forecast", scans, described, warnings)
+    return warnings
+
+
+def need(part: Any, command: str, name: str) -> Any:
+    """A part of the model folder that a command cannot do without.
+
+    Raises:
+        BrainG3nError: the folder has none.
+    """
+    if part is None:
+        raise BrainG3nError(f"{command}: this model folder has no {name}; export a run that trained one.")
+    return part
+
+
+def save_change(
+    model: Pretrained,
+    seen: Seen,
+    images: dict[str, Tensor],
+    desc: str,
+    out_dir: Path,
+    compared_with: str = "",
+) -> None:
+    """Each image as NIfTI, its difference from what it is compared with, and a picture of all.
+
+    Images are compared with `compared_with`, or with the first: the reconstruction, so that a difference is
+    of the conditions and not of the decoder.
+    """
+    affine = outputs.model_affine(model.volumes, model.preprocess.spacing_mm)
+    scan, plain = seen.scan, {name: image[0, 0].float().cpu().numpy() for name, image in images.items()}
+    base = plain[compared_with or next(iter(plain))]
+    for name, image in plain.items():
+        written = {f"{desc}{name.capitalize()}": image}
+        if image is not base:
+            written[f"{desc}{name.capitalize()}Difference"] = image - base
+        for label, array in written.items():
+            outputs.write_image(array, affine, out_dir, scan.name, scan.modality, label, scan)
+    path = out_dir / f"{scan.name}_desc-{desc}_{scan.modality}.png"
+    outputs.draw_change(seen.volume[0, 0].cpu().numpy(), plain, path)
+
+
+def report(
+    path: Path, command: str, scans: Sequence[Prepared], content: dict[str, Any], warnings: list[str]
+) -> None:
+    """The JSON of a command; scans are named, not located."""
+    described = [list_entities(scan) | {"file": scan.path.name} for scan in scans]
+    outputs.write_report(path, command, {"Scans": described, **content}, warnings)
