@@ -1,0 +1,58 @@
+"""What a model folder holds, and how it is written and checked: fixed names, digests, nothing executed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from braing3n.core.errors import CheckpointError
+from braing3n.core.runtime import digest_file, write_atomically
+
+FORMAT = 1
+CONFIG, CARD = "config.json", "README.md"
+ENCODER, TOKENIZER, DIT, BRIDGE = (f"{name}.safetensors" for name in ("encoder", "tokenizer", "dit", "bridge"))
+PROBES, STATISTICS = "probes.safetensors", "statistics.safetensors"
+NEEDED = (ENCODER, TOKENIZER, PROBES, STATISTICS)
+WEIGHTS = (ENCODER, TOKENIZER, DIT, BRIDGE, PROBES, STATISTICS)
+NAMES = (CONFIG, CARD, *WEIGHTS)
+
+
+def write_config(folder: Path, content: dict[str, Any]) -> None:
+    """`config.json`, with the digest of every weight file that is there; it is written last."""
+    digests = {name: digest_file(folder / name) for name in WEIGHTS if (folder / name).is_file()}
+    with write_atomically(folder / CONFIG) as beside:
+        beside.write_text(json.dumps({"format": FORMAT, **content, "sha256": digests}, indent=1) + "\n")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a model folder whose files are whole.
+
+    Names of files are ours and never the configuration's. Every digest is compared before any tensor is read.
+
+    Raises:
+        CheckpointError: one sentence that names the file and what to do.
+    """
+    path = folder / CONFIG
+    again = "fetch the folder again, or export it again"
+    try:
+        content = json.loads(path.read_text())
+        digests = content["sha256"]
+        is_ours = content["format"] == FORMAT and isinstance(digests, dict)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: is missing, so this is no model folder; {again}.") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is no configuration of a model ({error}); {again}.") from None
+    if not is_ours:
+        raise CheckpointError(f"{path}: is of another version ({content['format']!r:.20}); {again}.")
+    for name in WEIGHTS:
+        file = folder / name
+        if name not in digests:
+            if name in NEEDED:
+                raise CheckpointError(f"{path}: lists no {name}; {again}.")
+            continue
+        if not file.is_file():
+            raise CheckpointError(f"{file}: is missing; {again}.")
+        if digest_file(file) != digests[name]:
+            raise CheckpointError(f"{file}: is not the file that {CONFIG} names (its SHA-256 differs); {again}.")
+    return content

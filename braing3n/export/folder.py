@@ -1,0 +1,129 @@
+"""Write a run's model folder: its weights, probes, statistics, configuration and card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from braing3n import __version__, training
+from braing3n.core.contracts import read_table
+from braing3n.core.errors import BrainG3nError
+from braing3n.core.settings import Settings
+from braing3n.export import files
+from braing3n.export.probes import fit_probes, pack_probes
+from braing3n.export.settings import ExportSettings
+from braing3n.export.statistics import describe_population, measure_space
+from braing3n.manifest.contracts import LABELS
+from braing3n.nets.weight_file import read_head
+from braing3n.nets.weights import read_record, write_weights
+from braing3n.probe.contracts import PREDICTIONS, SCORES
+from braing3n.probe.plan import load_features
+from braing3n.probe.settings import ProbeSettings
+from braing3n.site.pages import write_card
+
+CLASSES = {
+    files.ENCODER: "MaskedAutoencoder",
+    files.TOKENIZER: "Tokenizer",
+    files.DIT: "DiT",
+    files.BRIDGE: "Bridge",
+}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a run made that its model folder is written from; a generator may be missing."""
+
+    encoder: Path
+    tokenizer: Path
+    dit: Path | None
+    bridge: Path | None
+    features: Path
+    labels: Path
+    scores: Path
+    predictions: Path
+    masked_loss: Path | None
+    metrics: Path | None
+    judged: Path | None
+
+
+def write_folder(
+    sources: Sources, settings: ExportSettings, sections: Mapping[str, Settings], folder: Path
+) -> None:
+    """Write the model folder; `config.json`, with the digests of all other files, is last.
+
+    Args:
+        sections: preprocess, volumes, sampling, forecast and probe, as the run had them.
+
+    Raises:
+        BrainG3nError: a weight file is another model's, or a table does not fit.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = read_table(sources.labels, LABELS)
+    features = load_features(sources.features, labels)
+    _copy_weights(sources, folder)
+    probe_settings = sections["probe"]
+    assert isinstance(probe_settings, ProbeSettings)
+    probes = fit_probes(
+        features,
+        labels,
+        read_table(sources.scores, SCORES),
+        read_table(sources.predictions, PREDICTIONS),
+        probe_settings,
+    )
+    arrays, described = pack_probes(probes)
+    _write_arrays(folder / files.PROBES, arrays, "probes", {"probes": described})
+    is_training = (labels["split"] == "train").to_numpy()
+    if not is_training.any():
+        raise BrainG3nError(f"{sources.labels}: nobody is in the training split; nothing can be exported.")
+    space = measure_space(features[is_training], settings.n_components)
+    _write_arrays(folder / files.STATISTICS, space, "statistics", {})
+    population = describe_population(labels, settings.min_count)
+    kept = {name: json.loads(section.as_json()) for name, section in sections.items() if name != "probe"}
+    content = {
+        "name": settings.name,
+        "licence": settings.licence,
+        **kept,
+        "population": population,
+        "versions": {"braing3n": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
+    }
+    write_card(folder / files.CARD, _describe(content, described, sources))
+    files.write_config(folder, content)
+
+
+def _copy_weights(sources: Sources, folder: Path) -> None:
+    """Weight files under our names; a bridge file that only says why there is no bridge is left out."""
+    given = {files.ENCODER: sources.encoder, files.TOKENIZER: sources.tokenizer}
+    given |= {name: path for name, path in ((files.DIT, sources.dit), (files.BRIDGE, sources.bridge)) if path}
+    for name in CLASSES:
+        path = given.get(name)
+        if path is None or (name == files.BRIDGE and read_head(path).get("reason")):
+            (folder / name).unlink(missing_ok=True)  # of an earlier export
+            continue
+        read_record(path, CLASSES[name])
+        training.publish(path, folder / name)
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray], model: str, record: dict[str, Any]) -> None:
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    write_weights(path, tensors, model, record)
+
+
+def _describe(content: Mapping[str, Any], probes: list[dict[str, Any]], sources: Sources) -> dict[str, Any]:
+    """What the card is written from: the run's own numbers."""
+    facts: dict[str, Any] = {**content, "probes": [p for p in probes if p["slice"] == "all"]}
+    facts["losses"], facts["judged"], facts["metrics"] = [], [], {}
+    if sources.masked_loss and sources.masked_loss.is_file():
+        facts["losses"] = pd.read_parquet(sources.masked_loss)[["predictor", "loss"]].to_dict("records")
+    if sources.judged and sources.judged.is_file():
+        table = pd.read_parquet(sources.judged)
+        facts["judged"] = table[["measure", "arm", "value", "reference", "verdict"]].to_dict("records")
+    if sources.metrics and sources.metrics.is_file():
+        facts["metrics"] = json.loads(sources.metrics.read_text()).get("brain", {})
+    return facts

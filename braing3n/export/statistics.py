@@ -1,0 +1,72 @@
+"""Whom the models were trained on, as numbers: for warnings, and without anybody's row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+PERCENTILES = np.arange(101)
+
+
+def measure_space(features: np.ndarray, n_components: int) -> dict[str, np.ndarray]:
+    """The training features' mean, leading directions and their spread, and percentiles of the distance.
+
+    A scan's distance is Mahalanobis' in the leading principal components, with what lies outside them as one
+    more. Percentiles are of the training volumes' distances, each measured with the others: in a space of as
+    many dimensions as there are volumes all seen ones would lie near.
+
+    Args:
+        features: (N, F) of the training split.
+    """
+    n, width = features.shape
+    k = max(1, min(n_components, n // 4, width))
+    mean = features.mean(axis=0)
+    _, values, directions = np.linalg.svd(features - mean, full_matrices=False)
+    spread = values[:k] / np.sqrt(max(n - 1, 1))
+    rest = np.sqrt((values[k:] ** 2).sum() / max(n - 1, 1))
+    space = {"mean": mean, "directions": directions[:k], "spread": np.maximum(spread, 1e-9)}
+    space["rest"] = np.array([max(rest, 1e-9)])
+    # Of points that had a part in the mean and in the spread, the distance without them (leave one out).
+    squared = _square(features, space)
+    share = np.minimum(squared / (n - 1) + 1 / n, 1 - 1e-6)
+    space["percentiles"] = np.percentile(np.sqrt(squared / (1 - share)), PERCENTILES)
+    return space
+
+
+def _square(features: np.ndarray, space: dict[str, np.ndarray]) -> np.ndarray:
+    centred = features - space["mean"]
+    along = centred @ space["directions"].T
+    left = (centred**2).sum(axis=1) - (along**2).sum(axis=1)
+    return ((along / space["spread"]) ** 2).sum(axis=1) + np.maximum(left, 0) / space["rest"][0] ** 2
+
+
+def find_percentiles(features: np.ndarray, space: dict[str, np.ndarray]) -> np.ndarray:
+    """The share of training volumes in percent (N,) that lie nearer to the middle than features (N, F)."""
+    return np.interp(np.sqrt(_square(features, space)), space["percentiles"], PERCENTILES)
+
+
+def describe_population(labels: pd.DataFrame, min_count: int) -> dict[str, Any]:
+    """Ages, sexes, modalities, diseases and sites of the training split; counts of few people are left out.
+
+    Counts are of people. Ages are whole years, from the 1st to the 99th percentile where there are enough.
+    """
+    own = labels[labels["split"] == "train"]
+    ages = own["age_years"].dropna()
+    low, high = (ages.min(), ages.max()) if len(ages) < 100 else ages.quantile([0.01, 0.99])
+    known = {} if ages.empty else {"min": int(np.floor(low)), "max": int(np.ceil(high))}
+
+    def count(column: str) -> dict[str, int]:
+        people = own[own[column] != ""].groupby(column)["person_id"].nunique()
+        return {str(name): int(n) for name, n in people.items() if n >= min_count}
+
+    return {
+        "n_people": int(own["person_id"].nunique()),
+        "n_volumes": len(own),
+        "age_years": known,
+        "sexes": count("sex"),
+        "modalities": count("modality"),
+        "diseases": count("dx"),
+        "sites": count("site"),
+    }
