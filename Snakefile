@@ -9,6 +9,7 @@ from snakemake.utils import min_version
 from braing3n.core.process import stop_jobs_on_sigterm
 from braing3n.core.stages import read_versions
 from braing3n.launch import start_run
+from braing3n.sweep.baselines import list_baselines
 
 min_version("9.0")
 
@@ -38,6 +39,7 @@ wildcard_constraints:
     cohort="[a-z][a-z0-9_]*",
     shard="[0-9]{3}",
     d="none|[0-9]+",
+    baseline="|".join(list_baselines()),
     budget="compute|epochs",
 
 

@@ -27,12 +27,12 @@ from braing3n.memorization.settings import MemorizationSettings
 from braing3n.preprocess.settings import PreprocessSettings
 from braing3n.pretrain.settings import PretrainSettings
 from braing3n.probe.settings import ProbeSettings
-from braing3n.sweep.settings import AutoencoderKLSettings, SweepProbeSettings, SweepSettings
+from braing3n.sweep.baselines import list_baselines
+from braing3n.sweep.settings import SweepProbeSettings, SweepSettings
 from braing3n.tokenizer.settings import TokenizerSettings
 from braing3n.volumes.settings import VolumesSettings
 
 __all__ = [
-    "AutoencoderKLSettings",
     "CohortSettings",
     "Config",
     "DiffusionSettings",
@@ -61,6 +61,7 @@ MOVED = {
     "tokenizer.sweep.n_pca_components": "sweep.probe.n_pca_components",
     "tokenizer.sweep": "sweep",
     "tokenizer.akl": "sweep.akl",
+    "sweep.akl_budgets": "sweep.budgets",
 }
 
 
@@ -93,7 +94,7 @@ class Config(Settings):
     def sweep_arms(self) -> list[str]:
         """What the sweep trains: d-32, akl-compute and the like."""
         arms = [f"d-{d}" for d in self.sweep.d]
-        arms += [f"akl-{budget}" for budget in self.sweep.akl_budgets]
+        arms += [f"{name}-{budget}" for name in list_baselines() for budget in self.sweep.budgets]
         return arms if self.sweep_cohorts else []
 
     @model_validator(mode="after")

@@ -186,7 +186,7 @@ def test_recomputed_activations_change_no_bit_and_parts_of_a_batch_no_loss(kind,
     assert np.allclose(losses["whole"], losses["parts"], rtol=1e-4, equal_nan=True)  # 4 volumes are 2 + 1 + 1
 
 
-NAMES = {"mae": "MaskedAutoencoder", "tokenizer": "Tokenizer", "dit": "DiT", "akl": "AutoencoderKL"}
+NAMES = {"mae": "MaskedAutoencoder", "tokenizer": "Tokenizer", "dit": "DiT", "akl": "Baseline"}
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ from tensorboardX.proto.event_pb2 import Event
 
 from braing3n import training
 from braing3n.config import (
-    AutoencoderKLSettings,
     DiffusionSettings,
     OptimiserSettings,
     PretrainSettings,
@@ -20,7 +19,8 @@ from braing3n.config import (
 from braing3n.diffusion.train import Latents, train_dit
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.pretrain.train import train_encoder
-from braing3n.sweep.train_akl import train_akl
+from braing3n.sweep.baselines.akl import AutoencoderKLSettings
+from braing3n.sweep.train import train_baseline
 from braing3n.tokenizer.train import train_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
@@ -61,7 +61,7 @@ def train(kind, folder, volumes=None, **options):
         encoder = MaskedAutoencoder(SIZES["mae"], volumes.shape).eval().requires_grad_(False)
         train_tokenizer(volumes, encoder, *given)
     elif kind == "akl":
-        train_akl(volumes, *given)
+        train_baseline("akl", volumes, *given)
     else:
         tokens = np.random.default_rng(0).normal(size=(len(volumes), 8, 3)).astype(np.float16)
         train_dit(Latents(tokens, (2, 2, 2), volumes.table.assign(idh1="")), *given)
