@@ -9,6 +9,7 @@ from snakemake.utils import min_version
 from braing3n.core.process import stop_jobs_on_sigterm
 from braing3n.core.stages import read_versions
 from braing3n.launch import start_run
+from braing3n.sweep.baselines import list_baselines
 
 min_version("9.0")
 
@@ -38,6 +39,7 @@ wildcard_constraints:
     cohort="[a-z][a-z0-9_]*",
     shard="[0-9]{3}",
     d="none|[0-9]+",
+    baseline="|".join(list_baselines()),
     budget="compute|epochs",
 
 
@@ -50,10 +52,11 @@ onstart:
 
 
 rule all:
-    """Everything: the tables, figures and index page of the run."""
+    """Everything: the tables, figures and index page of the run, and its model folder."""
     default_target: True
     input:
         f"{RESULTS}/paper/index.html",
+        f"{RESULTS}/export/config.json",
 
 
 include: "workflow/rules/inventory.smk"
@@ -70,4 +73,5 @@ include: "workflow/rules/longitudinal.smk"
 include: "workflow/rules/probe.smk"
 include: "workflow/rules/fidelity.smk"
 include: "workflow/rules/memorization.smk"
+include: "workflow/rules/export.smk"
 include: "workflow/rules/paper.smk"

@@ -30,7 +30,7 @@ from braing3n.diffusion.conditions import Vocabularies  # noqa: E402
 from braing3n.diffusion.model import DiT  # noqa: E402
 from braing3n.diffusion.sample import ARMS  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder  # noqa: E402
-from braing3n.sweep.akl_model import AutoencoderKL  # noqa: E402
+from braing3n.sweep.baseline import Baseline  # noqa: E402
 from braing3n.tokenizer.model import Tokenizer  # noqa: E402
 from braing3n.training.flops import count_flops  # noqa: E402
 
@@ -141,9 +141,9 @@ def build_dit() -> DiT:
     return DiT(options, names, CONFIG.tokenizer.d, GRID)
 
 
-def build_akl() -> AutoencoderKL:
+def build_akl() -> Baseline:
     """The autoencoder of Table 5."""
-    return AutoencoderKL(CONFIG.sweep.akl, SHAPE)
+    return Baseline("akl", CONFIG.sweep.akl, SHAPE)
 
 
 def train_mae(n: int) -> nn.Module:
@@ -180,8 +180,8 @@ def decode(n: int) -> nn.Module:
 def train_akl(n: int) -> nn.Module:
     """A step of the autoencoder of Table 5."""
     net = build_akl()
-    image, mean, deviation = net(torch.zeros(n, 1, *SHAPE), torch.zeros(n, *net.latent_shape))
-    (nn.functional.l1_loss(image.float(), torch.zeros(n, 1, *SHAPE)) + (mean + deviation).mean()).backward()
+    image, penalty = net(torch.zeros(n, 1, *SHAPE), torch.zeros(n, *net.latent_shape))
+    (nn.functional.l1_loss(image.float(), torch.zeros(n, 1, *SHAPE)) + penalty).backward()
     return net
 
 

@@ -61,15 +61,14 @@ def build_akl() -> tuple:
     import torch
     from torch.nn import functional
 
-    from braing3n.sweep.akl_model import AutoencoderKL, measure_divergence
-    from braing3n.sweep.settings import AutoencoderKLSettings
+    from braing3n.sweep.baseline import Baseline
+    from braing3n.sweep.baselines.akl import SETTINGS
 
-    settings = AutoencoderKLSettings()
-    net, volume = AutoencoderKL(settings, AKL_SHAPE), torch.randn(1, 1, *AKL_SHAPE)
+    net, volume = Baseline("akl", SETTINGS(), AKL_SHAPE), torch.randn(1, 1, *AKL_SHAPE)
 
     def measure_loss():
-        image, mu, sigma = net(volume, torch.randn(1, *net.latent_shape))
-        return functional.l1_loss(image, volume) + settings.kl_weight * measure_divergence(mu, sigma)
+        image, penalty = net(volume, torch.randn(1, *net.latent_shape))
+        return functional.l1_loss(image, volume) + penalty
 
     return net, measure_loss
 

@@ -32,16 +32,22 @@ WORDS = (
     "probe",
     "fidelity",
     "memorization",
+    "export",
     "paper",
 )
 
 # The public functions, and the modules that hold them.
-PUBLIC = {"load_config": "braing3n.config", "preprocess_scans": "braing3n.apply.api"}
+PUBLIC = {
+    "from_pretrained": "braing3n.export.pretrained",
+    "load_config": "braing3n.config",
+    "preprocess_scans": "braing3n.apply.api",
+}
 __all__ = ["WORDS", "__version__", *PUBLIC]
 
 if TYPE_CHECKING:
     from braing3n.apply.api import preprocess_scans as preprocess_scans
     from braing3n.config import load_config as load_config
+    from braing3n.export.pretrained import from_pretrained as from_pretrained
 
 let_threads_yield()
 

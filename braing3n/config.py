@@ -20,6 +20,7 @@ from braing3n.core.settings import (
     validate,
 )
 from braing3n.diffusion.settings import DiffusionSettings
+from braing3n.export.settings import ExportSettings
 from braing3n.fidelity.settings import FidelitySettings
 from braing3n.latents.settings import LatentsSettings
 from braing3n.longitudinal.settings import LongitudinalSettings
@@ -28,15 +29,16 @@ from braing3n.memorization.settings import MemorizationSettings
 from braing3n.preprocess.settings import PreprocessSettings
 from braing3n.pretrain.settings import PretrainSettings
 from braing3n.probe.settings import ProbeSettings
-from braing3n.sweep.settings import AutoencoderKLSettings, SweepProbeSettings, SweepSettings
+from braing3n.sweep.baselines import list_baselines
+from braing3n.sweep.settings import SweepProbeSettings, SweepSettings
 from braing3n.tokenizer.settings import TokenizerSettings
 from braing3n.volumes.settings import VolumesSettings
 
 __all__ = [
-    "AutoencoderKLSettings",
     "CohortSettings",
     "Config",
     "DiffusionSettings",
+    "ExportSettings",
     "FidelitySettings",
     "LatentsSettings",
     "LongitudinalSettings",
@@ -68,6 +70,7 @@ MOVED = {
     "diffusion.n_sampling_steps": "diffusion.sampling.n_steps",
     "diffusion.n_samples": "diffusion.sampling.n_samples",
     "diffusion.precision": "diffusion.sampling.precision",
+    "sweep.akl_budgets": "sweep.budgets",
 }
 
 
@@ -91,6 +94,7 @@ class Config(Settings):
     probe: ProbeSettings = setting(ProbeSettings, "linear probes")
     fidelity: FidelitySettings = setting(FidelitySettings, "Fréchet distances")
     memorization: MemorizationSettings = setting(MemorizationSettings, "nearest-neighbour audit")
+    export: ExportSettings = setting(ExportSettings, "model folder")
 
     @property
     def sweep_cohorts(self) -> list[str]:
@@ -101,7 +105,7 @@ class Config(Settings):
     def sweep_arms(self) -> list[str]:
         """What the sweep trains: d-32, akl-compute and the like."""
         arms = [f"d-{d}" for d in self.sweep.d]
-        arms += [f"akl-{budget}" for budget in self.sweep.akl_budgets]
+        arms += [f"{name}-{budget}" for name in list_baselines() for budget in self.sweep.budgets]
         return arms if self.sweep_cohorts else []
 
     @model_validator(mode="after")

@@ -40,6 +40,7 @@ from braing3n.upkeep.config_files import ROOT, SCHEMA_PATH, YAML_PATH, render_sc
         ({"tokenizer": {"sweep": {"d": [8]}}}, "'tokenizer.sweep' is 'sweep' now"),
         ({"tokenizer": {"sweep": {"tasks": ["sex"]}}}, "'tokenizer.sweep.tasks' is 'sweep.probe.tasks' now"),
         ({"tokenizer": {"akl": {"patience": 3}}}, "'tokenizer.akl' is 'sweep.akl' now"),
+        ({"sweep": {"akl_budgets": []}}, "'sweep.akl_budgets' is 'sweep.budgets' now"),
         ({"cohorts": {"mine": {"kind": "../../x", "raw_dir": "x"}}}, "a file in cohorts/"),
         ([], "mapping"),
     ],
@@ -141,7 +142,7 @@ def test_a_run_sweeps_where_it_has_one_of_the_cohorts():
     assert parse_config(data).sweep_cohorts == ["upenn_gbm"]
     akl = ["akl-compute", "akl-epochs"]
     assert parse_config(data).sweep_arms == ["d-32", "d-128", "d-512", "d-none", *akl]
-    data["sweep"] = {"d": ["none", 8], "akl_budgets": []}
+    data["sweep"] = {"d": ["none", 8], "budgets": []}
     assert parse_config(data).sweep_arms == ["d-none", "d-8"]
     data["sweep"]["cohorts"] = []
     assert (parse_config(data).sweep_cohorts, parse_config(data).sweep_arms) == ([], [])

@@ -82,6 +82,7 @@ def test_a_changed_setting_moves_the_file_of_its_section_and_no_other(path):
         ("probe.columns", "probe.columns"),
         ("sweep.modality", "sweep"),
         ("sweep.d", "sweep.d"),
+        ("sweep.budgets", "sweep.budgets"),
         ("sweep.probe.tasks", "sweep.probe"),
         ("sweep.akl.optimiser.lr", "sweep.akl"),
     ],

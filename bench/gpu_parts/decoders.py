@@ -20,6 +20,7 @@ from braing3n.core.contracts import MODALITIES
 from braing3n.diffusion.conditions import Vocabularies
 from braing3n.diffusion.model import DiT
 from braing3n.diffusion.train import compute_loss, draw_noise, update_average
+from braing3n.sweep.baseline import Baseline
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.training.flops import count_flops
 from braing3n.training.steps import check_cudnn
@@ -73,17 +74,14 @@ def measure_tokenizer(bench: Bench) -> None:
 
 def measure_akl(bench: Bench) -> None:
     """The training step of Table 5's AutoencoderKL, whose convolutions are at full resolution."""
-    from braing3n.sweep.akl_model import AutoencoderKL, measure_divergence  # MONAI is needed here alone
-
     settings = bench.config.sweep.akl
 
-    def measure_loss(net: AutoencoderKL, volume: Tensor, noise: Tensor) -> Tensor:
-        image, mu, sigma = net(volume, noise)
-        error = functional.l1_loss(image.float(), volume)
-        return error + settings.kl_weight * measure_divergence(mu, sigma)
+    def measure_loss(net: Baseline, volume: Tensor, noise: Tensor) -> Tensor:
+        image, penalty = net(volume, noise)
+        return functional.l1_loss(image.float(), volume) + penalty
 
     def build(batch: int) -> tuple:
-        net = AutoencoderKL(settings, bench.shape)
+        net = Baseline("akl", settings, bench.shape)
         return net, torch.zeros(batch, 1, *bench.shape), torch.zeros(batch, *net.latent_shape)
 
     def count() -> None:

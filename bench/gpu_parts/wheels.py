@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 MODULES = (
     "braing3n.pretrain.train",
     "braing3n.tokenizer.train",
-    "braing3n.sweep.train_akl",
+    "braing3n.sweep.train",
+    "monai.networks.nets",  # which a baseline imports once it is built
     "braing3n.diffusion.train",
     "braing3n.diffusion.sample",
     "braing3n.latents.cache",

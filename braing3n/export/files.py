@@ -11,7 +11,9 @@ from braing3n.core.runtime import digest_file, write_atomically
 
 FORMAT = 1
 CONFIG, CARD = "config.json", "README.md"
-ENCODER, TOKENIZER, DIT, BRIDGE = (f"{name}.safetensors" for name in ("encoder", "tokenizer", "dit", "bridge"))
+ENCODER, TOKENIZER, DIT, BRIDGE = (
+    f"{name}.safetensors" for name in ("encoder", "tokenizer", "dit", "bridge")
+)
 PROBES, STATISTICS = "probes.safetensors", "statistics.safetensors"
 NEEDED = (ENCODER, TOKENIZER, PROBES, STATISTICS)
 WEIGHTS = (ENCODER, TOKENIZER, DIT, BRIDGE, PROBES, STATISTICS)
@@ -54,5 +56,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         if not file.is_file():
             raise CheckpointError(f"{file}: is missing; {again}.")
         if digest_file(file) != digests[name]:
-            raise CheckpointError(f"{file}: is not the file that {CONFIG} names (its SHA-256 differs); {again}.")
+            raise CheckpointError(
+                f"{file}: is not the file that {CONFIG} names (its SHA-256 differs); {again}."
+            )
     return content

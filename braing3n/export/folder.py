@@ -15,24 +15,29 @@ import torch
 from braing3n import __version__, training
 from braing3n.core.contracts import read_table
 from braing3n.core.errors import BrainG3nError
+from braing3n.core.runtime import write_atomically
 from braing3n.core.settings import Settings
+from braing3n.diffusion.model import DiT
 from braing3n.export import files
 from braing3n.export.probes import fit_probes, pack_probes
 from braing3n.export.settings import ExportSettings
 from braing3n.export.statistics import describe_population, measure_space
+from braing3n.longitudinal.model import Bridge
 from braing3n.manifest.contracts import LABELS
 from braing3n.nets.weight_file import read_head
-from braing3n.nets.weights import read_record, write_weights
+from braing3n.nets.weights import load_model, write_weights
+from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.probe.contracts import PREDICTIONS, SCORES
 from braing3n.probe.plan import load_features
 from braing3n.probe.settings import ProbeSettings
-from braing3n.site.pages import write_card
+from braing3n.site.pages import render_card
+from braing3n.tokenizer.model import Tokenizer
 
 CLASSES = {
-    files.ENCODER: "MaskedAutoencoder",
-    files.TOKENIZER: "Tokenizer",
-    files.DIT: "DiT",
-    files.BRIDGE: "Bridge",
+    files.ENCODER: MaskedAutoencoder,
+    files.TOKENIZER: Tokenizer,
+    files.DIT: DiT,
+    files.BRIDGE: Bridge,
 }
 
 
@@ -82,7 +87,9 @@ def write_folder(
     is_training = (labels["split"] == "train").to_numpy()
     if not is_training.any():
         raise BrainG3nError(f"{sources.labels}: nobody is in the training split; nothing can be exported.")
-    space = measure_space(features[is_training], settings.n_components)
+    space = measure_space(
+        features[is_training], labels.loc[is_training, "group_id"].to_numpy(), settings.n_components
+    )
     _write_arrays(folder / files.STATISTICS, space, "statistics", {})
     population = describe_population(labels, settings.min_count)
     kept = {name: json.loads(section.as_json()) for name, section in sections.items() if name != "probe"}
@@ -93,7 +100,9 @@ def write_folder(
         "population": population,
         "versions": {"braing3n": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
     }
-    write_card(folder / files.CARD, _describe(content, described, sources))
+    card = render_card(min_count=settings.min_count, **_describe(content, described, sources, folder))
+    with write_atomically(folder / files.CARD) as beside:
+        beside.write_text(card)
     files.write_config(folder, content)
 
 
@@ -106,7 +115,7 @@ def _copy_weights(sources: Sources, folder: Path) -> None:
         if path is None or (name == files.BRIDGE and read_head(path).get("reason")):
             (folder / name).unlink(missing_ok=True)  # of an earlier export
             continue
-        read_record(path, CLASSES[name])
+        load_model(CLASSES[name], path)  # what cannot be loaded is not exported
         training.publish(path, folder / name)
 
 
@@ -115,9 +124,14 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray], model: str, reco
     write_weights(path, tensors, model, record)
 
 
-def _describe(content: Mapping[str, Any], probes: list[dict[str, Any]], sources: Sources) -> dict[str, Any]:
+def _describe(
+    content: Mapping[str, Any], probes: list[dict[str, Any]], sources: Sources, folder: Path
+) -> dict[str, Any]:
     """What the card is written from: the run's own numbers."""
     facts: dict[str, Any] = {**content, "probes": [p for p in probes if p["slice"] == "all"]}
+    names = {"modality": "modalities", "sex": "sexes", "disease": "diseases", "site": "sites"}
+    facts["groups"] = [(title, content["population"][name]) for title, name in names.items()]
+    facts |= {"has_dit": (folder / files.DIT).is_file(), "has_bridge": (folder / files.BRIDGE).is_file()}
     facts["losses"], facts["judged"], facts["metrics"] = [], [], {}
     if sources.masked_loss and sources.masked_loss.is_file():
         facts["losses"] = pd.read_parquet(sources.masked_loss)[["predictor", "loss"]].to_dict("records")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ from braing3n.tokenizer.model import Tokenizer
 from braing3n.volumes.settings import VolumesSettings
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -63,7 +62,7 @@ class Pretrained:
 
     @torch.no_grad()
     def encode(self, volume: Tensor) -> Tensor:
-        """Encoder tokens float32 (B, T, width) of z-scored volumes (B, 1, D, H, W); their mean is the feature.
+        """Encoder tokens float32 (B, T, width) of z-scored volumes (B, 1, D, H, W); features are their mean.
 
         `braing3n.volumes.pack.load_volume` reads such a volume from a preprocessed scan.
         """
@@ -86,7 +85,7 @@ class Pretrained:
     def predict(
         self, features: np.ndarray, modality: str = "", age_years: float = float("nan")
     ) -> list[dict[str, Any]]:
-        """What every probe reads in one scan's mean features (width,), with the error that it is known to have.
+        """What every probe reads in one scan's mean features (width,), with the error that it has.
 
         Of a task with a probe of the scan's modality, that one is taken; else the one of all modalities.
 
@@ -95,9 +94,9 @@ class Pretrained:
         """
         chosen: dict[str, FittedProbe] = {}
         for probe in self.probes:
-            if probe.slice in ("all", modality):
-                if probe.slice == modality or probe.task not in chosen:
-                    chosen[probe.task] = probe
+            is_better = probe.slice == modality or probe.task not in chosen
+            if probe.slice in ("all", modality) and is_better:
+                chosen[probe.task] = probe
         return [_read(probe, np.asarray(features, np.float64), age_years) for probe in chosen.values()]
 
 
@@ -156,7 +155,8 @@ def from_pretrained(folder_or_hub_id: str | Path, device: str = "auto") -> Pretr
         arrays, record = read_weights(folder / files.PROBES, "probes")
         probes = unpack_probes({name: part.numpy() for name, part in arrays.items()}, record["probes"])
         space = {
-            name: part.numpy() for name, part in read_weights(folder / files.STATISTICS, "statistics")[0].items()
+            name: part.numpy()
+            for name, part in read_weights(folder / files.STATISTICS, "statistics")[0].items()
         }
         find_percentiles(np.zeros((1, len(space["mean"]))), space)
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:

@@ -28,7 +28,7 @@ class FittedProbe:
         classes: of a classification; empty: a number.
         mean, scale: (F,) of standardising.
         coefficients, intercept: (n_outputs, F) and (n_outputs,); of two classes one output, for the second.
-        described: metric, value, its interval, people and volumes fitted on; of age the correction of its gap.
+        described: metric, value, its interval, people fitted on; of age the correction of its gap.
     """
 
     task: str
@@ -118,8 +118,9 @@ def _find_score(scores: pd.DataFrame, task: str, slice_name: str, metric: str) -
 def measure_bias(predictions: pd.DataFrame, labels: pd.DataFrame, slice_name: str) -> dict[str, float]:
     """The line that an age gap follows with age, and the spread about it, from predictions out of fold.
 
-    A ridge draws predictions towards the mean, so that the young seem old and the old young. The corrected gap
-    is the gap less `gap_slope` x age + `gap_intercept` (de Lange and Cole 2020); its deviation is `gap_sd_years`.
+    A ridge draws predictions towards the mean, so that the young seem old and the old young. The corrected
+    gap is the gap less `gap_slope` x age + `gap_intercept` (de Lange and Cole 2020), its deviation
+    `gap_sd_years`.
     """
     own = predictions[(predictions["task"] == "age") & (predictions["slice"] == slice_name)]
     own = own[own["people"] == "everyone"]

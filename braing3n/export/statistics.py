@@ -8,18 +8,30 @@ import numpy as np
 import pandas as pd
 
 PERCENTILES = np.arange(101)
+N_FOLDS = 5
 
 
-def measure_space(features: np.ndarray, n_components: int) -> dict[str, np.ndarray]:
+def measure_space(features: np.ndarray, groups: np.ndarray, n_components: int) -> dict[str, np.ndarray]:
     """The training features' mean, leading directions and their spread, and percentiles of the distance.
 
     A scan's distance is Mahalanobis' in the leading principal components, with what lies outside them as one
-    more. Percentiles are of the training volumes' distances, each measured with the others: in a space of as
-    many dimensions as there are volumes all seen ones would lie near.
+    more. Percentiles are of training volumes' distances in the space of the other folds' people, since those
+    that had a part in a space lie nearer in it than new ones do.
 
     Args:
         features: (N, F) of the training split.
+        groups: (N,) group ids, which keep one person's scans in one fold.
     """
+    space = _fit_space(features, n_components)
+    _, number = np.unique(groups, return_inverse=True)
+    fold, squared = number % N_FOLDS, np.zeros(len(features))
+    for k in np.unique(fold):
+        others = features[fold != k] if (fold != k).any() else features
+        squared[fold == k] = _square(features[fold == k], _fit_space(others, n_components))
+    return space | {"percentiles": np.percentile(np.sqrt(squared), PERCENTILES)}
+
+
+def _fit_space(features: np.ndarray, n_components: int) -> dict[str, np.ndarray]:
     n, width = features.shape
     k = max(1, min(n_components, n // 4, width))
     mean = features.mean(axis=0)
@@ -27,12 +39,7 @@ def measure_space(features: np.ndarray, n_components: int) -> dict[str, np.ndarr
     spread = values[:k] / np.sqrt(max(n - 1, 1))
     rest = np.sqrt((values[k:] ** 2).sum() / max(n - 1, 1))
     space = {"mean": mean, "directions": directions[:k], "spread": np.maximum(spread, 1e-9)}
-    space["rest"] = np.array([max(rest, 1e-9)])
-    # Of points that had a part in the mean and in the spread, the distance without them (leave one out).
-    squared = _square(features, space)
-    share = np.minimum(squared / (n - 1) + 1 / n, 1 - 1e-6)
-    space["percentiles"] = np.percentile(np.sqrt(squared / (1 - share)), PERCENTILES)
-    return space
+    return space | {"rest": np.array([max(rest, 1e-9)])}
 
 
 def _square(features: np.ndarray, space: dict[str, np.ndarray]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -15,6 +16,8 @@ from braing3n.core.settings import Settings, validate
 from braing3n.nets.weight_file import read_head
 
 M = TypeVar("M", bound=nn.Module)
+# The class of a model's settings, or what finds it in the record of a weight file.
+SettingsKind = type[Settings] | Callable[[dict[str, Any]], type[Settings]]
 
 
 def write_weights(path: Path, tensors: dict[str, Tensor], model: str, record: dict[str, Any]) -> None:
@@ -62,13 +65,14 @@ def take_weights(given: Path, model: str, weights_path: Path) -> None:
         shutil.copyfile(given, beside)
 
 
-def read_settings(kind: type[Settings], record: dict[str, Any], path: Path) -> Any:
+def read_settings(kind: SettingsKind, record: dict[str, Any], path: Path) -> Any:
     """The settings of a weight file's model; those that came after the file have their defaults.
 
     Raises:
         CheckpointError: there are none, or this version has no such settings.
     """
     try:
+        kind = kind if isinstance(kind, type) else kind(record)
         return validate(kind, record.get("settings"), "settings")
     except ConfigurationError as error:
         fault = str(error).removesuffix(".")
@@ -78,7 +82,7 @@ def read_settings(kind: type[Settings], record: dict[str, Any], path: Path) -> A
 class Model(Protocol):
     """What `load_model` needs of a network: its settings, and how its record builds it again."""
 
-    SETTINGS: ClassVar[type[Settings]]
+    SETTINGS: ClassVar[SettingsKind]
 
     @classmethod
     def from_record(cls, settings: Any, record: dict[str, Any]) -> Any:
@@ -95,8 +99,8 @@ def load_model(kind: type[M], path: Path) -> M:
         CheckpointError: the file is no weight file of this class.
     """
     tensors, record = read_weights(path, kind.__name__)
-    settings = read_settings(kind.SETTINGS, record, path)
     try:
+        settings = read_settings(kind.SETTINGS, record, path)
         model = kind.from_record(settings, record)
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: its record lacks {error}; train it again.") from None

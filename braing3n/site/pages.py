@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,15 @@ def render(template: str, **values: object) -> str:
         jinja2.UndefinedError: the template shows a value that is not given.
     """
     return ENVIRONMENT.get_template(template).render(values)
+
+
+def render_card(**values: object) -> str:
+    """A model card in Markdown; what stands in a table's cell cannot end it.
+
+    Raises:
+        jinja2.UndefinedError: as in `render`.
+    """
+    return CARDS.get_template("model_card.md").render(values)
 
 
 def stream(template: str, **values: object) -> Iterator[str]:
@@ -40,10 +50,14 @@ def _read(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
-def _open_environment() -> Environment:
+def _escape_cell(value: object) -> object:
+    return re.sub(r"([|<>`\\\[\]])", r"\\\1", value).replace("\n", " ") if isinstance(value, str) else value
+
+
+def _open_environment(**more: object) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
-        autoescape=True,
+        **{"autoescape": True, **more},
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -55,3 +69,4 @@ def _open_environment() -> Environment:
 
 
 ENVIRONMENT = _open_environment()
+CARDS = _open_environment(autoescape=False, finalize=_escape_cell)  # Markdown, with escapes of its own

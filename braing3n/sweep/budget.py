@@ -1,4 +1,4 @@
-"""What the baseline may cost, so that it gets what our arms of Table 5 get: operations, or epochs."""
+"""What a baseline may cost, so that it gets what our arms of Table 5 get: operations, or epochs."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pathlib import Path
 import torch
 
 from braing3n.pretrain.settings import PretrainSettings
-from braing3n.sweep.akl_model import AutoencoderKL
-from braing3n.sweep.settings import AutoencoderKLSettings, Budget
+from braing3n.sweep.baseline import Baseline
+from braing3n.sweep.baselines import BaselineSettings
+from braing3n.sweep.settings import Budget
 from braing3n.tokenizer.compute import count_arm, describe_training
 from braing3n.tokenizer.settings import TokenizerSettings
 from braing3n.training import read_record
 from braing3n.training.flops import count_flops
 
 
-def match_akl(
+def match_budget(
+    name: str,
+    settings: BaselineSettings,
     pretrain: PretrainSettings,
     tokenizer: TokenizerSettings,
-    akl: AutoencoderKLSettings,
     shape: tuple[int, int, int],
     budget: Budget,
 ) -> dict[str, int]:
@@ -29,13 +31,17 @@ def match_akl(
     `epochs`: as many as both of them have.
     """
     arm = count_arm(pretrain, tokenizer, shape)
-    cost = count_flops(lambda: _step_akl(akl, shape))
+    cost = count_flops(lambda: _step_baseline(name, settings, shape))
     n_both = arm["mae_n_epochs"] + arm["tokenizer_n_epochs"]
-    n_akl = n_both if budget == "epochs" else max(1, arm["arm_flops"] // cost)
-    return arm | {"akl_flops_an_epoch": cost, "akl_n_epochs": n_akl, "akl_flops": n_akl * cost}
+    n_epochs = n_both if budget == "epochs" else max(1, arm["arm_flops"] // cost)
+    return arm | {
+        "baseline_flops_an_epoch": cost,
+        "baseline_n_epochs": n_epochs,
+        "baseline_flops": n_epochs * cost,
+    }
 
 
-def set_epochs(settings: AutoencoderKLSettings, n_epochs: int) -> AutoencoderKLSettings:
+def set_epochs(settings: BaselineSettings, n_epochs: int) -> BaselineSettings:
     """The baseline's settings with another number of epochs, of which the warm-up keeps its share."""
     options = settings.optimiser
     n_warmup = options.n_warmup_epochs * n_epochs / options.n_epochs
@@ -43,29 +49,30 @@ def set_epochs(settings: AutoencoderKLSettings, n_epochs: int) -> AutoencoderKLS
     return settings.model_copy(update={"optimiser": options})
 
 
-def describe_akl(net: AutoencoderKL, weights_path: Path, compute: dict[str, int], budget: Budget) -> dict:
+def describe_baseline(net: Baseline, weights_path: Path, compute: dict[str, int], budget: Budget) -> dict:
     """What stands among the metrics of a trained baseline: its sizes, what it cost, how long it trained."""
-    done = read_record(weights_path, "AutoencoderKL")["n_epochs_trained"]
-    training = describe_training((compute["akl_n_epochs"], done, compute["akl_flops_an_epoch"]))
+    done = read_record(weights_path, Baseline.__name__)["n_epochs_trained"]
+    training = describe_training((compute["baseline_n_epochs"], done, compute["baseline_flops_an_epoch"]))
     counts = {"n_numbers_a_volume": net.n_numbers, "n_parameters": net.count_parameters()}
     return {**counts, "budget": budget, "compute": compute, "training": training}
 
 
-def print_compute(found: dict[str, int]) -> None:
-    """Print one line with all the numbers of `match_akl` to stderr."""
-    tera = {name: value / 1e12 for name, value in found.items() if "flops" in name}
+def print_compute(name: str, found: dict[str, int]) -> None:
+    """Print one line with all the numbers of `match_budget` to stderr."""
+    tera = {key: value / 1e12 for key, value in found.items() if "flops" in key}
     print(
         "sweep: 1e12 floating-point operations a training volume: "
         f"MAE {tera['mae_flops_an_epoch']:.4g} x {found['mae_n_epochs']} epochs + "
         f"(encoder {tera['encoder_flops_an_epoch']:.4g} + tokenizer {tera['tokenizer_flops_an_epoch']:.4g}) "
         f"x {found['tokenizer_n_epochs']} epochs = {tera['arm_flops']:.4g}; "
-        f"AKL {tera['akl_flops_an_epoch']:.4g} x {found['akl_n_epochs']} epochs = {tera['akl_flops']:.4g}",
+        f"{name} {tera['baseline_flops_an_epoch']:.4g} x {found['baseline_n_epochs']} epochs "
+        f"= {tera['baseline_flops']:.4g}",
         file=sys.stderr,
         flush=True,
     )
 
 
-def _step_akl(akl: AutoencoderKLSettings, shape: tuple) -> None:
-    net = AutoencoderKL(akl, shape)
-    image, mu, sigma = net(torch.empty(1, 1, *shape), torch.empty(1, *net.latent_shape))
-    (image.sum() + mu.sum() + sigma.sum()).backward()
+def _step_baseline(name: str, settings: BaselineSettings, shape: tuple) -> None:
+    net = Baseline(name, settings, shape)
+    image, penalty = net(torch.empty(1, 1, *shape), torch.empty(1, *net.latent_shape))
+    (image.sum() + penalty).backward()

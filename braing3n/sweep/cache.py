@@ -1,4 +1,4 @@
-"""Cache the latents of the baseline tokenizer, in one job that can be killed and go on."""
+"""Cache the latents of a baseline tokenizer, in one job that can be killed and go on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 from braing3n import training
 from braing3n.latents.cache import choose_part_dir, grow_over_volumes, to_float16
 from braing3n.latents.settings import LatentsSettings
-from braing3n.sweep.akl_model import AutoencoderKL
+from braing3n.sweep.baseline import Baseline
 
 
-def cache_akl(
-    net: AutoencoderKL,
+def cache_baseline(
+    net: Baseline,
     volumes: training.Volumes,
     settings: LatentsSettings,
     latents_path: Path,
@@ -25,12 +25,15 @@ def cache_akl(
     device: torch.device,
     n_workers: int = 1,
 ) -> None:
-    """Write the means of the baseline's latents float16 (N, C, d, h, w), likewise."""
+    """Write the latents of all volumes, float16 (N, C, d, h, w), in their order.
+
+    inputs name the part folder from which a killed job goes on.
+    """
 
     def encode(volume: Tensor) -> dict[str, Tensor]:
         with training.autocast(device, settings):  # one volume fills memory with its first layers
-            means = [net.encode_mean(one) for one in volume.split(1)]
-        return {"latents": to_float16(torch.cat(means))}
+            latents = [net.encode(one) for one in volume.split(1)]
+        return {"latents": to_float16(torch.cat(latents))}
 
     rows = {"latents": (net.latent_shape, np.float16)}
     part_dir = choose_part_dir(latents_path, settings, inputs)

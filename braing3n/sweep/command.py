@@ -1,14 +1,17 @@
 """The command line of `sweep`."""
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from braing3n.core.options import Checkpoints, Labels, Names, Threads, TrainedWeights, VolumeList, VolumesDir
+from braing3n.sweep.baselines import load
 from braing3n.sweep.settings import Budget
 
+Name = Annotated[str, Parameter(help="The baseline, a file of `braing3n/sweep/baselines/`.")]
 app = App(
-    name="braing3n sweep", help="Table 5: choose its volumes, train and encode the baseline, probe all arms."
+    name="braing3n sweep", help="Table 5: choose its volumes, train and encode the baselines, probe all arms."
 )
 
 
@@ -41,8 +44,9 @@ def choose(*, volume_list: Path, out: Path, settings: str = "{}") -> None:
 
 
 @app.command
-def akl(
+def baseline(
     *,
+    name: Name,
     volume_list: VolumeList,
     volumes_dir: VolumesDir,
     weights: TrainedWeights,
@@ -55,7 +59,7 @@ def akl(
     budget: Budget = "compute",
     threads: Threads = 1,
 ) -> None:
-    """Train the AutoencoderKL baseline under a budget of MAE's and tokenizer's; measure and draw likewise.
+    """Train a baseline tokenizer under a budget of MAE's and tokenizer's; measure and draw likewise.
 
     Parameters
     ----------
@@ -64,7 +68,7 @@ def akl(
     picture
         Real and reconstructed volumes by modality (.png).
     settings
-        The section `sweep.akl`: its settings file, or a configuration file.
+        The section `sweep.<name>`: its settings file, or a configuration file.
     pretrain_settings
         The section `pretrain`, whose training is part of the budget that is matched.
     tokenizer_settings
@@ -78,34 +82,32 @@ def akl(
     from braing3n.core.settings import parse_section
     from braing3n.nets.weights import load_model
     from braing3n.pretrain.settings import PretrainSettings
-    from braing3n.sweep.akl_model import AutoencoderKL
-    from braing3n.sweep.budget import describe_akl, match_akl, print_compute, set_epochs
-    from braing3n.sweep.settings import AutoencoderKLSettings
-    from braing3n.sweep.train_akl import train_akl
+    from braing3n.sweep.baseline import Baseline
+    from braing3n.sweep.budget import describe_baseline, match_budget, print_compute, set_epochs
+    from braing3n.sweep.train import train_baseline
     from braing3n.tokenizer.measure import show_reconstructions
     from braing3n.tokenizer.settings import TokenizerSettings
     from braing3n.training import count_workers, open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
 
-    volumes = PackedVolumes(volume_list, volumes_dir)
-    options = parse_section(AutoencoderKLSettings, settings)
+    options = parse_section(load(name).SETTINGS, settings)
+    volumes, accelerator = PackedVolumes(volume_list, volumes_dir), open_accelerator()
     pretrain = parse_section(PretrainSettings, pretrain_settings)
     tokenizer = parse_section(TokenizerSettings, tokenizer_settings)
-    compute = match_akl(pretrain, tokenizer, options, volumes.shape, budget)
-    accelerator = open_accelerator()
+    compute = match_budget(name, options, pretrain, tokenizer, volumes.shape, budget)
     if accelerator.is_main_process:
-        print_compute(compute)
-    chosen, inputs = set_epochs(options, compute["akl_n_epochs"]), [volumes.digest()]
+        print_compute(name, compute)
+    chosen, inputs = set_epochs(options, compute["baseline_n_epochs"]), [volumes.digest()]
     runs_dir = checkpoints or weights.parent / "checkpoints"
-    train_akl(volumes, chosen, runs_dir, weights, inputs, count_workers(threads))
+    train_baseline(name, volumes, chosen, runs_dir, weights, inputs, count_workers(threads))
     if accelerator.is_main_process:
-        net = load_model(AutoencoderKL, weights).to(accelerator.device)
-        facts = describe_akl(net, weights, compute, budget)
+        net = load_model(Baseline, weights).to(accelerator.device)
+        facts = describe_baseline(net, weights, compute, budget)
         show_reconstructions(net.reconstruct, volumes, accelerator.device, facts, metrics, picture)
 
 
 @app.command
-def cache_akl(
+def cache_baseline(
     *,
     weights: Path,
     volume_list: VolumeList,
@@ -114,7 +116,7 @@ def cache_akl(
     settings: str,
     threads: Threads = 1,
 ) -> None:
-    """Encode every volume by the AutoencoderKL baseline: the mean of its latent; a killed job goes on.
+    """Encode every volume by a trained baseline; a killed job goes on.
 
     Parameters
     ----------
@@ -134,14 +136,14 @@ def cache_akl(
     from braing3n.latents.settings import LatentsSettings
     from braing3n.nets.weights import load_model
     from braing3n.sweep import cache
-    from braing3n.sweep.akl_model import AutoencoderKL
+    from braing3n.sweep.baseline import Baseline
     from braing3n.training import count_workers
     from braing3n.volumes.dataset import PackedVolumes
 
     device, volumes = Accelerator().device, PackedVolumes(volume_list, volumes_dir)
-    net, section = load_model(AutoencoderKL, weights).to(device), parse_section(LatentsSettings, settings)
+    net, section = load_model(Baseline, weights).to(device), parse_section(LatentsSettings, settings)
     inputs = [weights, volumes.digest()]
-    cache.cache_akl(net, volumes, section, latents, inputs, device, count_workers(threads))
+    cache.cache_baseline(net, volumes, section, latents, inputs, device, count_workers(threads))
 
 
 @app.command

@@ -107,6 +107,25 @@ def test_both_akls_stand_one_below_the_other_with_their_epochs_and_operations(ru
     assert get_row(table, "AKL")["MSE | paper"] == "0.093"
 
 
+def test_a_baseline_that_the_paper_has_not_stands_beside_the_akl(run_dir):
+    path = run_dir / "sweep" / "scores.parquet"
+    scores = pd.read_parquet(path)
+    known = scores[scores["arm"] == "akl-epochs"]
+    added = [known.assign(arm=arm, fold_mean=0.7) for arm in ("vq-compute", "vq-epochs")]
+    write_table(pd.concat([scores, *added], ignore_index=True), path, SWEEP)
+    training = {"epochs": "12", "flops_a_volume": 10**12}
+    write_metrics(run_dir / "sweep" / "vq-compute" / "metrics.json", "vq", 0.4, training)
+    table = build_table_5(Results(run_dir))
+    expected = ["AKL", "AKL (matched epochs)", "VQ", "VQ (matched epochs)", "MAE (d = 32, chosen)"]
+    assert list(table.frame["Model"][:5]) == expected
+    row = get_row(table, "VQ")
+    assert (row["MSE | ours, crop"], row["Training | epochs"]) == ("0.400", "12")
+    assert row["IDH1 AUC | ours, flattened"] == "0.700 ± 0.050"
+    assert set(row.filter(like="| paper")) == {"n/a: not in the paper"}
+    row = get_row(table, "VQ (matched epochs)")
+    assert row["MSE | ours, crop"] == "n/a: this run has no sweep/vq-epochs/metrics.json"
+
+
 def test_the_untrained_encoder_and_the_runs_own_tokenizer_have_rows(run_dir):
     table = build_table_5(Results(run_dir))
     untrained = get_row(table, "Untrained encoder")

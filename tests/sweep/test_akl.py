@@ -1,6 +1,7 @@
 """The AutoencoderKL baseline: size, divergence, what is cached, matched compute, and that it learns."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from torch.distributions import Normal, kl_divergence
 from braing3n import training
 from braing3n.cli import main
 from braing3n.config import (
-    AutoencoderKLSettings,
     Config,
     LatentsSettings,
     OptimiserSettings,
@@ -22,10 +22,11 @@ from braing3n.config import (
 from braing3n.core.errors import CheckpointError, ConfigurationError
 from braing3n.core.runtime import digest_file
 from braing3n.nets.weights import load_model
-from braing3n.sweep.akl_model import AutoencoderKL, measure_divergence
-from braing3n.sweep.budget import match_akl, print_compute, set_epochs
-from braing3n.sweep.cache import cache_akl
-from braing3n.sweep.train_akl import train_akl
+from braing3n.sweep.baseline import Baseline
+from braing3n.sweep.baselines.akl import AutoencoderKLSettings, measure_divergence
+from braing3n.sweep.budget import match_budget, print_compute, set_epochs
+from braing3n.sweep.cache import cache_baseline
+from braing3n.sweep.train import train_baseline
 from braing3n.tokenizer.compute import count_arm, describe_arm
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
@@ -46,23 +47,27 @@ SETTINGS = AutoencoderKLSettings(
 )
 
 
+def build(settings=SETTINGS, shape=(8, 8, 8)):
+    return Baseline("akl", settings, shape)
+
+
 @pytest.fixture
 def net():
     torch.manual_seed(0)
-    return AutoencoderKL(SETTINGS, (8, 8, 8)).requires_grad_(False)
+    return build().requires_grad_(False)
 
 
 def train(folder, volumes, settings=SETTINGS):
     source = folder / "inputs"
     source.write_text("")
-    train_akl(volumes, settings, folder / "runs", folder / "a.safetensors", [source])
-    return load_model(AutoencoderKL, folder / "a.safetensors")
+    train_baseline("akl", volumes, settings, folder / "runs", folder / "a.safetensors", [source])
+    return load_model(Baseline, folder / "a.safetensors")
 
 
 def test_paper_size():
     with torch.device("meta"):
-        net = AutoencoderKL(AutoencoderKLSettings(), (160, 192, 160))
-        latent = net.encode_mean(torch.empty(1, 1, 160, 192, 160))
+        net = build(AutoencoderKLSettings(), (160, 192, 160))
+        latent = net.encode(torch.empty(1, 1, 160, 192, 160))
     assert latent.shape == (1, *net.latent_shape) == (1, 8, 40, 48, 40)
     assert latent.numel() == net.n_numbers == 614_400
     assert sum(net.count_parameters().values()) == 21_000_353  # field notes, of MONAI's bundle
@@ -71,7 +76,7 @@ def test_paper_size():
 
 def test_a_shape_that_does_not_halve_is_refused():
     with pytest.raises(ConfigurationError, match=r"sweep\.akl\.channels: .* 2 times"):
-        AutoencoderKL(AutoencoderKLSettings(channels=(8, 8, 8)), (8, 10, 8))
+        build(AutoencoderKLSettings(channels=(8, 8, 8)), (8, 10, 8))
 
 
 def test_divergence_is_that_of_torch():
@@ -82,22 +87,24 @@ def test_divergence_is_that_of_torch():
 
 def test_noise_enters_by_sigma_and_the_mean_has_none(net):
     volume, noise = torch.randn(2, 1, 8, 8, 8), torch.randn(2, *net.latent_shape)
-    image, mu, sigma = net(volume, noise)
+    image, penalty = net(volume, noise)
+    mu, sigma = net.net.encode(volume)
     assert torch.equal(image, net.decode(mu + sigma * noise))
+    assert penalty == SETTINGS.kl_weight * measure_divergence(mu, sigma) > 0
     assert torch.equal(net(volume, torch.zeros_like(noise))[0], net.reconstruct(volume))
     assert not torch.allclose(image, net.reconstruct(volume))
-    assert torch.equal(net.encode_mean(volume), mu)
+    assert torch.equal(net.encode(volume), mu)
 
 
 def test_recomputed_activations_give_the_same_gradients():
     gradients = []
     for recompute in (False, True):
         torch.manual_seed(0)
-        net = AutoencoderKL(SETTINGS, (8, 8, 8))
+        net = build(SETTINGS.model_copy(update={"kl_weight": 1.0}))
         options = OptimiserSettings(recompute_activations=recompute)
-        training.recompute_activations([*net.encoder.blocks, *net.decoder.blocks], options)
-        image, mu, sigma = net(torch.randn(2, 1, 8, 8, 8), torch.randn(2, *net.latent_shape))
-        (image.abs().mean() + measure_divergence(mu, sigma)).backward()
+        training.recompute_activations(net.list_blocks(), options)
+        image, penalty = net(torch.randn(2, 1, 8, 8, 8), torch.randn(2, *net.latent_shape))
+        (image.abs().mean() + penalty).backward()
         gradients.append([p.grad for p in net.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
@@ -134,13 +141,14 @@ def test_losses_are_those_of_a_loop_written_anew(tmp_path):
     rows = {split: np.flatnonzero(volumes.table["split"] == split) for split in ("train", "validation")}
     plan = training.plan_batches(rows["train"], options, settings.seed)
     torch.manual_seed(settings.seed)
-    net = AutoencoderKL(settings, (8, 8, 8))
+    net = build(settings).net
+    latent_shape = (2, 4, 4, 4)
     divergences = []
 
     def measure(step):
         batch = images[plan[step]]
         source = training.make_generator(settings.seed, "latent", step)
-        noise = torch.randn(len(batch), *net.latent_shape, generator=source)
+        noise = torch.randn(len(batch), *latent_shape, generator=source)
         mu, sigma = net.encode(batch)
         divergence = kl_divergence(Normal(mu, sigma), Normal(0.0, 1.0)).sum() / len(batch)
         divergences.append(0.01 * divergence.item())
@@ -166,24 +174,24 @@ def test_a_learning_rate_that_only_harms_stops_early_and_keeps_the_start(tmp_pat
     (run,) = (tmp_path / "runs").iterdir()
     assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * 2  # two steps an epoch
     torch.manual_seed(settings.seed)
-    expected = AutoencoderKL(settings, (8, 8, 8)).state_dict()
+    expected = build(settings).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in trained.state_dict().items())
 
 
 def test_weights_of_another_version_are_refused_in_one_sentence(net, tmp_path):
     record = net.describe()
     record["settings"]["n_levels"] = 2
-    training.write_weights(tmp_path / "a.safetensors", net.state_dict(), "AutoencoderKL", record)
+    training.write_weights(tmp_path / "a.safetensors", net.state_dict(), "Baseline", record)
     with pytest.raises(CheckpointError, match=r"another version .*'n_levels'.*; train it again"):
-        load_model(AutoencoderKL, tmp_path / "a.safetensors")
+        load_model(Baseline, tmp_path / "a.safetensors")
 
 
 def test_wrong_weights(net, tmp_path):
     state = net.state_dict()
-    del state["post_quant_conv.conv.weight"]
-    training.write_weights(tmp_path / "a.safetensors", state, "AutoencoderKL", net.describe())
-    with pytest.raises(CheckpointError, match=r"missing: post_quant_conv\.conv\.weight"):
-        load_model(AutoencoderKL, tmp_path / "a.safetensors")
+    del state["net.post_quant_conv.conv.weight"]
+    training.write_weights(tmp_path / "a.safetensors", state, "Baseline", net.describe())
+    with pytest.raises(CheckpointError, match=r"missing: net\.post_quant_conv\.conv\.weight"):
+        load_model(Baseline, tmp_path / "a.safetensors")
 
 
 def test_the_mean_is_cached_and_a_killed_job_goes_on(net, tmp_path, monkeypatch):
@@ -191,11 +199,11 @@ def test_the_mean_is_cached_and_a_killed_job_goes_on(net, tmp_path, monkeypatch)
     (tmp_path / "inputs").write_text("x")
     given = [tmp_path / "inputs"], CPU
     monkeypatch.setattr(torch, "randn_like", lambda *_: pytest.fail("a sample was drawn"))
-    cache_akl(net, volumes, settings, tmp_path / "whole.npy", *given)
+    cache_baseline(net, volumes, settings, tmp_path / "whole.npy", *given)
     latents = np.load(tmp_path / "whole.npy")
     assert (latents.shape, latents.dtype) == ((12, 2, 4, 4, 4), np.float16)
     for i in (0, 7, 11):
-        mean = net.encode_mean(torch.from_numpy(volumes.images[i])[None, None])
+        mean = net.encode(torch.from_numpy(volumes.images[i])[None, None])
         assert np.allclose(latents[i], mean[0].numpy(), atol=2e-3)
 
     class Killed(BaseException):
@@ -208,9 +216,9 @@ def test_the_mean_is_cached_and_a_killed_job_goes_on(net, tmp_path, monkeypatch)
 
     monkeypatch.setattr(volumes, "load_levels", die)
     with pytest.raises(Killed):
-        cache_akl(net, volumes, settings, tmp_path / "killed.npy", *given)
+        cache_baseline(net, volumes, settings, tmp_path / "killed.npy", *given)
     assert not (tmp_path / "killed.npy").exists()
-    cache_akl(net, InventedVolumes(n=12), settings, tmp_path / "killed.npy", *given)
+    cache_baseline(net, InventedVolumes(n=12), settings, tmp_path / "killed.npy", *given)
     assert digest_file(tmp_path / "killed.npy") == digest_file(tmp_path / "whole.npy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inputs", "killed.npy", "whole.npy"]
 
@@ -242,7 +250,7 @@ def test_flops_in_closed_form():
         out = 2 * n_out * (width * width + 2 * width * hidden)
         return 2 * n * 3 * width * width + 4 * n_out * n * width + out
 
-    found = match_akl(SIZES, TOKENIZER, SETTINGS, (8, 8, 8), "compute")
+    found = match_budget("akl", SETTINGS, SIZES, TOKENIZER, (8, 8, 8), "compute")
     assert found["encoder_flops_an_epoch"] == 2 * n * n_voxels * width + attend(n, n)
     first = 2 * n_visible * n_voxels * width
     n_hidden = n - n_visible
@@ -261,35 +269,33 @@ def test_flops_in_closed_form():
     decoder = convolve(2, 2, 1, half) + convolve(2, 16, 3, half) + 2 * convolve(16, 16, 3, half)
     decoder += convolve(16, 16, 3, full) + convolve(16, 8, 3, full) + convolve(8, 8, 3, full)
     decoder += convolve(16, 8, 1, full) + convolve(8, 1, 3, full)
-    assert found["akl_flops_an_epoch"] == 2 * first + 3 * (encoder + decoder)
+    assert found["baseline_flops_an_epoch"] == 2 * first + 3 * (encoder + decoder)
 
 
 def test_epochs_are_as_many_as_the_arm_pays_for(capsys):
-    found = match_akl(SIZES, TOKENIZER, SETTINGS, (8, 8, 8), "compute")
+    found = match_budget("akl", SETTINGS, SIZES, TOKENIZER, (8, 8, 8), "compute")
     phase_2 = found["encoder_flops_an_epoch"] + found["tokenizer_flops_an_epoch"]
     assert found["arm_flops"] == (arm := 500 * found["mae_flops_an_epoch"] + 300 * phase_2)
-    n_epochs = found["akl_n_epochs"]
+    n_epochs = found["baseline_n_epochs"]
     assert n_epochs > 1
-    assert n_epochs * found["akl_flops_an_epoch"] <= arm < (n_epochs + 1) * found["akl_flops_an_epoch"]
-    print_compute(found)
+    assert (
+        n_epochs * found["baseline_flops_an_epoch"] <= arm < (n_epochs + 1) * found["baseline_flops_an_epoch"]
+    )
+    print_compute("akl", found)
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"x {n_epochs} epochs" in line
+    assert re.search(rf"akl \S+ x {n_epochs} epochs", line)
 
 
 def test_at_matched_epochs_it_gets_those_of_both_phases():
-    found = match_akl(SIZES, TOKENIZER, SETTINGS, (8, 8, 8), "epochs")
-    assert found["akl_n_epochs"] == 500 + 300
-    assert found["akl_flops"] == 800 * found["akl_flops_an_epoch"]
+    found = match_budget("akl", SETTINGS, SIZES, TOKENIZER, (8, 8, 8), "epochs")
+    assert found["baseline_n_epochs"] == 500 + 300
+    assert found["baseline_flops"] == 800 * found["baseline_flops_an_epoch"]
 
 
 def test_the_papers_operations_pay_for_seven_epochs():
     paper = Config()
-    assert (
-        match_akl(paper.pretrain, paper.tokenizer, paper.sweep.akl, paper.volumes.shape, "compute")[
-            "akl_n_epochs"
-        ]
-        == 7
-    )
+    sections = paper.sweep.akl, paper.pretrain, paper.tokenizer
+    assert match_budget("akl", *sections, paper.volumes.shape, "compute")["baseline_n_epochs"] == 7
 
 
 @pytest.mark.parametrize("n_epochs", [7, 180])
@@ -329,21 +335,23 @@ def test_the_commands_train_measure_draw_and_cache(tmp_path, monkeypatch, budget
     )
     sections = ["--settings", SETTINGS.as_json(), "--pretrain-settings", sizes.as_json()]
     sections += ["--tokenizer-settings", tokenizer.as_json()]
-    assert main(["sweep", "akl", *given, *arguments, *sections, "--budget", budget]) == 0
+    assert (
+        main(["sweep", "baseline", "--name", "akl", *given, *arguments, *sections, "--budget", budget]) == 0
+    )
 
     metrics = json.loads(Path("metrics.json").read_text())
-    compute = match_akl(sizes, tokenizer, SETTINGS, (12,) * 3, budget)
+    compute = match_budget("akl", SETTINGS, sizes, tokenizer, (12,) * 3, budget)
     assert metrics["compute"] == compute
-    assert (metrics["budget"], compute["akl_n_epochs"] == 30) == (budget, budget == "epochs")
+    assert (metrics["budget"], compute["baseline_n_epochs"] == 30) == (budget, budget == "epochs")
     assert metrics["training"] == {
-        "epochs": str(compute["akl_n_epochs"]),
-        "flops_a_volume": compute["akl_flops"],
+        "epochs": str(compute["baseline_n_epochs"]),
+        "flops_a_volume": compute["baseline_flops"],
     }
     assert metrics["n_numbers_a_volume"] == 2 * 6**3
     assert metrics["brain"]["mse"] > 0
     assert Path("picture.png").stat().st_size > 1000
     (run,) = Path("runs").iterdir()
-    assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * compute["akl_n_epochs"]
+    assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * compute["baseline_n_epochs"]
 
-    assert main(["sweep", "cache-akl", *given, "--latents", "l.npy", "--settings", "{}"]) == 0
+    assert main(["sweep", "cache-baseline", *given, "--latents", "l.npy", "--settings", "{}"]) == 0
     assert np.load("l.npy").shape == (12, 2, 6, 6, 6)

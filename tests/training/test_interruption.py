@@ -28,7 +28,7 @@ N_STEPS = 24  # 8 volumes to train on, batches of 4, 12 epochs
 def run_child():
     """Run a function of `tiny` in a process of its own; its exit code."""
     context = multiprocessing.get_context("forkserver")  # which has imported all and run nothing
-    loops = [f"braing3n.{name}" for name in ("pretrain.train", "tokenizer.train_akl", "diffusion.train")]
+    loops = [f"braing3n.{name}" for name in ("pretrain.train", "sweep.train", "diffusion.train")]
     context.set_forkserver_preload([*loops, "matplotlib.pyplot", "tensorboardX", "torch._dynamo"])
 
     def run(function, *arguments, **options):

@@ -191,7 +191,7 @@ NAMES = {
     "tokenizer": "Tokenizer",
     "dit": "DiT",
     "bridge": "Bridge",
-    "akl": "AutoencoderKL",
+    "akl": "Baseline",
 }
 
 

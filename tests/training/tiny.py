@@ -12,7 +12,6 @@ from tensorboardX.proto.event_pb2 import Event
 
 from braing3n import training
 from braing3n.config import (
-    AutoencoderKLSettings,
     DiffusionSettings,
     LongitudinalSettings,
     OptimiserSettings,
@@ -23,7 +22,8 @@ from braing3n.diffusion.train import Latents, train_dit
 from braing3n.longitudinal.train import Ends, train_bridge
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.pretrain.train import train_encoder
-from braing3n.sweep.train_akl import train_akl
+from braing3n.sweep.baselines.akl import AutoencoderKLSettings
+from braing3n.sweep.train import train_baseline
 from braing3n.tokenizer.train import train_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
@@ -65,7 +65,7 @@ def train(kind, folder, volumes=None, **options):
         encoder = MaskedAutoencoder(SIZES["mae"], volumes.shape).eval().requires_grad_(False)
         train_tokenizer(volumes, encoder, *given)
     elif kind == "akl":
-        train_akl(volumes, *given)
+        train_baseline("akl", volumes, *given)
     elif kind == "bridge":
         tokens = np.random.default_rng(0).normal(size=(2 * len(volumes), 8, 3)).astype(np.float16)
         pairs = volumes.table.assign(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,15 @@ def touch_scans(folder, n_people=100):
         path = folder / f"sub-{number:02d}" / "anat" / f"sub-{number:02d}_T1w.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+
+
+def copy_checkout(folder):
+    """A checkout that a test may change."""
+    for name in ("Snakefile", "workflow", "braing3n", "cohorts", "config", "envs"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        folder.mkdir(exist_ok=True)
+        copy(ROOT / name, folder / name)
+    return folder
 
 
 def link_wheels(directory, fetch_resource, names=("sri24", "brain-templates", "head-template")):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from .conftest import ROOT, SMOKE, plan, snakemake
+from .conftest import ROOT, SMOKE, copy_checkout, plan, snakemake
 
 pytestmark = pytest.mark.workflow
 READS_LABELS = {
@@ -123,15 +123,6 @@ def test_one_more_encoder_is_extracted_and_compared_and_nothing_is_cached_again(
     planned = plan(smoke_run, "--config", "latents={encoders: [mae, untrained, histogram]}")
     assert set(planned) == {"extract_features", "probe_encoder", "compare_encoders", "tabulate_paper", "all"}
     assert planned["extract_features"] == planned["probe_encoder"] == 1
-
-
-def copy_checkout(folder):
-    """A checkout that a test may change."""
-    for name in ("Snakefile", "workflow", "braing3n", "cohorts", "config", "envs"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        folder.mkdir(exist_ok=True)
-        copy(ROOT / name, folder / name)
-    return folder
 
 
 def test_an_encoder_is_one_file_dropped_into_the_folder(smoke_run, tmp_path):

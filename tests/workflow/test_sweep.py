@@ -1,12 +1,13 @@
 """The sweep over d is planned where a run has its cohorts, a dozen jobs, and nowhere else."""
 
+import json
 import re
 
 import yaml
 
 from braing3n.config import parse_config
 
-from .conftest import plan, snakemake, touch_scans
+from .conftest import copy_checkout, plan, snakemake, touch_scans
 
 ARMS = ["d-32", "d-128", "d-512", "d-none"]
 # Jobs of the sweep with the paper's settings.
@@ -14,9 +15,9 @@ JOBS = {
     "choose_sweep_volumes": 1,
     "train_sweep_mae": 1,
     "train_sweep_tokenizer": 4,
-    "train_akl": 2,
+    "train_baseline": 2,
     "cache_sweep_latents": 4,
-    "cache_akl_latents": 2,
+    "cache_baseline_latents": 2,
     "extract_sweep_features": 1,
     "probe_sweep": 1,
 }
@@ -82,12 +83,52 @@ def test_every_arm_trains_with_its_own_d_and_a_sweeps_setting_replans_no_other_t
 def test_each_budget_has_an_akl_of_its_own(tmp_path):
     done = snakemake(tmp_path, "sweep", "--dry-run", "--printshellcmds", config=write_config(tmp_path))
     assert done.returncode == 0, done.stderr
-    lines = re.findall(r"sweep akl .*", done.stdout + done.stderr)
+    lines = re.findall(r"sweep baseline --name akl .*", done.stdout + done.stderr)
     found = {re.search(r"--weights (\S+)", line)[1]: re.search(r"--budget (\w+)", line)[1] for line in lines}
     folder = "results/sweeping/sweep"
     assert found == {f"{folder}/akl-{b}/akl.safetensors": b for b in ("compute", "epochs")}
     (probed,) = re.findall(r"sweep probe --arms (.*?) --labels", done.stdout + done.stderr)
     assert probed.split() == [*ARMS, "akl-compute", "akl-epochs"]
 
-    planned = plan(tmp_path, config=write_config(tmp_path, akl_budgets=["compute"]))
-    assert planned["train_akl"] == 1
+    planned = plan(tmp_path, config=write_config(tmp_path, budgets=["compute"]))
+    assert planned["train_baseline"] == 1
+
+
+def test_a_baseline_is_one_file_dropped_into_the_folder(tmp_path):
+    root = copy_checkout(tmp_path / "checkout")
+    folder = root / "braing3n" / "sweep" / "baselines"
+    code = (
+        (folder / "akl.py")
+        .read_text()
+        .replace("latent_channels: int = setting(8,", "codes: int = setting(3,")
+    )
+    (folder / "vq.py").write_text(code)
+    config = write_config(tmp_path, vq={"codes": 5})
+    done = snakemake(tmp_path, "sweep", "--dry-run", "--printshellcmds", config=config, root=root)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    trained = re.findall(
+        r"sweep baseline --name (\w+) .*--weights (\S+) .*--settings (\S+) .*--budget (\w+)", text
+    )
+    results = "results/sweeping"
+    assert sorted(trained) == [
+        (
+            name,
+            f"{results}/sweep/{name}-{budget}/{name}.safetensors",
+            f"{results}/settings/sweep.{name}.json",
+            budget,
+        )
+        for name in ("akl", "vq")
+        for budget in ("compute", "epochs")
+    ]
+    assert json.loads((tmp_path / results / "settings" / "sweep.vq.json").read_text())["codes"] == 5
+    cached = re.findall(r"sweep cache-baseline --weights \S+/(\w+)\.safetensors .*--latents (\S+)", text)
+    assert {path.split("/")[-2] for _, path in cached} == {
+        "akl-compute",
+        "akl-epochs",
+        "vq-compute",
+        "vq-epochs",
+    }
+    assert all(path.split("/")[-2].startswith(name) for name, path in cached)
+    (probed,) = re.findall(r"sweep probe --arms (.*?) --labels", text)
+    assert probed.split()[-4:] == ["akl-compute", "akl-epochs", "vq-compute", "vq-epochs"]

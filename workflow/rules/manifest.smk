@@ -1,6 +1,6 @@
 # All cohorts' tables -> the volume list (no label enters it) and, apart from it, the label table and the counts.
 from braing3n.manifest.counts import expect_counts
-from braing3n.manifest.review import settle_review
+from braing3n.manifest.quality.review import settle_review
 
 
 localrules:

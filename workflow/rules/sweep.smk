@@ -1,4 +1,4 @@
-# Table 5: encoder, tokenizers and the baseline, all from scratch on one volume a person of a few cohorts.
+# Table 5: encoder, tokenizers and the baselines, all from scratch on one volume a person of a few cohorts.
 localrules:
     sweep,
 
@@ -75,22 +75,22 @@ use rule train_tokenizer as train_sweep_tokenizer with:
         stage=STAGE["tokenizer"],
 
 
-rule train_akl:
-    """Train the AutoencoderKL from scratch on the same people, with one budget; measure the same others."""
+rule train_baseline:
+    """Train a baseline tokenizer from scratch on the same people, with one budget; measure the same others."""
     input:
         volumes=rules.choose_sweep_volumes.output.volumes,
         indices=SWEEP_INDICES,
-        settings=f"{SETTINGS}/sweep.akl.json",
+        settings=f"{SETTINGS}/sweep.{{baseline}}.json",
         pretrain=f"{SETTINGS}/pretrain.json",
         tokenizer=f"{SETTINGS}/tokenizer.json",
     output:
-        weights=f"{SWEEP}/akl-{{budget}}/akl.safetensors",
-        metrics=f"{SWEEP}/akl-{{budget}}/metrics.json",
-        picture=report(f"{SWEEP}/akl-{{budget}}/reconstructions.png", **DRAWN),
+        weights=f"{SWEEP}/{{baseline}}-{{budget}}/{{baseline}}.safetensors",
+        metrics=f"{SWEEP}/{{baseline}}-{{budget}}/metrics.json",
+        picture=report(f"{SWEEP}/{{baseline}}-{{budget}}/reconstructions.png", **DRAWN),
     log:
-        f"{LOGS}/sweep/akl-{{budget}}.log",
+        f"{LOGS}/sweep/{{baseline}}-{{budget}}.log",
     benchmark:
-        f"{BENCHMARKS}/sweep/akl-{{budget}}.tsv"
+        f"{BENCHMARKS}/sweep/{{baseline}}-{{budget}}.tsv"
     conda:
         "../../envs/models.yaml"
     threads: 4
@@ -103,9 +103,9 @@ rule train_akl:
         stage=STAGE["sweep"],
     shell:
         "exec python -m braing3n run-training --gpus {resources.gpu} --log {log:q}"
-        " sweep akl --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
-        " --weights {output.weights:q} --metrics {output.metrics:q} --picture {output.picture:q}"
-        " --settings {input.settings:q} --pretrain-settings {input.pretrain:q}"
+        " sweep baseline --name {wildcards.baseline} --volume-list {input.volumes:q}"
+        " --volumes-dir {params.volumes_dir:q} --weights {output.weights:q} --metrics {output.metrics:q}"
+        " --picture {output.picture:q} --settings {input.settings:q} --pretrain-settings {input.pretrain:q}"
         " --tokenizer-settings {input.tokenizer:q} --budget {wildcards.budget} --threads {threads}"
 
 
@@ -125,19 +125,19 @@ use rule cache_latents as cache_sweep_latents with:
         f"{BENCHMARKS}/sweep/latents-d-{{d}}.tsv"
 
 
-rule cache_akl_latents:
-    """Encode the sweep's volumes: an AutoencoderKL's mean latents."""
+rule cache_baseline_latents:
+    """Encode the sweep's volumes by a baseline tokenizer."""
     input:
-        weights=rules.train_akl.output.weights,
+        weights=rules.train_baseline.output.weights,
         volumes=rules.choose_sweep_volumes.output.volumes,
         indices=SWEEP_INDICES,
         settings=f"{SETTINGS}/latents.json",
     output:
-        latents=f"{SWEEP}/akl-{{budget}}/latents.npy",
+        latents=f"{SWEEP}/{{baseline}}-{{budget}}/latents.npy",
     log:
-        f"{LOGS}/sweep/latents-akl-{{budget}}.log",
+        f"{LOGS}/sweep/latents-{{baseline}}-{{budget}}.log",
     benchmark:
-        f"{BENCHMARKS}/sweep/latents-akl-{{budget}}.tsv"
+        f"{BENCHMARKS}/sweep/latents-{{baseline}}-{{budget}}.tsv"
     conda:
         "../../envs/models.yaml"
     threads: 4
@@ -148,7 +148,7 @@ rule cache_akl_latents:
         volumes_dir=f"{RESULTS}/volumes",
         stage=STAGE["sweep"],
     shell:
-        "python -m braing3n sweep cache-akl --weights {input.weights:q} --volume-list {input.volumes:q}"
+        "python -m braing3n sweep cache-baseline --weights {input.weights:q} --volume-list {input.volumes:q}"
         " --volumes-dir {params.volumes_dir:q} --latents {output.latents:q} --settings {input.settings:q}"
         " --threads {threads} 2>&1 | tee {log:q}"
 

@@ -85,9 +85,11 @@ class Sampling:
 
     def change(self, settings: Any) -> Any:
         """The model's settings of sampling with what the command line says."""
+        from braing3n.core.settings import validate
+
         said = {"guidance": self.guidance, "n_steps": self.steps, "seed": self.seed}
         known = {name: value for name, value in said.items() if value is not None and hasattr(settings, name)}
-        return type(settings).model_validate(settings.model_dump() | known)
+        return validate(type(settings), settings.model_dump() | known, "options")
 
 
 def encode(*scans: Path, model: Model, out: Out, tokens: bool = False, given: Input | None = None) -> int:

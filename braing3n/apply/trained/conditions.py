@@ -71,8 +71,10 @@ def tabulate(conditions: Conditions, names: Iterable[str]) -> pd.DataFrame:
 
 def warn_of_age(age_years: float, population: Mapping[str, Any]) -> list[str]:
     """A warning where an age lies outside those that were trained on."""
+    if age_years != age_years or not population["age_years"]:
+        return []
     low, high = population["age_years"]["min"], population["age_years"]["max"]
-    if age_years != age_years or low <= age_years <= high:
+    if low <= age_years <= high:
         return []
     return [f"an age of {age_years:g} years is outside the training people's, {low:g} to {high:g}"]
 
@@ -83,7 +85,7 @@ def warn_of_scan(
     """Warnings about one scan: an unseen modality, an unusual brain, a box that cuts it."""
     warnings = []
     if not population["modalities"].get(modality, 0):
-        warnings.append(f"no training volume is a {modality}")
+        warnings.append(f"hardly any or no training volume is a {modality}")
     if percentile > FAR:
         warnings.append(
             f"its features are farther from the training volumes' than {percentile:.1f} % of these are: "

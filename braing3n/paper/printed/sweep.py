@@ -1,4 +1,4 @@
-"""Table 5: the sweep over d and the AutoencoderKL, reconstructions and probes beside the paper's."""
+"""Table 5: the sweep over d and the baseline tokenizers, reconstructions and probes beside the paper's."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ _NO_SWEEP = "n/a: this run has no sweep (no cohort of sweep.cohorts)"
 _NO_ARM = "n/a: not an arm of this run's sweep"
 _NOT_PUBLISHED = "n/a: not in the paper"
 _NOT_ON_RECORD = "n/a: its encoder's weights do not say how long they were trained"
-# The paper trains its AutoencoderKL at matched compute; the other is ours, and stands below it.
+# The paper trains its one baseline, the AutoencoderKL, at matched compute; what is ours stands below it.
 _AKL, _OUR_AKL = "akl-compute", "akl-epochs"
+# How a baseline's arm ends -> what its title adds.
+_BUDGETS = {"compute": "", "epochs": " (matched epochs)"}
 
 
 def build_table_5(results: Results) -> Table:
@@ -28,11 +30,11 @@ def build_table_5(results: Results) -> Table:
     scores = results.read("sweep")
     tasks = _list_tasks(scores)
     ours = [] if scores is None else [arm for arm in scores["arm"].unique() if arm != UNTRAINED]
-    rows, listed = [], list(dict.fromkeys([_AKL, _OUR_AKL, *published, *ours]))
+    baselines = [arm for arm in ours if arm.rpartition("-")[2] in _BUDGETS]
+    rows, listed = [], list(dict.fromkeys([_AKL, _OUR_AKL, *baselines, *published, *ours]))
     for arm in listed:
         paper, path = published.get(arm), f"sweep/{arm}/metrics.json"
-        title = paper["model"] if paper else f"MAE (d = {arm.removeprefix('d-')})"
-        title = "AKL (matched epochs)" if arm == _OUR_AKL else title
+        title = paper["model"] if paper else _name_row(arm)
         fault = _find_fault(results, arm)
         metrics = None if fault else results.read_metrics(path)
         row = {"Model": title} | _show_metrics(metrics, fault or explain_missing(path), paper)
@@ -41,13 +43,19 @@ def build_table_5(results: Results) -> Table:
     row |= _show_training(None, "n/a: is never trained")
     rows.append(row | _show_scores(results, UNTRAINED, tasks, None))
     rows.append(_show_own(results.read_metrics(), tasks))
-    title = "Table 5. Bottleneck sweep and AutoencoderKL"
+    title = "Table 5. Bottleneck sweep and baseline tokenizers"
     source = METRICS_PATH if scores is None else locate("sweep")
     return Table("table_5", title, pd.DataFrame(rows), source, _write_notes(results))
 
 
 def _name_arm(d: str) -> str:
     return _AKL if d == "akl" else f"d-{d}"
+
+
+def _name_row(arm: str) -> str:
+    """The title of an arm that is not in the paper: `VQ (matched epochs)`, `MAE (d = 8)`."""
+    name, _, end = arm.rpartition("-")
+    return name.upper() + _BUDGETS[end] if end in _BUDGETS else f"MAE (d = {end})"
 
 
 def _find_fault(results: Results, arm: str) -> str:
@@ -143,12 +151,12 @@ def _write_notes(results: Results) -> list[str]:
             f"The sweep: one {chosen['modality'].iloc[0]} (chosen) of each person of "
             f"{', '.join(sorted(set(chosen['cohort'])))}; people: "
             f"{', '.join(f'{split} {n_people[split]}' for split in SPLITS if split in n_people)}. "
-            "Encoder, decoders and AKL are trained from scratch on its training people; the validation "
+            "Encoder, decoders and baselines are trained from scratch on its training people; the validation "
             "people (chosen) stop a training early."
         )
     notes.append(
-        "Training: epochs of MAE + tokenizer, or of the AKL, as trained; floating-point operations a "
-        "training volume in them (forward and backward, validation left out). The AKL has the operations "
+        "Training: epochs of MAE + tokenizer, or of a baseline, as trained; floating-point operations a "
+        "training volume in them (forward and backward, validation left out). A baseline has the operations "
         "of MAE and tokenizer (d = that of this run's tokenizer), as in the paper, or, ours, their epochs."
     )
     notes.append(
@@ -160,8 +168,8 @@ def _write_notes(results: Results) -> list[str]:
         people = "".join(f" {row.title}: {row.n_people} people." for row in done.itertuples())
         notes.append(
             "AUC: mean ± standard deviation over folds of people, everyone in the sweep, the same folds for "
-            "all. Mean: over tokens, or over the AKL's grid; flattened: all numbers, by a PCA fitted in the "
-            f"fold (both readings chosen).{people}"
+            "all. Mean: over tokens, or over a baseline's grid; flattened: all numbers, by a PCA fitted in "
+            f"the fold (both readings chosen).{people}"
         )
     if own is not None:
         notes.append(f"This run's tokenizer: {own['n_volumes']} volumes of the {own['split']} split.")

@@ -1,4 +1,4 @@
-"""Train the AutoencoderKL baseline on the training split, and keep the best by validation."""
+"""Train a baseline tokenizer on the training split, and keep the best by validation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from torch.nn import functional
 
 from braing3n import training
 from braing3n.sweep import STAGE_VERSION
-from braing3n.sweep.akl_model import AutoencoderKL, measure_divergence
-from braing3n.sweep.settings import AutoencoderKLSettings
+from braing3n.sweep.baseline import Baseline
+from braing3n.sweep.baselines import BaselineSettings
 from braing3n.tokenizer.train import measure_loss
 
 
-def train_akl(
+def train_baseline(
+    name: str,
     volumes: training.Volumes,
-    settings: AutoencoderKLSettings,
+    settings: BaselineSettings,
     checkpoints_dir: Path,
     weights_path: Path,
     inputs: Sequence[Path | str],
@@ -31,23 +32,24 @@ def train_akl(
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    with training.open_run(checkpoints_dir, "akl", STAGE_VERSION, settings, inputs) as run_dir:
+    with training.open_run(checkpoints_dir, name, STAGE_VERSION, settings, inputs) as run_dir:
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
-            _train(volumes, settings, run_dir, n_workers)
+            _train(name, volumes, settings, run_dir, n_workers)
         if training.open_accelerator().is_main_process:
             training.publish(done_path, weights_path)
 
 
-def _train(volumes: training.Volumes, settings: AutoencoderKLSettings, run_dir: Path, n_workers: int) -> None:
+def _train(
+    name: str, volumes: training.Volumes, settings: BaselineSettings, run_dir: Path, n_workers: int
+) -> None:
     options, seed = settings.optimiser, settings.seed
-    run = training.begin("akl", run_dir, volumes.table, options, seed)
+    run = training.begin(name, run_dir, volumes.table, options, seed)
     torch.manual_seed(seed)
-    net = AutoencoderKL(settings, volumes.shape).to(run.device)
+    net = Baseline(name, settings, volumes.shape).to(run.device)
     best = copy.deepcopy(net).requires_grad_(False)
-    blocks = [*net.encoder.blocks, *net.decoder.blocks]
-    training.recompute_activations(blocks, options)
-    training.compile_blocks(blocks, options)
+    training.recompute_activations(net.list_blocks(), options)
+    training.compile_blocks(net.list_blocks(), options)
     optimiser = training.build_optimiser(net, options)
     training.start(run, {"model": net, "best": best, "optimiser": optimiser})
     if run.n_done == 0:
@@ -67,9 +69,8 @@ def _train(volumes: training.Volumes, settings: AutoencoderKLSettings, run_dir: 
         noise = training.send(noise, run.device)
         for share, images, part in training.accumulate(run, model, volume, noise):
             with training.autocast(run.device, options):
-                reconstruction, mu, sigma = model(images, part)
-            error = functional.l1_loss(reconstruction.float(), images)
-            loss = share * (error + settings.kl_weight * measure_divergence(mu, sigma))
+                reconstruction, penalty = model(images, part)
+            loss = share * (functional.l1_loss(reconstruction.float(), images) + penalty)
             run.accelerator.backward(loss)
             run.losses[step] += loss.detach()
         training.update(run, optimiser, model, step)

@@ -1,0 +1,223 @@
+"""The commands on a model folder, as a user runs them, on a volume in SRI24."""
+
+import json
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import ndimage
+
+from braing3n.apply.trained import outputs
+from braing3n.apply.trained.conditions import warn_of_scan
+from braing3n.apply.trained.scans import Prepared
+from braing3n.cli import main
+from braing3n.config import VolumesSettings
+from braing3n.core.bids import derivative_path
+from braing3n.export.pretrained import from_pretrained
+from braing3n.preprocess.space.grid import Grid, encode_affine, encode_nifti
+from braing3n.volumes.pack import load_volume, to_model_grid
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
+from conftest import made  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+GRID = Grid((30, 30, 20), 8.0, (3.5, -235.5, 1.0))  # SRI24's box at 8 mm
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """A preprocessed visit: an ellipsoid with a gradient, its mask and its affine."""
+    places = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in GRID.shape), indexing="ij"))
+    mask = (places**2).sum(axis=0) < 0.35
+    image = np.where(mask, 3 + places[0] + 0.3 * places[1], 0).astype(np.float32)
+    folder = tmp_path / "scans"
+    files = {"preproc": encode_nifti(image, GRID), "mask": encode_nifti(mask.astype(np.uint8), GRID)}
+    files["inverse_xfm"] = encode_affine(np.eye(4))
+    for kind, content in files.items():
+        path = derivative_path(folder, "lab", "07", "1", "", "T1", kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder / "lab"
+
+
+@pytest.fixture
+def run(made, scan, tmp_path, capsys):  # noqa: F811
+    """A function: a command's words -> (status, its folder of results, what it printed)."""
+
+    def run(command, *words, scans=True):
+        out = tmp_path / "out"
+        given = [str(scan)] if scans else []
+        status = main([command, *given, "--model", str(made[0]), "-o", str(out), *words])
+        printed = capsys.readouterr()
+        return status, out, printed.out + printed.err
+
+    return run
+
+
+def read(path):
+    return np.asarray(nib.load(path).dataobj)
+
+
+def test_features_are_the_encoders_on_what_training_sees(run, made, scan):  # noqa: F811
+    status, out, _ = run("encode", "--tokens")
+    assert status == 0
+    table = pd.read_parquet(out / "features.parquet")
+    assert table.loc[0, ["sub", "ses", "modality"]].tolist() == ["07", "1", "T1"]
+    model = from_pretrained(made[0], "cpu")
+    (path,) = scan.rglob("*preproc_T1w.nii.gz")
+    (mask_path,) = scan.rglob("*mask.nii.gz")
+    volume, _ = load_volume(path, mask_path, model.volumes)
+    brain = volume[to_model_grid(read(path), read(mask_path) > 0, model.volumes)[1]]
+    assert (brain.mean(), brain.std()) == pytest.approx((0, 1), abs=1e-3)
+    tokens = model.encode(torch.from_numpy(volume)[None, None])[0].numpy()
+    np.testing.assert_allclose(np.load(next(out.glob("*tokens.npz")))["tokens"], tokens, atol=1e-5)
+    found = table.filter(regex=r"^f\d+$").iloc[0].to_numpy()
+    np.testing.assert_allclose(found.astype(float), tokens.mean(axis=0), atol=1e-5)
+
+
+def test_every_probe_answers_with_its_error_and_the_age_gap(run):
+    status, out, _ = run("predict", "--age", "40")
+    table = pd.read_csv(out / "predictions.tsv", sep="\t").set_index("task")
+    assert status == 0
+    assert {"age", "sex", "disease"} <= set(table.index)
+    age = table.loc["age"]
+    assert age["age_gap_years"] == pytest.approx(float(age["value"]) - 40)
+    assert "not a medical device" in json.loads((out / "predict.json").read_text())["Notice"]
+
+
+def test_an_unusual_age_and_a_cut_brain_are_warned_of(run):
+    _, _, printed = run("predict", "--age", "99")
+    assert "outside the training people's" in printed
+    assert "the model's box cuts off" in printed
+
+
+def test_a_scan_unlike_the_training_volumes_is_warned_of():
+    population = {"modalities": {"T1": 50}}
+    assert warn_of_scan("T1", 98.0, 0.0, population) == []
+    (far,) = warn_of_scan("T1", 99.5, 0.0, population)
+    assert "farther from the training volumes'" in far
+    (unseen,) = warn_of_scan("FLAIR", 50.0, 0.0, population)
+    assert "FLAIR" in unseen
+    (cut,) = warn_of_scan("T1", 50.0, 0.02, population)
+    assert "2.0 % of the brain" in cut
+
+
+def test_generated_images_say_that_they_are_synthetic_everywhere(run):
+    words = "--disease", "AD", "--age", "70", "--sex", "F", "--n", "3", "--seed", "5"
+    status, out, _ = run("generate", *words, scans=False)
+    assert status == 0
+    paths = sorted(out.glob("*.nii.gz"))
+    assert [path.name for path in paths] == [
+        f"sub-synthetic{i:04d}_space-SRI24_desc-synthetic_T1w.nii.gz" for i in (1, 2, 3)
+    ]
+    assert all(b"SYNTHETIC" in bytes(nib.load(path).header["descrip"]) for path in paths)
+    report = json.loads((out / "generate.json").read_text())
+    assert report["Conditions"] == {"disease": "AD", "sex": "F", "modality": "T1", "age_years": 70.0}
+    before = [read(path) for path in paths]
+    run("generate", *words, scans=False)
+    assert all(np.array_equal(a, read(path)) for a, path in zip(before, paths, strict=True))
+    run("generate", *words[:-1], "6", scans=False)
+    assert not np.allclose(before[0], read(paths[0]), atol=1e-4)
+
+
+def test_a_counterfactual_without_a_change_is_the_reconstruction(run):
+    words = "--own-disease", "AD", "--own-age", "60", "--steps", "50"
+    _, out, _ = run("counterfactual", *words, "--disease", "AD")
+    (same,) = out.glob("*ChangedDifference*.nii.gz")
+    unchanged = np.abs(read(same)).max()
+    _, out, _ = run("counterfactual", *words, "--disease", "HC", "--age", "20")
+    changed = np.abs(read(next(out.glob("*ChangedDifference*.nii.gz")))).max()
+    assert unchanged < 1e-2
+    assert changed > 5 * unchanged
+    assert list(out.glob("*.png"))
+
+
+def test_a_forecast_is_compared_with_the_one_of_0_years(run):
+    status, out, _ = run("forecast", "--disease", "MCI", "--years", "1", "4")
+    assert status == 0
+    images = {path.name.split("Forecast")[1].split("_")[0]: read(path) for path in out.glob("*.nii.gz")}
+    assert set(images) == {"0y", "1y", "4y", "1yDifference", "4yDifference"}
+    np.testing.assert_allclose(images["4yDifference"], images["4y"] - images["0y"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "sentence"),
+    [
+        ("generate", ["--disease", "XX"], "this model knows HC, AD"),
+        ("generate", ["--site", "Mars"], "--site Mars"),
+        ("generate", ["--age", "300"], "0 to 130"),
+        ("generate", ["--n", "0"], "--n 0"),
+        ("generate", ["--steps", "0"], "n_steps"),
+        ("generate", ["--disese", "AD"], "--disease"),
+        ("generate", ["--modality", "T9"], "modality"),
+        ("counterfactual", [], "say what changes"),
+        ("counterfactual", ["--disease", "PD"], "--disease PD"),
+        ("forecast", ["--disease", "PD"], "this model knows HC, MCI, AD"),
+        ("forecast", ["--disease", "HC", "--years", "-1"], "0 or more"),
+        ("encode", ["/no/such/scan.nii.gz"], "no such file"),
+        ("encode", ["--device", "tpu"], "device"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(run, command, words, sentence):
+    status, _, printed = run(command, *words, scans=command != "generate")
+    lines = [line for line in printed.splitlines() if line.startswith("braing3n:")]
+    assert status == 2
+    assert len(lines) == 1
+    assert sentence in lines[0]
+    assert "Traceback" not in printed
+
+
+def test_a_file_that_is_only_named_space_sri24_is_refused(run, tmp_path):
+    path = tmp_path / "sub-1_space-SRI24_T1w.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((5, 5, 5), np.float32), np.eye(4)), path)
+    status, _, printed = run("encode", str(path))
+    assert status == 2
+    assert "its grid is 5x5x5" in printed
+    path.write_bytes(b"no image")
+    assert "cannot be read as NIfTI" in run("encode", str(path))[2]
+
+
+def test_the_models_grid_lies_where_the_volumes_do():
+    """A bright voxel of the preprocessed volume is at the same millimetres in the model's grid."""
+    for spacing_mm, crop, shape in ((8.0, "centre", (16, 24, 16)), (8.0, "atlas_centred", (16, 24, 16))):
+        settings = VolumesSettings(shape=shape, spacing_mm=spacing_mm, crop=crop)
+        image = np.zeros(GRID.shape, np.float32)
+        image[14, 13, 9] = 1
+        small, _, _ = to_model_grid(image, np.ones(GRID.shape, bool), settings)
+        affine = outputs.model_affine(settings, 8.0)
+        place = np.argwhere(small == 1)[0]
+        assert affine @ [*place, 1] == pytest.approx(GRID.affine @ [14, 13, 9, 1])
+    fine = Grid((60, 60, 39), 4.0, (1.5, -237.5, 1.0))
+    image = np.zeros(fine.shape, np.float32)
+    image[28:30, 26:28, 18:20] = 1
+    settings = VolumesSettings(shape=(16, 24, 16), spacing_mm=8.0)
+    small, _, _ = to_model_grid(image, np.ones(fine.shape, bool), settings)
+    weights = np.array(ndimage.center_of_mass(small))
+    middle = fine.affine @ [28.5, 26.5, 18.5, 1]
+    assert outputs.model_affine(settings, 4.0) @ [*weights, 1] == pytest.approx(middle)
+
+
+def test_results_are_carried_back_to_the_scans_own_space(tmp_path):
+    """A blob in SRI24 lies, in the scan's own grid, where the affine puts it."""
+    settings = VolumesSettings(shape=(16, 24, 16), spacing_mm=8.0)
+    affine = outputs.model_affine(settings, 8.0)
+    image = np.zeros(settings.shape, np.float32)
+    image[7:10, 11:14, 6:9] = 1
+    to_sri24 = np.eye(4)
+    to_sri24[:3, :3] = [[1.1, 0.1, 0], [-0.05, 0.9, 0.1], [0, 0.02, 1.05]]
+    to_sri24[:3, 3] = [4, -6, 9]
+    (tmp_path / "x.mat").write_bytes(encode_affine(to_sri24))  # LPS points of the scan -> of SRI24
+    raw_affine = np.array([[0, -2.0, 0, 60], [2.5, 0, 0, 20], [0, 0, 3.0, -20], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(np.zeros((100, 110, 70), np.float32), raw_affine), tmp_path / "raw.nii.gz")
+    scan = Prepared("1", "", "", "T1", tmp_path / "p", None, tmp_path / "x.mat", tmp_path / "raw.nii.gz")
+    moved, found_affine = outputs.carry_back(image, affine, scan)
+    assert np.array_equal(found_affine, raw_affine)
+    flip = np.diag([-1.0, -1, 1, 1])
+    centre = flip @ np.linalg.inv(to_sri24) @ flip @ affine @ [8, 12, 7, 1]  # RAS of the scan
+    expected = np.linalg.inv(raw_affine) @ centre
+    assert ndimage.center_of_mass(moved) == pytest.approx(expected[:3], abs=0.3)
+    assert outputs.carry_back(image, affine, Prepared("1", "", "", "T1", tmp_path / "p")) is None

@@ -1,0 +1,60 @@
+# Weights, probes and statistics -> the model folder.
+localrules:
+    export,
+
+
+EXPORT = f"{RESULTS}/export"
+EXPORTED_SECTIONS = [
+    "preprocess",
+    "volumes",
+    "diffusion.sampling",
+    "longitudinal.forecast",
+    "probe",
+    "export",
+]
+
+
+rule export:
+    """The model folder that a person loads or publishes."""
+    input:
+        f"{EXPORT}/config.json",
+
+
+rule write_model_folder:
+    """Write the model folder: weights, probes as coefficients, statistics, configuration and card."""
+    input:
+        encoder=MAE,
+        tokenizer=TOKENIZER,
+        dit=DIT,
+        bridge=BRIDGE,
+        features=rules.cache_latents.output.features,
+        labels=rules.build_label_table.output.labels,
+        scores=rules.compare_encoders.output.scores,
+        predictions=f"{RESULTS}/probe/predictions_mae.parquet",
+        losses=[] if CONFIG.pretrain.weights else rules.train_mae.output.table,
+        metrics=rules.train_tokenizer.output.metrics,
+        judged=rules.judge_diffusion.output.judged,
+        settings=[f"{SETTINGS}/{name}.json" for name in EXPORTED_SECTIONS],
+    output:
+        config=f"{EXPORT}/config.json",
+    log:
+        f"{LOGS}/export/folder.log",
+    benchmark:
+        f"{BENCHMARKS}/export/folder.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        out=EXPORT,
+        settings_dir=SETTINGS,
+        losses=lambda wildcards, input: f"--masked-loss {input.losses}" if input.losses else "",
+        stage=STAGE["export"],
+    shell:
+        "python -m braing3n export folder --out {params.out:q} --encoder {input.encoder:q}"
+        " --tokenizer {input.tokenizer:q} --dit {input.dit:q} --bridge {input.bridge:q}"
+        " --features {input.features:q} --labels {input.labels:q} --scores {input.scores:q}"
+        " --predictions {input.predictions:q} --metrics {input.metrics:q} --judged {input.judged:q}"
+        " {params.losses} --settings-dir {params.settings_dir:q} --threads {threads} 2>&1 | tee {log:q}"
