@@ -15,9 +15,11 @@ def test_importing_the_package_loads_no_library_and_no_function_yet():
 
 
 def test_what_is_offered_is_listed_and_described():
-    assert {"load_config", "preprocess_scans"} <= set(dir(braing3n))
+    assert {"from_pretrained", "load_config", "preprocess_scans"} <= set(dir(braing3n))
     assert all(getattr(braing3n, name).__doc__ for name in braing3n.PUBLIC)
-    with pytest.raises(AttributeError, match="no 'encode'; it offers load_config, preprocess_scans"):
+    with pytest.raises(
+        AttributeError, match="no 'encode'; it offers from_pretrained, load_config, preprocess_scans"
+    ):
         braing3n.encode  # noqa: B018
 
 

@@ -43,19 +43,37 @@ CLASSES = {
 
 @dataclass(frozen=True)
 class Sources:
-    """What a run made that its model folder is written from; a generator may be missing."""
+    """What a model folder is written from; generators, and what the card shows, may be missing."""
 
     encoder: Path
     tokenizer: Path
-    dit: Path | None
-    bridge: Path | None
+    dit: Path
+    bridge: Path
     features: Path
     labels: Path
     scores: Path
     predictions: Path
-    masked_loss: Path | None
-    metrics: Path | None
-    judged: Path | None
+    masked_loss: Path
+    metrics: Path
+    judged: Path
+
+
+def find_sources(results_dir: Path) -> Sources:
+    """Where a run keeps what its model folder is written from."""
+    names = {
+        "encoder": "pretrain/mae.safetensors",
+        "tokenizer": "tokenizer/tokenizer.safetensors",
+        "dit": "diffusion/dit.safetensors",
+        "bridge": "longitudinal/bridge.safetensors",
+        "features": "latents/features_mae.npz",
+        "labels": "manifest/labels.parquet",
+        "scores": "probe/scores.parquet",
+        "predictions": "probe/predictions_mae.parquet",
+        "masked_loss": "pretrain/masked_loss.parquet",
+        "metrics": "tokenizer/metrics.json",
+        "judged": "diffusion/judged.parquet",
+    }
+    return Sources(**{name: results_dir / path for name, path in names.items()})
 
 
 def write_folder(
@@ -109,10 +127,10 @@ def write_folder(
 def _copy_weights(sources: Sources, folder: Path) -> None:
     """Weight files under our names; a bridge file that only says why there is no bridge is left out."""
     given = {files.ENCODER: sources.encoder, files.TOKENIZER: sources.tokenizer}
-    given |= {name: path for name, path in ((files.DIT, sources.dit), (files.BRIDGE, sources.bridge)) if path}
-    for name in CLASSES:
-        path = given.get(name)
-        if path is None or (name == files.BRIDGE and read_head(path).get("reason")):
+    given |= {files.DIT: sources.dit, files.BRIDGE: sources.bridge}
+    for name, path in given.items():
+        is_absent = name not in files.NEEDED and not path.is_file()
+        if is_absent or (name == files.BRIDGE and read_head(path).get("reason")):
             (folder / name).unlink(missing_ok=True)  # of an earlier export
             continue
         load_model(CLASSES[name], path)  # what cannot be loaded is not exported
@@ -133,11 +151,11 @@ def _describe(
     facts["groups"] = [(title, content["population"][name]) for title, name in names.items()]
     facts |= {"has_dit": (folder / files.DIT).is_file(), "has_bridge": (folder / files.BRIDGE).is_file()}
     facts["losses"], facts["judged"], facts["metrics"] = [], [], {}
-    if sources.masked_loss and sources.masked_loss.is_file():
+    if sources.masked_loss.is_file():
         facts["losses"] = pd.read_parquet(sources.masked_loss)[["predictor", "loss"]].to_dict("records")
-    if sources.judged and sources.judged.is_file():
+    if sources.judged.is_file():
         table = pd.read_parquet(sources.judged)
         facts["judged"] = table[["measure", "arm", "value", "reference", "verdict"]].to_dict("records")
-    if sources.metrics and sources.metrics.is_file():
+    if sources.metrics.is_file():
         facts["metrics"] = json.loads(sources.metrics.read_text()).get("brain", {})
     return facts

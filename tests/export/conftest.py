@@ -1,6 +1,7 @@
 """A model folder of tiny models, and what it was written from."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from braing3n.config import (
 from braing3n.core.contracts import MODALITIES
 from braing3n.diffusion.conditions import Vocabularies
 from braing3n.diffusion.model import DiT
-from braing3n.export.folder import Sources, write_folder
+from braing3n.export.folder import find_sources, write_folder
 from braing3n.longitudinal.model import Bridge
 from braing3n.manifest.contracts import LABELS
 from braing3n.nets.weights import write_weights
@@ -96,15 +97,12 @@ def made(tmp_path_factory):
     scores, _ = compare_encoders(Readings([predictions], [halves]), labels, PROBE)
     scores.to_parquet(folder / "scores.parquet")
     predictions.to_parquet(folder / "predictions.parquet")
-    sources = Sources(
-        *(folder / f"{name}.safetensors" for name in ("encoder", "tokenizer", "dit", "bridge")),
-        folder / "features.npz",
-        folder / "labels.parquet",
-        folder / "scores.parquet",
-        folder / "predictions.parquet",
-        None,
-        None,
-        None,
+    names = ("encoder", "tokenizer", "dit", "bridge")
+    sources = replace(
+        find_sources(folder),
+        **{name: folder / f"{name}.safetensors" for name in names},
+        **{name: folder / f"{name}.parquet" for name in ("labels", "scores", "predictions")},
+        features=folder / "features.npz",
     )
     sampling = DiffusionSettings().sampling.model_copy(update={"n_steps": 6, "precision": "float32"})
     sections = {

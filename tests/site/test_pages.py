@@ -5,10 +5,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from braing3n.manifest.quality_page import Card, Number
 from jinja2 import UndefinedError
 
-from braing3n.manifest.quality import Measure
+from braing3n.manifest.quality.measures import Measure
+from braing3n.manifest.quality.page import Card, Number
 from braing3n.site.pages import FOLDER, embed_picture, render, stream
 
 HOSTILE = "</script><img src=x onerror='a()'> \"b\" & {{ 7 * 7 }} {% endblock %}"

@@ -48,13 +48,9 @@ rule write_model_folder:
         mem_mb=4000,
         runtime=60,
     params:
+        results=RESULTS,
         out=EXPORT,
-        settings_dir=SETTINGS,
-        losses=lambda wildcards, input: f"--masked-loss {input.losses}" if input.losses else "",
         stage=STAGE["export"],
     shell:
-        "python -m braing3n export folder --out {params.out:q} --encoder {input.encoder:q}"
-        " --tokenizer {input.tokenizer:q} --dit {input.dit:q} --bridge {input.bridge:q}"
-        " --features {input.features:q} --labels {input.labels:q} --scores {input.scores:q}"
-        " --predictions {input.predictions:q} --metrics {input.metrics:q} --judged {input.judged:q}"
-        " {params.losses} --settings-dir {params.settings_dir:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m braing3n export folder --results {params.results:q} --out {params.out:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
