@@ -26,6 +26,7 @@ READS_LABELS = {
     "forecast_longitudinal",
     "measure_fidelity",
     "audit_memorization",
+    "write_model_folder",
     "tabulate_paper",
     "all",
 }
