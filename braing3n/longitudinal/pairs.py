@@ -29,7 +29,7 @@ def list_pairs(labels: pd.DataFrame, settings: LongitudinalSettings) -> tuple[pd
     """Every earlier-later pair of visits of a person, and sentences about visits that make none.
 
     The years between are the difference of the ages, so a visit without an age is in no pair, and visits at
-    one age are not ordered. Nothing of the later visit is told but its age and its scanner.
+    one age are not ordered. Of the later visit only its age and its scanner are used.
     """
     rows, ageless, ageing_not = [], 0, 0
     for _, visits in list_visits(labels, settings).groupby("person_id", sort=True):

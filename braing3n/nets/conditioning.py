@@ -51,7 +51,7 @@ class ConditionEmbedding(nn.Module):
     Args:
         n_classes: classes of each coded condition; the code after the last is null.
         scalars: name of each scalar condition -> its unit. A scalar counts in units: the sinusoids' shortest
-            wavelength is 2 pi units, and what lies much nearer together is told apart by no sinusoid.
+            wavelength is 2 pi units, and no sinusoid separates what lies much nearer together.
         width: channels.
     """
 

@@ -101,7 +101,7 @@ def test_the_other_target_is_the_derivative_of_the_path():
 
 
 def make_ends(years_seen):
-    """People whose tokens move by a fixed pattern a year; the bridge is told `years_seen(years)`."""
+    """People whose tokens move by a fixed pattern a year; the bridge is given `years_seen(years)`."""
     rng = np.random.default_rng(1)
     table = make_table(400).assign(split=np.repeat(["train", "validation"], [360, 40]))
     pattern = rng.normal(size=(8, D))

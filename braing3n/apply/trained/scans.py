@@ -119,8 +119,8 @@ def take_volume(path: Path, given: Given) -> Prepared:
             "240 x 240 x 155 mm box of SRI24 stored L-P-S; give the scan itself, and it is preprocessed."
         )
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
-    told = "T1c" if "_ce-gadolinium" in stem else tell_modality(stem.rpartition("_")[2])
-    modality = given.modality or told
+    named = "T1c" if "_ce-gadolinium" in stem else tell_modality(stem.rpartition("_")[2])
+    modality = given.modality or named
     if modality not in MODALITIES:
         raise BrainG3nError(f"{path}: its name tells no modality; give --modality {'|'.join(MODALITIES)}.")
     run = match[1] if (match := re.search(r"_run-([0-9A-Za-z]+)", stem)) else ""
