@@ -36,11 +36,12 @@ test: $(SETUP) ## every test but those that start a Slurm, in CORES processes
 slurm: $(SETUP) ## the whole workflow through a real Slurm on this machine
 	$(BIN)/python -m pytest tests/slurm -m slurm
 
-lint: $(SETUP) ## style of Python and rules, and the layers of imports
+lint: $(SETUP) ## style of Python and rules, layers of imports, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 format: $(SETUP) ## fix the style
 	$(BIN)/ruff check --fix .

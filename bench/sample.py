@@ -88,7 +88,7 @@ def time_training(batch: int) -> dict[str, float]:
     options = CONFIG.longitudinal
 
     def train_dit() -> None:
-        compute_loss(dit, *tokens, t, codes, age, CONFIG.diffusion.optimiser).backward()
+        compute_loss(dit, *tokens, t, codes, age, options=CONFIG.diffusion.optimiser).backward()
 
     def train_bridge() -> None:
         noise, zero = torch.randn(batch, 1200, D), torch.zeros(batch)

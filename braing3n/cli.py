@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Literal
 
 from braing3n import WORDS, __version__
 from braing3n.core.errors import BrainG3nError, name_extra
@@ -12,7 +13,7 @@ from braing3n.core.process import use_safe_path
 from braing3n.core.runtime import set_threads, tell_storage_fault
 from braing3n.core.scratch import unwind_on_sigterm
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS: tuple[Literal["bash", "zsh", "fish"], ...] = ("bash", "zsh", "fish")
 # Words with a command line that are no stage.
 TRAINED = ("encode", "predict", "reconstruct", "generate", "counterfactual", "forecast")  # on a model folder
 TOOLS = (*TRAINED, "bids-app", "resources", "stages", "config", "strays")
@@ -68,8 +69,8 @@ def _write_completion(arguments: list[str]) -> str:
     """A script that lets a shell complete words, commands and options."""
     from cyclopts import App
 
-    shell = arguments[0] if arguments else ""
-    if shell not in SHELLS:
+    shell = next((name for name in SHELLS if [name] == arguments[:1]), None)
+    if shell is None:
         raise BrainG3nError(f"completion: name a shell: {', '.join(SHELLS)}.")
     whole = App(name="braing3n")
     for word in (*WORDS, *TOOLS):
@@ -124,7 +125,7 @@ def _describe() -> str:
     lines = ["braing3n <word> <command> [options]: one word a stage, in the order of the data."]
     for word in (*WORDS, *TOOLS):
         doc = importlib.import_module(f"braing3n.{word}").__doc__ if word in WORDS else find_app(word).help
-        lines.append(f"  {word:<13} {doc.strip().splitlines()[0]}")
+        lines.append(f"  {word:<13} {str(doc).strip().splitlines()[0]}")
     lines.append(f"  {'run-training':<13} Start a training as a job: on GPUs, with a log, safe from signals.")
     lines.append(f"  {'completion':<13} Print what lets your shell complete: braing3n completion bash.")
     lines.append("Ask one word for its commands: braing3n <word> --help")

@@ -44,7 +44,7 @@ def check_given(config: Config) -> None:
     grid = [n // pretrain.patch_size for n in shape]
     sizes = {name: getattr(pretrain, name) for name in ENCODER_SIZES}
     patches = {"patch_size": pretrain.patch_size, "grid": grid}
-    wanted = {
+    wanted: dict[str, tuple[str, dict]] = {
         "pretrain": ("MaskedAutoencoder", {"shape": shape, "settings": sizes}),
         "tokenizer": ("Tokenizer", {"encoder_width": pretrain.width, **patches}),
         "diffusion": ("DiT", {"grid": grid}),

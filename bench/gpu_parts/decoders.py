@@ -137,7 +137,7 @@ def measure_dit(bench: Bench) -> None:
             net, data, given = build_dit(bench), torch.randn(batch, *shape), invent_conditions(batch)
         average = copy.deepcopy(net).requires_grad_(False)
         step = make_step(
-            bench, net, options, lambda noise, t: compute_loss(net, data, noise, t, *given, options)
+            bench, net, options, lambda noise, t: compute_loss(net, data, noise, t, *given, options=options)
         )
         drawn = [training.send(part, bench.device) for part in draw_noise(batch, shape, 0)[:2]]
 

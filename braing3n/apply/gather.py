@@ -9,14 +9,20 @@ from pathlib import Path
 
 from braing3n.apply.contrast import tell_modality, tell_session, tell_subject
 from braing3n.apply.series import find_series, is_dicom
-from braing3n.cohort import Scan, Walk
+from braing3n.cohort import Format, Scan, Walk
 from braing3n.core.errors import BrainG3nError
 from braing3n.inventory.bids import find_bids_scans, sort_file
 from braing3n.inventory.coverage import is_partial, measure_extent_mm
 from braing3n.inventory.files import list_files
 from braing3n.inventory.scans import Segmentation, attach_segmentations
 
-FORMATS = {".nii.gz": "NIfTI", ".nii": "NIfTI", ".mgz": "NIfTI", ".hdr": "NIfTI pair", ".img": "NIfTI pair"}
+FORMATS: dict[str, Format] = {
+    ".nii.gz": "NIfTI",
+    ".nii": "NIfTI",
+    ".mgz": "NIfTI",
+    ".hdr": "NIfTI pair",
+    ".img": "NIfTI pair",
+}
 BIDS_ENDS = ("_T1w", "_T2w", "_FLAIR")
 NO_RANK = (False, 0.0, 0, 0)  # as of `Series`
 UNTOLD = "nothing in its name tells T1, T1c, T2 or FLAIR"
@@ -192,7 +198,7 @@ def _add_told(modality: str, path: Path, found: Gathered, links_dir: Path) -> No
         held = ", ".join(other.names.values()) or "no image"
         raise BrainG3nError(f"{path}: holds {held}; give one file or one series as --{modality.lower()}.")
     scan = replace(other.scans[0], modality=modality)
-    found.add(scan, *other.names.values(), is_certain=path.name.startswith("sub-"))
+    found.add(scan, ", ".join(other.names.values()), is_certain=path.name.startswith("sub-"))
 
 
 def _settle_untold(found: Gathered, given: set[str], is_alone: bool) -> None:
@@ -304,10 +310,18 @@ def _name_labels(path: Path) -> str:
     return entities.get("label") or entities.get("desc") or stem
 
 
-def _make_scan(path: Path, modality: str, subject: str, session: str = "", source_format: str = "") -> Scan:
+def _make_scan(
+    path: Path, modality: str, subject: str, session: str = "", source_format: Format | None = None
+) -> Scan:
     extension = next((end for end in FORMATS if path.name.lower().endswith(end)), "")
     return Scan(
-        subject, session, "", modality, path.as_posix(), _stamp(path), source_format or FORMATS[extension]
+        subject_id=subject,
+        session_id=session,
+        run="",
+        modality=modality,
+        path=path.as_posix(),
+        stamp=_stamp(path),
+        source_format=source_format or FORMATS[extension],
     )
 
 

@@ -50,7 +50,7 @@ def _measure_crop(row: Mapping, spacing_mm: float) -> float:
 
     from braing3n.volumes.pack import crop_or_pad
 
-    mask = np.asarray(nib.load(row["mask_path"]).dataobj) > 0
+    mask = np.asarray(nib.Nifti1Image.from_filename(row["mask_path"]).dataobj) > 0
     box = tuple(round(edge / spacing_mm) for edge in _list_box_mm())
     return round(float(1 - crop_or_pad(mask, box).sum() / mask.sum()), 4)
 

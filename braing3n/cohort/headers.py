@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 # Only these elements are read from a file; the two sequences hold the geometry of multi-frame images.
 TAGS = (
@@ -133,7 +134,7 @@ def _list_tags() -> list:
     return [Tag(name) for name in TAGS]
 
 
-def _try(read: Callable[[], str]):
+def _try(read: Callable[..., Any]) -> Any:
     """A fact, or nothing where its element is missing or unreadable."""
     try:
         with warnings.catch_warnings():
@@ -195,5 +196,5 @@ def _find_date(header) -> str:
 
 def _read_age(text: str) -> str:
     """Years from `062Y`, `018M`, `030W` or `100D`; a bare number is years."""
-    number, unit = re.fullmatch(r"\s*(\d+)\s*([YMWD]?)\s*", str(text).upper()).groups()
-    return f"{round(int(number) * YEARS[unit or 'Y'], 2):g}"
+    match = re.fullmatch(r"\s*(\d+)\s*([YMWD]?)\s*", str(text).upper())
+    return f"{round(int(match[1]) * YEARS[match[2] or 'Y'], 2):g}" if match else ""

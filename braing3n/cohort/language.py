@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -150,7 +150,7 @@ class Visit(Protocol):
     facts: Mapping[str, str]
     options: Mapping[str, Any]
 
-    def rows(self, table: str) -> list[Mapping[str, str]]:
+    def rows(self, table: str) -> Sequence[Mapping[str, str]]:
         """The scan's rows of a table, the best first; columns by their name in lower case."""
         ...
 

@@ -83,7 +83,7 @@ def rank_image(facts: Mapping[str, str], options: Mapping[str, Any]) -> int:
 def has_short_echo(facts: Mapping[str, str], max_ms: float = 10.0) -> bool:
     """Whether the header tells echo times, all as short as T1-weighted heads have them."""
     times_ms = [to_number(text) for text in facts.get("echo_times_ms", "").split(",")]
-    return None not in times_ms and max(times_ms) <= max_ms
+    return all(time_ms is not None and time_ms <= max_ms for time_ms in times_ms)
 
 
 def classify_size(facts: Mapping[str, str], max_spacing_mm: float, min_voxels: int) -> str:
@@ -95,8 +95,9 @@ def classify_size(facts: Mapping[str, str], max_spacing_mm: float, min_voxels: i
     if spacing_mm is not None and spacing_mm > max_spacing_mm:
         return f"-spacing {spacing_mm:g} mm, over {max_spacing_mm:g} mm"
     n_echoes = len(facts.get("echo_times_ms", "").split(","))
-    sizes = [to_number(facts.get(name, "")) for name in ("rows", "columns", "n_slices")]
-    if None in sizes or min(sizes[0], sizes[1], sizes[2] * n_echoes) >= min_voxels:
+    known = [to_number(facts.get(name, "")) for name in ("rows", "columns", "n_slices")]
+    sizes = [size for size in known if size is not None]
+    if len(sizes) < 3 or min(sizes[0], sizes[1], sizes[2] * n_echoes) >= min_voxels:
         return ""
     return f"-{'x'.join(f'{size:g}' for size in sizes)} voxels, a side under {min_voxels}"
 
@@ -117,7 +118,7 @@ def read_image_xml(path: Path) -> list[dict[str, str]]:
         raise CohortError(f"{path}: cannot be read as XML ({error}); download it again.") from None
     image = root.find(".//{*}derivedProduct/{*}imageUID")
     image = root.find(".//{*}imagingProtocol/{*}imageUID") if image is None else image
-    if image is None or not (image.text or "").strip():
+    if image is None or not image.text or not image.text.strip():
         return []
     row = {"imageuid": image.text.strip()}
     for element in root.iter():
@@ -192,10 +193,11 @@ def read_at_visit(
         for row in visit.rows(table):
             value, name, date = score(row), row.get("event_id", ""), row.get("infodt", "")
             months = count_months(scan_date, date)
-            is_near = months is not None and abs(months) <= MAX_MONTHS
-            if value is not None and (name in wanted or is_near):
-                place = wanted.index(name) if name in wanted else len(wanted) + abs(months)
-                lag_days = (parse_date(date) - parse_date(scan_date)).days if months is not None else math.nan
+            n_months = math.inf if months is None else abs(months)
+            if value is not None and (name in wanted or n_months <= MAX_MONTHS):
+                place = wanted.index(name) if name in wanted else len(wanted) + n_months
+                start, end = parse_date(scan_date), parse_date(date)
+                lag_days = (end - start).days if start and end else math.nan
                 found.append((place, Found(f"{value:g}", f"{table}:{column}", lag_days)))
         return min(found, key=lambda item: item[0])[1] if found else None
 
@@ -225,7 +227,7 @@ def read_event(events: Mapping[str, str], visits: tuple[str, str], is_done: tupl
         for table, column in _VISIT_COLUMNS.items():
             found = visit.find(table, column)
             code = events.get(found.value, found.value) if found else ""
-            if re.fullmatch(r"SC|BL|[VRUT]\d\d|ST|PW|RS1|TRANS|LOG|SCREEN", code):
+            if found and re.fullmatch(r"SC|BL|[VRUT]\d\d|ST|PW|RS1|TRANS|LOG|SCREEN", code):
                 return replace(found, value=code)
             if found:
                 visit.flag(f"the visit {found.value!r} has no known code")

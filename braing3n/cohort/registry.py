@@ -38,6 +38,8 @@ def load_cohort(kind: str) -> Cohort:
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(list_cohorts())}."
         raise ConfigurationError(f"cohorts: there is no cohorts/{kind}.py; {hint}")
     spec = importlib.util.spec_from_file_location(f"cohorts.{kind}", path)
+    assert spec is not None  # the name ends in .py
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -44,8 +44,9 @@ SCANNER = {
 def _find_cells(visit: Visit, table: str, columns: tuple[str, ...]) -> Iterator[tuple[str, list[Found]]]:
     """The alternatives that are complete, and their cells; `a+b` are two columns that belong together."""
     for names in columns:
-        cells = [visit.find(table, name) for name in names.split("+")]
-        if all(cells):
+        found = [visit.find(table, name) for name in names.split("+")]
+        cells = [cell for cell in found if cell]
+        if len(cells) == len(found):
             yield f"{table}:{names}", cells
 
 
@@ -244,11 +245,13 @@ SESSION_DIR = re.compile(
 def list_session_dirs(visit: Visit) -> list[tuple[int, Path]]:
     """The session folders of the scan's subject with their numbers, in order."""
     folder = Path(visit.facts["folder"])
-    own = next((path for path in (folder, *folder.parents) if SESSION_DIR.fullmatch(path.name)), None)
+    paths = (folder, *folder.parents)
+    matches = ((match, path.parent) for path in paths if (match := SESSION_DIR.fullmatch(path.name)))
+    own, subject_dir = next(matches, (None, folder))
     if own is None:
         return []
-    prefix = SESSION_DIR.fullmatch(own.name)[1].lower()
-    found = [(SESSION_DIR.fullmatch(path.name), path) for path in own.parent.iterdir()]
+    prefix = own[1].lower()
+    found = [(SESSION_DIR.fullmatch(path.name), path) for path in subject_dir.iterdir()]
     return sorted(
         (int(count_session(match[2])), path) for match, path in found if match and match[1].lower() == prefix
     )

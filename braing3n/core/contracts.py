@@ -134,7 +134,7 @@ def check_table(frame: pd.DataFrame, contract: Contract, where: str) -> pd.DataF
     try:
         return schema.validate(frame, lazy=False)
     except (pa.errors.SchemaError, pa.errors.SchemaErrors) as error:
-        cases = getattr(error, "failure_cases", None)
+        cases: Any = getattr(error, "failure_cases", None)
         first = f", first fault: {cases!r}" if isinstance(cases, str) else ""
         if hasattr(cases, "iloc") and len(cases):
             first = f", first fault: {cases.iloc[0].get('failure_case')!r}"

@@ -195,7 +195,7 @@ def _download_wheel(url: str, output_file, pooch=None) -> None:
             shutil.copyfile(wheel, output_file)
         except OSError as error:
             Path(output_file).unlink(missing_ok=True)
-            why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+            why = "the disk is full" if error.errno == errno.ENOSPC else str(error.strerror)
             raise ResourceError(
                 f"{item.name}: cannot be stored in {Path(output_file).parent} ({why})."
             ) from None

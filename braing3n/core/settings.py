@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from braing3n.core.errors import ConfigurationError
 
@@ -32,10 +35,19 @@ def setting(
     given: of a section that stands in several places, the fields that are the paper's in this one.
     is_apart: the field has a settings file of its own, since what reads the section does not depend on it.
     """
-    extra = {"provenance": provenance, "unit": unit} | ({"given": list(given)} if given else {})
-    extra |= {"is_apart": True} if is_apart else {}
+    extra: JsonDict = {"provenance": provenance, "unit": unit}
+    if given:
+        extra["given"] = list(given)
+    if is_apart:
+        extra["is_apart"] = True
     kind = "default_factory" if callable(default) else "default"
     return Field(**{kind: default}, description=description, json_schema_extra=extra, **bounds)
+
+
+def read_extra(field: FieldInfo) -> JsonDict:
+    """What `setting` says of a field beside its type."""
+    extra = field.json_schema_extra
+    return extra if isinstance(extra, dict) else {}
 
 
 class Settings(BaseModel):
@@ -46,11 +58,7 @@ class Settings(BaseModel):
     @classmethod
     def list_apart(cls) -> list[str]:
         """The fields that have settings files of their own."""
-        return [
-            name
-            for name, field in cls.model_fields.items()
-            if (field.json_schema_extra or {}).get("is_apart")
-        ]
+        return [name for name, field in cls.model_fields.items() if read_extra(field).get("is_apart")]
 
     def as_json(self) -> str:
         """The section as text with sorted keys, without what stands apart."""
@@ -163,7 +171,7 @@ def read_settings(source: str | Path) -> Any:
         raise ConfigurationError(f"{text}: cannot be read ({error.strerror}).") from None
 
 
-def _explain(model: type[Settings], error: dict) -> str:
+def _explain(model: type[Settings], error: ErrorDetails) -> str:
     """One sentence for pydantic's first complaint."""
     # Behind the key pydantic names the kind of number or none that did not fit.
     location = [str(part) for part in error["loc"] if part != "constrained-int"]

@@ -104,9 +104,9 @@ def _find_imports(path: Path) -> list[Path]:
 def _strip(source: str, is_version_hidden: bool) -> str:
     """The code without comments, docstrings and blank space, and without its own version line."""
     tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
-        is_documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-        if is_documented and ast.get_docstring(node) is not None:
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     if is_version_hidden:
         tree.body = [node for node in tree.body if "STAGE_VERSION" not in ast.dump(node)]

@@ -173,5 +173,5 @@ def judge(
     rows = choose_real(labelled, section.seed)
     real = decode_coarsely(decoder, np.load(tokens, mmap_mode="r")[rows], device)
     sampled = decode_coarsely(decoder, np.load(samples)["tokens"], device)
-    given = real, labelled.iloc[rows], sampled, read_table(table, SAMPLES)
-    write_table(judge_samples(*given, section), judged, JUDGED)
+    found = judge_samples(real, labelled.iloc[rows], sampled, read_table(table, SAMPLES), section)
+    write_table(found, judged, JUDGED)

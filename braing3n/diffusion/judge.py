@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -64,13 +65,21 @@ def judge_samples(
     """
     conditions = read_conditions(labels)
     real, sampled = np.split(span_rows(np.concatenate([real, sampled])), [len(labels)])
-    given = real, conditions, labels, sampled, table, settings
+    read = partial(
+        _read,
+        real=real,
+        conditions=conditions,
+        labels=labels,
+        sampled=sampled,
+        table=table,
+        settings=settings,
+    )
     return pd.DataFrame(
         [
-            _read("age", "age_years", "T1", *given),
-            _read("modality", "modality", "", *given),
-            _read("sex", "sex", "T1", *given),
-            _read("disease", "disease", "T1", *given),
+            read("age", "age_years", "T1"),
+            read("modality", "modality", ""),
+            read("sex", "sex", "T1"),
+            read("disease", "disease", "T1"),
             *(_compare(arm, real, conditions, labels, sampled, table) for arm in ARMS),
         ]
     )
@@ -120,9 +129,10 @@ def _correlate(requested, read) -> tuple[float, float, float]:
     from scipy.stats import pearsonr
 
     if len(read) < 4 or np.ptp(requested) == 0 or np.ptp(read) == 0:
-        return (math.nan,) * 3
+        return math.nan, math.nan, math.nan
     found = pearsonr(requested, read)
-    return float(found.statistic), *map(float, found.confidence_interval())
+    low, high = found.confidence_interval()
+    return float(found.statistic), float(low), float(high)
 
 
 def _agree(requested, read) -> tuple[float, float, float]:

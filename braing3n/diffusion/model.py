@@ -56,6 +56,10 @@ class DiT(ConditionedTransformer):
 
     SETTINGS = DiffusionSettings
 
+    token_mean: Tensor
+    token_scale: Tensor
+    token_variance: Tensor
+
     def __init__(
         self, settings: DiffusionSettings, vocabularies: Vocabularies, d: int, grid: tuple[int, int, int]
     ):

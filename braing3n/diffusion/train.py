@@ -89,12 +89,13 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
         drawn = draw_noise(len(run.plan[step]), tokens.shape[1:], settings.seed, "flow", step)
         noise, t, chance = (training.send(part[run.own], run.device) for part in drawn)
         t = shift_times(spread_times(t, settings.times), settings.time_shift)
-        given = drop_conditions(
+        kept_codes, kept_ages = drop_conditions(
             codes[own], age_years[own], net.nulls, chance, settings.condition_dropout, settings.joint_dropout
         )
         data = net.standardise(tokens[own], codes[own])
-        for share, *part, weight in training.accumulate(run, model, data, noise, t, *given, weights[own]):
-            loss = share * compute_loss(model, *part, options, weight)
+        whole = data, noise, t, kept_codes, kept_ages, weights[own]
+        for share, *part, weight in training.accumulate(run, model, *whole):
+            loss = share * compute_loss(model, *part, options=options, weights=weight)
             run.accelerator.backward(loss)
             run.losses[step] += loss.detach()
         training.update(run, optimiser, model, step)
@@ -109,6 +110,7 @@ def compute_loss(
     t: Tensor,
     codes: Tensor,
     age_years: Tensor,
+    *,
     options: OptimiserSettings,
     weights: Tensor | float = 1.0,
 ) -> Tensor:
@@ -130,7 +132,7 @@ def weigh_modalities(modalities: pd.Series, rows: np.ndarray, balance: float) ->
     return torch.from_numpy(weights / weights[rows].mean()).float()
 
 
-def draw_noise(n: int, shape: tuple[int, int], *key: int | str) -> tuple[Tensor, Tensor, Tensor]:
+def draw_noise(n: int, shape: Sequence[int], *key: int | str) -> tuple[Tensor, Tensor, Tensor]:
     """Normal noise (n, T, d), uniform times (n,) and uniform chances (n, 6), functions of the key."""
     generator = training.make_generator(*key)
     noise = torch.randn(n, *shape, generator=generator)
@@ -176,7 +178,7 @@ def _measure_volumes(tokens: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, 
 
 
 @torch.no_grad()
-def update_average(average: DiT, net: DiT, step: int, ceiling: float) -> None:
+def update_average(average: nn.Module, net: nn.Module, step: int, ceiling: float) -> None:
     """Move the average towards the model, with decay min(ceiling, (1 + n) / (10 + n)) after n steps."""
     decay = min(ceiling, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
@@ -199,6 +201,7 @@ def measure_loss(
         drawn = [draw_noise(1, tokens.shape[1:], settings.seed, "validation", int(row)) for row in batch]
         noise, t, _ = (torch.cat(part).to(run.device) for part in zip(*drawn, strict=True))
         own = torch.from_numpy(batch).to(run.device)
-        given = net.standardise(tokens[own], codes[own]), noise, t, codes[own], age_years[own]
-        total += compute_loss(net, *given, settings.optimiser).item() * len(batch)
+        data, options = net.standardise(tokens[own], codes[own]), settings.optimiser
+        loss = compute_loss(net, data, noise, t, codes[own], age_years[own], options=options)
+        total += loss.item() * len(batch)
     return training.add_up(run, total) / len(rows) if len(rows) else float("nan")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from braing3n.core.runtime import track
+
+if TYPE_CHECKING:
+    from braing3n.training import Volumes
 
 SECTIONS = ("pretrain",)
 HAS_PCA = False
 
 
-def compute(volumes, settings, pretrain, device) -> np.ndarray:
+def compute(volumes: Volumes, settings, pretrain, device) -> np.ndarray:
     """Mean and deviation of each place in a patch, float32 (N, 2 * patch_size^3)."""
     rows = track(range(len(volumes)), "latents: patches", len(volumes))
     return np.stack([summarise_patches(*volumes.load(i), pretrain.patch_size) for i in rows])

@@ -23,7 +23,7 @@ def folder(*, results: Path, out: Path, threads: Threads = 1) -> None:
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
-    from braing3n.core.settings import parse_section
+    from braing3n.core.settings import Settings, parse_section
     from braing3n.diffusion.settings import SamplingSettings
     from braing3n.export.folder import find_sources, write_folder
     from braing3n.export.settings import ExportSettings
@@ -32,7 +32,7 @@ def folder(*, results: Path, out: Path, threads: Threads = 1) -> None:
     from braing3n.probe.settings import ProbeSettings
     from braing3n.volumes.settings import VolumesSettings
 
-    kinds = {
+    kinds: dict[str, type[Settings]] = {
         "preprocess": PreprocessSettings,
         "volumes": VolumesSettings,
         "diffusion.sampling": SamplingSettings,

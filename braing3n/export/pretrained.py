@@ -191,13 +191,13 @@ def find_folder(folder_or_hub_id: str | Path) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    given = {"repo_id": name, "allow_patterns": list(files.NAMES)}
+    patterns = list(files.NAMES)
     try:
-        return Path(snapshot_download(**given, local_files_only=True))
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
     except (LocalEntryNotFoundError, OSError):
         pass
     try:
-        return Path(snapshot_download(**given))
+        return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(f"{name}: is no folder here, and the hub did not give it ({reason}).") from None

@@ -92,15 +92,15 @@ def _fit(probe: Probe, features: np.ndarray, settings: ProbeSettings, described:
     scaler, last = model[0], model[-1]
     classes = tuple(map(str, last.classes_)) if probe.task.kind == "classification" else ()
     return FittedProbe(
-        probe.task.key,
-        probe.task.title,
-        probe.slice,
-        classes,
-        scaler.mean_,
-        scaler.scale_,
-        np.atleast_2d(last.coef_),
-        np.atleast_1d(last.intercept_),
-        described,
+        task=probe.task.key,
+        title=probe.task.title,
+        slice=probe.slice,
+        classes=classes,
+        mean=scaler.mean_,
+        scale=scaler.scale_,
+        coefficients=np.atleast_2d(last.coef_),
+        intercept=np.atleast_1d(last.intercept_),
+        described=described,
     )
 
 
@@ -156,6 +156,16 @@ def unpack_probes(arrays: dict[str, np.ndarray], described: list[dict[str, Any]]
     for i, item in enumerate(described):
         more = dict(item)
         task, title, name, classes = (more.pop(key) for key in ("task", "title", "slice", "classes"))
-        parts = (arrays[f"{i}.{part}"] for part in ("mean", "scale", "coefficients", "intercept"))
-        probes.append(FittedProbe(task, title, name, tuple(classes), *parts, more))
+        probe = FittedProbe(
+            task=task,
+            title=title,
+            slice=name,
+            classes=tuple(classes),
+            mean=arrays[f"{i}.mean"],
+            scale=arrays[f"{i}.scale"],
+            coefficients=arrays[f"{i}.coefficients"],
+            intercept=arrays[f"{i}.intercept"],
+            described=more,
+        )
+        probes.append(probe)
     return probes

@@ -1,5 +1,6 @@
 """The command line of the fidelity stage."""
 
+from functools import partial
 from pathlib import Path
 
 from cyclopts import App
@@ -57,35 +58,49 @@ def measure(
     write_table(measured, distances, DISTANCES)
 
 
-def _measure(samples: Path, table: Path, weights, features: Path, labels: Path, tokens: Path | None, section):
+def _measure(
+    samples: Path,
+    table: Path,
+    weights: tuple[Path, Path],
+    features: Path,
+    labels: Path,
+    tokens: Path | None,
+    section,
+):
     """The distances of all arms; weights: those of the encoder and of the tokenizer."""
     import numpy as np
 
     from braing3n.core.contracts import read_table
     from braing3n.diffusion.contracts import SAMPLES
-    from braing3n.fidelity.encode import encode_decoded
     from braing3n.fidelity.measure import measure_arms
     from braing3n.manifest.contracts import LABELS
     from braing3n.probe.plan import load_features
-    from braing3n.training import open_accelerator
 
     labelled, conditions = read_table(labels, LABELS), read_table(table, SAMPLES)
     real, sampled = load_features(features, labelled), np.load(samples)["tokens"]
-    device = open_accelerator().device
-    models = *(model.to(device) for model in _load_models(*weights)), section
-    generated, reconstructed = encode_decoded(sampled, np.arange(len(sampled)), *models, "samples"), None
+    encode = _load_models(*weights, section)
+    generated, reconstructed = encode(sampled, np.arange(len(sampled)), description="samples"), None
     if tokens is not None:
-        chosen = _choose_real(tokens, labels, conditions, labelled, section)
-        reconstructed = _spread(encode_decoded(*chosen, *models, "reconstructions"), chosen[1], real.shape)
+        cached, rows = _choose_real(tokens, labels, conditions, labelled, section)
+        reconstructed = _spread(encode(cached, rows, description="reconstructions"), rows, real.shape)
     return measure_arms(generated, conditions, real, reconstructed, labelled, section)
 
 
-def _load_models(encoder: Path, tokenizer: Path):
+def _load_models(encoder: Path, tokenizer: Path, section):
+    """What decodes rows of tokens and encodes the volumes, on this process's device."""
+    from braing3n.fidelity.encode import encode_decoded
     from braing3n.nets.weights import load_model
     from braing3n.pretrain.model import MaskedAutoencoder
     from braing3n.tokenizer.model import Tokenizer
+    from braing3n.training import open_accelerator
 
-    return load_model(MaskedAutoencoder, encoder), load_model(Tokenizer, tokenizer)
+    device = open_accelerator().device
+    return partial(
+        encode_decoded,
+        encoder=load_model(MaskedAutoencoder, encoder).to(device),
+        tokenizer=load_model(Tokenizer, tokenizer).to(device),
+        settings=section,
+    )
 
 
 def _choose_real(tokens: Path, labels: Path, conditions, labelled, section):

@@ -23,4 +23,4 @@ def measure_frechet(first: np.ndarray, second: np.ndarray) -> float:
 def _factor(features: np.ndarray) -> np.ndarray:
     """Rows X, at most F of them, with X'X the unbiased covariance."""
     x = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
-    return np.linalg.qr(x, mode="r") if len(x) > x.shape[1] else x
+    return np.asarray(np.linalg.qr(x, mode="r")) if len(x) > x.shape[1] else x

@@ -8,6 +8,8 @@ same others the floor.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -48,7 +50,7 @@ def measure_arms(
         raise ContractError(
             "fidelity: features and tables differ in length; rerun the latents and diffusion stages."
         )
-    rows = []
+    rows: list[dict] = []
     for arm in ARMS:
         is_sample = select_samples(arm, samples)
         chosen = choose_real(arm, labels, int(is_sample.sum()), settings)
@@ -74,7 +76,8 @@ def _measure_arm(features: dict, chosen: np.ndarray, settings: FidelitySettings)
     no_floor = f"{n_real} unrelated people leave fewer than {settings.min_people} beside {n_samples}"
     rows = []
     for comparison, (first, second) in COMPARISONS.items():
-        row = {"comparison": comparison, "reason": "", "floor_reason": "" if has_floor else no_floor}
+        row: dict[str, Any] = {"comparison": comparison, "reason": ""}
+        row["floor_reason"] = "" if has_floor else no_floor
         row |= dict.fromkeys(("value", "floor", "floor_low", "floor_high"), np.nan)
         row |= dict.fromkeys(("rank", "n_floor_people", "n_others"), 0)
         if features[first] is None or features[second] is None:

@@ -148,21 +148,22 @@ class ScanLabels:
     def _flag(self, answer: Answer, text: str) -> None:
         self.flags.append(f"{answer.source}, sub-{self.subject}: {text}")
 
-    def _describe(self, answer: Answer, kind: str) -> Mapping | str:
-        """Levels or units of an answer's column."""
-        table = self.visits if answer.source.startswith("sessions") else self.people
-        return getattr(table, kind).get(answer.column, {} if kind == "levels" else "")
+    def _find_table(self, answer: Answer) -> LabelTable:
+        return self.visits if answer.source.startswith("sessions") else self.people
+
+    def _find_levels(self, answer: Answer) -> Mapping[str, str]:
+        return self._find_table(answer).levels.get(answer.column, {})
 
     def read_text(self, field: str, names: tuple[str, ...]) -> dict:
         """A field that is kept as it stands, its levels spelled out."""
         answer = self.find(names)
-        text = spell_out(answer.text, self._describe(answer, "levels")) if answer.text else ""
+        text = spell_out(answer.text, self._find_levels(answer)) if answer.text else ""
         return {field: text, f"{field}_source": answer.source if text else ""}
 
     def read_code(self, field: str, decode: Callable[[str, Mapping[str, str]], str | None]) -> dict:
         """A coded field; of a diagnosis the spelling stays in dx_detail."""
         answer = self.find(COLUMNS.get(field, (field,)))
-        levels = self._describe(answer, "levels")
+        levels = self._find_levels(answer)
         value = decode(answer.text, levels) if answer.text else ""
         if value is None:
             self._flag(answer, f"the code {answer.text!r} is not known")
@@ -193,7 +194,7 @@ class ScanLabels:
     def read_age(self) -> dict:
         """Age at the scan; where only the baseline's age is known, the visit's days are added."""
         answer = self.find((*COLUMNS["age_years"], *AGE_UNITS))
-        unit = AGE_UNITS.get(answer.column) or str(self._describe(answer, "units"))
+        unit = AGE_UNITS.get(answer.column) or self._find_table(answer).units.get(answer.column, "")
         age = self._parse(
             answer, parse_age(answer.text, unit), f"plausible age{f' in {unit}' if unit else ''}"
         )

@@ -24,7 +24,7 @@ def check_columns(columns: Mapping[str, str], raw_dirs: Mapping[str, Path]) -> N
     """
     if not columns:
         return
-    there = {}
+    there: dict[str, str] = {}
     for raw_dir in raw_dirs.values():
         path = raw_dir / "participants.tsv"
         header = read_rows(path)[0] if path.exists() else []

@@ -85,7 +85,7 @@ def read_label_table(path: Path, prefix: str) -> LabelTable:
         table.faults.append(f"{path.name} has a header and no rows")
     session = find_column(header, ID_COLUMNS["ses-"])
     table.has_visits = bool(session)
-    found = defaultdict(list)
+    found: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     for row in rows:
         row = normalise_row(row)
         if session:

@@ -141,8 +141,8 @@ def sort_file(
     entities, suffix = split_name(path.name.removesuffix(extension))
     name = entities.get("label") or entities.get("desc", "")
     if suffix in SEGMENTATIONS and entities.get("sub") and name not in ("", "brain"):
-        visit = entities["sub"], entities.get("ses", "")
-        segmentations.append(Segmentation(*visit, name, path.as_posix(), stamp))
+        item = Segmentation(entities["sub"], entities.get("ses", ""), name, path.as_posix(), stamp)
+        segmentations.append(item)
         return
     reason = _refuse(suffix, entities, suffixes)
     if reason:

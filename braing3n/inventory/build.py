@@ -256,7 +256,7 @@ def _digest_tables(tables: list[Path], folder: Path) -> list[dict]:
     for path in tables:
         stat = path.stat()
         stamp = f"{stat.st_size}-{stat.st_mtime_ns}"
-        known = cache.get(path.as_posix())
+        known = cache.get(path.as_posix(), [])
         stands = isinstance(known, list) and len(known) == 2 and known[0] == stamp
         fresh[path.as_posix()] = [stamp, known[1] if stands else digest_file(path)]
     write_if_changed(cache_path, json.dumps(fresh))

@@ -22,9 +22,11 @@ def measure_extent_mm(path: str | Path, stamp: str = "") -> float:
     import nibabel as nib
 
     try:
-        header = nib.load(path).header
-        shape = [n for n in header.get_data_shape() if n > 1]
-        edges = [n * float(edge) for n, edge in zip(shape, header.get_zooms(), strict=False)]
+        image = nib.load(path)
+        if not isinstance(image, nib.spatialimages.SpatialImage):
+            return 0.0
+        shape = [n for n in image.header.get_data_shape() if n > 1]
+        edges = [n * float(edge) for n, edge in zip(shape, image.header.get_zooms(), strict=False)]
         return min(edges) if len(edges) == 3 else 0.0
     except Exception:  # whatever is wrong with it: preprocessing gives the reason
         return 0.0

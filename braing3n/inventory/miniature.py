@@ -14,6 +14,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def write_raw_tree(
         raise ConfigurationError(f"miniature: unknown option {unknown[0]!r}; known: {', '.join(DEFAULTS)}.")
     settings = DEFAULTS | dict(options)
     wheels = fetch("brain-templates", resources), fetch("head-template", resources)
+    assert cohort.miniature is not None  # the inventory asks only where there is one
     described = [asdict(cohort.miniature), settings["spacing_mm"], STAGE_VERSION, *map(digest_file, wheels)]
     digest = digest_text(json.dumps(described, sort_keys=True))
     key_path = raw_dir / KEY_FILE
@@ -115,6 +117,7 @@ def write_raw_tree(
 
 def write_placeholders(root: Path, cohort: Cohort) -> dict[Path, str]:
     """The tables, and every path of the miniature as a file without an image; returns the paths' notes."""
+    assert cohort.miniature is not None
     root.mkdir(parents=True, exist_ok=True)
     for name, text in cohort.miniature.tables.items():
         write_table_file(root / name, text)
@@ -175,8 +178,7 @@ def _plan(
             delineated.append(candidate)
             continue
         note = notes[Path(candidate.files[0][0])]
-        header = _foresee_header(note, spacing_mm)
-        scan, _ = describe(candidate, cohort, key, options, lambda paths, stamp, header=header: header)
+        scan, _ = describe(candidate, cohort, key, options, partial(_foresee_header, note, spacing_mm))
         scans.append((replace(scan, facts=dict(scan.facts)), candidate, note))  # jobs go to other processes
     book = Book(cohort, walk.tables, options)
     records = [book.read(list_facts(scan)) for scan, _, _ in scans]
@@ -207,8 +209,8 @@ def _read_spacing(note: str, spacing_mm: float) -> float:
     return float(match[1]) if match else spacing_mm
 
 
-def _foresee_header(note: str, spacing_mm: float) -> dict[str, str]:
-    """What the header will say, for a cohort that chooses by it."""
+def _foresee_header(note: str, spacing_mm: float, *series: object) -> dict[str, str]:
+    """What the header of a series will say, for a cohort that chooses by it."""
     spacing = f"{_read_spacing(note, spacing_mm):g}"
     return {"spacing_mm": spacing, "rows": "64", "columns": "64", "n_slices": "64"}
 
@@ -225,8 +227,8 @@ def _draw_person(visits: list[tuple[Scan, dict]], scan: Scan) -> tuple[Person, i
     years = tuple(0.0 if math.isnan(ages[name]) else ages[name] - first for name in sessions)
     record = next(record for item, record in visits if item.path == scan.path)
     place = record["site"] or scan.person_id.split("/")[0]
-    site = SITES[zlib.crc32(place.encode()) % (len(SITES) - 1)]  # the last is the decoy's
-    site = Site(place, record["vendor"] or site[0], *site[1:])
+    drawn = SITES[zlib.crc32(place.encode()) % (len(SITES) - 1)]  # the last is the decoy's
+    site = Site(place, record["vendor"] or drawn[0], *drawn[1:])
     sex = next((item["sex"] for _, item in visits if item["sex"]), str(drawn_sex))
     size = float(np.clip(1 + 0.045 * rng.standard_normal(), 0.91, 1.09))
     has_tumour = record["dx"] in TUMOURS
@@ -262,8 +264,8 @@ def _write_scan(job: Job) -> None:
     scan, site = job.scan, job.person.site
     modality = scan.modality if scan.modality in MODALITIES else "T1"
     image, affine = _draw(job, modality)
-    axes = re.search(r"axes ([LRAPIS]{3})", job.note)
-    axes = axes[1] if axes else scan.axes or ("LPS" if scan.raw_space == "sri24" else site.orientation)
+    noted = re.search(r"axes ([LRAPIS]{3})", job.note)
+    axes = noted[1] if noted else scan.axes or ("LPS" if scan.raw_space == "sri24" else site.orientation)
     first = job.files[0]
     if scan.source_format == "DICOM":
         plane = next((name for name in ("axial", "coronal") if name in job.note), "sagittal")

@@ -147,11 +147,11 @@ def sort_files(cohort: Cohort, raw_dir: Path, walk: Walk) -> list[Candidate]:
                 tables.append(Path(path))
             else:
                 walk.unused[path] = "belongs to no rule of the cohort"
-    for path in sorted(tables):
-        if any(is_table(path, table) for table in cohort.tables):
-            walk.tables.append(path)
+    for file in sorted(tables):
+        if any(is_table(file, table) for table in cohort.tables):
+            walk.tables.append(file)
         else:
-            walk.unused[path.as_posix()] = "no table of the cohort: it has none of their columns"
+            walk.unused[file.as_posix()] = "no table of the cohort: it has none of their columns"
     return list(candidates.values())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def choose_part_dir(path: Path, settings: LatentsSettings, inputs: Sequence[Path
 
 def grow_over_volumes(
     part_dir: Path,
-    rows: dict[str, tuple[tuple[int, ...], type]],
+    rows: Mapping[str, tuple[tuple[int, ...], type]],
     encode: Callable[[Tensor], dict[str, Tensor]],
     volumes: training.Volumes,
     settings: LatentsSettings,

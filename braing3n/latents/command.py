@@ -97,6 +97,6 @@ def features(
     volumes = PackedVolumes(volume_list, volumes_dir)
     given = {path.stem: path for path in settings}  # an encoder names the sections that it reads
     pretrain = parse_section(PretrainSettings, given.get("pretrain", "{}"))
-    options = parse_section(LatentsSettings, given.get("latents", "{}")), pretrain
-    values = compute_features(name, volumes, *options, open_accelerator().device)
+    section = parse_section(LatentsSettings, given.get("latents", "{}"))
+    values = compute_features(name, volumes, section, pretrain, open_accelerator().device)
     write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features)

@@ -48,6 +48,10 @@ class Bridge(ConditionedTransformer):
 
     SETTINGS = LongitudinalSettings
 
+    token_mean: Tensor
+    token_scale: Tensor
+    change_scale: Tensor
+
     def __init__(self, settings: LongitudinalSettings, d: int, grid: tuple[int, int, int]):
         super().__init__(settings, [len(settings.diseases), len(SEXES)], SCALARS, d, grid)
         self.settings = settings

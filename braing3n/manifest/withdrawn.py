@@ -91,8 +91,8 @@ def find_weights(results_dir: Path, named: Named) -> dict[Path, list[str]]:
             found |= dict.fromkeys(sorted(run_dir.glob("*.safetensors")), withdrawn)
     for path in sorted(results_dir.rglob("*.safetensors")):
         if "checkpoints" not in path.relative_to(results_dir).parts:
-            withdrawn = lost.get(_read_weights_origin(path))
-            found |= {path: withdrawn} if withdrawn else {}
+            seen = lost.get(_read_weights_origin(path))
+            found |= {path: seen} if seen else {}
     return found
 
 

@@ -64,7 +64,7 @@ def find_nearest(
     return nearest, distance
 
 
-def _mean(pool: np.ndarray) -> np.ndarray:
+def _mean(pool: np.ndarray | Rows) -> np.ndarray:
     total = np.zeros(pool[:1].shape[1])
     for start in range(0, len(pool), _N_BLOCK):
         total += np.asarray(pool[start : start + _N_BLOCK], dtype=np.float64).sum(axis=0)

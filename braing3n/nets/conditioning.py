@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class Sizes(Protocol):
     width: int
     n_heads: int
     mlp_ratio: float
-    position_code: str
+    position_code: Literal["wide", "short"]
 
 
 class ScalarEmbedding(nn.Module):
@@ -58,16 +58,17 @@ class ConditionEmbedding(nn.Module):
     def __init__(self, n_classes: list[int], scalars: dict[str, float], width: int):
         super().__init__()
         self.scalars = dict(scalars)
-        self.tables = nn.ModuleList(nn.Embedding(n + 1, width) for n in n_classes)
+        tables = [nn.Embedding(n + 1, width) for n in n_classes]
+        self.tables = nn.ModuleList(tables)
         for name in scalars:
             self.add_module(name, ScalarEmbedding(width))
             self.register_parameter(f"null_{name}", nn.Parameter(torch.randn(width) * 0.02))
-        for table in self.tables:
+        for table in tables:
             nn.init.normal_(table.weight, std=0.02)
 
     def forward(self, codes: Tensor, *values: Tensor) -> Tensor:
         """Codes (B, n_coded) and each scalar's values (B,), NaN null: (B, width)."""
-        total = codes.new_zeros((), dtype=self.tables[0].weight.dtype)
+        total = codes.new_zeros((), dtype=next(self.tables.parameters()).dtype)
         for (name, unit), value in zip(self.scalars.items(), values, strict=True):
             embedded = getattr(self, name)(value.nan_to_num() / unit)
             total = total + torch.where(value.isnan()[:, None], getattr(self, f"null_{name}"), embedded)
@@ -103,12 +104,15 @@ class ConditionedTransformer(nn.Module):
         grid: tokens along each axis.
     """
 
+    positions: Tensor
+    nulls: Tensor
+
     def __init__(self, sizes: Sizes, n_classes: list[int], scalars: dict[str, float], d: int, grid: Grid):
         super().__init__()
         width = sizes.width
         if width % sizes.n_heads:
             raise ConfigurationError(f"a width of {width} is not divisible by {sizes.n_heads} heads.")
-        self.d, self.grid = d, tuple(grid)
+        self.d, self.grid = d, grid
         self.n_tokens = grid[0] * grid[1] * grid[2]
         self.embed = nn.Linear(d, width)
         self.time = ScalarEmbedding(width)
@@ -126,7 +130,9 @@ class ConditionedTransformer(nn.Module):
     def initialise(self) -> None:
         """Xavier-uniform layers; the blocks' scales and the last layer start at zero (adaLN-Zero)."""
         self.apply(initialise_linear)
-        for layer in (*(block.modulate for block in self.blocks), self.modulate, self.leave):
+        kinds = ModulatedBlock | ConditionedTransformer
+        modulated = (part.modulate for part in self.modules() if isinstance(part, kinds))
+        for layer in (*modulated, self.leave):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 

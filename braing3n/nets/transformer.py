@@ -109,7 +109,7 @@ def encode_short_positions(grid: tuple[int, int, int], width: int) -> Tensor:
     width leaves over stay 0.
     """
     n_frequencies = width // 6
-    frequencies = 2 * torch.pi / torch.logspace(*map(math.log10, (2.5, 20.0)), n_frequencies).double()
+    frequencies = 2 * torch.pi / torch.logspace(math.log10(2.5), math.log10(20.0), n_frequencies).double()
     axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
     angles = torch.stack(axes).reshape(3, -1, 1) * frequencies
     code = torch.cat([part for axis in angles for part in (axis.sin(), axis.cos())], dim=1)

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -99,9 +99,10 @@ def load_model(kind: type[M], path: Path) -> M:
         CheckpointError: the file is no weight file of this class.
     """
     tensors, record = read_weights(path, kind.__name__)
+    recipe = cast("type[Model]", kind)  # both a module and a `Model`, which no one type says
     try:
-        settings = read_settings(kind.SETTINGS, record, path)
-        model = kind.from_record(settings, record)
+        settings = read_settings(recipe.SETTINGS, record, path)
+        model = recipe.from_record(settings, record)
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: its record lacks {error}; train it again.") from None
     load_weights(model, tensors, path)

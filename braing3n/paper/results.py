@@ -69,8 +69,8 @@ class Results:
             ContractError: the file is there and breaks its contract.
         """
         if name not in self._tables:
-            path, contract = TABLES[name]
-            path = self.results_dir / path
+            place, contract = TABLES[name]
+            path = self.results_dir / place
             self._tables[name] = read_table(path, contract) if path.exists() else None
         return self._tables[name]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -120,7 +121,7 @@ def load_anatomy(brain_templates_wheel: Path, head_template_wheel: Path) -> Anat
     return Anatomy(np.stack([gm, wm, csf, detail, _clear_around_brain(head, brain)]).astype(np.float32))
 
 
-def centred_affine(shape: tuple[int, int, int], spacing_mm: float) -> np.ndarray:
+def centred_affine(shape: Sequence[int], spacing_mm: float) -> np.ndarray:
     """Voxel to SRI24 mm of an (L, P, S) grid around the atlas's centre."""
     affine = np.diag([-spacing_mm, -spacing_mm, spacing_mm, 1.0])
     affine[:3, 3] = SRI24_CENTRE_MM - affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)

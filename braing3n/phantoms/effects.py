@@ -67,8 +67,9 @@ def coarse_positions() -> np.ndarray:
 def build_fields(anatomy: Anatomy) -> Fields:
     """The planted displacement fields of this anatomy."""
     positions = coarse_positions()
-    sex = sum(_swirl(positions, centre, radius, axis) for centre, radius, axis in SEX_SWIRLS)
-    alzheimer = sum(_contraction(positions, centre, radius) for centre, radius in AD_CENTRES)
+    nowhere = np.zeros_like(positions)
+    sex = sum((_swirl(positions, centre, radius, axis) for centre, radius, axis in SEX_SWIRLS), nowhere)
+    alzheimer = sum((_contraction(positions, centre, radius) for centre, radius in AD_CENTRES), nowhere)
     return Fields(_ventricle_field(anatomy), sex, alzheimer)
 
 

@@ -6,10 +6,13 @@ import gzip
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import nibabel as nib
 import numpy as np
+
+if TYPE_CHECKING:
+    from pydicom.uid import UID
 
 GREY_LEVELS = 600  # of T1 white matter, where an image comes in its units
 # How scanners lay out a slice: directions in which columns, rows and slices grow.
@@ -133,8 +136,11 @@ def write_dicom(
     turned = _turn(image, affine, PLANES[plane])
     geometry = _Geometry(turned.affine)
     voxels = np.asarray(turned.dataobj)
-    series = _describe_series(description, date, vendor, model, age_years, sex)
-    series |= {"MagneticFieldStrength": field_strength_t, "SeriesNumber": series_number}
+    series = {
+        **_describe_series(description, date, vendor, model, age_years, sex),
+        "MagneticFieldStrength": field_strength_t,
+        "SeriesNumber": series_number,
+    }
     described = f"{sorted(series.items())} {plane} {n_echoes} {geometry.to_lps.round(4).tolist()}"
     key = hashlib.sha256(described.encode() + voxels.tobytes()).hexdigest()
     frames = list(_list_frames(voxels, n_echoes))
@@ -188,7 +194,7 @@ class _Geometry:
 class _Frame(NamedTuple):
     echo: int  # from 1
     echo_time_ms: float
-    index: int  # of the slice, from 0
+    place: int  # of the slice, from 0
     pixels: np.ndarray  # (rows, columns)
 
 
@@ -205,11 +211,12 @@ def _list_frames(voxels: np.ndarray, n_echoes: int) -> Iterator[_Frame]:
 def _start(series: dict, key: str, sop_class: str, instance: str, pixels: np.ndarray):
     """A dataset with what all images of a series share."""
     from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID
 
     dataset, meta = Dataset(), FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID = sop_class
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID = UID(sop_class)
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = _uid(key, instance)
-    meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
+    meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE_ENDIAN)
     meta.ImplementationClassUID, meta.ImplementationVersionName = _uid("phantoms"), "PHANTOMS"
     dataset.file_meta = meta
     for name, value in {**FIXED, **IDENTITY, **series}.items():
@@ -228,7 +235,7 @@ def _make_slice(series: dict, key: str, number: int, frame: _Frame, geometry: _G
     """One classic MR image."""
     dataset = _start(series, key, MR_IMAGE, f"image {number}", frame.pixels)
     dataset.InstanceNumber, dataset.EchoNumbers, dataset.EchoTime = number, frame.echo, frame.echo_time_ms
-    dataset.ImagePositionPatient = geometry.position(frame.index)
+    dataset.ImagePositionPatient = geometry.position(frame.place)
     dataset.ImageOrientationPatient = geometry.orientation
     dataset.PixelSpacing = geometry.pixel_spacing
     dataset.SliceThickness = dataset.SpacingBetweenSlices = geometry.slice_mm
@@ -237,7 +244,7 @@ def _make_slice(series: dict, key: str, number: int, frame: _Frame, geometry: _G
 
 def _make_enhanced(series: dict, key: str, frames: list[_Frame], geometry: _Geometry):
     """One enhanced MR image that holds all frames, ordered by stack position, then echo."""
-    frames = sorted(frames, key=lambda frame: (frame.index, frame.echo))
+    frames = sorted(frames, key=lambda frame: (frame.place, frame.echo))
     pixels = np.stack([frame.pixels for frame in frames])
     dataset = _start(series, key, ENHANCED_MR_IMAGE, "image", pixels)
     dataset.InstanceNumber, dataset.NumberOfFrames = 1, len(frames)
@@ -272,12 +279,12 @@ def _describe(frame: _Frame, geometry: _Geometry) -> dict:
     """The functional groups of one frame."""
     content = {
         "StackID": "1",
-        "InStackPositionNumber": frame.index + 1,
-        "DimensionIndexValues": [1, frame.index + 1, frame.echo],
+        "InStackPositionNumber": frame.place + 1,
+        "DimensionIndexValues": [1, frame.place + 1, frame.echo],
     }
     return {
         "FrameContentSequence": content,
-        "PlanePositionSequence": {"ImagePositionPatient": geometry.position(frame.index)},
+        "PlanePositionSequence": {"ImagePositionPatient": geometry.position(frame.place)},
         "MREchoSequence": {"EffectiveEchoTime": frame.echo_time_ms},
     }
 
@@ -292,10 +299,12 @@ def _nest(content: dict):
     return dataset
 
 
-def _uid(*parts: str) -> str:
+def _uid(*parts: str) -> UID:
     """A UID below the branch that is free for all, a function of its parts."""
+    from pydicom.uid import UID
+
     number = int(hashlib.sha256("/".join(parts).encode()).hexdigest()[:30], 16)
-    return f"2.25.{number}"
+    return UID(f"2.25.{number}")
 
 
 def _turn(image: np.ndarray, affine: np.ndarray, axes: str) -> nib.Nifti1Image:

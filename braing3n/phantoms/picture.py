@@ -52,4 +52,4 @@ def find_left_marker(volume: np.ndarray, affine: np.ndarray) -> str:
     for side, sign in (("left", 1), ("right", -1)):
         offset = mni_mm - (MARKER_MM * [sign, 1, 1]).reshape(3, 1, 1, 1)
         strength[side] = spot[(offset**2).sum(0) < 9**2].max()
-    return max(strength, key=strength.get)
+    return max(strength, key=strength.__getitem__)

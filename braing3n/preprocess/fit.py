@@ -148,8 +148,20 @@ def fit_centre(row: Mapping, tools: Tools) -> Centre:
             f"{name}: does not fit SRI24 (Dice {dice:.2f}, {settings.min_atlas_dice:g} is needed)."
         )
     _check_coverage(name, scan, matrix, atlas, atlas.mask, settings)  # its own mask ends where the scan does
-    described = row["modality"], row["run"], taken.state, route
-    return Centre(*described, raw, scan, mask, extraction, matrix, atlas_mask, dice, negatives)
+    return Centre(
+        modality=row["modality"],
+        run=row["run"],
+        state=taken.state,
+        route=route,
+        raw=raw,
+        scan=scan,
+        mask=mask,
+        extraction=extraction,
+        matrix=matrix,
+        atlas_mask=atlas_mask,
+        atlas_dice=dice,
+        negatives=negatives,
+    )
 
 
 def fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
@@ -184,8 +196,17 @@ def fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
         raw, negatives = lift_brain(name, raw, measure_negatives(head, centre.atlas_mask), settings)
         if negatives.is_shifted:
             scan = correct(raw, settings) if route.has_n4 else raw
-    way = replace(taken, scan=raw), scan, matrix, route, negatives
-    return move(row, centre, *way, tools, centre.modality)
+    return move(
+        row,
+        centre,
+        raw=replace(taken, scan=raw),
+        scan=scan,
+        matrix=matrix,
+        route=route,
+        negatives=negatives,
+        tools=tools,
+        via=centre.modality,
+    )
 
 
 def move(
@@ -203,8 +224,7 @@ def move(
 
     raw: as it came (or shifted); scan: the same, corrected. via: the centre's modality, of a companion.
     """
-    settings, atlas, name = tools.settings, tools.atlas, Path(row["path"]).name
-    grid = atlas.grid
+    settings, atlas, grid, name = tools.settings, tools.atlas, tools.atlas.grid, Path(row["path"]).name
     coverage = _check_coverage(name, scan, matrix, atlas, centre.atlas_mask, settings)
     is_exact = not route.has_affine and not route.has_rigid and is_on_grid(scan, grid)
     if is_exact:
@@ -233,15 +253,22 @@ def move(
         "clipped_share": round(raw.clipped_share, 9),
         **measure_quality(raw.scan, scan, matrix, centre.atlas_mask, grid),
     }
-    if via:
+    if centre.volume is not None:  # of a companion
         inside, least = centre.atlas_mask & atlas.inside, settings.min_centre_information
         shared = check_centre_information(name, volume, centre.volume, inside, via, least)
         quality["centre_mutual_information"] = round(shared, 6)
     elif route.has_affine:
         mismatch = abs(np.log(centre.native_brain_ml * centre.affine_determinant / atlas.brain_ml))
         quality["size_mismatch"] = round(float(mismatch), 6)
-    picture = draw_thumbnail(head, centre.atlas_mask, atlas)
-    return Moved(volume, matrix, steps, scan.data.shape, scan.affine, quality, picture)
+    return Moved(
+        volume=volume,
+        matrix=matrix,
+        steps=steps,
+        shape=scan.data.shape,
+        affine=scan.affine,
+        quality=quality,
+        picture=draw_thumbnail(head, centre.atlas_mask, atlas),
+    )
 
 
 def _check_coverage(

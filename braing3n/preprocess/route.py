@@ -21,8 +21,12 @@ class RawState:
     @classmethod
     def from_row(cls, row: Mapping) -> RawState:
         """Read the facts from an inventory row (0/1 columns and `raw_space`)."""
-        facts = (bool(int(row[name])) for name in ("is_bias_corrected", "is_defaced", "is_stripped"))
-        return cls(*facts, raw_space=str(row["raw_space"]))
+        return cls(
+            is_bias_corrected=bool(int(row["is_bias_corrected"])),
+            is_defaced=bool(int(row["is_defaced"])),
+            is_stripped=bool(int(row["is_stripped"])),
+            raw_space=str(row["raw_space"]),
+        )
 
 
 @dataclass(frozen=True)

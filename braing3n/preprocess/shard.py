@@ -170,7 +170,7 @@ def _run_pool(
     n_workers = max(1, min(n_workers, len(visits)))
     context = get_context("spawn")
     steps = context.SimpleQueue() if tell else None
-    if steps is not None:
+    if tell is not None and steps is not None:
         Thread(target=lambda: [tell(step) for step in iter(steps.get, None)], daemon=True).start()
     with ProcessPoolExecutor(n_workers, context, _start_worker, (steps,)) as pool:
         futures = {pool.submit(run_visit, visits[index], job): index for index in sorted(visits)}
@@ -186,8 +186,15 @@ def _start_worker(steps=None) -> None:
     """No life beyond the parent's: a killed job must not go on writing."""
     listen_to_steps(steps.put if steps is not None else None)
     parent = parent_process()
-    if parent is not None:
-        Thread(target=lambda: (parent.join(), sweep(is_own=True), os._exit(1)), daemon=True).start()
+    if parent is None:
+        return
+
+    def follow() -> None:
+        parent.join()
+        sweep(is_own=True)
+        os._exit(1)
+
+    Thread(target=follow, daemon=True).start()
 
 
 def run_visit(visit: Visit, job: Job) -> list[dict]:
@@ -222,10 +229,12 @@ def load_tools(job: Job):
     from braing3n.preprocess.space.grid import load_atlas
 
     atlas = load_atlas(job.atlas_path, job.settings.spacing_mm)
-    finders = (
-        load(job.settings, job.hd_bet_wheel, job.hd_bet_model) for load in (load_extractor, load_fall_back)
+    return Tools(
+        settings=job.settings,
+        atlas=atlas,
+        find_brain=load_extractor(job.settings, job.hd_bet_wheel, job.hd_bet_model),
+        fall_back=load_fall_back(job.settings, job.hd_bet_wheel, job.hd_bet_model),
     )
-    return Tools(job.settings, atlas, *finders)
 
 
 def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256: str) -> dict:

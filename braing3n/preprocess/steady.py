@@ -32,7 +32,8 @@ def process_steady(
     if all(is_steady):
         return result, list(digests)
     steady = [number for number, holds in enumerate(is_steady) if holds]
-    result, kept = visits.VisitResult(), dict.fromkeys(range(len(rows)), ("",))
+    result = visits.VisitResult()
+    kept: dict[int, tuple[str, ...]] = dict.fromkeys(range(len(rows)), ("",))
     if steady:
         result, others = process_steady([rows[k] for k in steady], [digests[k] for k in steady], tools)
         kept |= dict(zip(steady, others, strict=True))

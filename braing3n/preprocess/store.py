@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from braing3n.core.bids import derivative_path, entities
@@ -29,7 +29,7 @@ MAX_NAME = 255 - len(".-123456789abc.mat")  # letters, with what `write_atomical
 FACTS = ("modality", "run", "source_format", "axes", *STATE)
 
 
-def digest_raw(rows: list[Mapping]) -> list[tuple[str, ...]]:
+def digest_raw(rows: Sequence[Mapping]) -> list[tuple[str, ...]]:
     """The sha256 of each row's series, in the order in which they are tried; empty: there is none to read."""
     return [tuple(_digest(series["path"]) for series in list_series(row)) for row in rows]
 
@@ -48,7 +48,7 @@ def _digest(path: str) -> str:
 
 
 def compute_key(
-    rows: list[Mapping],
+    rows: Sequence[Mapping],
     digests: list[tuple[str, ...]],
     settings: PreprocessSettings,
     atlas_sha256: str,
@@ -143,13 +143,14 @@ def save_visit(
     for path, content in contents.items():
         with write_atomically(path) as beside:
             beside.write_bytes(content)
+    mask_name = find_path(*result.mask_key).name if result.mask_key else ""
     for cell in result.cells:
         is_kept = cell["status"] == "kept"
         path = find_path("preproc", cell["run"], cell["modality"])
         cell["path"] = path.name if is_kept else ""
         picture_path = find_path("picture", cell["run"], cell["modality"])
         cell["picture_path"] = picture_path.name if is_kept else ""
-        cell["mask_path"] = find_path(*result.mask_key).name if is_kept else ""
+        cell["mask_path"] = mask_name if is_kept else ""
         cell["volume_sha256"] = digests[path.name] if is_kept else ""
         cell["segmentations"] = _name_segmentations(cell["segmentations"], find_path)
     sidecar = {

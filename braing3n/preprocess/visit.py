@@ -80,8 +80,16 @@ def _try_series(
         try:
             fitted = centre or fit_centre(series, tools)
             if centre is None:
-                way = fitted.raw, fitted.scan, fitted.matrix, fitted.route, fitted.negatives
-                moved = move(series, fitted, *way, tools)
+                moved = move(
+                    series,
+                    fitted,
+                    raw=fitted.raw,
+                    scan=fitted.scan,
+                    matrix=fitted.matrix,
+                    route=fitted.route,
+                    negatives=fitted.negatives,
+                    tools=tools,
+                )
             else:
                 moved = fit_companion(series, centre, tools)
         except ScanError as error:
@@ -100,7 +108,7 @@ def _try_series(
 
 def _carry_segmentations(row: Mapping, scans: list[Moved], result: VisitResult, atlas: Atlas) -> None:
     """Bring what was delineated to SRI24 with the scan that it was delineated on; a fault is recorded."""
-    described = {}
+    described: dict[str, dict] = {}
     for name, path in json.loads(row["segmentations"]).items():
         try:
             labels, described[name] = carry_segmentation(path, scans, atlas)

@@ -34,7 +34,8 @@ class Baselines:
         """images are batches of targets (n, N, voxels), modalities their modalities (n,)."""
         from sklearn.decomposition import IncrementalPCA
 
-        sums, counts = {}, {}
+        sums: dict[str, np.ndarray] = {}
+        counts: dict[str, int] = {}
         for batch, names in zip(images, modalities, strict=True):
             if not sums:
                 pca = IncrementalPCA(min(N_COMPONENTS, len(batch)))
@@ -44,7 +45,7 @@ class Baselines:
                 counts[name] = counts.get(name, 0) + len(own)
             pca.partial_fit(batch.reshape(len(batch), -1))
         self.n_volumes = sum(counts.values())
-        self.mean = sum(sums.values()) / self.n_volumes
+        self.mean = sum(sums.values(), np.zeros(())) / self.n_volumes
         self.mean_of = {name: total / counts[name] for name, total in sums.items()}
         self._components = pca.components_.reshape(-1, *self.mean.shape)
         self._variances = pca.explained_variance_

@@ -5,6 +5,7 @@ Batches are (B, 1, D, H, W); a token is a cubic patch, in row-major order of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,11 +24,16 @@ from braing3n.nets.transformer import (
 from braing3n.pretrain.settings import PretrainSettings
 
 
+def cut_grid(shape: Sequence[int], patch_size: int) -> tuple[int, int, int]:
+    """Patches along each axis of a volume (D, H, W)."""
+    d, h, w = (n // patch_size for n in shape)
+    return d, h, w
+
+
 def patchify(volume: Tensor, patch_size: int) -> Tensor:
     """Cut (B, 1, D, H, W) into patches: (B, N, patch_size^3)."""
-    b, _, *shape = volume.shape
-    d, h, w = (n // patch_size for n in shape)
-    p = patch_size
+    b, p = volume.shape[0], patch_size
+    d, h, w = cut_grid(volume.shape[2:], patch_size)
     volume = volume.reshape(b, d, p, h, p, w, p)
     return volume.permute(0, 1, 3, 5, 2, 4, 6).reshape(b, d * h * w, p**3)
 
@@ -62,11 +68,15 @@ class MaskedAutoencoder(nn.Module):
 
     SETTINGS = PretrainSettings
 
+    positions: Tensor
+    decoder_positions: Tensor
+    mean_image: Tensor
+
     def __init__(self, settings: PretrainSettings, shape: tuple[int, int, int]):
         super().__init__()
         _check_sizes(settings, shape)
-        self.settings, self.shape = settings, tuple(shape)
-        self.grid = tuple(n // settings.patch_size for n in shape)
+        self.settings, self.shape = settings, shape
+        self.grid = cut_grid(shape, settings.patch_size)
         self.n_tokens = self.grid[0] * self.grid[1] * self.grid[2]
         self.n_visible = self.n_tokens - round(settings.mask_ratio * self.n_tokens)
         n_voxels, width, narrow = settings.patch_size**3, settings.width, settings.decoder_width
@@ -123,7 +133,8 @@ class MaskedAutoencoder(nn.Module):
         predicted = self.decode(self.encode_patches(patches, visible), order).to(patches.dtype)
         hidden = hidden.expand_as(predicted)
         masked, filled = patches.scatter(1, hidden, 0.0), patches.scatter(1, hidden, predicted)
-        return tuple(unpatchify(part, self.grid, self.settings.patch_size) for part in (masked, filled))
+        p = self.settings.patch_size
+        return unpatchify(masked, self.grid, p), unpatchify(filled, self.grid, p)
 
     def encode_patches(self, patches: Tensor, visible: Tensor | None = None) -> Tensor:
         """Patches (B, N, voxels) to tokens (B, K, width): all of them, or those at visible (B, K)."""

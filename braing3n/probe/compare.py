@@ -91,11 +91,12 @@ class Readings:
         key = tuple(_name_probe(encoder, probe).values())
         part = self._predictions.get(key)
         metrics = [metric for metric in METRICS[probe.task.kind] if metric in BOUNDS]
-        halves = {metric: self._halves.get((*key, metric)) for metric in metrics}
+        found = {metric: self._halves.get((*key, metric)) for metric in metrics}
+        halves = {metric: table for metric, table in found.items() if table is not None}
         n_columns = len(probe.classes) or 1
         expected = np.repeat(probe.units["unit_id"].to_numpy(), n_columns)
-        is_complete = part is not None and all(table is not None for table in halves.values())
-        if not is_complete or not np.array_equal(part["unit_id"].to_numpy(), expected):
+        has_halves = len(halves) == len(metrics)
+        if part is None or not has_halves or not np.array_equal(part["unit_id"].to_numpy(), expected):
             raise ContractError(
                 f"predictions of {encoder}: task {probe.task.key}, slice {probe.slice} does not fit the "
                 "label table; rerun `probe encoder` with the same labels and settings."
@@ -114,7 +115,8 @@ def compare_encoders(
 
     Probes that could not be fitted stand in the scores with their reason.
     """
-    scores, differences = [], []
+    scores: list[dict] = []
+    differences: list[dict] = []
     for probe in track(plan_probes(labels, settings), "comparing encoders"):
         found = {}
         for encoder in readings.encoders:

@@ -54,7 +54,7 @@ def _measure(probe: Probe, metric: str, features, settings, measure: str, expect
     scores, _ = score_reading(probe, read_probe(features, probe, settings), settings)
     found = next(score for score in scores if score["metric"] == metric)
     row |= {name: found[name] for name in ("value", "low", "high", "note")}
-    return {**row, "verdict": _judge(row["low"], row["high"], expected)}
+    return {**row, "verdict": _judge(found["low"], found["high"], expected)}
 
 
 def _judge(low: float, high: float, expected: str) -> str:

@@ -79,7 +79,7 @@ def predict_quickly(features: np.ndarray, probe: Probe, settings: ProbeSettings,
         train, test = folds != fold, folds == fold
         seen, unseen = features[train], features[test]
         if has_pca:
-            pca = _build_pca(*seen.shape, settings).fit(seen)
+            pca = _build_pca(len(seen), seen.shape[1], settings).fit(seen)
             seen, unseen = pca.transform(seen), pca.transform(unseen)
         predictions[test] = predict_ridge(seen, y[train], unseen, alpha)
     return predictions

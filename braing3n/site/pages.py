@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -54,10 +54,13 @@ def _escape_cell(value: object) -> object:
     return re.sub(r"([|<>`\\\[\]])", r"\\\1", value).replace("\n", " ") if isinstance(value, str) else value
 
 
-def _open_environment(**more: object) -> Environment:
+def _open_environment(
+    autoescape: bool = True, finalize: Callable[[object], object] | None = None
+) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
-        **{"autoescape": True, **more},
+        autoescape=autoescape,
+        finalize=finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

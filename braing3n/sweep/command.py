@@ -142,7 +142,7 @@ def cache_baseline(
 
     device, volumes = Accelerator().device, PackedVolumes(volume_list, volumes_dir)
     net, section = load_model(Baseline, weights).to(device), parse_section(LatentsSettings, settings)
-    inputs = [weights, volumes.digest()]
+    inputs: list[Path | str] = [weights, volumes.digest()]
     cache.cache_baseline(net, volumes, section, latents, inputs, device, count_workers(threads))
 
 
@@ -175,7 +175,8 @@ def probe(
     from braing3n.probe.settings import ProbeSettings
     from braing3n.sweep.settings import SweepProbeSettings
 
-    sections = parse_section(SweepProbeSettings, sweep_settings), parse_section(ProbeSettings, settings)
+    sweep = parse_section(SweepProbeSettings, sweep_settings)
+    section = parse_section(ProbeSettings, settings)
     set_threads(threads)
     from braing3n.core.contracts import read_table, write_table
     from braing3n.manifest.contracts import LABELS
@@ -188,4 +189,4 @@ def probe(
     table = read_table(labels, LABELS).set_index("volume_id").loc[volume_ids].reset_index()
     paths = {arm: sweep_dir / arm / "latents.npy" for arm in arms}
     untrained = sweep_dir / "untrained" / "features.npz"
-    write_table(probe_sweep(paths, untrained, table, *sections), scores, SWEEP)
+    write_table(probe_sweep(paths, untrained, table, sweep, section), scores, SWEEP)

@@ -64,8 +64,8 @@ def _train(
 
     batches = training.load_batches(volumes, run.own_batches, n_workers, run.device)
     for step, volume in training.take_steps(run, batches, validate, settings.patience):
-        noise = training.make_generator(seed, "latent", step)
-        noise = torch.randn(len(run.plan[step]), *net.latent_shape, generator=noise)[run.own]
+        generator = training.make_generator(seed, "latent", step)
+        noise = torch.randn(len(run.plan[step]), *net.latent_shape, generator=generator)[run.own]
         noise = training.send(noise, run.device)
         for share, images, part in training.accumulate(run, model, volume, noise):
             with training.autocast(run.device, options):

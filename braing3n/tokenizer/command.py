@@ -62,7 +62,8 @@ def train(
     if given:
         take_weights(given, "Tokenizer", weights)
     else:
-        runs_dir, inputs = checkpoints or weights.parent / "checkpoints", [encoder, volumes.digest()]
+        runs_dir = checkpoints or weights.parent / "checkpoints"
+        inputs: list[Path | str] = [encoder, volumes.digest()]
         train_tokenizer(volumes, mae, options, runs_dir, weights, inputs, count_workers(threads))
     accelerator = open_accelerator()
     if accelerator.is_main_process:
@@ -82,5 +83,7 @@ def _describe_training(mae, encoder: Path, options, weights: Path) -> dict:
     from braing3n.training import read_record
 
     records = read_record(encoder, "MaskedAutoencoder"), read_record(weights, "Tokenizer")
-    done = [record.get("n_epochs_trained") for record in records]
-    return {} if None in done else {"training": describe_arm(mae.settings, options, mae.shape, *done)}
+    n_mae, n_tokenizer = (record.get("n_epochs_trained") for record in records)
+    if n_mae is None or n_tokenizer is None:
+        return {}
+    return {"training": describe_arm(mae.settings, options, mae.shape, n_mae, n_tokenizer)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
-from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.pretrain.model import MaskedAutoencoder, cut_grid
 from braing3n.pretrain.settings import PretrainSettings
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.tokenizer.settings import TokenizerSettings
@@ -20,7 +22,7 @@ def count_arm(
     Validation, the tokenizer's linear start and what activation checkpointing does twice are left out.
     """
     mae, encoder, phase_2 = (
-        count_flops(lambda step=step: step(pretrain, tokenizer, shape))
+        count_flops(partial(step, pretrain, tokenizer, shape))
         for step in (_step_mae, _encode, _step_tokenizer)
     )
     n_mae, n_tokenizer = pretrain.optimiser.n_epochs, tokenizer.optimiser.n_epochs
@@ -71,6 +73,6 @@ def _encode(pretrain: PretrainSettings, tokenizer: TokenizerSettings, shape: tup
 
 
 def _step_tokenizer(pretrain: PretrainSettings, tokenizer: TokenizerSettings, shape: tuple) -> None:
-    grid = tuple(n // pretrain.patch_size for n in shape)
+    grid = cut_grid(shape, pretrain.patch_size)
     net = Tokenizer(tokenizer, pretrain.width, pretrain.patch_size, grid)
     net(torch.empty(1, grid[0] * grid[1] * grid[2], pretrain.width)).sum().backward()

@@ -32,7 +32,7 @@ def measure_reconstruction(
         ConfigurationError: there is neither a test nor a validation volume.
     """
     rows, split = choose_rows(volumes)
-    scores = {"crop": [], "brain": []}
+    scores: dict[str, list[tuple[float, float]]] = {"crop": [], "brain": []}
     for row in track(rows, "tokenizer: metrics", len(rows)):
         image, mask = volumes.load(int(row))
         other = _reconstruct_one(reconstruct, image, device)
@@ -88,7 +88,7 @@ def draw_reconstructions(
 
     rows, _ = choose_rows(volumes)
     first = volumes.table.iloc[rows].drop_duplicates("modality").index
-    drawn = {}
+    drawn: dict[str, np.ndarray] = {}
     for row in first:
         image = volumes.load(int(row))[0]
         other = _reconstruct_one(reconstruct, image, device)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from braing3n.core.errors import ConfigurationError
 from braing3n.nets.transformer import Attention, encode_positions
-from braing3n.pretrain.model import unpatchify
+from braing3n.pretrain.model import MaskedAutoencoder, unpatchify
 from braing3n.tokenizer.settings import TokenizerSettings
 
 
@@ -26,8 +26,7 @@ class ResidualBlock(nn.Module):
         self.norm1, self.norm2 = _normalise(width), _normalise(width)
         self.convolve1 = nn.Conv3d(width, width, 3, padding=1)
         self.convolve2 = nn.Conv3d(width, width, 3, padding=1)
-        nn.init.zeros_(self.convolve2.weight)
-        nn.init.zeros_(self.convolve2.bias)
+        _zero(self.convolve2)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.convolve2(functional.silu(self.norm2(self.convolve1(functional.silu(self.norm1(x))))))
@@ -69,6 +68,8 @@ class CNNDecoder(nn.Module):
     code tells it where in the head a token lies, since the anatomy there is mostly the same.
     """
 
+    positions: Tensor
+
     def __init__(self, settings: TokenizerSettings, n_channels: int, grid: tuple[int, int, int]):
         super().__init__()
         widths = settings.widths
@@ -85,8 +86,7 @@ class CNNDecoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.norm = _normalise(widths[-1])
         self.leave = UpSample(widths[-1], 1, kernel=3)
-        nn.init.zeros_(self.leave.convolve.weight)
-        nn.init.zeros_(self.leave.convolve.bias)
+        _zero(self.leave.convolve)
 
     def forward(self, grid: Tensor) -> Tensor:
         """(B, channels, gd, gh, gw) to (B, 1, D, H, W)."""
@@ -100,6 +100,9 @@ class Standardise(nn.Module):
     A projection centres and scales its own tokens. Without one the tokens are the encoder's, which must
     stay what they are, so the decoder begins with these fixed numbers.
     """
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, width: int):
         super().__init__()
@@ -136,9 +139,9 @@ class Tokenizer(nn.Module):
                 f"which does not make patches of {patch_size}; give one width a doubling."
             )
         self.settings, self.encoder_width = settings, encoder_width
-        self.patch_size, self.grid = patch_size, tuple(grid)
+        self.patch_size, self.grid = patch_size, grid
         has_projection = settings.d != "none"
-        self.n_channels = settings.d if has_projection else encoder_width
+        self.n_channels = encoder_width if settings.d == "none" else settings.d
         self.project = nn.Linear(encoder_width, self.n_channels) if has_projection else nn.Identity()
         self.standardise = nn.Identity() if has_projection else Standardise(encoder_width)
         self.patch_head = nn.Linear(self.n_channels, patch_size**3) if settings.has_patch_head else None
@@ -183,12 +186,17 @@ class Tokenizer(nn.Module):
         return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 
 
+def _zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 def _normalise(width: int) -> nn.GroupNorm:
     groups = next(n for n in (32, 16, 8, 4, 2, 1) if width % n == 0 and width >= 4 * n)
     return nn.GroupNorm(groups, width)
 
 
-def reconstruct(encoder: nn.Module, tokenizer: Tokenizer, volume: Tensor) -> Tensor:
+def reconstruct(encoder: MaskedAutoencoder, tokenizer: Tokenizer, volume: Tensor) -> Tensor:
     """Encode, project and decode (B, 1, D, H, W), without gradients."""
     with torch.no_grad():
         return tokenizer(encoder.encode(volume))

@@ -8,7 +8,7 @@ from torch import Tensor
 from braing3n import training
 from braing3n.core.runtime import track
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
-from braing3n.tokenizer.model import Tokenizer
+from braing3n.tokenizer.model import Standardise, Tokenizer
 
 # Added to unit variances: the last channels of a layer norm's output follow from the others, and what is
 # smaller than this drowns in the rounding of half precision.
@@ -80,6 +80,7 @@ def start_from_moments(tokenizer: Tokenizer, moments: Moments) -> None:
 def _start_from_first_components(
     tokenizer: Tokenizer, mean_x: Tensor, mean_y: Tensor, covariance: Tensor, cross: Tensor
 ) -> None:
+    assert isinstance(tokenizer.project, torch.nn.Linear)
     all_channels = _solve(covariance, cross)  # (width, voxels)
     variances, vectors = torch.linalg.eigh(all_channels.T @ covariance @ all_channels)  # ascending
     d = min(tokenizer.n_channels, *all_channels.shape)
@@ -95,6 +96,7 @@ def _start_from_first_components(
 def _start_from_all_channels(
     tokenizer: Tokenizer, mean_x: Tensor, mean_y: Tensor, covariance: Tensor, cross: Tensor
 ) -> None:
+    assert isinstance(tokenizer.standardise, Standardise)
     scale = covariance.diagonal().mean().rsqrt()
     tokenizer.standardise.mean.copy_(mean_x)
     tokenizer.standardise.scale.copy_(scale)

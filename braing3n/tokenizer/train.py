@@ -37,8 +37,7 @@ def train_tokenizer(
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    given = checkpoints_dir, "tokenizer", STAGE_VERSION, settings, inputs
-    with training.open_run(*given) as run_dir:
+    with training.open_run(checkpoints_dir, "tokenizer", STAGE_VERSION, settings, inputs) as run_dir:
         done_path = run_dir / "weights.safetensors"
         if not done_path.exists():
             _train(volumes, encoder, settings, run_dir, n_workers)

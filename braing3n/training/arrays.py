@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def choose_part_dir(path: Path, word: str, made_of: Sequence[Any]) -> Path:
 @torch.no_grad()
 def grow_arrays(
     part_dir: Path,
-    rows: dict[str, tuple[tuple[int, ...], type]],
+    rows: Mapping[str, tuple[tuple[int, ...], type]],
     batches: Sequence[np.ndarray],
     compute: Callable[[list[np.ndarray]], Iterator[dict[str, Tensor]]],
 ) -> Iterator[dict[str, Path]]:
@@ -48,8 +48,10 @@ def grow_arrays(
     n_done = int(progress_path.read_text()) if progress_path.exists() else 0
     for i, found in enumerate(compute(list(batches[n_done:])), n_done):
         for name, values in found.items():
-            arrays[name][batches[i]] = values.cpu().numpy()
-            arrays[name].flush()
+            array = arrays[name]
+            array[batches[i]] = values.cpu().numpy()
+            if isinstance(array, np.memmap):
+                array.flush()
         with write_atomically(progress_path) as beside:
             beside.write_text(str(i + 1))
 

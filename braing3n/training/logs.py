@@ -70,7 +70,7 @@ def draw_examples(
     from PIL import Image
 
     drawn = find_rows(volumes.table, "validation")[:2]
-    if not run.is_main or not len(drawn):
+    if run.writer is None or not len(drawn):
         return
     volume = next(load_batches(volumes, [drawn], device=run.device))
     with autocast(run.device, run.options):

@@ -24,7 +24,7 @@ def find_brightest(volume: np.ndarray) -> tuple[int, int, int]:
     from scipy.ndimage import uniform_filter
 
     place = np.unravel_index(uniform_filter(volume.astype(np.float64), 3).argmax(), volume.shape)
-    return tuple(int(i) for i in place)
+    return int(place[0]), int(place[1]), int(place[2])
 
 
 def draw_volumes(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Parts = dict[str, nn.Module | torch.optim.Optimizer]
+
+
+class Described(Protocol):
+    """A model whose weight file says how to build it again."""
+
+    def describe(self) -> dict: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
 
 
 @dataclass
@@ -235,7 +243,7 @@ def _count_steps(run: Run, batches: Iterable[T]) -> Iterator[tuple[int, T]]:
 
 def save(run: Run, n_done: int) -> None:
     """Write `step-<n>.safetensors` after n_done steps, atomically, and the losses; the last few are kept."""
-    if not run.is_main:
+    if run.writer is None:
         return
     record = {"n_done": n_done, "validation": {str(step): loss for step, loss in run.validation.items()}}
     state = {"losses": run.losses}
@@ -287,14 +295,14 @@ def _restore_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Tensor
 # ---- what it found ------------------------------------------------------------------------------
 
 
-def note_validation(run: Run, step: int, loss: float, net: nn.Module) -> bool:
+def note_validation(run: Run, step: int, loss: float, net: Described) -> bool:
     """Note, print, log and draw a validation loss; where none was lower, keep `best.safetensors`.
 
     Returns whether it is the lowest so far.
     """
     run.validation[step + 1] = loss
     is_best = loss <= min(run.validation.values())
-    if run.is_main:
+    if run.writer is not None:
         text = f"{run.word}: step {step + 1}, loss {run.losses[step].item():.4f}, validation loss {loss:.4f}"
         beside = ", ".join(f"{name} {value:.4f}" for name, value in run.baselines.items())
         print(text + (f" ({beside})" if beside else ""), file=sys.stderr, flush=True)
@@ -305,13 +313,13 @@ def note_validation(run: Run, step: int, loss: float, net: nn.Module) -> bool:
     return is_best
 
 
-def finish(run: Run, net: nn.Module, n_done: int | None = None) -> None:
+def finish(run: Run, net: Described, n_done: int | None = None) -> None:
     """Write losses, loss curve and, last, `weights.safetensors`: that it is there says that the run is done.
 
     n_done is the number of steps, where the run ended before its plan did.
     """
     run.accelerator.wait_for_everyone()
-    if run.is_main:
+    if run.writer is not None:
         n_done = n_done or len(run.plan)
         write_history(run.run_dir, run.losses, run.validation, n_done)
         plot_history(run.run_dir, run.losses[:n_done], run.validation, run.baselines)
@@ -320,7 +328,7 @@ def finish(run: Run, net: nn.Module, n_done: int | None = None) -> None:
     run.accelerator.wait_for_everyone()
 
 
-def _write_model(run: Run, name: str, net: nn.Module, **more: float) -> None:
+def _write_model(run: Run, name: str, net: Described, **more: float) -> None:
     """Weights with what builds the model again (`describe()`) and what it was trained from (`run.json`)."""
     described = json.loads((run.run_dir / "run.json").read_text())
     record = {key: described[key] for key in ("stage", "stage_version", "inputs")}

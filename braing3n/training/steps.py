@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,12 +19,13 @@ from torch.utils.checkpoint import checkpoint
 
 from braing3n.core.errors import BrainG3nError, ConfigurationError, StoppedError
 from braing3n.core.runtime import has_bfloat16
-from braing3n.core.settings import OptimiserSettings, Settings
+from braing3n.core.settings import OptimiserSettings, Precision
 from braing3n.training.batches import cut_batches
 
 if TYPE_CHECKING:
     from braing3n.training.runs import Run
 
+Net = TypeVar("Net", bound=nn.Module)
 CHECK_EVERY_STEPS = 10  # losses are looked at so often: each look waits for the accelerator
 
 
@@ -55,8 +56,15 @@ def build_optimiser(
     return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, fused=True)
 
 
-def autocast(device: torch.device, options: Settings) -> torch.autocast:
-    """The precision of a section that has one; float32 leaves everything as it is."""
+class HasPrecision(Protocol):
+    """A section of the configuration that has a precision."""
+
+    @property
+    def precision(self) -> Precision: ...
+
+
+def autocast(device: torch.device, options: HasPrecision) -> torch.autocast:
+    """The precision of a section; float32 leaves everything as it is."""
     is_half = options.precision == "bfloat16"
     if is_half and device.type == "cpu":
         warn_of_emulation()
@@ -265,7 +273,7 @@ def prepare_device(device: torch.device) -> None:
         torch.backends.cudnn.benchmark = True
 
 
-def arrange_channels(net: nn.Module, device: torch.device) -> nn.Module:
+def arrange_channels(net: Net, device: torch.device) -> Net:
     """On a GPU, a network whose 3-D kernels lie channels last, as tensor cores take them."""
     return net.to(memory_format=torch.channels_last_3d) if device.type == "cuda" else net
 

@@ -21,9 +21,9 @@ def list_resources() -> None:
         print(
             f"{item.name}\t{item.package}=={item.version}\t{item.size_mb} MB\t{item.licence}\t{item.source}"
         )
-    for item in DOWNLOADS.values():
-        where = f"yours to bring: {item.file_name} of {item.address}"
-        print(f"{item.name}\t{where}\t{item.size_mb} MB\t{item.licence}\t{item.source}")
+    for own in DOWNLOADS.values():
+        where = f"yours to bring: {own.file_name} of {own.address}"
+        print(f"{own.name}\t{where}\t{own.size_mb} MB\t{own.licence}\t{own.source}")
 
 
 @resources_app.command

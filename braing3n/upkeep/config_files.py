@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+from pydantic import JsonValue
 
 from braing3n.config import Config
 from braing3n.core.runtime import write_if_changed
-from braing3n.core.settings import Settings
+from braing3n.core.settings import Settings, read_extra
 
 ROOT = Path(__file__).parents[2]
 YAML_PATH = ROOT / "config" / "config.yaml"
@@ -51,18 +52,19 @@ def write_files() -> list[Path]:
     return [path for path, text in wanted.items() if write_if_changed(path, text)]
 
 
-def _render(section: Settings, depth: int = 0, given: Sequence[str] = ()) -> list[str]:
+def _render(section: Settings, depth: int = 0, given: Sequence[JsonValue] = ()) -> list[str]:
     """The lines of one section, its sub-sections indented; given: the fields that are the paper's here."""
     lines, indent = [], "  " * depth
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        extra = field.json_schema_extra or {}
+        extra = read_extra(field)
         if isinstance(value, Settings):
             lines += ["", f"{indent}# {field.description}", f"{indent}{name}:"]
-            lines += _render(value, depth + 1, extra.get("given", ()))
+            named = extra.get("given")
+            lines += _render(value, depth + 1, named if isinstance(named, list) else ())
             continue
         provenance = "given" if name in given else extra.get("provenance")
-        facts = "; ".join(item for item in (extra.get("unit"), provenance) if item)
+        facts = "; ".join(str(item) for item in (extra.get("unit"), provenance) if item)
         plain = section.model_dump(mode="json").get(name, value)  # given weights are in no dump
         text = yaml.safe_dump(plain, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
         lines.append(f"{indent}{name}: {text}  # {field.description} ({facts})")

@@ -53,5 +53,6 @@ def _write_log(path: Path) -> None:
     tee = subprocess.Popen(["tee", str(path)], stdin=subprocess.PIPE)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    assert tee.stdin is not None  # a pipe, as asked for
     for stream in (1, 2):
         os.dup2(tee.stdin.fileno(), stream)

@@ -24,7 +24,7 @@ ATLAS_SHAPE_MM = (240, 240, 155)
 ATLAS_BRAIN_MM = ((53, 186), (44, 215), (6, 140))
 
 
-def crop_or_pad(array: np.ndarray, shape: tuple[int, int, int], crop: Crop = "centre") -> np.ndarray:
+def crop_or_pad(array: np.ndarray, shape: tuple[int, ...], crop: Crop = "centre") -> np.ndarray:
     """The array (D, H, W), on SRI24's grid at any spacing, cut or zero-padded to `shape`.
 
     The middle of the result is that of the grid, or, `atlas_centred`, of the box of the atlas' brain, to half
@@ -119,8 +119,8 @@ def load_volume(
     Raises:
         ContractError: no brain is left, or it is flat.
     """
-    image = np.asanyarray(nib.load(path).dataobj).astype(np.float32)
-    mask = image != 0 if mask_path is None else np.asanyarray(nib.load(mask_path).dataobj) > 0
+    image = _read_array(path).astype(np.float32)
+    mask = image != 0 if mask_path is None else _read_array(mask_path) > 0
     image, mask, lost = to_model_grid(image, mask, settings)
     brain = image[mask].astype(np.float64)
     mean, deviation = _measure_brain(brain, str(path))
@@ -141,9 +141,15 @@ def _create(path: Path, shape: tuple[int, ...]) -> blosc2.NDArray:
 
 
 def _read_volume(path: str, mask_path: str, settings: VolumesSettings):
-    image = np.asanyarray(nib.load(path).dataobj).astype(np.float32)
-    mask = np.asanyarray(nib.load(mask_path).dataobj) > 0
+    image = np.asanyarray(nib.Nifti1Image.from_filename(path).dataobj).astype(np.float32)
+    mask = np.asanyarray(nib.Nifti1Image.from_filename(mask_path).dataobj) > 0
     return to_model_grid(image, mask, settings)
+
+
+def _read_array(path: str | Path) -> np.ndarray:
+    image = nib.load(path)
+    assert isinstance(image, nib.spatialimages.SpatialImage)
+    return np.asanyarray(image.dataobj)
 
 
 def _measure_brain(brain: np.ndarray, volume_id: str) -> tuple[float, float]:

@@ -155,7 +155,9 @@ def test_times_follow_the_law_that_is_asked_for(tmp_path, latents, monkeypatch, 
     from braing3n.diffusion import train as loop
 
     given, seen = loop.compute_loss, []
-    monkeypatch.setattr(loop, "compute_loss", lambda *parts: seen.append(parts[3]) or given(*parts))
+    monkeypatch.setattr(
+        loop, "compute_loss", lambda *parts, **named: seen.append(parts[3]) or given(*parts, **named)
+    )
     options = SETTINGS.optimiser.model_copy(update={"n_epochs": 60, "validate_every_epochs": 60})
     changes = {"optimiser": options, "times": times, "time_shift": shift}
     train(tmp_path, latents, SETTINGS.model_copy(update=changes))

@@ -146,7 +146,7 @@ def test_batches_go_to_the_models_device_one_after_the_other(monkeypatch):
 def test_the_command_uses_the_device_that_there_is(run_dir, monkeypatch):
     devices = []
 
-    def record(tokens, rows, encoder, tokenizer, *_):
+    def record(tokens, rows, encoder, tokenizer, **_):
         devices.extend([encoder.positions.device.type, tokenizer.patch_head.weight.device.type])
         return np.random.default_rng(0).normal(size=(len(rows), 24))
 

@@ -64,6 +64,7 @@ def carry_back(image: np.ndarray, affine: np.ndarray, scan: Prepared) -> tuple[n
     if scan.raw_path is None or scan.back_path is None:
         return None
     raw = nib.load(scan.raw_path)
+    assert isinstance(raw, nib.spatialimages.SpatialImage)  # it was preprocessed
     to_sri24 = RAS_TO_LPS @ read_affine(scan.back_path) @ RAS_TO_LPS
     to_voxel = np.linalg.inv(affine) @ to_sri24 @ raw.affine
     shape = raw.shape[:3]

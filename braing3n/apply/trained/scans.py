@@ -107,6 +107,8 @@ def take_volume(path: Path, given: Given) -> Prepared:
 
     try:
         image = nib.load(path)
+        if not isinstance(image, nib.spatialimages.SpatialImage):
+            raise ValueError("it holds no volume")
         shape, affine = image.shape, image.affine
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -130,7 +130,7 @@ def generate(
     warnings = warn_of_age(conditions.age_years, model.population)
     names = [f"sub-synthetic{i:04d}" for i in range(1, n + 1)]
     affine = outputs.model_affine(model.volumes, model.preprocess.spacing_mm)
-    shown = {}
+    shown: dict[str, np.ndarray] = {}
     for first in range(0, n, settings.batch_size):
         table = tabulate(conditions, names[first : first + settings.batch_size])
         tokens = sample_tokens(dit, table, settings, model.device)
@@ -172,8 +172,8 @@ def counterfactual(
         warnings += seen.warnings
         before = own.over(Conditions(modality=scan.modality))
         tokens = model.tokenizer.project(seen.encoded)
-        tables = (tabulate(c, [scan.name]) for c in (before, new.over(before)))
-        moved = change_conditions(dit, tokens, *tables, settings, strength)
+        known, wanted = (tabulate(c, [scan.name]) for c in (before, new.over(before)))
+        moved = change_conditions(dit, tokens, known, wanted, settings, strength)
         images = {"reconstructed": model.tokenizer.decode(tokens), "changed": model.tokenizer.decode(moved)}
         save_change(model, seen, images, "syntheticCounterfactual", out_dir)
     described = {"Own": own.describe(), "New": new.describe(), "Strength": strength}

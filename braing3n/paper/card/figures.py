@@ -210,7 +210,7 @@ def _draw_pyramid(axes: Axes, dx: str, people: pd.DataFrame, is_first: bool) -> 
     axes.barh(rows, counts["M"], color=MALE, height=0.8)
     widest = max(1, counts.to_numpy().max())
     for sign, sex, align in ((-1, "F", "right"), (1, "M", "left")):
-        for row, n in zip(rows, counts[sex], strict=True):
+        for row, n in enumerate(counts[sex]):
             if n:
                 axes.text(sign * (n + 0.05 * widest), row, f"{n:,}", ha=align, va="center", fontsize=7)
     axes.axvline(0, color="0.3", linewidth=0.8)

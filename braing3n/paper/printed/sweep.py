@@ -69,9 +69,10 @@ def _find_fault(results: Results, arm: str) -> str:
 def _list_tasks(scores: pd.DataFrame | None) -> list[tuple[str, str, str]]:
     """The paper's two tasks, and what else this run's sweep probed."""
     known = {key for key, *_ in _TASKS}
-    extra = [] if scores is None else scores[~scores["task"].isin(known)]
-    extra = [] if not len(extra) else extra.drop_duplicates("task")[["task", "title"]].itertuples(index=False)
-    return [*_TASKS, *((row.task, row.title, "") for row in extra)]
+    if scores is None:
+        return [*_TASKS]
+    extra = scores[~scores["task"].isin(known)].drop_duplicates("task")
+    return [*_TASKS, *((row.task, row.title, "") for row in extra.itertuples())]
 
 
 def _show_metrics(metrics: dict | None, absent: str, paper: dict | None) -> dict[str, str]:
@@ -100,7 +101,7 @@ def _show_training(metrics: dict | None, absent: str) -> dict[str, str]:
 
 def _show_scores(results: Results, arm: str, tasks: list, paper: dict | None) -> dict[str, str]:
     """Both readings of each task beside the paper's."""
-    cells = {}
+    cells: dict[str, str] = {}
     for task, title, key in tasks:
         ours = {f"ours, {reading}": _read_score(results, arm, reading, task) for reading in READINGS}
         cells |= _pair(title, ours, paper if key else None, key)

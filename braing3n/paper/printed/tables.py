@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pandas as pd
 
@@ -127,16 +128,15 @@ def build_table_8(results: Results) -> Table:
     rows = []
     for arm, published in read_published()["table_8"].items():
         row = {"Arm": arm}
+        show = partial(_read_distance, found, arm)
         for comparison, paper in zip(_COMPARISONS, published, strict=True):
-            row[f"{comparison}{LEVELS}ours"] = _read_distance(
-                found, arm, comparison, lambda r: _round(r["value"])
-            )
+            row[f"{comparison}{LEVELS}ours"] = show(comparison, lambda r: _round(r["value"]))
             row[f"{comparison}{LEVELS}paper (3D-FID)"] = paper
-        first = (found, arm, "gen-vs-real")
-        row["Floor, real-vs-real"] = _read_distance(*first, _describe_floor)
-        row["Above the floor"] = _read_distance(*first, _judge_floor)
-        row["Samples"] = _read_distance(*first, lambda r: str(r["n_samples"]))
-        row["Real people / volumes"] = _read_distance(*first, lambda r: f"{r['n_people']} / {r['n_volumes']}")
+        show = partial(show, "gen-vs-real")
+        row["Floor, real-vs-real"] = show(_describe_floor)
+        row["Above the floor"] = show(_judge_floor)
+        row["Samples"] = show(lambda r: str(r["n_samples"]))
+        row["Real people / volumes"] = show(lambda r: f"{r['n_people']} / {r['n_volumes']}")
         rows.append(row)
     notes = [
         "Ours is the Fréchet distance on MAE features: mean-pooled features of this run's own encoder on "

@@ -41,9 +41,11 @@ def load_extractor(
     if settings.brain_extraction == "hd-bet":
         from braing3n.preprocess.brain.hd_bet import load_hd_bet
 
+        assert hd_bet_model is not None  # fetched where the settings ask for it
         return load_hd_bet(hd_bet_model, settings.use_hd_bet_mirroring)
     from braing3n.preprocess.brain.hd_bet_v1 import load_hd_bet_v1
 
+    assert hd_bet_wheel is not None
     return load_hd_bet_v1(hd_bet_wheel, settings.n_hd_bet_folds, settings.use_hd_bet_mirroring)
 
 
@@ -81,7 +83,8 @@ def extract_brain(
     Raises:
         ScanError: no backend found a brain of believable size; the sentence is the first one's.
     """
-    masks, described = [], []
+    masks: list[np.ndarray | None] = []
+    described: list[tuple[str, str]] = []
     for name, find in backends:
         try:
             mask, faults = find_brain(scan, find, brain_ml)
@@ -94,12 +97,13 @@ def extract_brain(
             return mask, f"{tried}extract:{name}"
         described.append((name, ", ".join(faults)))
         masks.append(mask)
-    taken = next((number for number, mask in enumerate(masks) if mask is not None), None)
-    if taken is None:
+    found = ((number, mask) for number, mask in enumerate(masks) if mask is not None)
+    taken, best = next(found, (0, None))
+    if best is None:
         raise ScanError(f"{described[0][1]}.")
     others = "".join(f", no better: {name}" for name, _ in described[taken + 1 :])
     tried = "".join(f"extract:{name} failed ({reason});" for name, reason in described[:taken])
-    return masks[taken], f"{tried}extract:{described[taken][0]} ({described[taken][1]}{others})"
+    return best, f"{tried}extract:{described[taken][0]} ({described[taken][1]}{others})"
 
 
 def find_brain(scan: Scan, find: FindBrain, brain_ml: tuple[float, float]) -> tuple[np.ndarray, list[str]]:

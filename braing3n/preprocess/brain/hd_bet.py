@@ -54,8 +54,10 @@ def _build_predictor(model: Model, use_mirroring: bool):
     # nnU-Net lets cuDNN take the fastest kernel of the moment, which is not always the same numbers.
     torch.backends.cudnn.benchmark = has_benchmark
     predictor.initialize_from_trained_model_folder(str(model.folder), model.folds)
-    described = predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json
-    return predictor, determine_num_input_channels(*described)
+    n_channels = determine_num_input_channels(
+        predictor.plans_manager, predictor.configuration_manager, predictor.dataset_json
+    )
+    return predictor, n_channels
 
 
 def _find_brain(scan: Scan, predictor) -> np.ndarray:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from braing3n.core.errors import ResourceError
 from braing3n.core.resources import DOWNLOADS, check_digest, fetch
@@ -185,7 +186,7 @@ def load_as_weights() -> Iterator[None]:
     make_scalar = np.float64(0).__reduce__()[0]
     modules = ("numpy._core.multiarray", "numpy.core.multiarray")  # of NumPy 2 and 1
     numbers = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
-    harmless = [*((make_scalar, f"{module}.scalar") for module in modules), np.dtype, *numbers]
+    harmless: list[Any] = [*((make_scalar, f"{module}.scalar") for module in modules), np.dtype, *numbers]
     forced = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "0"}
     before = {name: os.environ.get(name) for name in forced}
     os.environ.update(forced)

@@ -118,7 +118,7 @@ def _import_architecture(wheel: Path):
 
         package, names = types.ModuleType(PACKAGE), types.ModuleType(f"{PACKAGE}.utils")
         package.__path__ = [f"{wheel}/{PACKAGE}"]
-        names.softmax_helper = partial(torch.softmax, dim=1)
+        vars(names)["softmax_helper"] = partial(torch.softmax, dim=1)
         sys.modules[PACKAGE], sys.modules[f"{PACKAGE}.utils"] = package, names
     try:
         return importlib.import_module(f"{PACKAGE}.network_architecture")

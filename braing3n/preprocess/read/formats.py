@@ -53,7 +53,8 @@ def load_image(path: str | Path, source_format: str = "NIfTI", axes: str = "", m
         if source_format == "DICOM":
             return _load_dicom(path, modality)
         _check_names(path)
-        return _place(path.name, *_read(path, source_format), axes)
+        image, voxels = _read(path, source_format)
+        return _place(path.name, image, voxels, axes)
     except PermissionError:
         raise ScanError(f"{path.name}: may not be read; ask for permission to it (chmod).") from None
 
@@ -287,7 +288,7 @@ def _load_dicom(path: Path, modality: str):
         if len(outputs) > 1:  # echoes, perhaps: their times stand in sidecars, which hold more than that
             outputs = _convert(path, folder, has_sidecars=True)
         try:
-            image = nib.load(_choose_volume(path.name, outputs, modality))
+            image = _open(_choose_volume(path.name, outputs, modality), "NIfTI")
             image = nib.spatialimages.SpatialImage(np.array(image.dataobj), image.affine)
         except (nib.filebasedimages.ImageFileError, OSError, ValueError, EOFError):  # they quote a UID
             raise ScanError(
@@ -332,8 +333,6 @@ def _find_dcm2niix() -> str:
 
 def _choose_volume(name: str, outputs: list[Path], modality: str) -> Path:
     """Of dcm2niix's outputs the one volume, or of several echoes the one that the modality asks for."""
-    import nibabel as nib
-
     # Names are the series' UID and what dcm2niix adds; _Eq marks a copy resampled to equal slice distances.
     # _ROI is an overlay, such as a drawn outline, as an image of its own.
     outputs = [output for output in outputs if not re.search(r"_Eq|_ROI\d", output.name)]
@@ -341,10 +340,10 @@ def _choose_volume(name: str, outputs: list[Path], modality: str) -> Path:
         raise ScanError(f"{name}: dcm2niix finds no image in it, or a damaged one; download it again.")
     if len(outputs) == 1:
         return outputs[0]
-    shapes = [nib.load(output).shape for output in outputs]
-    series = {re.match(r"[0-9.]*", output.stem)[0] for output in outputs}
-    echo_times = [_read_echo_time(output) for output in outputs]
-    has_echoes = None not in echo_times and len(set(echo_times)) == len(outputs)
+    shapes = [_open(output, "NIfTI").shape for output in outputs]
+    series = {match[0] for output in outputs if (match := re.match(r"[0-9.]*", output.stem))}
+    echo_times = [time for output in outputs if (time := _read_echo_time(output)) is not None]
+    has_echoes = len(set(echo_times)) == len(outputs)
     if len(series) > 1 or len(set(shapes)) > 1 or not has_echoes:
         sizes = " and ".join("x".join(map(str, shape)) for shape in sorted(shapes))
         raise ScanError(f"{name}: holds {len(outputs)} series (sizes {sizes}); keep one a folder.")

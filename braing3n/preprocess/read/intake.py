@@ -73,12 +73,12 @@ def _has_skull(scan: Scan, content: np.ndarray) -> bool:
     from scipy import ndimage
 
     box = find_box(content, np.ones(3, int))
-    scan, content = (coarsen(item.crop(box), SKULL_SPACING_MM) for item in (scan, scan.with_data(content)))
-    depth = ndimage.distance_transform_edt(fill_largest(content.data > 0.5), sampling=content.spacing_mm)
+    scan, filled = (coarsen(item.crop(box), SKULL_SPACING_MM) for item in (scan, scan.with_data(content)))
+    depth = ndimage.distance_transform_edt(fill_largest(filled.data > 0.5), sampling=filled.spacing_mm)
     inner = depth > INNER_DEPTH_MM
     if not inner.any():
         return False
-    edges = np.arange(2 * content.spacing_mm.max(), MAX_SKULL_DEPTH_MM, SKULL_SPACING_MM)
+    edges = np.arange(2 * filled.spacing_mm.max(), MAX_SKULL_DEPTH_MM, SKULL_SPACING_MM)
     shells = [(depth > edge) & (depth <= edge + SKULL_SPACING_MM) for edge in edges]
     levels = [float(np.median(scan.data[shell])) for shell in shells if shell.any()]
     return min(levels, default=np.inf) < MAX_SKULL_LEVEL * float(np.median(scan.data[inner]))

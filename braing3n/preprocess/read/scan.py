@@ -63,7 +63,7 @@ def find_box(mask: np.ndarray, margin_voxels: Sequence[int] | np.ndarray = (0, 0
         used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
         low, high = used[0] - margin_voxels[axis], used[-1] + 1 + margin_voxels[axis]
         box.append(slice(max(0, int(low)), min(mask.shape[axis], int(high))))
-    return tuple(box)
+    return box[0], box[1], box[2]
 
 
 def read_scan(path: str | Path, source_format: str = "NIfTI", axes: str = "", modality: str = "T1") -> Scan:

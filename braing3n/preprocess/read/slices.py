@@ -79,14 +79,14 @@ def find_gaps(heights_mm: Sequence[float], numbers: Sequence[int]) -> tuple[list
     A gap is a distance of at least 1.5 times the median one; numbers are those of the images.
     """
     order = np.argsort(heights_mm, kind="stable")
-    heights, numbers = np.array(heights_mm, float)[order], np.array(numbers)[order]
+    heights, images = np.array(heights_mm, float)[order], np.array(numbers)[order]
     is_new = np.append(True, np.diff(heights) > SAME_MM)
-    heights, numbers = heights[is_new], numbers[is_new]
+    heights, images = heights[is_new], images[is_new]
     if len(heights) < 3:
         return [], len(heights)
     distances = np.diff(heights) / np.median(np.diff(heights))
     gaps = [
-        (int(np.rint(distances[k])) - 1, *sorted((int(numbers[k]), int(numbers[k + 1]))))
+        (int(np.rint(distances[k])) - 1, int(images[k : k + 2].min()), int(images[k : k + 2].max()))
         for k in np.flatnonzero(distances >= MIN_GAP)
     ]
     return sorted(gaps, key=lambda gap: gap[1:]), len(heights)

@@ -35,8 +35,8 @@ def measure_information(one: np.ndarray, other: np.ndarray, inside: np.ndarray) 
     """
     if not inside.any():
         return 0.0
-    pair = [np.clip(image[inside], *np.percentile(image[inside], OUTLIERS)) for image in (one, other)]
-    joint = np.histogram2d(*pair, bins=N_BINS)[0] / inside.sum()
+    x, y = (np.clip(image[inside], *np.percentile(image[inside], OUTLIERS)) for image in (one, other))
+    joint = np.histogram2d(x, y, bins=N_BINS)[0] / inside.sum()
     expected = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
     used = joint > 0
     information = (joint[used] * np.log(joint[used] / expected[used])).sum()
@@ -60,7 +60,7 @@ def find_wrong_turn(volume: np.ndarray, mask: np.ndarray, atlas: Atlas) -> str:
         axes = [axis for axis in range(3) if turns[axis]]
         turned, where = (_turn(array, inside, axes) for array in (brain, inside))
         found[turns] = measure_information(volume, turned, mask & inside & where)
-    best = max(found, key=found.get)
+    best = max(found, key=found.__getitem__)
     if found[best] < MIN_TURN_RATIO * max(0.0, found[False, False, False]):
         return ""
     return " and ".join(what for what, is_turned in zip(AXES, best, strict=True) if is_turned)

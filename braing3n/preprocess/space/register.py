@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from braing3n.core.scratch import open_scratch
@@ -47,14 +49,14 @@ def register_affine(
     fixed, moving = crop_to_content(atlas_brain), cap_for_registration(crop_to_content(brain))
     plain = align_centres(fixed, moving, is_sized=True)
     is_fine = spacing_mm < COARSE_SPACING_MM
-    scans = [scan if is_fine else coarsen(scan, COARSE_SPACING_MM) for scan in (fixed, moving)]
-    options = {} if is_fine else dict(COARSE_LEVELS)
+    target, source = (scan if is_fine else coarsen(scan, COARSE_SPACING_MM) for scan in (fixed, moving))
+    options: dict[str, Any] = {} if is_fine else dict(COARSE_LEVELS)
     if kind == "staged":
         options |= STAGES if is_fine else COARSE_STAGES
 
     def register(start: np.ndarray) -> np.ndarray:
         given = None if start is plain else start  # ANTs' own, which aligns the centres, too
-        return _register(*scans, "Affine", seed, given, **options)
+        return _register(target, source, "Affine", seed, given, **options)
 
     return climb(fixed, moving, [plain], register)
 

@@ -19,9 +19,14 @@ MAX_LABEL = 255
 class OnGrid(Protocol):
     """A scan that went to SRI24: the grid that it came on, and its transform."""
 
-    shape: tuple[int, int, int]
-    affine: np.ndarray
-    matrix: np.ndarray
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def affine(self) -> np.ndarray: ...
+
+    @property
+    def matrix(self) -> np.ndarray: ...
 
 
 def carry_segmentation(

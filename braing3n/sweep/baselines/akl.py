@@ -97,7 +97,8 @@ def measure_divergence(mu: Tensor, sigma: Tensor) -> Tensor:
 
 def list_blocks(net: AutoencoderKL) -> list[nn.Module]:
     """All blocks of encoder and decoder."""
-    return [*net.encoder.blocks, *net.decoder.blocks]
+    parts = net.encoder, net.decoder
+    return [block for part in parts for block in part.get_submodule("blocks").children()]
 
 
 def count_parameters(net: AutoencoderKL) -> dict[str, int]:
