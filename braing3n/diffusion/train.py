@@ -53,12 +53,15 @@ def train_dit(
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    with training.open_run(checkpoints_dir, "diffusion", STAGE_VERSION, settings, inputs) as run_dir:
-        done_path = run_dir / "weights.safetensors"
-        if not done_path.exists():
-            _train(latents, settings, run_dir)
-        if training.open_accelerator().is_main_process:
-            training.publish(done_path, weights_path)
+    training.train_once(
+        lambda run_dir: _train(latents, settings, run_dir),
+        {"weights.safetensors": weights_path},
+        checkpoints_dir,
+        "diffusion",
+        STAGE_VERSION,
+        settings,
+        inputs,
+    )
 
 
 def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None:

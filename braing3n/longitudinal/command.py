@@ -115,7 +115,7 @@ def forecast(
     tokenizer: Path,
     labels: Labels,
     pairs: Path,
-    forecasts: Path,
+    out: Path,
     table: Path,
     picture: Path,
     settings: str,
@@ -133,7 +133,7 @@ def forecast(
         The tokenizer's weight file.
     pairs
         The table of pairs (.parquet).
-    forecasts
+    out
         Tokens of the forecasts to write (.npz).
     table
         One row a forecast to write (.parquet), and beside it a JSON with the reason where there is none.
@@ -151,4 +151,4 @@ def forecast(
 
     options = parse_section(ForecastSettings, settings)
     given = {"weights": weights, "tokens": tokens, "tokenizer": tokenizer, "labels": labels, "pairs": pairs}
-    run_forecasts(given, {"forecasts": forecasts, "table": table, "picture": picture}, options)
+    run_forecasts(given, {"forecasts": out, "table": table, "picture": picture}, options)

@@ -68,12 +68,15 @@ def train_bridge(
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    with training.open_run(checkpoints_dir, "longitudinal", STAGE_VERSION, settings, inputs) as run_dir:
-        done_path = run_dir / "weights.safetensors"
-        if not done_path.exists():
-            _train(ends, settings, run_dir)
-        if training.open_accelerator().is_main_process:
-            training.publish(done_path, weights_path)
+    training.train_once(
+        lambda run_dir: _train(ends, settings, run_dir),
+        {"weights.safetensors": weights_path},
+        checkpoints_dir,
+        "longitudinal",
+        STAGE_VERSION,
+        settings,
+        inputs,
+    )
 
 
 def _train(ends: Ends, settings: LongitudinalSettings, run_dir: Path) -> None:

@@ -41,16 +41,20 @@ def train_encoder(
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    with training.open_run(checkpoints_dir, "pretrain", STAGE_VERSION, settings, inputs) as run_dir:
-        done_path = run_dir / "weights.safetensors"
-        if not done_path.exists():
-            _train(volumes, settings, run_dir, n_workers)
-        if training.open_accelerator().is_main_process:
-            if picture_path:
-                training.publish(run_dir / "loss.png", picture_path)
-            if table_path:
-                training.publish(run_dir / "masked_loss.parquet", table_path)
-            training.publish(done_path, weights_path)
+    outputs = {
+        "loss.png": picture_path,
+        "masked_loss.parquet": table_path,
+        "weights.safetensors": weights_path,
+    }
+    training.train_once(
+        lambda run_dir: _train(volumes, settings, run_dir, n_workers),
+        outputs,
+        checkpoints_dir,
+        "pretrain",
+        STAGE_VERSION,
+        settings,
+        inputs,
+    )
 
 
 def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path, n_workers: int) -> None:

@@ -32,12 +32,15 @@ def train_baseline(
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
     """
-    with training.open_run(checkpoints_dir, name, STAGE_VERSION, settings, inputs) as run_dir:
-        done_path = run_dir / "weights.safetensors"
-        if not done_path.exists():
-            _train(name, volumes, settings, run_dir, n_workers)
-        if training.open_accelerator().is_main_process:
-            training.publish(done_path, weights_path)
+    training.train_once(
+        lambda run_dir: _train(name, volumes, settings, run_dir, n_workers),
+        {"weights.safetensors": weights_path},
+        checkpoints_dir,
+        name,
+        STAGE_VERSION,
+        settings,
+        inputs,
+    )
 
 
 def _train(

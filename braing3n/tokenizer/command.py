@@ -62,9 +62,8 @@ def train(
     if given:
         take_weights(given, "Tokenizer", weights)
     else:
-        runs_dir = checkpoints or weights.parent / "checkpoints"
-        inputs: list[Path | str] = [encoder, volumes.digest()]
-        train_tokenizer(volumes, mae, options, runs_dir, weights, inputs, count_workers(threads))
+        run = checkpoints or weights.parent / "checkpoints", weights, [encoder, volumes.digest()]
+        train_tokenizer(volumes, mae, options, *run, count_workers(threads))
     accelerator = open_accelerator()
     if accelerator.is_main_process:
         net = load_model(Tokenizer, weights).to(accelerator.device)

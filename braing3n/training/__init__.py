@@ -36,6 +36,7 @@ from braing3n.training.runs import (
     save,
     start,
     take_steps,
+    train_once,
 )
 from braing3n.training.steps import (
     accumulate,
@@ -97,6 +98,7 @@ __all__ = [
     "stop",
     "take_steps",
     "take_weights",
+    "train_once",
     "update",
     "write_weights",
 ]

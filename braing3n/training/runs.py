@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
 T = TypeVar("T")
+WEIGHTS_NAME = "weights.safetensors"  # that it is there says that a run is done
 Parts = dict[str, nn.Module | torch.optim.Optimizer]
 
 
@@ -139,6 +140,33 @@ def open_run(
         with write_atomically(run_dir / "run.json") as beside:
             beside.write_text(json.dumps(described, indent=1) + "\n")
         yield run_dir
+
+
+def train_once(
+    train: Callable[[Path], None],
+    outputs: Mapping[str, Path | None],
+    checkpoints_dir: Path,
+    word: str,
+    version: int,
+    settings: Settings,
+    inputs: Sequence[Path | str],
+) -> None:
+    """Train in the folder of the run that these settings and inputs make, unless done; publish its files.
+
+    Args:
+        train: trains, or goes on training, in the folder that it is given.
+        outputs: name of a file of the run -> where it becomes a hard link; None: nowhere. The weights are
+            last, since a workflow takes the run for done where they are.
+        checkpoints_dir, word, version, settings, inputs: as of `open_run`.
+    """
+    with open_run(checkpoints_dir, word, version, settings, inputs) as run_dir:
+        if not (run_dir / WEIGHTS_NAME).exists():
+            train(run_dir)
+        if open_accelerator().is_main_process:
+            for name in sorted(outputs, key=lambda name: name == WEIGHTS_NAME):
+                path = outputs[name]
+                if path:
+                    publish(run_dir / name, path)
 
 
 def digest_input(item: Path | str) -> str:

@@ -32,7 +32,7 @@ rule write_model_folder:
         scores=rules.compare_encoders.output.scores,
         predictions=f"{RESULTS}/probe/predictions_mae.parquet",
         losses=[] if CONFIG.pretrain.weights else rules.train_mae.output.table,
-        metrics=rules.train_tokenizer.output.metrics,
+        metrics=f"{RESULTS}/tokenizer/metrics.json",
         judged=rules.judge_diffusion.output.judged,
         settings=[f"{SETTINGS}/{name}.json" for name in EXPORTED_SECTIONS],
     output:

@@ -115,5 +115,5 @@ rule forecast_longitudinal:
     shell:
         "python -m braing3n longitudinal forecast --weights {input.weights:q} --tokens {input.tokens:q}"
         " --tokenizer {input.tokenizer:q} --labels {input.labels:q} --pairs {input.pairs:q}"
-        " --forecasts {output.forecasts:q} --table {output.table:q} --picture {output.picture:q}"
+        " --out {output.forecasts:q} --table {output.table:q} --picture {output.picture:q}"
         " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"
