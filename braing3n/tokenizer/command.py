@@ -46,30 +46,37 @@ def train(
     set_threads(threads)
     from functools import partial
 
-    from braing3n.core.settings import parse_section
     from braing3n.nets.weights import load_model
     from braing3n.pretrain.model import MaskedAutoencoder
     from braing3n.tokenizer.measure import show_reconstructions
     from braing3n.tokenizer.model import Tokenizer, reconstruct
-    from braing3n.tokenizer.settings import TokenizerSettings
     from braing3n.tokenizer.train import train_tokenizer
     from braing3n.training import count_workers, open_accelerator, take_weights
     from braing3n.volumes.dataset import PackedVolumes
 
     volumes, mae = PackedVolumes(volume_list, volumes_dir), load_model(MaskedAutoencoder, encoder)
-    options = parse_section(TokenizerSettings, settings)
-    options = options.with_d(d) if d else options
+    options = _read_settings(settings, d)
     if given:
         take_weights(given, "Tokenizer", weights)
     else:
-        run = checkpoints or weights.parent / "checkpoints", weights, [encoder, volumes.digest()]
-        train_tokenizer(volumes, mae, options, *run, count_workers(threads))
+        runs_dir = checkpoints or weights.parent / "checkpoints"
+        inputs: list[Path | str] = [encoder, volumes.digest()]
+        train_tokenizer(volumes, mae, options, runs_dir, weights, inputs, count_workers(threads))
     accelerator = open_accelerator()
     if accelerator.is_main_process:
         net = load_model(Tokenizer, weights).to(accelerator.device)
         facts = _count_numbers(net) | ({} if given else _describe_training(mae, encoder, options, weights))
         function = partial(reconstruct, mae.to(accelerator.device), net)
         show_reconstructions(function, volumes, accelerator.device, facts, metrics, picture)
+
+
+def _read_settings(settings: str, d: str):
+    """The section `tokenizer`, with other channels a token where d says so."""
+    from braing3n.core.settings import parse_section
+    from braing3n.tokenizer.settings import TokenizerSettings
+
+    options = parse_section(TokenizerSettings, settings)
+    return options.with_d(d) if d else options
 
 
 def _count_numbers(net) -> dict:
