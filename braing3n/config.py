@@ -59,6 +59,8 @@ __all__ = [
     "parse_section",
 ]
 
+# What PyYAML lets through of a value that is not what it looks like: `2011-13-45`, `0x_`, `!!bool x`.
+OF_VALUES = (ValueError, LookupError, AttributeError, RecursionError)
 # Keys of earlier versions -> where their settings stand now.
 MOVED = {
     "tokenizer.sweep.tasks": "sweep.probe.tasks",
@@ -119,10 +121,10 @@ def load_config(path: str | Path) -> Config:
     """Read a YAML file of what differs from the paper; a fault is one sentence."""
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, *OF_VALUES) as error:
         raise ConfigurationError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]}).") from None
-    return parse_config(data, str(path))
+    return parse_config({} if data is None else data, str(path))
 
 
 def parse_config(data: Any, where: str = "configuration") -> Config:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from filelock import FileLock
 
@@ -12,6 +13,8 @@ from braing3n.core.resources import fetch
 
 if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes test as there are cores
+hypothesis.settings.register_profile("tests", deadline=None)  # speed is no claim of a test
+hypothesis.settings.load_profile("tests")
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 

@@ -3,9 +3,12 @@
 import difflib
 import json
 import re
+from contextlib import suppress
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from braing3n.config import (
     Config,
@@ -147,3 +150,57 @@ def test_a_run_sweeps_where_it_has_one_of_the_cohorts():
     data["sweep"]["cohorts"] = []
     assert (parse_config(data).sweep_cohorts, parse_config(data).sweep_arms) == ([], [])
     assert Config().sweep_arms == []
+
+
+@pytest.fixture(scope="module")
+def yaml_path(tmp_path_factory):
+    return tmp_path_factory.mktemp("configuration") / "my.yaml"
+
+
+VALUES = st.sampled_from(
+    ["2011-13-45", "0x_", "0b_", "1:99", "[a", "*a", "&a", "~", "'", "{", "!!bool x", "!!int x"]
+)
+
+
+@given(st.text() | st.binary() | st.tuples(VALUES, VALUES).map(lambda pair: f"run: {pair[0]}\n{pair[1]}: 1"))
+def test_a_file_of_any_kind_is_a_configuration_or_one_sentence(yaml_path, content):
+    yaml_path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with suppress(ConfigurationError):
+        assert load_config(yaml_path) == Config()
+
+
+@pytest.mark.parametrize(
+    "text", ["run: 2011-13-45", "run: 0x_", "a: !!bool x", "a: !!timestamp x", "[" * 1500]
+)
+def test_a_value_that_is_not_what_it_looks_like_is_one_sentence(yaml_path, text):
+    yaml_path.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"my\.yaml: cannot be read as YAML"):
+        load_config(yaml_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "0", "''", "false"])
+def test_what_is_no_mapping_is_not_taken_for_an_empty_one(yaml_path, text):
+    yaml_path.write_text(text)
+    with pytest.raises(ConfigurationError, match="must be a mapping of settings"):
+        load_config(yaml_path)
+
+
+SECTIONS = sorted(name for name in Config.model_fields if name not in ("run", "cohorts", "resources"))
+
+
+@given(st.sampled_from(SECTIONS), st.data())
+def test_a_key_with_a_slip_names_where_it_stands_and_what_was_meant(section, data):
+    known = {name for name in getattr(Config(), section).model_fields if len(name) > 3}
+    key = data.draw(st.sampled_from(sorted(known)))
+    place = data.draw(st.integers(1, len(key) - 1))
+    slip = key[:place] + "q" + key[place:]
+    with pytest.raises(ConfigurationError) as caught:
+        parse_config({section: {slip: 1}}, "my.yaml")
+    assert str(caught.value) == f"my.yaml: unknown key '{section}.{slip}'; did you mean '{key}'?"
+
+
+@given(st.sampled_from(SECTIONS), st.integers(0, 9))
+def test_the_name_of_a_section_with_a_slip_is_refused(section, place):
+    slip = section[:place] + "q" + section[place:]
+    with pytest.raises(ConfigurationError, match=f"unknown key '{slip}'; did you mean '{section}'"):
+        parse_config({slip: {}})

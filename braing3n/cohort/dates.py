@@ -21,6 +21,7 @@ FORMS = (
 
 # Parts that two numbers of at most two digits may be the day and the month of.
 NUMERIC = re.compile(r"(\d{1,2})([-./])(\d{1,2})\2(\d{4})((?:[T _].*)?)")
+SHORTEST = len("1-1-2006")
 
 
 def settle_dates(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -32,10 +33,10 @@ def settle_dates(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     >>> settle_dates([{"seen": "13-03-2006"}, {"seen": "01-04-2006"}])
     [{'seen': '2006-03-13'}, {'seen': '2006-04-01'}]
     """
-    for column in rows[0] if rows else ():
-        first = next((row[column] for row in rows if row.get(column)), "")
-        if NUMERIC.fullmatch(first):
-            _settle_column(rows, column)
+    # All cells are looked at: a column may begin with a word for nothing. Most are too short for a date.
+    cells = (cell for row in rows for cell in row.items() if len(cell[1]) >= SHORTEST)
+    for column in {name for name, text in cells if NUMERIC.fullmatch(text)}:
+        _settle_column(rows, column)
     return rows
 
 

@@ -43,6 +43,7 @@ VENDORS = {
     "ge": "GE",
 }
 FIELD_STRENGTHS_T = (0.2, 0.35, 0.5, 0.7, 1.0, 1.5, 3.0, 4.0, 4.7, 7.0, 9.4)
+MAX_TESLA = 20.0
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
@@ -99,12 +100,14 @@ def normalise_vendor(text: str) -> str:
 
 
 def round_field_strength(value: float) -> str:
-    """Text in tesla: the usual strength within a tenth of it (1.494 is 1.5); above 20 the value is gauss."""
-    tesla = value / 10_000 if value > 20 else value
-    if tesla <= 0:
-        return ""
+    """Text in tesla: the usual strength within a tenth of it (1.494 is 1.5); above 20 the value is gauss.
+
+    Empty where it is no scanner's: under 0.01 tesla or above 20.
+    """
+    tesla = value / 10_000 if value > MAX_TESLA else value
     usual = min(FIELD_STRENGTHS_T, key=lambda strength: abs(strength - tesla))
-    return f"{usual if abs(usual - tesla) <= 0.1 * usual else round(tesla, 2):g}"
+    nominal = usual if abs(usual - tesla) <= 0.1 * usual else round(tesla, 2)
+    return f"{nominal:g}" if 0 < nominal <= MAX_TESLA else ""
 
 
 def _order_naturally(path: str) -> list:

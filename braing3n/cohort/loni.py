@@ -114,7 +114,7 @@ def read_image_xml(path: Path) -> list[dict[str, str]]:
     """
     try:
         root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: of its encoding
         raise CohortError(f"{path}: cannot be read as XML ({error}); download it again.") from None
     image = root.find(".//{*}derivedProduct/{*}imageUID")
     image = root.find(".//{*}imagingProtocol/{*}imageUID") if image is None else image

@@ -19,7 +19,7 @@ def image_path(session: str, scan: str, file: str = r"[^/]+") -> str:
 
 def pad_id(n_digits: int) -> Callable[[str], str]:
     """For `Cohort.name_subject`: an id of digits gets the zeros back that this repository leaves out."""
-    return lambda text: text.zfill(n_digits) if text.isdigit() else text
+    return lambda text: text.strip().zfill(n_digits) if text.strip().isdigit() else text.strip()
 
 
 def count_session(label: str) -> str:

@@ -18,6 +18,8 @@ from braing3n.core.errors import CohortError
 MISSING = ("", "n/a", "na", "nan", "not available", "not applicable", "unknown")
 NO_PHENOTYPE = "no_phenotype"
 NUMBERS = {name for name, (kind, _) in RECORD_COLUMNS.items() if kind is float}
+BOUNDS = {name: rule for name, (kind, rule) in RECORD_COLUMNS.items() if kind is float and rule}
+BOUNDS["age_years"] = (0, 120)
 # What is derived, and so has its source beside it: the labels, and further fields of a cohort.
 DERIVED = (
     *("scan_date", "age_years", "sex", "dx", "dx_detail", "site", "vendor", "field_strength_t"),
@@ -205,8 +207,9 @@ class Book:
         number = to_number(found.value)
         if number is None and found.value:
             visit.flag(f"{name}: {found.value!r} is no number")
-        if name == "age_years" and number is not None and not 0 <= number <= 120:
-            visit.flag(f"age_years: {number:g} is no age")
+        low, high = BOUNDS.get(name, (-math.inf, math.inf))
+        if number is not None and not low <= number <= high:
+            visit.flag(f"{name}: {number:g} is not between {low:g} and {high:g}")
             number = None
         return math.nan if number is None else number
 
@@ -237,9 +240,9 @@ class Book:
 
 
 def to_number(text: str) -> float | None:
-    """A cell as a number; None where it is none."""
+    """A cell as a finite decimal number; None where it is none, such as `1_000`, which Python reads."""
     try:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if math.isfinite(number) and "_" not in text else None

@@ -60,9 +60,12 @@ def read_birth_age(table: str, *columns: str) -> Source:
     def find_age(visit: Visit) -> Found | None:
         scan_day = parse_date(visit.facts.get("date", ""))
         for source, cells in _find_cells(visit, table, columns):
-            birth_day = parse_date("/".join(cell.value for cell in cells))
+            text = "/".join(cell.value for cell in cells)
+            birth_day = parse_date(text)
             if scan_day and birth_day:
                 return Found(f"{years_between(birth_day, scan_day):.4f}", source)
+            if birth_day is None and not text.startswith("9999"):
+                visit.flag(f"{source}: {text!r} is no date")
         return None
 
     return find_age
@@ -194,9 +197,11 @@ def read_sidecar(path: Path) -> list[dict[str, str]]:
         CohortError: it is not empty, but no JSON object either.
     """
     try:
-        described = dict(json.loads(path.read_text(encoding="utf-8-sig") or "{}"))
-    except (ValueError, TypeError):
-        raise CohortError(f"{path}: is not a valid sidecar (JSON); correct or remove it.") from None
+        described = json.loads(path.read_text(encoding="utf-8-sig") or "{}")
+    except (ValueError, RecursionError):
+        described = None
+    if not isinstance(described, dict):
+        raise CohortError(f"{path}: is not a valid sidecar (JSON); correct or remove it.")
     strength = to_number(
         re.sub(r"\s*T(esla)?$", "", str(described.get("MagneticFieldStrength", "")), flags=re.I)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -136,15 +137,28 @@ def _read_cells(path: Path, sheet: str) -> list[list[str]]:
 
 def _split_cells(content: bytes) -> list[list[str]]:
     text = decode_text(content)
-    # The extension lies often enough (tabs under .csv): what separates the first lines counts.
-    sample = "\n".join(text.split("\n", N_HEADER_LINES)[:N_HEADER_LINES])
-    separator = max(SEPARATORS, key=sample.count)
+    separator = _find_separator(text.split("\n", N_HEADER_LINES)[:N_HEADER_LINES])
     lines = [line for line in _read_csv(text, separator) if line]
     width = max(map(len, lines[:N_HEADER_LINES]), default=0)
     if not any("\n" in cell and len(line) < width for line in lines for cell in line):
         return lines
     # A quote that nothing closes took the lines after it along: then each line is read on its own.
     return [line for row in text.split("\n") for line in _read_csv(row, separator) if line]
+
+
+def _find_separator(lines: list[str]) -> str:
+    """What separates the most of the first lines, by preference into equally many cells.
+
+    The extension lies often enough (tabs under .csv), and a cell may hold more commas than its line has tabs.
+    """
+
+    def rank(separator: str) -> tuple[int, int, int]:
+        widths = [len(next(_read_csv(line, separator), ())) for line in lines]
+        known = Counter(width for width in widths if width > 1)
+        n_equal, width = max(((n, width) for width, n in known.items()), default=(0, 0))
+        return known.total(), n_equal, width
+
+    return max(SEPARATORS, key=rank)
 
 
 def _read_csv(text: str, separator: str) -> Iterator[list[str]]:
@@ -157,7 +171,7 @@ def _read_csv(text: str, separator: str) -> Iterator[list[str]]:
 def decode_text(content: bytes) -> str:
     """Text with plain line ends: UTF-8 with or without a mark, UTF-16 by its mark, else Windows' Latin."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        text = content.decode("utf-16")
+        text = content.decode("utf-16", errors="replace")  # a transfer that broke off ends within a letter
     else:
         try:
             text = content.decode("utf-8-sig")

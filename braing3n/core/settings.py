@@ -165,7 +165,7 @@ def read_settings(source: str | Path) -> Any:
     text = str(source)
     try:
         return json.loads(text if text.lstrip()[:1] in ("{", "[") else Path(text).read_text())
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"--settings: not valid JSON ({error}).") from None
     except OSError as error:
         raise ConfigurationError(f"{text}: cannot be read ({error.strerror}).") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from braing3n.cohort.records import to_number
 from braing3n.cohort.tables import read_rows
 from braing3n.core.contracts import TASK_COLUMNS
 from braing3n.ingest.bids_tables import (
@@ -22,12 +23,12 @@ from braing3n.ingest.bids_values import (
     DAYS_PER_YEAR,
     DX_CODES,
     HUMAN,
+    OLDEST_YEARS,
     SEX_CODES,
     decode,
     decode_hand,
     is_missing,
     parse_age,
-    parse_number,
     spell_out,
 )
 from braing3n.inventory.sidecars import Sidecars, describe_scanner
@@ -182,7 +183,7 @@ class ScanLabels:
         """A numeric field."""
         answer = self.find((field,))
         return {
-            field: self._parse(answer, parse_number(answer.text), "number"),
+            field: self._parse(answer, to_number(answer.text), "number"),
             f"{field}_source": answer.source,
         }
 
@@ -201,9 +202,12 @@ class ScanLabels:
         source = answer.source
         if source.startswith("participants") and not self.people.has_visits:
             days = find_cell(self.visits, self.visit, ("days_since_baseline",))
-            n_days = self._parse(days, parse_number(days.text), "number") if days.text else float("nan")
+            n_days = self._parse(days, to_number(days.text), "number") if days.text else float("nan")
             if n_days == n_days:
                 age, source = age + n_days / DAYS_PER_YEAR, f"{source} + {days.source}"
+            if not 0 <= age <= OLDEST_YEARS and age == age:
+                self._flag(days, f"{days.text!r} days after the baseline the age would be {age:g}")
+                age = float("nan")
         return {"age_years": age, "age_years_source": source}
 
     def list_controls(self) -> list[str]:

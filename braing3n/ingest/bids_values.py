@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
+
+from braing3n.cohort.records import to_number
 
 DIAGNOSES = ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "ADHD", "GBM", "Glioma", "Paediatric")
 # Spellings that datasets use, without punctuation; anything else stays in dx_detail and leaves dx empty.
@@ -69,21 +70,12 @@ def parse_age(text: str, unit: str = "") -> float | None:
     return years if years <= OLDEST_YEARS else None
 
 
-def parse_number(text: str) -> float | None:
-    """A finite decimal number, or None."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and "_" not in text else None
-
-
 def spell_out(text: str, levels: Mapping[str, str]) -> str:
     """What a code means by the `Levels` of the table's description; the code itself where they are silent."""
     code = text.strip().casefold()
-    number = parse_number(code)
+    number = to_number(code)
     for level, meaning in levels.items():
-        if level.strip().casefold() == code or (number is not None and parse_number(level) == number):
+        if level.strip().casefold() == code or (number is not None and to_number(level) == number):
             return meaning
     return text
 
@@ -109,7 +101,7 @@ def decode_hand(text: str, levels: Mapping[str, str]) -> str | None:
     >>> decode_hand("-84", {}), decode_hand("Right", {}), decode_hand("1", {})
     ('L', 'R', None)
     """
-    score = parse_number(text)
+    score = to_number(text)
     if levels or score is None or not LEAST_SCORE <= abs(score) <= 100:
         return decode(text, levels, HAND_CODES)
     return "A" if abs(score) < EDINBURGH_CUT else "R" if score > 0 else "L"

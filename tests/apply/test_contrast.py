@@ -1,10 +1,13 @@
 """Names and descriptions as they are found in the wild, and the contrast that they tell."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from braing3n.apply.contrast import tell_modality, tell_subject
+from braing3n.apply.contrast import OTHERS, tell_modality, tell_session, tell_subject
+from braing3n.core.bids import SUFFIXES, entities, label
 
-TOLD = {
+CONTRASTS = {
     "T1": "t1 T1w p7_t1 3DT1 t1_mprage_sag_p2_iso MPRAGE_GRAPPA2 Sag_IR-FSPGR T1_FLAIR T1_pre_contrast "
     "t1_mp2rage_sag_p3_UNI_Images sub-1_UNIT1 "
     "AX_T1_WITHOUT_CONTRAST BraTS-GLI-00001-000-t1n t1_mpr_ns_sag BRAVO",
@@ -25,7 +28,8 @@ TOLD = {
 
 
 @pytest.mark.parametrize(
-    ("text", "modality"), [(text, modality) for modality, texts in TOLD.items() for text in texts.split()]
+    ("text", "modality"),
+    [(text, modality) for modality, texts in CONTRASTS.items() for text in texts.split()],
 )
 def test_the_contrast(text, modality):
     assert tell_modality(text) == modality
@@ -44,3 +48,27 @@ def test_the_contrast(text, modality):
 )
 def test_whose_scan_it_is(stem, subject):
     assert tell_subject(stem) == subject.removesuffix("-t1c")
+
+
+LABELS = st.text(st.characters(max_codepoint=127, categories=["L", "N"]), min_size=1, max_size=6)
+WORDS = st.sampled_from([word for texts in CONTRASTS.values() for word in texts.split()])
+
+
+@given(st.text() | st.lists(WORDS, max_size=3).map("_".join))
+def test_words_of_any_kind_tell_one_contrast_in_any_case(text):
+    found = tell_modality(text)
+    assert found in {*SUFFIXES, "", "-proton density", *(f"-{what}" for what in OTHERS.values())}
+    assert tell_modality(text.upper()) == found
+    assert tell_modality(f" {text}- ") == found
+
+
+@given(LABELS, LABELS | st.just(""), st.sampled_from(sorted(SUFFIXES)))
+def test_a_bids_name_tells_whose_scan_it_is(subject, session, modality):
+    stem = f"{entities(subject, session, '', modality)}_{SUFFIXES[modality]}"
+    assert (tell_subject(stem), tell_session(stem)) == (subject, session)
+
+
+@given(st.text() | st.lists(LABELS | WORDS, max_size=4).map("_".join))
+def test_a_subject_of_any_name_makes_a_label_or_is_empty(stem):
+    subject = tell_subject(stem)
+    assert subject == "" or label(subject)

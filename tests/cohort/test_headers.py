@@ -3,6 +3,8 @@
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from braing3n.cohort import headers, load_cohort, settle_options
 from braing3n.cohort.headers import normalise_vendor, read_header, round_field_strength
@@ -165,3 +167,49 @@ def test_a_number_of_frames_below_one_is_one(slice_path, n_frames):
     dataset.NumberOfFrames = n_frames
     dataset.save_as(slice_path)
     assert read_header([slice_path, slice_path])["n_slices"] == "2"
+
+
+@pytest.fixture(scope="module")
+def header_path(tmp_path_factory):
+    return write_dicom(tmp_path_factory.mktemp("header"), "{}.dcm", IMAGE, AFFINE)[0]
+
+
+@given(st.sampled_from(headers.FIELD_STRENGTHS_T), st.floats(-0.09, 0.09), st.booleans())
+def test_a_usual_strength_reads_back_from_tesla_and_gauss_and_from_near_it(strength_t, error, is_gauss):
+    # 4 and 4.7 T are nearer to each other than a tenth
+    error *= 0.5 if strength_t in (4.0, 4.7) else 1
+    value = strength_t * (1 + error)
+    assert round_field_strength(value * 10_000 if is_gauss else value) == f"{strength_t:g}"
+
+
+@given(st.floats())
+def test_a_strength_is_a_scanners_or_nothing(value):
+    text = round_field_strength(value)
+    assert text == "" or 0.01 <= float(text) <= 20
+    tesla = value / 10_000 if value > 20 else value
+    assert text or not 0.01 <= tesla <= 20
+
+
+@given(st.text(), st.sampled_from(("Siemens", "GE", "Philips", "Canon", "United Imaging")), st.booleans())
+def test_a_vendor_has_one_name_in_any_case_and_company(text, vendor, is_upper):
+    assert normalise_vendor(normalise_vendor(text)) == normalise_vendor(text)
+    assert normalise_vendor(f" {vendor.upper() if is_upper else vendor.lower()} (99, b) ") == vendor
+    assert normalise_vendor(text) or not text.strip()
+
+
+@given(st.integers(0, 999), st.sampled_from("YMWD"))
+def test_an_age_string_reads_back_in_its_unit(number, unit):
+    per_year = {"Y": 1, "M": 12, "W": 365.25 / 7, "D": 365.25}[unit]
+    for text in (f"{number:03d}{unit}", f" {number}{unit.lower()} "):
+        assert float(headers._read_age(text)) * per_year == pytest.approx(number, abs=0.005 * per_year + 1e-6)
+
+
+@given(age=st.text(st.sampled_from("0189 YMWD.-"), max_size=6))
+def test_an_odd_age_costs_no_other_fact(header_path, age):
+    dataset = pydicom.dcmread(header_path)
+    dataset.add_new("PatientAge", "SH", age)  # what its own type would not let through
+    dataset.save_as(header_path)
+    facts = read_header([header_path])
+    assert facts["model"] == "Phantom"
+    assert float(facts.get("age_years", 0)) >= 0
+    assert "age_years" in facts or not age.strip().removesuffix("Y").isdecimal()

@@ -1,8 +1,13 @@
 """The LONI folder scheme, its XML files and what both cohorts read by them."""
 
 import re
+from contextlib import suppress
+from datetime import date
+from xml.sax.saxutils import escape
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from braing3n.cohort import loni, sources
 from braing3n.cohort.tables import find_files
@@ -127,3 +132,79 @@ def test_thick_and_small_series_are_told(facts, said):
 def test_echo_times_that_are_not_told_are_not_short():
     assert loni.has_short_echo({"echo_times_ms": "2.98"})
     assert not any(loni.has_short_echo({"echo_times_ms": text}) for text in ("", "12,96", "98"))
+
+
+NAMES = st.text(st.sampled_from("ABcd019_- .()"), min_size=1, max_size=12)
+TEXTS = st.text(st.sampled_from("aé7<>&{}\"'/_-"))
+
+
+@given(NAMES, st.dates(), st.booleans(), st.integers(1, 10**6), st.sampled_from("IS"), NAMES)
+def test_the_parts_of_any_path_read_back(series, day, is_masked, image, kind, name):
+    date = "9999-09-09" if is_masked else day.isoformat()
+    leaf, file = (f"I{image}", f"{name}.nii") if kind == "I" else ("S9", f"{name}_I{image}.nii")
+    match = re.fullmatch(
+        loni.scan_path(SUBJECT, FILE), f"901_S_0001/{series}/{date}_09_12_33.0/{leaf}/{file}"
+    )
+    assert match.group("subject", "series", "date") == ("901_S_0001", series, date)
+    assert match["image"] == str(image)
+    assert match["session"] == (f"I{image}" if is_masked else None)
+
+
+@given(st.integers(1, 10**7), st.integers(1, 9999), st.sampled_from((" {} ", "{}", "\t{}")))
+def test_an_id_is_the_same_however_a_table_writes_it(image, roster, blanks):
+    for text in (f"I{image}", f"i{image}", str(image)):
+        assert loni.normalise_image_id(blanks.format(text)) == str(image)
+    for text in (f"901_S_{roster:04d}", f"901_s_{roster:05d}", str(roster), f"{roster}.0", f"{roster:04d}"):
+        assert loni.find_roster_id(blanks.format(text)) == str(roster)
+
+
+YEARS = st.dates(date(1900, 1, 1), date(2100, 1, 1))
+
+
+@given(YEARS, YEARS)
+def test_months_count_back_as_they_count_on(first, second):
+    months = loni.count_months(first.isoformat(), second.isoformat())
+    assert loni.count_months(second.isoformat(), first.isoformat()) == -months
+    assert (second - first).days / 30.4375 == pytest.approx(months, abs=1.1)
+
+
+@pytest.fixture(scope="module")
+def xml_path(tmp_path_factory):
+    return tmp_path_factory.mktemp("xml") / "image.xml"
+
+
+ENCODINGS = st.sampled_from(("utf-8", "foo", "gb2312", "utf-7", "base64", "utf-16"))
+
+
+@given(st.text() | st.text(st.sampled_from('<>/ab="?! ')), ENCODINGS)
+def test_a_file_of_any_kind_is_a_row_a_stub_or_one_sentence(xml_path, text, encoding):
+    for content in (text, f"<?xml version='1.0' encoding='{encoding}'?><a>{text}</a>"):
+        xml_path.write_text(content, encoding="utf-8")
+        with suppress(CohortError):
+            assert loni.read_image_xml(xml_path) == []
+
+
+@given(TEXTS.filter(bool), TEXTS, TEXTS)
+def test_what_the_xml_says_reads_back(xml_path, image, subject, score):
+    inner = (
+        f"<subject><subjectIdentifier> {escape(subject)}\n</subjectIdentifier>"
+        f"<assessmentScore attribute='MMSCORE'>{escape(score)}</assessmentScore>"
+        f"<derivedProduct><imageUID>{escape(image)}</imageUID></derivedProduct></subject>"
+    )
+    xml_path.write_text(PROJECT.format(inner), encoding="utf-8")
+    rows = loni.read_image_xml(xml_path)
+    assert rows == ([{"imageuid": image, "ptid": subject, "mmscore": score}] if image else [])
+
+
+NUMBERS = st.sampled_from(("", "5", "0.9", "-1", "nan", "many", "1e400", "12,96"))
+
+
+@given(
+    st.dictionaries(st.sampled_from(("spacing_mm", "rows", "columns", "n_slices", "echo_times_ms")), NUMBERS)
+)
+def test_odd_facts_leave_nothing_out_without_a_reason(facts):
+    said = loni.classify_size(facts, 3.0, 50)
+    assert said == "" or said[0] == "-"
+    is_thick = facts.get("spacing_mm") == "5"
+    assert said.startswith("-spacing 5 mm") == is_thick
+    assert isinstance(loni.has_short_echo(facts), bool)

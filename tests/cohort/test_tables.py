@@ -1,10 +1,18 @@
 """Tables as people download them: every encoding, separator, line end and header gives the same rows."""
 
+import csv
+import io
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from braing3n.cohort import Table
-from braing3n.cohort.tables import find_files, is_table, read_table_file
+from braing3n.cohort.tables import SEPARATORS, decode_text, find_files, is_table, read_rows, read_table_file
 from braing3n.core.errors import CohortError
 
 TABLE = Table("people", r"people.*\.(csv|tsv|xlsx?)", {"ID": "subject"}, needs=("Age",))
@@ -83,3 +91,58 @@ def test_of_several_exports_the_newest_counts(tmp_path):
     paths = [tmp_path / f"people_{day}.csv" for day in ("01May2026", "22Nov2025", "03Jan2026")]
     assert find_files(TABLE, paths) == paths[:1]
     assert find_files(Table("all", TABLE.files, {"ID": "subject"}, is_newest_only=False), paths) == paths
+
+
+# What a cell may hold: letters, both kinds of quotes, other tables' separators; a line end would be quoted.
+CELLS = st.text(st.sampled_from("ab7é '\".,;|"), max_size=8).map(str.strip)
+HEADER = ["ID", "Age", "Note", "Ort"]
+
+
+@pytest.fixture(scope="module")
+def table_path(tmp_path_factory):
+    return tmp_path_factory.mktemp("tables") / "people.csv"
+
+
+@given(
+    st.lists(st.tuples(*[CELLS] * 4).filter(any), min_size=1, max_size=12),
+    st.sampled_from(SEPARATORS),
+    st.sampled_from(("utf-8", "utf-8-sig", "utf-16", "cp1252")),
+    st.sampled_from(("\n", "\r\n", "\r")),
+)
+def test_a_table_that_a_spreadsheet_writes_reads_back(table_path, lines, separator, encoding, end):
+    file = io.StringIO()
+    csv.writer(file, delimiter=separator, lineterminator="\n").writerows([HEADER, *lines])
+    table_path.write_bytes(file.getvalue().replace("\n", end).encode(encoding))
+    header, rows, faults = read_rows(table_path)
+    assert (header, faults) == (HEADER, [])
+    assert rows == [dict(zip(HEADER, line, strict=True)) for line in lines]
+
+
+def test_commas_within_cells_do_not_separate_where_tabs_do(table_path):
+    table_path.write_text("ID\tAge\tDrugs\n" + "01\t50\ta, b, c, d, e\n" * 9)
+    assert read_rows(table_path)[1][0] == {"ID": "01", "Age": "50", "Drugs": "a, b, c, d, e"}
+
+
+@given(st.binary() | st.binary().map(lambda content: b"\xff\xfe" + content))
+def test_bytes_of_any_kind_are_rows_or_one_sentence(table_path, content):
+    table_path.write_bytes(content)
+    header, rows, _ = read_rows(table_path)
+    assert all(set(row) <= set(header) for row in rows)
+    with suppress(CohortError):
+        rows = read_table_file(table_path, Table("people", r"people\.csv", {"ID": "subject"}))
+        assert all("id" in row for row in rows)
+
+
+@given(st.text(), st.sampled_from(("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be")))
+def test_text_reads_back_with_plain_line_ends(text, encoding):
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    text = text.lstrip("\ufeff")
+    plain = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
+    assert decode_text((mark + text).encode(encoding)) == plain
+
+
+@given(st.lists(st.dates(date(1990, 1, 1), date(2190, 1, 1)), min_size=1, unique=True), st.data())
+def test_the_newest_export_is_found_in_any_order_and_form(days, data):
+    names = [day.strftime(data.draw(st.sampled_from(("%d%b%Y", "%Y%m%d")))) for day in days]
+    paths = data.draw(st.permutations([Path(f"people_{name}.csv") for name in names]))
+    assert find_files(TABLE, paths) == [Path(f"people_{names[days.index(max(days))]}.csv")]

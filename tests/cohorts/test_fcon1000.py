@@ -100,4 +100,4 @@ def test_one_age_that_is_none_costs_no_other_age(tmp_path):
     records = read(tmp_path, paths, {"Oxford_demographics.txt": rows}).records
     assert records["age_years"].iloc[0] == 20
     assert records["age_years"].isna().tolist() == [False, True]
-    assert "430 is no age" in records["qc_flag"].iloc[1]
+    assert "430 is not between 0 and 120" in records["qc_flag"].iloc[1]

@@ -5,10 +5,14 @@ import math
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import CohortError
 from braing3n.ingest.bids import read_bids_records
-from braing3n.ingest.bids_values import parse_age
+from braing3n.ingest.bids_tables import LabelTable, normalise_column, normalise_row, select_visit
+from braing3n.ingest.bids_values import MISSING, parse_age
 
 SCANS = ("sub-001/ses-1", "sub-001/ses-2", "sub-002/ses-1")
 
@@ -220,3 +224,96 @@ def test_scores_that_are_no_numbers_are_flagged(read, text):
     assert math.isnan(records["mmse"].iloc[0])
     assert records["mmse"].iloc[2] == 29
     assert f"participants.tsv:mmse, sub-001: {text!r} is not a number" in records["qc_flag"].iloc[0]
+
+
+@given(st.text())
+def test_a_columns_name_is_the_same_in_any_case_and_punctuation(name):
+    plain = normalise_column(name)
+    assert normalise_column(plain) == plain
+    assert normalise_column(f" ({plain.upper().replace('_', ' - ')}) ") == plain
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_of_columns_that_are_one_no_cell_is_lost_that_stands_alone(row):
+    plain = normalise_row(row)
+    assert set(plain) == {normalise_column(name) for name in row}
+    for name in plain:
+        texts = [text for other, text in row.items() if normalise_column(other) == name]
+        assert plain[name] == next(filter(None, texts), "")
+
+
+IDS = st.text(st.sampled_from("01"), min_size=1, max_size=3)
+
+
+@given(st.sets(IDS, min_size=1), st.sets(IDS, min_size=1))
+def test_no_row_is_taken_for_two_people_and_a_persons_own_row_wins(rows, labels):
+    table = LabelTable("participants.tsv", {name: [{}] for name in rows})
+    found = {label: table.match(label, labels) for label in labels}
+    taken = [name for name, _ in found.values() if name]
+    own = {label for label in labels if label in rows}
+    loose = [name for name, remark in found.values() if remark]
+    assert all(found[label] == (label, "") for label in own)
+    assert len(loose) == len(set(loose))
+    assert all(sum(row.lstrip("0") == name.lstrip("0") for row in rows) == 1 for name in loose)
+    assert set(taken) <= rows
+    assert all(label.lstrip("0") == name.lstrip("0") for label, (name, _) in found.items() if name)
+
+
+@given(st.lists(IDS | st.sampled_from(("", "n/a"))), IDS)
+def test_a_visit_has_its_own_rows_or_those_of_every_visit(sessions, wanted):
+    rows = [{"session_id": name, "row": str(n)} for n, name in enumerate(sessions)]
+    found = [row["session_id"] for row in select_visit(rows, wanted)]
+    if wanted in sessions:
+        assert found == [wanted] * sessions.count(wanted)
+    elif set(found) <= {"", "n/a"}:
+        assert len(found) == sum(name in ("", "n/a") for name in sessions)
+    else:
+        assert len(set(found)) == 1
+        assert found[0].lstrip("0") == wanted.lstrip("0")
+
+
+CELLS = st.text(st.sampled_from("aéF7.-+/_'"), max_size=6) | st.sampled_from(("F", "AD", "n/a", "12 months"))
+CELLS |= st.integers(-1000, 10**6).map(str) | st.floats(width=16).map(str)
+NAMES = ("age", "sex", "group", "site", "mmse")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    (folder / "sub-1" / "ses-a" / "anat").mkdir(parents=True)
+    return folder
+
+
+@settings(max_examples=60)
+@given(st.tuples(*[CELLS] * len(NAMES)), CELLS, st.none() | CELLS)
+def test_a_cell_of_any_kind_is_a_label_within_its_bounds_or_a_flag(root, cells, strength, n_days):
+    people, visits = root / "participants.tsv", root / "sub-1" / "sub-1_sessions.tsv"
+    lines = "\t".join(("participant_id", *NAMES)), "\t".join(("sub-1", *cells))
+    people.write_text("\n".join(lines), encoding="utf-8")
+    visits.write_text(f"session_id\tdays_since_baseline\nses-a\t{n_days or ''}\n", encoding="utf-8")
+    anat = root / "sub-1" / "ses-a" / "anat"
+    (anat / "sub-1_ses-a_T1w.json").write_text(json.dumps({"MagneticFieldStrength": strength}))
+    scan = {"volume_id": "x", "subject_id": "1", "session_id": "a", "path": f"{anat}/sub-1_ses-a_T1w.nii.gz"}
+    record = read_bids_records(root, "x", pd.DataFrame([scan])).iloc[0]
+    said, flag = dict(zip(NAMES, cells, strict=True)) | {"strength": strength}, record["qc_flag"]
+    for name, field in {"age": "age_years", "mmse": "mmse", "strength": "field_strength_t"}.items():
+        low, high = CONTRACTS["records"][field][1] or (-math.inf, math.inf)
+        is_said = is_nothing(said[name]) or name in flag.lower() or "days after" in flag
+        assert low <= record[field] <= high or (math.isnan(record[field]) and is_said)
+    for name, field in {"sex": "sex", "group": "dx"}.items():
+        assert record[field] or is_nothing(said[name]) or name in flag
+    assert record["sex"] in ("F", "M", "")
+    assert record["site"] == ("" if is_nothing(said["site"]) else said["site"])
+
+
+def is_nothing(text):
+    return text.strip().lower() in MISSING
+
+
+@pytest.mark.parametrize("n_days", ["-40000", "40000"])
+def test_an_age_that_the_days_since_the_baseline_make_impossible_is_flagged(read, n_days):
+    sessions = f"session_id\tdays_since_baseline\nses-1\t{n_days}\nses-2\t365.25\n"
+    records = read({"participants.tsv": PLAIN, "sub-001/sub-001_sessions.tsv": sessions})
+    assert math.isnan(records["age_years"].iloc[0])
+    assert f"'{n_days}' days after the baseline the age would be" in records["qc_flag"].iloc[0]
+    assert records["age_years"].iloc[1] == 32

@@ -1,7 +1,11 @@
 """The review file: what it may say, how it is obeyed, and one sentence with the line for each mistake."""
 
+from contextlib import suppress
+
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from braing3n.core.errors import ConfigurationError
 from braing3n.manifest.quality.review import check_names, read_review, settle_decisions
@@ -85,3 +89,33 @@ def test_outliers_are_excluded_only_where_asked_and_keep_overrules(tmp_path):
     assert settled["status"].tolist() == ["excluded", "kept", "kept", "kept"]
     assert "noise" in settled["reason"].iloc[0]
     assert (settle(tmp_path, f"{IDS[0]}\tkeep\tseen\n", limit=6.0)["status"] == "kept").all()
+
+
+@pytest.fixture(scope="module")
+def review_path(tmp_path_factory):
+    return tmp_path_factory.mktemp("review") / "review.tsv"
+
+
+NAMES = st.text(st.sampled_from("ab01_-"), min_size=1)
+REASONS = st.text(st.sampled_from("aé,;'_- 7")).map(str.strip)
+LINES = st.dictionaries(NAMES, st.tuples(st.sampled_from(("keep", "drop", "Drop", "KEEP")), REASONS))
+COLUMNS = ("volume_id", "decision", "reason", "who")
+
+
+@given(LINES, st.permutations(COLUMNS), st.sampled_from(("\n", "\r\n", "\n\n# x\n")))
+def test_what_a_person_decided_reads_back(review_path, lines, header, end):
+    rows = [COLUMNS, *((name, word, why, "me") for name, (word, why) in lines.items())]
+    cells = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    review_path.write_bytes(end.join("\t".join(row[name] for name in header) for row in cells).encode())
+    found = {item.name: (item.decision, item.reason) for item in read_review(review_path)}
+    assert found == {name: (word.lower(), why) for name, (word, why) in lines.items()}
+
+
+BODIES = st.text(st.sampled_from('ab\t\n#" kep'))
+
+
+@given(st.binary() | BODIES.map(lambda text: f"volume_id\tdecision\treason\n{text}".encode()))
+def test_a_file_of_any_kind_is_decisions_or_one_sentence(review_path, content):
+    review_path.write_bytes(content)
+    with suppress(ConfigurationError):
+        assert {item.decision for item in read_review(review_path)} <= {"keep", "drop"}
