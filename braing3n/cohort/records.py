@@ -18,7 +18,9 @@ from braing3n.core.errors import CohortError
 MISSING = ("", "n/a", "na", "nan", "not available", "not applicable", "unknown")
 NO_PHENOTYPE = "no_phenotype"
 NUMBERS = {name for name, (kind, _) in RECORD_COLUMNS.items() if kind is float}
-BOUNDS = {name: rule for name, (kind, rule) in RECORD_COLUMNS.items() if kind is float and rule}
+BOUNDS: dict[str, tuple[float, float]] = {
+    name: rule for name, (kind, rule) in RECORD_COLUMNS.items() if kind is float and rule
+}
 BOUNDS["age_years"] = (0, 120)
 # What is derived, and so has its source beside it: the labels, and further fields of a cohort.
 DERIVED = (

@@ -68,7 +68,7 @@ QUALITY_COLUMNS = {
     "saturated_share": (float, (0, 1)),
 }
 # One row of what a cohort's tables say of a volume.
-RECORD_COLUMNS = {
+RECORD_COLUMNS: dict[str, tuple[type, Any]] = {
     **SCAN_COLUMNS,
     **PERSON_COLUMNS,
     "path": (str, None),
@@ -90,7 +90,7 @@ RECORD_COLUMNS = {
     "qc_flag": (str, None),
 }
 # One row of what is known of a volume that is trained on.
-LABEL_COLUMNS = {
+LABEL_COLUMNS: dict[str, tuple[type, Any]] = {
     **SCAN_COLUMNS,
     **PERSON_COLUMNS,
     "split": (str, SPLITS),

@@ -3,13 +3,13 @@
 import re
 
 import pytest
-from braing3n.manifest.review import list_names
 from hypothesis import given
 from hypothesis import strategies as st
 
 from braing3n.core.bids import SUFFIXES, derivative_path, entities, label, volume_id
 from braing3n.core.errors import CohortError
 from braing3n.inventory.sidecars import split_name
+from braing3n.manifest.quality.review import list_names
 from braing3n.manifest.withdrawn import name_person
 
 LABELS = st.text(st.characters(max_codepoint=127, categories=["L", "N"]), min_size=1, max_size=8)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braing3n.core.contracts import CONTRACTS
 from braing3n.core.errors import CohortError
 from braing3n.ingest.bids import read_bids_records
 from braing3n.ingest.bids_tables import LabelTable, normalise_column, normalise_row, select_visit
 from braing3n.ingest.bids_values import MISSING, parse_age
+from braing3n.ingest.contracts import RECORDS
 
 SCANS = ("sub-001/ses-1", "sub-001/ses-2", "sub-002/ses-1")
 
@@ -297,7 +297,7 @@ def test_a_cell_of_any_kind_is_a_label_within_its_bounds_or_a_flag(root, cells, 
     record = read_bids_records(root, "x", pd.DataFrame([scan])).iloc[0]
     said, flag = dict(zip(NAMES, cells, strict=True)) | {"strength": strength}, record["qc_flag"]
     for name, field in {"age": "age_years", "mmse": "mmse", "strength": "field_strength_t"}.items():
-        low, high = CONTRACTS["records"][field][1] or (-math.inf, math.inf)
+        low, high = RECORDS[field][1] or (-math.inf, math.inf)
         is_said = is_nothing(said[name]) or name in flag.lower() or "days after" in flag
         assert low <= record[field] <= high or (math.isnan(record[field]) and is_said)
     for name, field in {"sex": "sex", "group": "dx"}.items():
