@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -131,8 +131,8 @@ def track(iterable: Iterable[T], description: str, total: int | None = None) -> 
     )
 
     console = Console(stderr=True)
-    if total is None and hasattr(iterable, "__len__"):
-        total = len(iterable)  # type: ignore[arg-type]
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
     if not console.is_terminal:
         yield from _track_in_log(iterable, description, total)
         return
