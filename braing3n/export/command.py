@@ -1,12 +1,36 @@
 """The command line of `export`."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from braing3n.core.options import Threads
 
-app = App(name="braing3n export", help="Write a run's model folder.")
+app = App(name="braing3n export", help="Write a run's model folder, and a MONAI bundle of it.")
+
+
+@app.default
+def convert(
+    *,
+    model: Annotated[str, Parameter(name=["--model", "-m"])],
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    form: Annotated[Literal["monai"], Parameter(name="--format")] = "monai",
+) -> None:
+    """Write a model folder in another form: a MONAI bundle, which runs its own inference.
+
+    Parameters
+    ----------
+    model
+        Model folder, or an id on a hub (owner/name).
+    out
+        Folder of the bundle to write.
+    form
+        What to write.
+    """
+    from braing3n.export.monai_bundle import write_bundle
+
+    write_bundle(model, out)
 
 
 @app.command
