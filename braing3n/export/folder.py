@@ -100,6 +100,9 @@ def write_folder(
         read_table(sources.predictions, PREDICTIONS),
         probe_settings,
     )
+    sites = read_head(folder / files.DIT)["vocabularies"]["site"] if (folder / files.DIT).is_file() else []
+    # The classes of the probe of sites are sites: they are published only where the generator names them all.
+    probes = [probe for probe in probes if probe.task != "site" or set(probe.classes) <= set(sites)]
     arrays, described = pack_probes(probes)
     _write_arrays(folder / files.PROBES, arrays, "probes", {"probes": described})
     is_training = (labels["split"] == "train").to_numpy()
@@ -109,7 +112,7 @@ def write_folder(
         features[is_training], labels.loc[is_training, "group_id"].to_numpy(), settings.n_components
     )
     _write_arrays(folder / files.STATISTICS, space, "statistics", {})
-    population = describe_population(labels, settings.min_count)
+    population = describe_population(labels, settings.min_count, sites)
     kept = {name: json.loads(section.as_json()) for name, section in sections.items() if name != "probe"}
     content = {
         "name": settings.name,

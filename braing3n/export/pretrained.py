@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from braing3n.diffusion.model import DiT
 from braing3n.diffusion.settings import SamplingSettings
 from braing3n.export import files
 from braing3n.export.probes import FittedProbe, unpack_probes
-from braing3n.export.statistics import find_percentiles
+from braing3n.export.statistics import find_percentiles, is_space
 from braing3n.longitudinal.model import Bridge
 from braing3n.longitudinal.settings import ForecastSettings
 from braing3n.nets.weights import load_model, read_weights
@@ -136,7 +137,7 @@ def from_pretrained(folder_or_hub_id: str | Path, device: str = "auto") -> Pretr
 
     Example:
         >>> model = braing3n.from_pretrained("results/demo/export")
-        >>> model.predict(model.encode(volume).mean(dim=1)[0].numpy(), modality="T1")
+        >>> found = model.predict(model.encode(volume).mean(dim=1)[0].numpy(), modality="T1")
     """
     folder = find_folder(folder_or_hub_id)
     content = files.read_config(folder)
@@ -158,12 +159,11 @@ def from_pretrained(folder_or_hub_id: str | Path, device: str = "auto") -> Pretr
             name: part.numpy()
             for name, part in read_weights(folder / files.STATISTICS, "statistics")[0].items()
         }
-        find_percentiles(np.zeros((1, len(space["mean"]))), space)
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
         reason = str(error).removesuffix(".")
         raise CheckpointError(f"{folder}: does not fit together ({reason}); export it again.") from None
     has = content["sha256"]
-    return Pretrained(
+    model = Pretrained(
         encoder=load_model(MaskedAutoencoder, folder / files.ENCODER).to(where),
         tokenizer=load_model(Tokenizer, folder / files.TOKENIZER).to(where),
         dit=load_model(DiT, folder / files.DIT).to(where) if files.DIT in has else None,
@@ -174,6 +174,23 @@ def from_pretrained(folder_or_hub_id: str | Path, device: str = "auto") -> Pretr
         device=where,
         **settings,
     )
+    if wrong := [name for name, fits in _compare_parts(model) if not fits]:
+        raise CheckpointError(f"{folder / wrong[0]}: does not fit the encoder beside it; export it again.")
+    return model
+
+
+def _compare_parts(model: Pretrained) -> Iterator[tuple[str, bool]]:
+    """Each file and whether it has the sizes of the encoder, and only numbers."""
+    encoder, tokenizer, population = model.encoder, model.tokenizer, model.population
+    width, latent = encoder.settings.width, (tokenizer.n_channels, encoder.grid)
+    is_whole = isinstance(population, dict) and {"age_years", "modalities"} <= set(population)
+    yield files.CONFIG, is_whole and model.volumes.shape == encoder.shape
+    sizes = tokenizer.encoder_width, tokenizer.patch_size, tokenizer.grid
+    yield files.TOKENIZER, sizes == (width, encoder.settings.patch_size, encoder.grid)
+    yield files.DIT, model.dit is None or (model.dit.d, model.dit.grid) == latent
+    yield files.BRIDGE, model.bridge is None or (model.bridge.d, model.bridge.grid) == latent
+    yield files.PROBES, all(probe.fits(width) for probe in model.probes)
+    yield files.STATISTICS, is_space(model.space, width)
 
 
 def find_folder(folder_or_hub_id: str | Path) -> Path:

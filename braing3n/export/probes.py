@@ -41,6 +41,14 @@ class FittedProbe:
     intercept: np.ndarray
     described: dict[str, Any]
 
+    def fits(self, width: int) -> bool:
+        """Whether its arrays are those of a probe of features (N, width), and hold numbers only."""
+        n_outputs = len(self.classes) if len(self.classes) > 2 else 1
+        arrays = self.mean, self.scale, self.coefficients, self.intercept
+        shapes = (width,), (width,), (n_outputs, width), (n_outputs,)
+        has_shapes = all(array.shape == shape for array, shape in zip(arrays, shapes, strict=True))
+        return has_shapes and all(np.isfinite(array).all() for array in arrays)
+
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Probabilities (N, n_classes), or numbers (N, 1), of features (N, F)."""
         scores = (features - self.mean) / self.scale @ self.coefficients.T + self.intercept

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from braing3n.core.contracts import MODALITIES
+
+AGE_PERCENTILES = (5, 25, 50, 75, 95)
 PERCENTILES = np.arange(101)
 N_FOLDS = 5
 
@@ -49,31 +53,57 @@ def _square(features: np.ndarray, space: dict[str, np.ndarray]) -> np.ndarray:
     return ((along / space["spread"]) ** 2).sum(axis=1) + np.maximum(left, 0) / space["rest"][0] ** 2
 
 
+def is_space(space: dict[str, np.ndarray], width: int) -> bool:
+    """Whether arrays have the names and shapes of a space of features (N, width), and hold numbers only."""
+    k = len(space["spread"]) if space.get("spread", np.zeros(())).ndim == 1 else 0
+    shapes = {"mean": (width,), "directions": (k, width), "spread": (k,), "rest": (1,)}
+    shapes |= {"percentiles": (len(PERCENTILES),)}
+    found = {name: array.shape for name, array in space.items()}
+    return found == shapes and all(np.isfinite(array).all() for array in space.values())
+
+
 def find_percentiles(features: np.ndarray, space: dict[str, np.ndarray]) -> np.ndarray:
     """The share of training volumes in percent (N,) that lie nearer to the middle than features (N, F)."""
     return np.interp(np.sqrt(_square(features, space)), space["percentiles"], PERCENTILES)
 
 
-def describe_population(labels: pd.DataFrame, min_count: int) -> dict[str, Any]:
-    """Ages, sexes, modalities, diseases and sites of the training split; counts of few people are left out.
+def describe_population(labels: pd.DataFrame, min_count: int, sites: Sequence[str]) -> dict[str, Any]:
+    """Ages, sexes, modalities, diseases and sites of the training split, without a small group.
 
-    Counts are of people. Ages are whole years, from the 1st to the 99th percentile where there are enough.
+    Counts are of people, volumes aside, and rounded down to multiples of `min_count`: no group of fewer is
+    seen, nor can it be had as a difference. Ages are whole years, from the 1st to the 99th percentile where
+    there are enough; those of a modality are percentiles over at least `min_count` people.
+
+    Args:
+        sites: names that may be published, those of the generator's vocabulary.
     """
     own = labels[labels["split"] == "train"]
     ages = own["age_years"].dropna()
     low, high = (ages.min(), ages.max()) if len(ages) < 100 else ages.quantile([0.01, 0.99])
     known = {} if ages.empty else {"min": int(np.floor(low)), "max": int(np.ceil(high))}
 
+    def round_down(n: int) -> int:
+        return int(n) // min_count * min_count
+
     def count(column: str) -> dict[str, int]:
         people = own[own[column] != ""].groupby(column)["person_id"].nunique()
-        return {str(name): int(n) for name, n in people.items() if n >= min_count}
+        return {str(name): round_down(n) for name, n in people.items() if n >= min_count}
 
+    by_modality = {
+        name: own[own["modality"] == name].groupby("person_id")["age_years"].mean().dropna()
+        for name in MODALITIES
+    }
     return {
-        "n_people": int(own["person_id"].nunique()),
-        "n_volumes": len(own),
+        "n_people": round_down(own["person_id"].nunique()),
+        "n_volumes": round_down(len(own)),
         "age_years": known,
+        "age_percentiles": {
+            name: {f"p{k}": round(ages.quantile(k / 100)) for k in AGE_PERCENTILES}
+            for name, ages in by_modality.items()
+            if len(ages) >= min_count
+        },
         "sexes": count("sex"),
         "modalities": count("modality"),
         "diseases": count("dx"),
-        "sites": count("site"),
+        "sites": {name: n for name, n in count("site").items() if name in sites},
     }

@@ -48,10 +48,14 @@ def read_weights(path: Path, model: str) -> tuple[dict[str, Tensor], dict[str, A
     Raises:
         CheckpointError: as `read_record`.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     record = read_record(path, model)
-    return load_file(path), record
+    try:
+        return load_file(path), record
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a safetensors file of ours ({error}); train it again.") from None
 
 
 def take_weights(given: Path, model: str, weights_path: Path) -> None:
@@ -105,6 +109,9 @@ def load_model(kind: type[M], path: Path) -> M:
         model = recipe.from_record(settings, record)
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: its record lacks {error}; train it again.") from None
+    except (RuntimeError, ValueError, OverflowError, MemoryError) as error:  # of sizes that no model has
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: its record describes no model ({reason}); train it again.") from None
     load_weights(model, tensors, path)
     return model.eval().requires_grad_(False)
 

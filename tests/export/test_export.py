@@ -105,10 +105,26 @@ def test_the_population_has_no_persons_row_and_no_small_count(made):
     assert "sub-" not in text
     assert "lab/0" not in text
     training = labels[labels["split"] == "train"]
-    assert content["population"]["n_people"] == training["person_id"].nunique()
-    assert content["population"]["sexes"] == training.groupby("sex")["person_id"].nunique().to_dict()
+    population = content["population"]
+    assert population["n_people"] == training["person_id"].nunique() // 5 * 5
+    by_sex = training.groupby("sex")["person_id"].nunique()
+    assert population["sexes"] == (by_sex // 5 * 5).to_dict()
+    assert population["age_percentiles"]["T1"]["p50"] == round(training["age_years"].median())
+    assert set(population["age_percentiles"]) == {"T1"}
+    assert population["sites"] == {"lab/one": 60}
+
+
+def test_a_small_group_is_not_published_and_is_no_difference(made):
+    _, labels, _, _ = made
     rare = labels.assign(dx=np.where(np.arange(len(labels)) < 3, "SCZ", "HC"), split="train")
-    assert "SCZ" not in describe_population(rare, 5)["diseases"]
+    rare.loc[:2, "modality"] = "FLAIR"
+    population = describe_population(rare, 5, ["lab/two"])
+    assert set(population["diseases"]) == {"HC"}
+    assert set(population["modalities"]) == set(population["age_percentiles"]) == {"T1"}
+    assert population["n_people"] - population["diseases"]["HC"] in (0, 5), "not 3"
+    assert population["sites"] == {}, "a site that the generator does not name"
+    counts = [population["n_people"], population["n_volumes"], *population["sexes"].values()]
+    assert all(n % 5 == 0 for n in counts)
 
 
 def test_the_cards_front_matter_and_numbers_are_the_runs(made):

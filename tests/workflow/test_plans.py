@@ -7,9 +7,14 @@ import subprocess
 import sys
 from html import unescape
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+
+from braing3n import from_pretrained
+from braing3n.volumes.pack import load_volume
 
 from .conftest import ROOT, SMOKE, copy_checkout, plan, snakemake
 
@@ -66,6 +71,16 @@ def test_the_run_ends_in_tables(smoke_run):
     totals = flow[flow["reason"] == ""]
     assert (totals["kept"] + totals["excluded"] == totals["received"]).all()
     assert totals["kept"].sum() >= 12
+
+
+def test_the_exported_folder_encodes_as_the_run_did(smoke_run):
+    results = smoke_run / "results" / "smoke"
+    model = from_pretrained(results / "export", "cpu")
+    first = pd.read_parquet(results / "manifest" / "volume_list.parquet").iloc[0]
+    volume, _ = load_volume(smoke_run / first["path"], smoke_run / first["mask_path"], model.volumes)
+    features = model.encode(torch.from_numpy(volume)[None, None]).mean(dim=1)
+    with np.load(results / "latents" / "features_mae.npz") as file:
+        np.testing.assert_allclose(features[0], file["features"][0], rtol=1e-3, atol=1e-4)
 
 
 def test_a_second_run_plans_nothing(smoke_run):
