@@ -48,8 +48,8 @@ class Request:
     may_overwrite: bool = False
 
 
-def answer(request: Request) -> int:
-    """Preprocess, print what came of each scan, and return the number of volumes kept.
+def answer(request: Request) -> list[dict]:
+    """Preprocess, print what came of each scan, and return the rows of the volumes kept, each with its `raw`.
 
     The results are those of the DAG for the same scans, byte by byte; `out_dir` is one BIDS derivative.
 
@@ -76,16 +76,18 @@ def answer(request: Request) -> int:
     draw_mosaic(table, out_dir / PICTURE_NAME)
     _write_numbers(table, out_dir / TABLE_NAME)
     scans = {find_id(vars(scan)): scan for scan in found.scans}
-    for row in table.to_dict("records"):
+    rows = table.to_dict("records")
+    for row in rows:
         scan = scans[find_id(row)]
         used = [scan, *scan.spares][row["n_refused"]]
+        row["raw"] = used.path
         print(
             describe_scan(row, found.names.get(used.path, Path(used.path).name), used.raw_space), end="\n\n"
         )
-    n_kept = int((table["status"] == "kept").sum())
+    kept = [row for row in rows if row["status"] == "kept"]
     numbers, picture = out_dir / TABLE_NAME, out_dir / PICTURE_NAME
-    print(f"{n_kept} of {len(table)} volumes kept; numbers in {numbers}, picture in {picture}.")
-    return n_kept
+    print(f"{len(kept)} of {len(rows)} volumes kept; numbers in {numbers}, picture in {picture}.")
+    return kept
 
 
 def _settle_settings(request: Request):

@@ -13,9 +13,9 @@ from scipy import ndimage
 
 from braing3n.apply.trained import outputs
 from braing3n.apply.trained.conditions import warn_of_scan
-from braing3n.apply.trained.scans import Prepared
+from braing3n.apply.trained.scans import Given, Prepared, open_scans
 from braing3n.cli import main
-from braing3n.config import VolumesSettings
+from braing3n.config import PreprocessSettings, VolumesSettings
 from braing3n.core.bids import derivative_path
 from braing3n.export.pretrained import from_pretrained
 from braing3n.preprocess.space.grid import Grid, encode_affine, encode_nifti
@@ -169,6 +169,37 @@ def test_a_wrong_option_is_one_sentence(run, command, words, sentence):
     assert len(lines) == 1
     assert sentence in lines[0]
     assert "Traceback" not in printed
+
+
+def test_facts_of_one_person_are_not_said_of_several(run, scan):
+    for path in list(scan.rglob("*.*")):
+        other = Path(str(path).replace("sub-07", "sub-08"))
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_bytes(path.read_bytes())
+    assert run("predict")[0] == 0
+    for command, words in (
+        ("predict", ["--age", "50"]),
+        ("counterfactual", ["--own-age", "50", "--age", "20"]),
+        ("forecast", ["--disease", "HC"]),
+    ):
+        status, _, printed = run(command, *words)
+        assert status == 2
+        assert "sub-07_ses-1, sub-08_ses-1" in printed
+
+
+def test_an_earlier_calls_volumes_are_not_taken_again(tmp_path, monkeypatch):
+    """Of the folder of preprocessed volumes only those of the scans that are named now."""
+    out, names = tmp_path / "out", ("07", "08")
+    for name in names:
+        path = derivative_path(out, "preprocessed", name, "", "", "T1", "preproc")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encode_nifti(np.ones(GRID.shape, np.float32), GRID))
+    row = {"subject_id": "08", "session_id": "", "run": "", "modality": "T1", "raw": "b.nii.gz"}
+    monkeypatch.setattr("braing3n.apply.preprocess.answer", lambda request: [row])
+    monkeypatch.setattr("braing3n.core.errors.require", lambda *modules: None)
+    (tmp_path / "b.nii.gz").write_bytes(b"")
+    (found,) = open_scans(Given([tmp_path / "b.nii.gz"]), PreprocessSettings(), out)
+    assert (found.subject, found.raw_path) == ("08", Path("b.nii.gz"))
 
 
 def test_a_file_that_is_only_named_space_sri24_is_refused(run, tmp_path):

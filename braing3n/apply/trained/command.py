@@ -121,6 +121,7 @@ def predict(*scans: Path, model: Model, out: Out, age: float = math.nan, given: 
     from braing3n.apply.trained import tasks
 
     opened, found = open_all(scans, model, out, given)
+    check_one_person(found, age == age)
     return finish(tasks.predict(opened, found, out, {scan.name: age for scan in found}), out)
 
 
@@ -226,6 +227,7 @@ def counterfactual(
     from braing3n.apply.trained.conditions import Conditions
 
     opened, found = open_all(scans, model, out, given)
+    check_one_person(found, bool(own_disease or own_sex or own_age == own_age))
     own = Conditions(disease=own_disease, sex=own_sex, age_years=own_age)
     new = Conditions(disease=disease, sex=sex, age_years=age)
     settings = (sampling or Sampling()).change(opened.sampling)
@@ -264,6 +266,7 @@ def forecast(
     from braing3n.apply.trained import tasks
 
     opened, found = open_all(scans, model, out, given)
+    check_one_person(found, True)
     own = {"disease": disease, "sex": sex, "age_years": age, "cdr": cdr}
     settings = (sampling or Sampling()).change(opened.forecast)
     return finish(tasks.forecast(opened, found, own, years, settings, out), out)
@@ -314,6 +317,22 @@ def open_all(scans: tuple[Path, ...], model: str, out: Path, given: Input | None
         given.resources,
     )
     return opened, open_scans(request, opened.preprocess, out)
+
+
+def check_one_person(found: list, says: bool) -> None:
+    """Facts about a person are said of one visit alone.
+
+    Raises:
+        BrainG3nError: there are scans of several.
+    """
+    visits = sorted(
+        {f"sub-{scan.subject}" + (f"_ses-{scan.session}" if scan.session else "") for scan in found}
+    )
+    if says and len(visits) > 1:
+        listed = ", ".join(visits[:5])
+        raise BrainG3nError(
+            f"what is said of the person holds for one visit; there are {listed}; name one of them."
+        )
 
 
 def finish(warnings: list[str], out: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -153,10 +153,10 @@ def _preprocess(raw: list[Path], given: Given, settings: PreprocessSettings, out
         resources_dir=given.resources_dir,
         n_workers=given.n_workers,
     )
-    answer(request)
-    kept = list_preprocessed(store_dir)
-    files = [*raw, *given.by_modality.values()]
-    if len(files) == len(kept) == 1 and files[0].name.endswith(NIFTI_ENDS):
-        return [Prepared(**(vars(kept[0]) | {"raw_path": files[0]}))]
-    by_modality = {name: path for name, path in given.by_modality.items() if path.name.endswith(NIFTI_ENDS)}
-    return [Prepared(**(vars(scan) | {"raw_path": by_modality.get(scan.modality)})) for scan in kept]
+    found = []
+    for row in answer(request):  # and no volume of an earlier call into the same folder
+        who = (row["subject_id"], row["session_id"], row["run"], row["modality"])
+        scan = take_volume(derivative_path(out_dir, store_dir.name, *who), Given([]))
+        raw_path = Path(row["raw"]) if row["raw"].endswith(NIFTI_ENDS) else None
+        found.append(replace(scan, raw_path=raw_path))
+    return found
