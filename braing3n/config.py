@@ -122,7 +122,9 @@ def load_config(path: str | Path) -> Config:
     path = Path(path)
     try:
         data = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, *OF_VALUES) as error:
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (yaml.YAMLError, *OF_VALUES) as error:
         raise ConfigurationError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]}).") from None
     return parse_config({} if data is None else data, str(path))
 

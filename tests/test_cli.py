@@ -10,6 +10,8 @@ from docstring_parser import parse
 
 from braing3n import WORDS
 from braing3n.cli import TOOLS, find_app, main
+from braing3n.cohort import load_cohort
+from braing3n.core.errors import BrainG3nError
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,6 +61,19 @@ def test_a_slip_is_one_sentence(arguments, sentence, capsys):
     assert said.startswith("braing3n: ")
     assert sentence in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("words", ["config write", "stages check", "stages relock"])
+def test_what_needs_the_checkout_says_so_beside_an_installed_package(words, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("braing3n.core.errors.ROOT", tmp_path)
+    assert main(words.split()) == 2
+    assert "needs the whole repository, not the package alone" in capsys.readouterr().err
+
+
+def test_a_cohort_file_beside_an_installed_package_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("braing3n.core.errors.ROOT", tmp_path)
+    with pytest.raises(BrainG3nError, match=r"cohorts/adnii\.py: needs the whole repository"):
+        load_cohort("adnii")
 
 
 @pytest.mark.parametrize("words", ["--help", "preprocess --help"])

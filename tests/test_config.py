@@ -178,6 +178,11 @@ def test_a_value_that_is_not_what_it_looks_like_is_one_sentence(yaml_path, text)
         load_config(yaml_path)
 
 
+def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"no\.yaml: cannot be read \(No such file or directory\)\."):
+        load_config(tmp_path / "no.yaml")
+
+
 @pytest.mark.parametrize("text", ["[]", "0", "''", "false"])
 def test_what_is_no_mapping_is_not_taken_for_an_empty_one(yaml_path, text):
     yaml_path.write_text(text)

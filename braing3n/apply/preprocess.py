@@ -57,9 +57,10 @@ def answer(request: Request) -> list[dict]:
         BrainG3nError: a mistake that the user can fix; nothing was written then.
     """
     from braing3n.preprocess.mosaic import draw_mosaic
-    from braing3n.preprocess.shard import preprocess_visits
+    from braing3n.preprocess.shard import preprocess_visits, require_packages
 
     settings, resources = _settle_settings(request)
+    require_packages(settings)
     with open_scratch() as links_dir:
         found = gather_scans(request.paths, request.by_modality, request.labels, request.facts, links_dir)
         # The derivative's folder is named as a cohort's is, so that a run's code finds it.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from braing3n.cohort.language import Cohort
 from braing3n.core.contracts import RECORD_COLUMNS
-from braing3n.core.errors import ConfigurationError
+from braing3n.core.errors import ConfigurationError, require_checkout
 
 if TYPE_CHECKING:
     from braing3n.cohort.settings import CohortSettings
@@ -34,6 +34,7 @@ def load_cohort(kind: str) -> Cohort:
     """
     path = COHORTS_DIR / f"{kind}.py"
     if not path.exists():
+        require_checkout(f"cohorts/{kind}.py")
         close = difflib.get_close_matches(kind, list_cohorts(), n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(list_cohorts())}."
         raise ConfigurationError(f"cohorts: there is no cohorts/{kind}.py; {hint}")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]  # the checkout; of an installed package the folder of all packages
 
 
 class BrainG3nError(Exception):
@@ -73,3 +76,13 @@ def require(*modules: str) -> None:
     for module in modules:
         if sys.modules.get(module, module) is None or find_spec(module) is None:
             raise MissingPackageError(name_extra(module))
+
+
+def require_checkout(what: str) -> None:
+    """Check that there is a checkout around the package, before something of it is read or written.
+
+    Raises:
+        BrainG3nError: the package was installed alone.
+    """
+    if not (ROOT / "Snakefile").is_file():
+        raise BrainG3nError(f"{what}: needs the whole repository, not the package alone; run it in a clone.")

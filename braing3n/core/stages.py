@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from braing3n import WORDS
-from braing3n.core.errors import BrainG3nError
+from braing3n.core.errors import BrainG3nError, require_checkout
 
 PACKAGE_DIR = Path(__file__).parents[1]
 LOCK_PATH = PACKAGE_DIR.parent / "workflow" / "stages.lock"
@@ -33,6 +33,7 @@ def compute_digests() -> dict[str, str]:
 
 def find_unlocked() -> list[str]:
     """The words whose code moved although neither version nor lock did, one sentence each."""
+    require_checkout("stages")
     locked = json.loads(LOCK_PATH.read_text())
     versions, digests = read_versions(), compute_digests()
     faults = []
@@ -54,6 +55,7 @@ def relock(word: str) -> None:
     """Write the present version and digest of one word (or `all`) into the lock."""
     if word != "all" and word not in WORDS:
         raise BrainG3nError(f"{word!r} is no stage; stages: {', '.join(WORDS)}.")
+    require_checkout("stages")
     locked = json.loads(LOCK_PATH.read_text()) if LOCK_PATH.exists() else {}
     versions = read_versions()
     for name in WORDS if word == "all" else [word]:

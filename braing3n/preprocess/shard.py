@@ -263,6 +263,18 @@ def _exclude(visit: Visit, reason: str) -> list[dict]:
     return [_complete(cell, who, Path(), "") for cell in cells]
 
 
+def require_packages(settings: PreprocessSettings) -> None:
+    """Check that what the work is done with is installed.
+
+    Raises:
+        MissingPackageError: names the package and the extra that installs it.
+    """
+    from braing3n.preprocess.brain.extract import list_backends
+
+    packages = {"deepbet": "deepbet", "hd-bet": "nnunetv2"}
+    require("ants", *(packages[name] for name in list_backends(settings) if name in packages))
+
+
 def prepare_job(
     store_dir: Path,
     settings: PreprocessSettings,
@@ -278,8 +290,7 @@ def prepare_job(
     from braing3n.core.resources import fetch, fetch_atlas_brain
     from braing3n.preprocess.brain.extract import list_backends
 
-    packages = {"deepbet": "deepbet", "hd-bet": "nnunetv2"}
-    require("ants", *(packages[name] for name in list_backends(settings) if name in packages))
+    require_packages(settings)
     atlas_path = fetch_atlas_brain(resources, resources_dir)
     wheel = model = None
     if "hd-bet-v1" in list_backends(settings):

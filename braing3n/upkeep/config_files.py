@@ -10,6 +10,7 @@ import yaml
 from pydantic import JsonValue
 
 from braing3n.config import Config
+from braing3n.core.errors import require_checkout
 from braing3n.core.runtime import write_if_changed
 from braing3n.core.settings import Settings, read_extra
 
@@ -48,6 +49,7 @@ def _mark_given(section: dict, given: list[str]) -> dict:
 
 def write_files() -> list[Path]:
     """Write both files; the paths of those that changed."""
+    require_checkout("config write")
     wanted = {YAML_PATH: render_yaml(), SCHEMA_PATH: render_schema()}
     return [path for path, text in wanted.items() if write_if_changed(path, text)]
 

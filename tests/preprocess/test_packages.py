@@ -46,6 +46,7 @@ def test_a_missing_package_names_its_extra_before_the_work(
     status, printed = type_in("t1.nii.gz", "-o", "out", "--brain-extraction", backend, *READY)
     assert status == 2
     assert f"'{module}' is not installed; add it by pip install 'braing3n[{extra}]'." in printed
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_package_of_any_command_is_one_sentence(monkeypatch, capsys):
