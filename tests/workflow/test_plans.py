@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,28 @@ READS_VOLUMES = {
     "train_tokenizer",
     "cache_latents",
     "extract_features",
+}
+# One changed setting of each settings file, and the rules that read that file.
+SECTIONS = {
+    "preprocess": ("{seed: 7}", {"preprocess_shard", "write_model_folder"}),
+    "volumes": (
+        "{crop: atlas_centred}",
+        {"pack_shard", "find_near_duplicates", "write_model_folder"},
+    ),
+    "manifest": ("{seed: 7}", {"find_near_duplicates", "build_volume_list"}),
+    "manifest.count_tolerance": ("{count_tolerance: 0.5}", {"count_cohorts"}),
+    "manifest.max_outlier_score": ("{max_outlier_score: 99}", {"build_volume_list", "show_quality"}),
+    "pretrain": ("{seed: 7}", {"train_mae", "extract_features"}),
+    "tokenizer": ("{seed: 7}", {"train_tokenizer"}),
+    "latents": ("{batch_size: 3}", {"cache_latents", "extract_features"}),
+    "diffusion": ("{seed: 7}", {"train_diffusion"}),
+    "diffusion.sampling": ("{sampling: {seed: 7}}", {"sample_diffusion", "write_model_folder"}),
+    "longitudinal": ("{seed: 7}", {"pair_visits", "train_longitudinal"}),
+    "longitudinal.forecast": ("{forecast: {n_steps: 7}}", {"forecast_longitudinal", "write_model_folder"}),
+    "probe": ("{seed: 7}", {"probe_encoder", "compare_encoders", "judge_diffusion", "write_model_folder"}),
+    "fidelity": ("{seed: 7}", {"measure_fidelity"}),
+    "memorization": ("{percentile: 7}", {"audit_memorization"}),
+    "export": ("{min_count: 7}", {"write_model_folder"}),
 }
 
 
@@ -134,6 +157,28 @@ def test_an_edited_cohort_file_plans_its_ingest_and_what_reads_labels(smoke_run,
 def test_another_tolerance_counts_again_and_replans_nothing_that_reads_volumes(smoke_run):
     planned = plan(smoke_run, "--config", "manifest={count_tolerance: 0.5}")
     assert set(planned) == {"count_cohorts", "tabulate_paper", "all"}
+
+
+def test_a_section_is_read_by_its_own_rules_and_a_file_of_settings_by_some(smoke_run, tmp_path):
+    changes: dict = {}
+    for name, (change, _) in SECTIONS.items():
+        word, parts = name.split(".")[0], yaml.safe_load(change)
+        changes[word] = changes.get(word, {}) | parts
+    smoke = yaml.safe_load(SMOKE.read_text())
+    for word, parts in changes.items():
+        own = smoke.setdefault(word, {})
+        for key, value in parts.items():
+            own[key] = own.get(key, {}) | value if isinstance(value, dict) else value
+    config = tmp_path / "changed.yaml"
+    config.write_text(yaml.safe_dump(smoke))
+    done = snakemake(smoke_run, "all", "--dry-run", config=config)
+    assert done.returncode == 0, done.stdout + done.stderr
+    readers: dict[str, set[str]] = {name: set() for name in SECTIONS}
+    for rule, reason in re.findall(r"^(?:local)?rule (\w+):$.*?^    reason: (.*?)$", done.stdout, re.M | re.S):
+        for name in re.findall(r"results/smoke/settings/([\w.]+)\.json", reason):
+            readers[name].add(rule)
+    assert readers == {name: rules for name, (_, rules) in SECTIONS.items()}
+    assert plan(smoke_run) == {}, "the run is as it was"
 
 
 def test_one_more_encoder_is_extracted_and_compared_and_nothing_is_cached_again(smoke_run):
