@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = {
-    "models": ((), "Everything after preprocessing: neither ANTs nor Snakemake."),
+    "models": (("fidelity",), "Everything after preprocessing: neither ANTs nor Snakemake."),
     "preprocess": (
         ("preprocess", "hd-bet"),
         "From raw scans to SRI24: ANTs and brain extraction.",
