@@ -26,7 +26,7 @@ os.environ["PYTHONSAFEPATH"] = "1"  # and no Python file of the working folder
 os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
 
 # The inventories are the DAG's leaves: the main process writes them before there is a DAG.
-CONFIG = start_run(config, workflow.is_main_process, sys.argv[1:])
+CONFIG = start_run(config, workflow.is_main_process, sys.argv[1:], workflow.configfiles)
 STAGE = read_versions()
 RESULTS = f"results/{CONFIG.run}"  # every output of a stage lies in RESULTS/<word>/
 SETTINGS = f"{RESULTS}/settings"  # a file a section, written where its content changes

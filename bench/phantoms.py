@@ -82,27 +82,10 @@ class Phantoms:
         table: volume_id, person_id, group_id, modality, split, and the columns of the label table.
     """
 
-    def __init__(self, n_people: int, seed: int):
-        resources = ResourceSettings()
-        wheels = fetch("brain-templates", resources), fetch("head-template", resources)
-        images, self.masks, people = render_preprocessed(n_people, seed, *wheels)
-        pairs = [quantise(z[m].astype(np.float64), m) for z, m in zip(images, self.masks, strict=True)]
+    def __init__(self, images: np.ndarray, masks: np.ndarray, table: pd.DataFrame):
+        pairs = [quantise(z[m].astype(np.float64), m) for z, m in zip(images, masks, strict=True)]
         self.levels, self.far = zip(*pairs, strict=True)
-        self.images = images
-        ids = people["participant_id"].to_numpy()
-        splits = ManifestSettings(train=0.72, validation=0.08, seed=seed)
-        self.table = pd.DataFrame(
-            {
-                "volume_id": ids,
-                "person_id": ids,
-                "group_id": ids,
-                "modality": "T1",
-                "split": [assign_split(name, splits) for name in ids],
-                "age_years": people["age"].astype(float),
-                "sex": people["sex"],
-                "dx": people["group"],
-            }
-        )
+        self.images, self.masks, self.table = images, masks, table
 
     def __len__(self) -> int:
         return len(self.table)
@@ -120,6 +103,32 @@ class Phantoms:
         """Fill `out` with volume i's levels; its far voxels."""
         out[...] = self.levels[i]
         return read_far_voxels(self.far[i])
+
+
+def find_wheels() -> tuple[Path, Path]:
+    """Those that phantoms are made of."""
+    resources = ResourceSettings()
+    return fetch("brain-templates", resources), fetch("head-template", resources)
+
+
+def render_people(n_people: int, seed: int) -> Phantoms:
+    """One T1 each of the seed's people."""
+    images, masks, people = render_preprocessed(n_people, seed, *find_wheels())
+    ids = people["participant_id"].to_numpy()
+    splits = ManifestSettings(train=0.72, validation=0.08, seed=seed)
+    table = pd.DataFrame(
+        {
+            "volume_id": ids,
+            "person_id": ids,
+            "group_id": ids,
+            "modality": "T1",
+            "split": [assign_split(name, splits) for name in ids],
+            "age_years": people["age"].astype(float),
+            "sex": people["sex"],
+            "dx": people["group"],
+        }
+    )
+    return Phantoms(images, masks, table)
 
 
 class Probes:
@@ -142,7 +151,7 @@ class Probes:
 def run_seed(seed: int, n_people: int, work_dir: Path, has_encoder_only: bool) -> dict:
     """All figures of one seed."""
     config = load_config(ROOT / "config/demo.yaml")
-    volumes = Phantoms(n_people, seed)
+    volumes = render_people(n_people, seed)
     split = volumes.table["split"].value_counts().to_dict()
     print(f"seed {seed}: {n_people} people, {split}", flush=True)
     probes = Probes(volumes.table, ProbeSettings(seed=seed, n_pca_components=N_PCA_COMPONENTS))

@@ -119,14 +119,38 @@ class Config(Settings):
 
 def load_config(path: str | Path) -> Config:
     """Read a YAML file of what differs from the paper; a fault is one sentence."""
+    data = read_yaml(path)
+    return parse_config({} if data is None else data, str(path))
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The content of a YAML file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or a key stands twice, of which YAML would take the last in
+            silence.
+    """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text())
+        return yaml.load(path.read_text(), _UniqueKeys)  # a safe loader
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror}).") from None
     except (yaml.YAMLError, *OF_VALUES) as error:
         raise ConfigurationError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]}).") from None
-    return parse_config({} if data is None else data, str(path))
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which no key of a mapping stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            line = key_node.start_mark.line + 1
+            if (first := seen.setdefault(key_node.value, line)) != line:
+                raise yaml.YAMLError(f"'{key_node.value}' stands twice, in lines {first} and {line}")
+        return super().construct_mapping(node, deep)
 
 
 def parse_config(data: Any, where: str = "configuration") -> Config:

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from braing3n.cohort import find_raw_dirs
-from braing3n.config import Config, parse_config
+from braing3n.config import Config, parse_config, read_yaml
 from braing3n.config_fit import check_given
 from braing3n.core.contracts import SPLITS
 from braing3n.core.errors import BrainG3nError, ConfigurationError
@@ -38,19 +38,24 @@ LOCK_PATIENCE_S = 20.0
 _held: dict[Path, FileLock] = {}  # this process's locks, which end with it
 
 
-def start_run(data: dict, is_main_process: bool, arguments: Sequence[str] = ()) -> Config:
+def start_run(
+    data: dict, is_main_process: bool, arguments: Sequence[str] = (), files: Sequence[str | Path] = ()
+) -> Config:
     """Check the configuration and, in the main process, build all inventories.
 
     A fault is one sentence on the error stream and exit status 2, before there is a DAG.
 
     Args:
         arguments: Snakemake's command line, which says whether anything is to be executed.
+        files: the configuration files that `data` was merged from.
     """
     from braing3n.ingest.bids_columns import check_columns
     from braing3n.manifest.withdrawn import report_strays
 
     try:
         check_folder()
+        for path in files if is_main_process else ():
+            read_yaml(path)
         config = parse_config(data)
         if is_main_process:
             check_apart(config)

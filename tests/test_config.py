@@ -178,6 +178,14 @@ def test_a_value_that_is_not_what_it_looks_like_is_one_sentence(yaml_path, text)
         load_config(yaml_path)
 
 
+def test_a_key_that_stands_twice_is_one_sentence(yaml_path):
+    yaml_path.write_text("run: a\npretrain:\n  depth: 3\n  depth: 4\n")
+    with pytest.raises(ConfigurationError, match=r"'depth' stands twice, in lines 3 and 4"):
+        load_config(yaml_path)
+    yaml_path.write_text("run: a\npretrain: {depth: 3}\ntokenizer: {d: 8}\n")  # one name in two mappings
+    assert load_config(yaml_path).tokenizer.d == 8
+
+
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(ConfigurationError, match=r"no\.yaml: cannot be read \(No such file or directory\)\."):
         load_config(tmp_path / "no.yaml")

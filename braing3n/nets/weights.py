@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from braing3n.core.errors import CheckpointError, ConfigurationError
@@ -106,18 +107,30 @@ def load_model(kind: type[M], path: Path) -> M:
     recipe = cast("type[Model]", kind)  # both a module and a `Model`, which no one type says
     try:
         settings = read_settings(recipe.SETTINGS, record, path)
+        with torch.device("meta"):  # shapes without memory: a record may claim any size
+            check_fit(recipe.from_record(settings, record), tensors, path)
         model = recipe.from_record(settings, record)
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: its record lacks {error}; train it again.") from None
     except (RuntimeError, ValueError, OverflowError, MemoryError) as error:  # of sizes that no model has
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path}: its record describes no model ({reason}); train it again.") from None
-    load_weights(model, tensors, path)
+    model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Load every tensor of a model, and nothing else.
+
+    Raises:
+        CheckpointError: as `check_fit`.
+    """
+    check_fit(model, tensors, path)
+    model.load_state_dict(tensors)
+
+
+def check_fit(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Compare names and shapes of a model's tensors with those of a file.
 
     Raises:
         CheckpointError: one sentence that lists the missing, unexpected and misshapen names.
@@ -133,7 +146,6 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     if any(faults.values()):
         listed = "; ".join(f"{kind}: {_shorten(names)}" for kind, names in faults.items() if names)
         raise CheckpointError(f"{path}: does not fit {type(model).__name__} ({listed}).")
-    model.load_state_dict(tensors)
 
 
 def _shorten(names: list[str]) -> str:

@@ -171,13 +171,28 @@ def render_preprocessed(
         masks: bool (N, D, H, W).
         table: `participants.tsv` of these people.
     """
-    world = load_world(Path(brain_templates_wheel), Path(head_template_wheel))
-    world = World(world.anatomy.blur(0.375 * spacing_mm), world.fields)
     people = draw_people(n_people, seed)
-    volumes = np.zeros((n_people, *shape), dtype=np.float32)
-    masks = np.zeros((n_people, *shape), dtype=bool)
-    for i, person in enumerate(people):
-        volume, masks[i] = scan_brain(world, person, 0, "T1", shape, spacing_mm)
-        inside = volume[masks[i]]
-        volumes[i][masks[i]] = (inside - inside.mean()) / inside.std()
+    world = blur_world(brain_templates_wheel, head_template_wheel, spacing_mm)
+    rendered = [render_brain(world, person, 0, shape, spacing_mm) for person in people]
+    volumes, masks = (np.stack(part) for part in zip(*rendered, strict=True))
     return volumes, masks, tabulate(people)
+
+
+def blur_world(brain_templates_wheel: Path, head_template_wheel: Path, spacing_mm: float) -> World:
+    """Anatomy and fields, the anatomy as smooth as voxels of this size show it."""
+    world = load_world(Path(brain_templates_wheel), Path(head_template_wheel))
+    return World(world.anatomy.blur(0.375 * spacing_mm), world.fields)
+
+
+def render_brain(
+    world: World, person: Person, visit: int, shape: tuple[int, int, int], spacing_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """One visit's T1 brain, float32 (D, H, W), z-scored inside its mask (bool) and 0 outside.
+
+    A person with one trait replaced has the same noise, pose and shape in all else: the true counterfactual.
+    """
+    volume, mask = scan_brain(world, person, visit, "T1", shape, spacing_mm)
+    inside = volume[mask]
+    image = np.zeros(shape, dtype=np.float32)
+    image[mask] = (inside - inside.mean()) / inside.std()
+    return image, mask

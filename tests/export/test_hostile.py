@@ -77,6 +77,15 @@ def claim_a_negative_shape(folder):
     describe_otherwise(folder, files.ENCODER, lambda record: record.update(shape=[-16, 24, 16]))
 
 
+def claim_more_than_memory(folder):
+    """Sizes that a model may have, of 3 PB together."""
+
+    def widen(record):
+        record["settings"].update(width=6_000_000, depth=2)
+
+    describe_otherwise(folder, files.ENCODER, widen)
+
+
 def claim_no_shape(folder):
     describe_otherwise(folder, files.ENCODER, lambda record: record.update(shape="xyz"))
 
@@ -131,6 +140,7 @@ def write_a_list(folder):
         (overlap_tensors, "statistics.safetensors: not a safetensors file of ours"),
         (claim_a_huge_tensor, "encoder.safetensors: not a safetensors file of ours .its tensors claim"),
         (claim_a_negative_shape, "encoder.safetensors: its record describes no model"),
+        (claim_more_than_memory, "encoder.safetensors: does not fit MaskedAutoencoder"),
         (claim_no_shape, "encoder.safetensors: its record lacks"),
         (describe_no_probe, "does not fit together"),
         (lose_a_weight, "encoder.safetensors: does not fit MaskedAutoencoder .missing: norm.bias"),

@@ -56,6 +56,14 @@ def test_a_bad_configuration_is_one_sentence_and_exit_2(tmp_path, changes, expec
     assert "Traceback" not in done.stderr
 
 
+def test_a_key_that_stands_twice_is_one_sentence(tmp_path):
+    config = write_config(tmp_path)
+    config.write_text(config.read_text() + "volumes: {spacing_mm: 2.0}\nvolumes: {spacing_mm: 4.0}\n")
+    done = snakemake(tmp_path, "all", "--dry-run", config=config)
+    assert done.returncode == 2, done.stderr
+    assert "'volumes' stands twice" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
