@@ -174,9 +174,8 @@ def test_a_section_is_read_by_its_own_rules_and_a_file_of_settings_by_some(smoke
     done = snakemake(smoke_run, "all", "--dry-run", config=config)
     assert done.returncode == 0, done.stdout + done.stderr
     readers: dict[str, set[str]] = {name: set() for name in SECTIONS}
-    for rule, reason in re.findall(
-        r"^(?:local)?rule (\w+):$.*?^    reason: (.*?)$", done.stdout, re.M | re.S
-    ):
+    job = r"^(?:local)?rule (\w+):$.*?^    reason: (.*?)$"
+    for rule, reason in re.findall(job, done.stdout, re.MULTILINE | re.DOTALL):
         for name in re.findall(r"results/smoke/settings/([\w.]+)\.json", reason):
             readers[name].add(rule)
     assert readers == {name: rules for name, (_, rules) in SECTIONS.items()}
