@@ -65,7 +65,8 @@ SPLITS = {"train": 0.5, "validation": 0.05}
 N_STEPS = {"pretrain": 2900, "tokenizer": 1440, "diffusion": 2000, "longitudinal": 2000}
 DISEASES = ("HC", "AD", "GBM")  # those that a T1 shows; SCZ is nothing but its site
 N_SAMPLES = 64  # a class
-N_CHANGED = 48  # held-out people of each counterfactual, at most
+N_CHANGED = 32  # held-out people of each counterfactual, at most
+N_CHANGE_STEPS = 20  # Euler steps of a counterfactual; the way back undoes each of them
 REGION = 0.05  # share of the brain that an effect is planted in
 YEARS = (0.0, 1.0, 2.0, 3.0, 5.0)
 BLANK = {"disease": "", "sex": "", "modality": "T1", "site": "", "age_years": np.nan, "idh1": ""}
@@ -250,7 +251,8 @@ def measure_counterfactuals(study: Study, guidance: float) -> dict:
     """Each trait's change against the truth, of held-out people at their first visit."""
     world, table = blur_world(*find_wheels(), SPACING_MM), study.volumes.table
     rows = [row for row in study.rows("held-out") if table["visit"].iloc[row] == 0]
-    settings = study.config.diffusion.sampling.model_copy(update={"guidance": guidance})
+    options = {"guidance": guidance, "n_steps": N_CHANGE_STEPS}
+    settings = study.config.diffusion.sampling.model_copy(update=options)
     found = {}
     for trait in ("sex", "disease", "age"):
         chosen = [r for r in rows if trait in list_changes(study.people[table["index"].iloc[r]])][:N_CHANGED]

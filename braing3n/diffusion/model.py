@@ -96,8 +96,11 @@ class DiT(ConditionedTransformer):
         """v(null) + guidance (v(c) - v(null)), the modality kept in both branches (Ho & Salimans 2022).
 
         The form `per_condition` has a branch for each condition alone, and adds up their differences from
-        v(null) (Liu et al. 2022, "Compositional visual generation"). All branches are one batch.
+        v(null) (Liu et al. 2022, "Compositional visual generation"). All branches are one batch. At a
+        guidance of 1 the joint form is v(c), and nothing else is evaluated.
         """
+        if guidance == 1 and form == "joint":
+            return self(x, t, codes, age_years)
         given = [(codes, age_years)] if form == "joint" else isolate(codes, age_years, self.nulls)
         branches = [*given, nullify(codes, age_years, self.nulls)]
         n = len(branches)
