@@ -67,6 +67,18 @@ def test_killed_at_a_random_step_ends_with_the_same_weights(kind, draw, run_chil
     assert digest_file(ours) == digest_file(theirs)
 
 
+@pytest.mark.parametrize("draw", range(5))
+def test_killed_within_a_random_batch_the_samples_are_the_same_bytes(draw, run_child, tmp_path):
+    n_batches = random.SystemRandom().randrange(tiny.N_BATCHES)
+    print(f"draw {draw}: killed after {n_batches} batches")
+    for name, given in (("whole", None), ("killed", n_batches), ("killed", None)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        expected = 0 if given is None else -signal.SIGKILL
+        assert run_child(tiny.sample, tmp_path / name, given) == expected
+    whole, killed = (digest_file(tmp_path / name / "samples.npz") for name in ("whole", "killed"))
+    assert whole == killed
+
+
 COMMAND = """
 import sys, time
 sys.path.insert(0, sys.argv[1])

@@ -18,6 +18,10 @@ from braing3n.config import (
     PretrainSettings,
     TokenizerSettings,
 )
+from braing3n.core.contracts import MODALITIES
+from braing3n.diffusion import sample as sampling
+from braing3n.diffusion.conditions import Vocabularies
+from braing3n.diffusion.model import DiT
 from braing3n.diffusion.train import Latents, train_dit
 from braing3n.longitudinal.train import Ends, train_bridge
 from braing3n.pretrain.model import MaskedAutoencoder
@@ -49,6 +53,7 @@ SIZES = {
     "dit": DiffusionSettings(depth=1, width=16, n_heads=2, diseases=("HC", "AD"), n_sites=2),
 }
 KINDS = tuple(SIZES)
+N_BATCHES = 8  # of samples
 
 
 def train(kind, folder, volumes=None, **options):
@@ -91,6 +96,30 @@ def train_and_die(kind, folder, step):
 
     training.update = update_or_die
     train(kind, folder)
+
+
+def sample(folder, n_batches=None):
+    """Sample a random DiT in batches, or die by SIGKILL within the batch after `n_batches`; the path."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    words = Vocabularies(("HC", "AD"), ("F", "M"), MODALITIES, ("a", "b"), ("wildtype", "mutant"))
+    model, start = DiT(SIZES["dit"], words, 3, (2, 2, 2)).eval(), sampling.draw_start
+    drawn = []
+
+    def draw_or_die(*given):
+        drawn.append(given)
+        if n_batches is not None and len(drawn) > 2 * n_batches:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return start(*given)
+
+    sampling.draw_start = draw_or_die
+    table = sampling.list_samples([sampling.Arm("all", "T1")], 2 * N_BATCHES)
+    settings = SIZES["dit"].sampling.model_copy(update={"batch_size": 2, "n_steps": 3})
+    (folder / "w").write_text("weights")
+    sampling.write_samples(
+        model, table, settings, torch.device("cpu"), folder / "samples.npz", [folder / "w"]
+    )
+    return folder / "samples.npz"
 
 
 def read_losses(folder):
