@@ -145,6 +145,13 @@ def test_every_tensor_and_no_other_is_loaded(change, small, compute, tmp_path):
         compute("brainiac", write(tmp_path / "a.ckpt", tensors))
 
 
+def test_weights_that_are_no_numbers_give_no_features(small, compute, tmp_path):
+    tensors = small_vit()
+    tensors["norm.bias"][3] = float("nan")
+    with pytest.raises(CheckpointError, match="brainiac: its features are not finite"):
+        compute("brainiac", write(tmp_path / "a.ckpt", tensors))
+
+
 def test_a_checkpoint_without_a_backbone_is_refused(small, compute, tmp_path):
     path = write(tmp_path / "a.ckpt", small_vit(), prefix="encoder.")
     with pytest.raises(CheckpointError, match=r"a\.ckpt: no tensor's name begins with 'backbone\.'"):

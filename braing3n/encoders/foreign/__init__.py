@@ -93,6 +93,9 @@ def encode_volumes(
         prepare: row, z-scored volume and mask (D, H, W) -> what the net takes, (channels, D', H', W').
         encode: a batch of these -> features (B, F).
         n_at_once: volumes a batch; of whole volumes at 1 mm more than one would fill memory.
+
+    Raises:
+        CheckpointError: a feature is not finite.
     """
     import torch
 
@@ -108,4 +111,10 @@ def encode_volumes(
         batch = torch.stack([load_row(row) for row in rows.tolist()]).to(device)
         with torch.no_grad(), training.autocast(device, settings):
             features.append(encode(batch).float().cpu().numpy())
-    return np.concatenate(features)
+    found = np.concatenate(features)
+    if not np.isfinite(found).all():
+        raise CheckpointError(
+            f"{name}: its features are not finite; look at the file of its weights, or encode in float32 "
+            "(latents.precision)."
+        )
+    return found
