@@ -1,8 +1,8 @@
 """`braing3n encode` of one SRI24 scan with models of the paper's size, on this machine.
 
 A model folder is written with random weights and invented people, and a ball at 1 mm is encoded by the
-command, as a user would. Beside it one bare forward pass of the same encoder, in this process: the ratio is what
-reading weights, checking digests and writing tables cost. Exits 1 above 30 s or 6 GB.
+command, as a user would. Beside it one bare forward pass of the same encoder, in this process: the ratio is
+what reading weights, checking digests and writing tables cost. Exits 1 above 30 s or 6 GB.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -133,8 +134,13 @@ def write_settings(config: Config) -> None:
 
 
 def write_summary(config: Config) -> None:
-    """Keep what the run is configured with, for its page, without the folders of raw scans."""
-    content = config.model_dump(mode="json", exclude={"cohorts": {"__all__": {"raw_dir"}}, "resources": True})
+    """Keep what the run is configured with, for its page, without where raw scans and weights lie."""
+    places: dict[str, Any] = {
+        "cohorts": {"__all__": {"raw_dir"}},
+        "resources": True,
+        "latents": {"foreign": {"weights"}},
+    }
+    content = config.model_dump(mode="json", exclude=places)
     path = Path("results") / config.run / "inventory" / "settings.json"
     write_if_changed(path, json.dumps(content, indent=1) + "\n")
 

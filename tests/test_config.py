@@ -36,7 +36,10 @@ from braing3n.upkeep.config_files import ROOT, SCHEMA_PATH, YAML_PATH, render_sc
         ({"volumes": {"spacing_mm": 1.5}}, "whole multiple"),
         ({"latents": {"precision": "bfloat16"}}, "fidelity.precision must be latents.precision"),
         ({"latents": {"precision": "half"}}, "'latents.precision': "),
-        ({"latents": {"encoders": ["mae", "mea"]}}, "'mea' is no file of braing3n/encoders (histogram, mae"),
+        (
+            {"latents": {"encoders": ["mae", "mea"]}},
+            "'mea' is no file of braing3n/encoders (braindino, ",
+        ),
         ({"tokenizer": {"d": "nine"}}, "'tokenizer.d': "),
         ({"sweep": {"d": [0]}}, "'sweep.d.0': "),
         ({"sweep": {"probe": {"task": ["sex"]}}}, "did you mean 'tasks'?"),

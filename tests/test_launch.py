@@ -7,7 +7,7 @@ import pytest
 
 from braing3n.config import Config, parse_config
 from braing3n.core.settings import Settings
-from braing3n.launch import list_settings, write_settings
+from braing3n.launch import list_settings, write_settings, write_summary
 
 CONFIG = parse_config({"run": "mine", "cohorts": {"ixi": {"raw_dir": "raw"}, "lab": {"raw_dir": "lab"}}})
 
@@ -68,7 +68,8 @@ def test_there_are_as_many_settings_as_on_record():
 def test_a_changed_setting_moves_the_file_of_its_section_and_no_other(path):
     before, after = dict(list_settings(CONFIG)), dict(list_settings(change(CONFIG, path)))
     moved = {name for name in before if before[name] != after[name]}
-    is_given = path[-1] == "weights"  # where weights lie is nothing that results depend on
+    # Where weights of ours lie is nothing that results depend on; those of others are read from the file.
+    is_given = path[-1] == "weights" and path[0] != "latents"
     assert moved == (set() if is_given else {find_file(path)})
 
 
@@ -79,6 +80,7 @@ def test_a_changed_setting_moves_the_file_of_its_section_and_no_other(path):
         ("manifest.count_tolerance", "manifest.count_tolerance"),
         ("manifest.max_outlier_score", "manifest.max_outlier_score"),
         ("latents.encoders", "latents.encoders"),
+        ("latents.foreign.weights", "latents.foreign"),
         ("probe.columns", "probe.columns"),
         ("sweep.modality", "sweep"),
         ("sweep.d", "sweep.d"),
@@ -102,3 +104,14 @@ def test_files_are_written_where_their_content_changed_only(tmp_path, monkeypatc
     write_settings(CONFIG.model_copy(update={"volumes": changed}))
     after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert {name for name in after if after[name] != before[name]} == {"volumes.json"}
+
+
+def test_what_is_kept_for_the_page_says_no_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    resources = {"paths": {"sri24": "secret/atlas"}}
+    places = {"cohorts": {"lab": {"raw_dir": "secret/raw"}}, "resources": resources}
+    foreign = {"weights": {"brainiac": "secret/weights"}, "channel_fill": "slot"}
+    write_summary(parse_config({"run": "mine", "latents": {"foreign": foreign}, **places}))
+    kept = Path("results/mine/inventory/settings.json").read_text()
+    assert "secret" not in kept
+    assert json.loads(kept)["latents"]["foreign"]["channel_fill"] == "slot"

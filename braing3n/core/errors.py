@@ -39,6 +39,10 @@ class CheckpointError(BrainG3nError):
     """A weight file does not fit the model that should take it."""
 
 
+class MissingWeightsError(BrainG3nError):
+    """Weights that a user brings are not there: what needs them is n/a, and this sentence is its reason."""
+
+
 class StorageError(BrainG3nError):
     """A disk is full, a quota used up or a folder read-only: no fault of a scan, so the job stops."""
 

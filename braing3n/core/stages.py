@@ -14,6 +14,8 @@ from braing3n.core.errors import BrainG3nError, require_checkout
 PACKAGE_DIR = Path(__file__).parents[1]
 LOCK_PATH = PACKAGE_DIR.parent / "workflow" / "stages.lock"
 PAGE_SUFFIXES = {".html", ".css", ".js"}  # of what pages are made of, beside the module that renders them
+# Folders whose files a word imports by name, which no import statement shows.
+REGISTRIES = {"latents": "encoders"}
 # What every stage uses and none is defined by: a change here alters how, never what.
 NEUTRAL = {
     *("__init__", "__main__", "cli", "launch", "apply", "upkeep"),
@@ -65,7 +67,8 @@ def relock(word: str) -> None:
 
 def _digest_stage(word: str) -> str:
     """Digest the word's modules and, transitively, the package modules they import, with their templates."""
-    todo = sorted((PACKAGE_DIR / word).rglob("*.py"))
+    folders = [PACKAGE_DIR / name for name in (word, REGISTRIES.get(word, word))]
+    todo = sorted({path for folder in folders for path in folder.rglob("*.py")})
     seen: set[Path] = set()
     while todo:
         path = todo.pop()
@@ -73,8 +76,8 @@ def _digest_stage(word: str) -> str:
             continue
         seen.add(path)
         todo += [module for module in _find_imports(path) if module not in seen]
-    folders = {path.parent for path in seen}
-    seen |= {path for folder in folders for path in folder.iterdir() if path.suffix in PAGE_SUFFIXES}
+    pages = {path.parent for path in seen}
+    seen |= {path for folder in pages for path in folder.iterdir() if path.suffix in PAGE_SUFFIXES}
     total = hashlib.sha256()
     for path in sorted(seen):
         text = path.read_text()

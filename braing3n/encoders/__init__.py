@@ -1,9 +1,10 @@
 """Encoders whose features are probed: one file each, and the folder's listing is the registry.
 
-A file says `SECTIONS`, the sections of the configuration that its features depend on beside `latents`, and
-`HAS_PCA`, whether its features are so many that probes take their principal components, fitted in the fold.
+A file says `SECTIONS`, the settings files that its features depend on beside `latents`, and `HAS_PCA`,
+whether its features are so many that probes take their principal components, fitted in the fold.
 Its `compute(volumes, settings, pretrain, device)` gives the features, float32 (N, F); one without it has
-features from elsewhere, as `mae`, whose tokens are cached with them.
+features from elsewhere, as `mae`, whose tokens are cached with them. Those of `foreign/` need weights that
+the user brings (`latents.foreign.weights`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from braing3n.core.errors import ConfigurationError
 if TYPE_CHECKING:
     import numpy as np
 
+FOLDER = Path(__file__).parent
 
-def list_encoders() -> list[str]:
-    """The names of all encoders."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+
+def list_encoders(folder: str = "") -> list[str]:
+    """The names of all encoders, or of those of one folder below this one."""
+    return sorted(path.stem for path in (FOLDER / folder).rglob("*.py") if path.stem != "__init__")
 
 
 def load(name: str) -> ModuleType:
@@ -33,7 +36,8 @@ def load(name: str) -> ModuleType:
     if name not in list_encoders():
         known = ", ".join(list_encoders())
         raise ConfigurationError(f"latents.encoders: '{name}' is no file of braing3n/encoders ({known}).")
-    return importlib.import_module(f"braing3n.encoders.{name}")
+    folder = ".foreign" if name in list_encoders("foreign") else ""
+    return importlib.import_module(f"braing3n.encoders{folder}.{name}")
 
 
 def compute_features(name: str, volumes, settings, pretrain, device) -> np.ndarray:
@@ -41,8 +45,14 @@ def compute_features(name: str, volumes, settings, pretrain, device) -> np.ndarr
 
     Raises:
         ConfigurationError: there is no such encoder, or its features lie with the tokens.
+        MissingWeightsError: its weights are not there.
     """
     encoder = load(name)
     if not hasattr(encoder, "compute"):
         raise ConfigurationError(f"latents: the features of '{name}' are cached with its tokens.")
     return encoder.compute(volumes, settings, pretrain, device)
+
+
+def list_weights(name: str, weights: dict[str, str]) -> list[str]:
+    """The file of an encoder's weights where it is there: the input that its features depend on."""
+    return [path for path in [weights.get(name, "")] if path and Path(path).is_file()]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,7 +93,13 @@ def to_float16(values: Tensor) -> Tensor:
     return half
 
 
-def write_features(volume_ids: np.ndarray, features: np.ndarray, path: Path) -> None:
-    """Features float32 (N, F) with their volume ids (.npz); equal content gives equal bytes."""
+def write_features(volume_ids: np.ndarray, features: np.ndarray, path: Path, reason: str = "") -> None:
+    """Features float32 (N, F) with their volume ids (.npz); equal content gives equal bytes.
+
+    reason: why there are none (F = 0).
+    """
+    content: dict[str, Any] = {"volume_id": volume_ids.astype(str), "features": features.astype(np.float32)}
+    if reason:
+        content["reason"] = np.array(reason)
     with write_atomically(path) as beside:
-        np.savez(beside, volume_id=volume_ids.astype(str), features=features.astype(np.float32))
+        np.savez(beside, **content)

@@ -72,7 +72,9 @@ def features(
     settings: Paths,
     threads: Threads = 1,
 ) -> None:
-    """Compute the features of a baseline that no training made.
+    """Compute the features of an encoder that this run does not train.
+
+    Where its weights are missing, the file has no features and the reason, and its scores are n/a.
 
     Parameters
     ----------
@@ -81,15 +83,19 @@ def features(
     features
         Features to write (.npz).
     settings
-        The settings files of `latents` and, for what depends on an encoder's sizes, of `pretrain`.
+        The settings files of `latents` and of what the encoder's `SECTIONS` names: `pretrain`, for sizes, or
+        `latents.foreign`, for weights.
     """
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
+    import numpy as np
+
+    from braing3n.core.errors import MissingWeightsError
     from braing3n.core.settings import parse_section
     from braing3n.encoders import compute_features
     from braing3n.latents.cache import write_features
-    from braing3n.latents.settings import LatentsSettings
+    from braing3n.latents.settings import ForeignSettings, LatentsSettings
     from braing3n.pretrain.settings import PretrainSettings
     from braing3n.training import open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
@@ -98,5 +104,11 @@ def features(
     given = {path.stem: path for path in settings}  # an encoder names the sections that it reads
     pretrain = parse_section(PretrainSettings, given.get("pretrain", "{}"))
     section = parse_section(LatentsSettings, given.get("latents", "{}"))
-    values = compute_features(name, volumes, section, pretrain, open_accelerator().device)
-    write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features)
+    foreign = parse_section(ForeignSettings, given.get("latents.foreign", "{}"))
+    section, reason = section.model_copy(update={"foreign": foreign}), ""
+    try:
+        values = compute_features(name, volumes, section, pretrain, open_accelerator().device)
+    except MissingWeightsError as error:
+        values, reason = np.empty((len(volumes), 0)), str(error)
+        print(f"warning: no features of {name}, whose scores will be n/a: {reason}")
+    write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features, reason)

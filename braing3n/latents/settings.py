@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import field_validator
 
 from braing3n.core.settings import Precision, Settings, setting
 from braing3n.encoders import list_encoders
+
+
+class ForeignSettings(Settings):
+    """Encoders of others (`docs/encoders.md`)."""
+
+    weights: dict[str, str] = setting(
+        dict, "encoder -> file of its official weights; none: its scores are n/a, with where to get them"
+    )
+    channel_fill: Literal["replicate", "slot"] = setting(
+        "replicate",
+        "brainsegfounder: a volume in every channel, or in its contrast's alone",
+    )
+    medicalnet_background: Literal["zero", "noise"] = setting(
+        "zero", "outside the brain; noise: normal, as its authors train, from a seed for each volume"
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _are_foreign(cls, weights: dict[str, str]) -> dict[str, str]:
+        for name in weights:
+            if name not in list_encoders("foreign"):
+                known = ", ".join(list_encoders("foreign"))
+                raise ValueError(f"'{name}' is no encoder of others ({known})")
+        return weights
 
 
 class LatentsSettings(Settings):
@@ -17,6 +43,9 @@ class LatentsSettings(Settings):
         ("mae", "untrained", "patches", "voxels", "histogram"),
         "files of braing3n/encoders whose features are probed; mae is ours",
         is_apart=True,
+    )
+    foreign: ForeignSettings = setting(
+        ForeignSettings, "weights and inputs of others' encoders", is_apart=True
     )
 
     @field_validator("encoders")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from braing3n.core.errors import CheckpointError
+from braing3n.nets.checkpoint import read_checkpoint
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.training import write_weights
 
@@ -50,48 +51,6 @@ class Mapping:
     sources: dict[str, list[str]] = field(default_factory=dict)
     unmapped: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str | None] = field(default_factory=dict)
-
-
-def read_release(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or of a torch checkpoint, which is read as weights only.
-
-    Of nested dictionaries (`model`, `state_dict`, ...) it is the one with the most numbers.
-
-    Raises:
-        CheckpointError: no such file, or something else than tensors in it.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if Path(path).suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
-        raise CheckpointError(f"{path}: cannot be read as weights ({str(error).splitlines()[0]}).") from None
-    except Exception as error:  # torch raises pickle's own errors at anything that is no tensor
-        raise CheckpointError(
-            f"{path}: holds more than tensors ({type(error).__name__}), which may run code when it is read; "
-            "ask its authors for a safetensors file."
-        ) from None
-    found = list(_find_states(content))
-    if not found:
-        raise CheckpointError(f"{path}: holds no dictionary of tensors.")
-    for state in found:  # a tensor may be a view that stretches one number
-        for name, tensor in state.items():
-            claimed, held = tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
-            if claimed > held:
-                raise CheckpointError(f"{path}: its tensor {name} claims {claimed} bytes and holds {held}.")
-    return max(found, key=lambda state: sum(tensor.numel() for tensor in state.values()))
-
-
-def _find_states(content: object):
-    if isinstance(content, dict):
-        state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-        if state:
-            yield state
-        for value in content.values():
-            yield from _find_states(value)
 
 
 def map_release(tensors: dict[str, Tensor], model: MaskedAutoencoder) -> Mapping:
@@ -167,7 +126,7 @@ def import_release(path: Path, model: MaskedAutoencoder, weights_path: Path) -> 
     Raises:
         CheckpointError: the file cannot be read, or a tensor of the encoder is missing.
     """
-    found = map_release(read_release(path), model)
+    found = map_release(read_checkpoint(path), model)
     print(describe_mapping(found))
     needed = [name for name, instead in found.missing.items() if instead is None]
     if needed:

@@ -29,7 +29,7 @@ def encoder(
     name
         The encoder, one of `latents.encoders`.
     features
-        Its features (npz with volume_id and features).
+        Its features (npz with volume_id and features, or with the reason why there are none).
     predictions
         Table of predictions to write.
     halves
@@ -51,10 +51,10 @@ def encoder(
     from braing3n.core.contracts import write_table
     from braing3n.probe.compare import probe_encoder
     from braing3n.probe.contracts import HALVES, PREDICTIONS
-    from braing3n.probe.plan import load_features, read_labels
+    from braing3n.probe.plan import load_features, read_labels, read_reason
 
-    table = read_labels(labels, columns)
-    found, on_halves = probe_encoder(name, load_features(features, table), table, section)
+    table, reason = read_labels(labels, columns), read_reason(features)
+    found, on_halves = probe_encoder(name, load_features(features, table), table, section, reason)
     write_table(found, predictions, PREDICTIONS)
     write_table(on_halves, halves, HALVES)
 

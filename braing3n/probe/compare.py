@@ -20,20 +20,20 @@ _NO_HALVES = np.empty((0, 2))  # of a metric that has no interval
 
 
 def probe_encoder(
-    name: str, features: np.ndarray, labels: pd.DataFrame, settings: ProbeSettings
+    name: str, features: np.ndarray, labels: pd.DataFrame, settings: ProbeSettings, reason: str = ""
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Out-of-fold predictions, and scores on halves of the people.
 
     Predictions have a row a unit and class, and an empty row for a probe that cannot be fitted; halves
-    have a row a metric and deal.
+    have a row a metric and deal. reason: why the encoder has no features, so that no probe can be fitted.
     """
     has_pca = encoders.load(name).HAS_PCA
     if has_pca:
         features = span_rows(features)
     predictions, halves = [], []
     for probe in track(plan_probes(labels, settings), f"probing {name}"):
-        reading = read_probe(features, probe, settings, has_pca)
-        predictions.append(_tabulate_predictions(name, probe, reading))
+        reading = None if reason else read_probe(features, probe, settings, has_pca)
+        predictions.append(_tabulate_predictions(name, probe, reading).assign(reason=reason))
         if reading is not None:
             halves.append(_tabulate_halves(name, probe, reading))
     none = pd.DataFrame(columns=list(HALVES))
@@ -78,6 +78,7 @@ class Readings:
 
     def __init__(self, predictions: list[pd.DataFrame], halves: list[pd.DataFrame]):
         self.encoders = [str(table["encoder"].iloc[0]) for table in predictions]
+        self.reasons = {str(table["encoder"].iloc[0]): str(table["reason"].iloc[0]) for table in predictions}
         keys = ["encoder", "task", "slice", "people"]
         self._predictions = {key: part for table in predictions for key, part in table.groupby(keys)}
         self._halves = {key: part for table in halves for key, part in table.groupby([*keys, "metric"])}
@@ -120,15 +121,14 @@ def compare_encoders(
     for probe in track(plan_probes(labels, settings), "comparing encoders"):
         found = {}
         for encoder in readings.encoders:
-            reading = None if probe.reason else readings.find(encoder, probe)
-            rows, found[encoder] = score_reading(probe, reading, settings)
+            reason = probe.reason or readings.reasons[encoder]
+            reading = None if reason else readings.find(encoder, probe)
+            rows, found[encoder] = score_reading(probe, reading, settings, reason)
             base = {"encoder": encoder, "title": probe.task.title, "source": probe.task.source}
             base |= {"slice": probe.slice, "people": probe.people}
             scores.extend({**base, **row} for row in rows)
-        if probe.reason or OURS not in found:
-            continue
         for other in readings.encoders:
-            if other != OURS:
+            if other != OURS and found[other] and found.get(OURS):
                 differences.extend(_subtract(probe, other, found[OURS], found[other]))
     return pd.DataFrame(scores), pd.DataFrame(differences, columns=list(DIFFERENCES))
 
@@ -142,12 +142,12 @@ def count_units(probe: Probe) -> dict[str, int]:
 
 
 def score_reading(
-    probe: Probe, reading: Reading | None, settings: ProbeSettings
+    probe: Probe, reading: Reading | None, settings: ProbeSettings, reason: str = ""
 ) -> tuple[list[dict], dict[str, tuple[float, np.ndarray]]]:
     """A row a metric of one encoder's reading, and (value, the same on halves) by metric.
 
     Rows have task, metric, fold_mean, fold_sd, value, low, high, counts and remarks; of a probe that
-    cannot be fitted (reading is None) they have its reason and no numbers.
+    cannot be fitted (reading is None) they have no numbers and the reason: the given one, or the probe's.
     """
     task, metrics = probe.task, METRICS[probe.task.kind]
     base = {
@@ -155,7 +155,7 @@ def score_reading(
         **count_units(probe),
         "classes": ", ".join(probe.classes),
         "dropped": probe.dropped,
-        "reason": probe.reason,
+        "reason": reason or probe.reason,
         "note": probe.note,
     }
     blank = dict.fromkeys(["fold_mean", "fold_sd", "value", "low", "high"], float("nan"))

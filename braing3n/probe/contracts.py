@@ -19,6 +19,7 @@ PREDICTIONS = Contract(
         "class_name": (str, None),
         "prediction": (float, None),
         "is_converged": (bool, None),
+        "reason": (str, None),  # why the encoder has no features
     },
 )
 

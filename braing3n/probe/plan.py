@@ -164,6 +164,12 @@ def load_features(path, labels: pd.DataFrame) -> np.ndarray:
     return features
 
 
+def read_reason(path) -> str:
+    """Why an encoder has no features, as its file says; empty where it has some."""
+    with np.load(path) as file:
+        return str(file["reason"]) if "reason" in file else ""
+
+
 def span_rows(features: np.ndarray) -> np.ndarray:
     """The same N points (N, F) in at most N coordinates: rotated, and nothing lost but the common mean.
 

@@ -9,10 +9,15 @@ from braing3n.probe import compare
 
 HAS_PCA = {"mae": False, "untrained": False, "untrained_flattened": True, "patches": False}
 HAS_PCA |= {"voxels": True, "histogram": False}
+FOREIGN = ["braindino", "brainiac", "brainiac_v1", "brainsegfounder", "medicalnet", "openmind"]
+HAS_PCA |= dict.fromkeys(FOREIGN, False)
 
 
 def test_the_encoders_are_the_files_of_the_folder():
     assert encoders.list_encoders() == sorted(HAS_PCA)
+    assert encoders.list_encoders("foreign") == FOREIGN
+    for name in HAS_PCA:
+        assert encoders.load(name).__name__.endswith(f".foreign.{name}") == (name in FOREIGN)
     with pytest.raises(ConfigurationError, match="'pca' is no file of braing3n/encoders"):
         encoders.load("pca")
     with pytest.raises(ConfigurationError, match="'mae' are cached with its tokens"):

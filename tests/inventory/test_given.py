@@ -94,9 +94,9 @@ def test_tensors_larger_than_their_file_are_refused_before_they_are_read(data, t
 
 def test_a_checkpoint_that_stretches_one_number_over_terabytes_is_refused(tmp_path):
     from braing3n.core.errors import CheckpointError
-    from braing3n.pretrain.release import read_release
+    from braing3n.nets.checkpoint import read_checkpoint
 
     path = tmp_path / "release.pt"
     torch.save({"a": torch.zeros(1).expand(1_000_000, 1_000_000)}, path)
     with pytest.raises(CheckpointError, match="claims 4000000000000 bytes"):
-        read_release(path)
+        read_checkpoint(path)

@@ -192,6 +192,15 @@ def test_encoders_stand_side_by_side_with_their_difference(results):
     assert list(build_scores(results).frame["Whom"]) == ["everyone", "everyone", "unseen"]
 
 
+def test_an_encoder_without_weights_is_named_with_its_reason(results_dir):
+    scores = Results(results_dir).read("scores")
+    theirs = scores[scores["encoder"] == "mae"].assign(encoder="medicalnet", value=np.nan)
+    theirs["reason"] = theirs["reason"].where(theirs["reason"] != "", "no weights; get some")
+    assert not any("n/a" in note for note in build_encoders(Results(results_dir)).notes)
+    pd.concat([scores, theirs]).to_parquet(results_dir / "probe" / "scores.parquet", index=False)
+    assert build_encoders(Results(results_dir)).notes[-1] == "medicalnet: n/a: no weights; get some"
+
+
 def test_the_encoders_loss_stands_beside_its_baselines_and_the_page_says_what_was_not_learned(results_dir):
     table = build_masked_loss(Results(results_dir))
     claim = get_row(table, "mean image of its modality")

@@ -10,9 +10,10 @@ from safetensors.torch import save_file
 from braing3n.cli import main
 from braing3n.config import PretrainSettings
 from braing3n.core.errors import CheckpointError
+from braing3n.nets.checkpoint import read_checkpoint
 from braing3n.nets.weights import load_model
 from braing3n.pretrain.model import MaskedAutoencoder
-from braing3n.pretrain.release import import_release, map_release, read_release
+from braing3n.pretrain.release import import_release, map_release
 
 SIZES = {"patch_size": 4, "depth": 2, "width": 24, "n_heads": 2}
 SETTINGS = PretrainSettings(**SIZES, decoder_depth=1, decoder_width=12, decoder_n_heads=2)
@@ -173,12 +174,12 @@ class Anything:
 def test_what_is_no_weights_is_refused(content, told, tmp_path):
     torch.save(content, path := tmp_path / "release.pth")
     with pytest.raises(CheckpointError, match=told):
-        read_release(path)
+        read_checkpoint(path)
     path.write_text("no weights")
     with pytest.raises(CheckpointError, match=r"release\.pth: "):
-        read_release(path)
+        read_checkpoint(path)
     with pytest.raises(CheckpointError, match="cannot be read as weights"):
-        read_release(tmp_path / "absent.pth")
+        read_checkpoint(tmp_path / "absent.pth")
 
 
 def test_by_hand(model, tmp_path, capsys):

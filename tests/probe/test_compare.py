@@ -13,7 +13,7 @@ from braing3n.core.contracts import check_table, read_table
 from braing3n.core.errors import ContractError
 from braing3n.probe.command import app
 from braing3n.probe.compare import Readings, compare_encoders, probe_encoder
-from braing3n.probe.contracts import CONTROLS, DIFFERENCES, SCORES
+from braing3n.probe.contracts import CONTROLS, DIFFERENCES, HALVES, PREDICTIONS, SCORES
 from braing3n.probe.fit import predict_out_of_fold
 from braing3n.probe.plan import plan_probe
 from braing3n.probe.tasks import PAPER_TASKS
@@ -158,6 +158,35 @@ def test_the_command_line_writes_all_tables(tmp_path, corpus, monkeypatch):
     run_app(["compare", "--encoders", "mae", "histogram", "--probe-dir", ".", *common])
     for contract in (SCORES, DIFFERENCES, CONTROLS):
         assert len(read_table(f"{contract.name}.parquet", contract))
+
+
+@pytest.mark.parametrize("absent", ["brainiac", "mae"])
+def test_an_encoder_without_features_is_not_available_with_its_reason(absent, corpus, tmp_path, monkeypatch):
+    """Ours, too: every score of it says why, no difference has it, and the others are as they were."""
+    tasks = [task for task in PAPER_TASKS if task.key in ("sex", "mmse")]  # one of which has labels
+    monkeypatch.setattr("braing3n.probe.plan.list_tasks", lambda *_: tasks)
+    monkeypatch.chdir(tmp_path)
+    labels, reason, settings = corpus[0], "no weights; get some", ProbeSettings(n_halvings=3)
+    labels.to_parquet("labels.parquet")
+    ids = labels["volume_id"].to_numpy(str)
+    np.savez("none.npz", volume_id=ids, features=np.empty((len(ids), 0)), reason=np.array(reason))
+    given = ["--features", "none.npz", "--labels", "labels.parquet", "--settings", '{"n_halvings": 3}']
+    run_app(["encoder", "--name", absent, *given, "--predictions", "p.parquet", "--halves", "h.parquet"])
+    found = probe_encoder("untrained", corpus[1], labels, settings)
+    names = ("mae", "untrained", "brainiac")
+    tables = {name: tuple(table.assign(encoder=name) for table in found) for name in names}
+    tables[absent] = read_table("p.parquet", PREDICTIONS), read_table("h.parquet", HALVES)
+    scores, differences = compare_encoders(join(tables.values()), labels, settings)
+    check_table(scores, SCORES, "scores")
+    check_table(differences, DIFFERENCES, "differences")
+    theirs, whole = (scores[scores["encoder"] == name].reset_index() for name in (absent, "untrained"))
+    is_probed = whole["reason"] == ""
+    assert is_probed.any()
+    assert whole.loc[is_probed, "value"].notna().all()
+    assert theirs["value"].isna().all()
+    assert (theirs.loc[is_probed, "reason"] == reason).all()
+    assert (theirs.loc[~is_probed, "reason"] == whole.loc[~is_probed, "reason"]).all()
+    assert set(differences["other"]) == ({"untrained"} if absent == "brainiac" else set())
 
 
 def run_app(arguments):

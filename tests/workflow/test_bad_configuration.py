@@ -22,6 +22,21 @@ def test_the_configuration_itself_is_fine(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_weights_of_others_are_inputs_where_they_are_there_and_stop_nothing_where_not(tmp_path):
+    weights = {"brainiac": str(tmp_path / "here.ckpt"), "medicalnet": str(tmp_path / "absent.pth")}
+    (tmp_path / "here.ckpt").touch()
+    encoders = ["mae", "histogram", *weights, "braindino"]
+    config = write_config(tmp_path, latents={"encoders": encoders, "foreign": {"weights": weights}})
+    done = snakemake(tmp_path, "probe", "--dry-run", config=config)
+    assert done.returncode == 0, done.stderr
+    jobs = (done.stdout + done.stderr).split("\nrule extract_features:")[1:]
+    inputs = {job.split("features_")[1].split(".npz")[0]: job.split("output:")[0] for job in jobs}
+    assert set(inputs) == set(encoders) - {"mae"}
+    assert {name for name, text in inputs.items() if "here.ckpt" in text} == {"brainiac"}
+    foreign = {name for name, text in inputs.items() if "latents.foreign.json" in text}
+    assert foreign == {*weights, "braindino"}
+
+
 def test_wildcards_in_a_path_are_part_of_the_path(tmp_path):
     folder = tmp_path / "{shard} and {cohort}"
     folder.mkdir()

@@ -45,7 +45,7 @@ rule cache_latents:
 
 
 rule extract_features:
-    """Features of a baseline: the untrained encoder, raw patches, voxels or the histogram."""
+    """Features of an encoder that no training of this run made: a baseline, or one of others."""
     input:
         volumes=rules.build_volume_list.output.volumes,
         indices=rules.volumes.input,
@@ -53,6 +53,9 @@ rule extract_features:
         pretrain=lambda wildcards: [
             f"{SETTINGS}/{name}.json" for name in encoders.load(wildcards.encoder).SECTIONS
         ],
+        weights=lambda wildcards: encoders.list_weights(
+            wildcards.encoder, CONFIG.latents.foreign.weights
+        ),
     output:
         features=f"{RESULTS}/latents/features_{{encoder}}.npz",
     log:

@@ -143,8 +143,16 @@ def build_encoders(results: Results) -> Table:
         "Intervals come from the whole probe repeated on halves of the people, for differences on the same "
         "halves for both encoders.",
         "Unseen: only people of the validation and test splits, on whom no model is trained.",
+        *_list_absent(scores),
     ]
     return Table("encoders", title, frame, source, notes)
+
+
+def _list_absent(scores: pd.DataFrame) -> list[str]:
+    """A sentence an encoder that has no score on any task although others have, with its reason."""
+    is_probed = scores.groupby(["task", "slice", "people"])["value"].transform("count") > 0
+    asked = scores[is_probed].groupby("encoder", sort=False)
+    return [f"{name}: n/a: {rows['reason'].iloc[0]}" for name, rows in asked if rows["value"].isna().all()]
 
 
 def build_controls(results: Results) -> Table:

@@ -1,0 +1,70 @@
+"""ResNets of bottleneck blocks, with the names that MedicalNet and BrainIAC version 1 give their tensors."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+EXPANSION = 4  # channels that a block gives, over those inside it
+
+
+class ResNet(nn.Module):
+    """A volume (B, 1, D, H, W) -> the map of its last layer (B, 32 * width, d, h, w); ResNet-50 as it stands.
+
+    strides, dilations: of the four layers. MedicalNet's last two layers are dilated in place of strided,
+    which no shape of a tensor shows: the same file loads into the other net and gives other features.
+    has_shortcut_bias: whether the convolutions beside the first blocks have one (MONAI's default has).
+    """
+
+    def __init__(
+        self,
+        depths: tuple[int, int, int, int] = (3, 4, 6, 3),
+        width: int = 64,
+        strides: tuple[int, int, int, int] = (1, 2, 2, 2),
+        dilations: tuple[int, int, int, int] = (1, 1, 1, 1),
+        has_shortcut_bias: bool = False,
+    ):
+        super().__init__()
+        self.conv1 = nn.Conv3d(1, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm3d(width)
+        n_in = width
+        for k, (depth, stride, dilation) in enumerate(zip(depths, strides, dilations, strict=True)):
+            inner = width * 2**k
+            blocks = []
+            for i in range(depth):
+                shortcut = None if i else _build_shortcut(n_in, inner * EXPANSION, stride, has_shortcut_bias)
+                blocks.append(Bottleneck(n_in, inner, 1 if i else stride, dilation, shortcut))
+                n_in = inner * EXPANSION
+            setattr(self, f"layer{k + 1}", nn.Sequential(*blocks))
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """The map of the last layer."""
+        x = functional.relu(self.bn1(self.conv1(volume)))
+        x = functional.max_pool3d(x, 3, stride=2, padding=1)
+        for k in range(1, 5):
+            x = getattr(self, f"layer{k}")(x)
+        return x
+
+
+class Bottleneck(nn.Module):
+    """Convolutions over 1, 3 and 1 voxels, the middle one strided or dilated, added to the shortcut."""
+
+    def __init__(self, n_in: int, inner: int, stride: int, dilation: int, shortcut: nn.Module | None):
+        super().__init__()
+        self.conv1 = nn.Conv3d(n_in, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm3d(inner)
+        self.conv2 = nn.Conv3d(inner, inner, 3, stride, padding=dilation, dilation=dilation, bias=False)
+        self.bn2 = nn.BatchNorm3d(inner)
+        self.conv3 = nn.Conv3d(inner, inner * EXPANSION, 1, bias=False)
+        self.bn3 = nn.BatchNorm3d(inner * EXPANSION)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.bn1(self.conv1(x)))
+        y = functional.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return functional.relu(y + (self.downsample(x) if self.downsample is not None else x))
+
+
+def _build_shortcut(n_in: int, n_out: int, stride: int, has_bias: bool) -> nn.Sequential:
+    return nn.Sequential(nn.Conv3d(n_in, n_out, 1, stride, bias=has_bias), nn.BatchNorm3d(n_out))
