@@ -44,3 +44,14 @@ def test_a_changed_template_moves_the_stages_that_render_pages(name, tmp_path, m
     (tmp_path / name).write_text("C = 2")
     assert stages._digest_stage("paper") != paper
     assert stages._digest_stage("probe") == probe
+
+
+def test_a_changed_encoder_moves_the_stage_that_loads_it_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "PACKAGE_DIR", tmp_path)
+    for path in ("latents/cache.py", "probe/fit.py", "encoders/foreign/mine.py"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("A = 1")
+    latents, probe = stages._digest_stage("latents"), stages._digest_stage("probe")
+    (tmp_path / "encoders/foreign/mine.py").write_text("A = 2")
+    assert stages._digest_stage("latents") != latents
+    assert stages._digest_stage("probe") == probe
