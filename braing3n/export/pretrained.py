@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +22,13 @@ from braing3n.export.probes import FittedProbe, unpack_probes
 from braing3n.export.statistics import find_percentiles, is_space
 from braing3n.longitudinal.model import Bridge
 from braing3n.longitudinal.settings import ForecastSettings
-from braing3n.nets.weights import load_model, read_weights
+from braing3n.nets.weights import load_model, read_record, read_weights
 from braing3n.preprocess.settings import PreprocessSettings
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.volumes.settings import VolumesSettings
 
-if TYPE_CHECKING:
-    pass
-
+GENERATORS = {files.DIT: "DiT", files.BRIDGE: "Bridge"}  # by file, the model that it holds
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -40,7 +39,7 @@ class Pretrained:
     Attributes:
         encoder: the masked autoencoder, of which the encoder is used.
         tokenizer: projection and decoder.
-        dit, bridge: the generators; None where the folder has none.
+        dit, bridge: the generators, loaded when first asked for; None where the folder has none.
         probes: linear probes of the encoder's mean features.
         space: where the training volumes' features lie.
         population: ages, sexes, modalities, diseases and sites of the training people.
@@ -50,8 +49,7 @@ class Pretrained:
 
     encoder: MaskedAutoencoder
     tokenizer: Tokenizer
-    dit: DiT | None
-    bridge: Bridge | None
+    generators: dict[str, Path]
     probes: list[FittedProbe]
     space: dict[str, np.ndarray]
     population: dict[str, Any]
@@ -60,6 +58,18 @@ class Pretrained:
     sampling: SamplingSettings
     forecast: ForecastSettings
     device: torch.device
+
+    @cached_property
+    def dit(self) -> DiT | None:
+        """The conditional DiT."""
+        path = self.generators.get(files.DIT)
+        return load_model(DiT, path).to(self.device) if path else None
+
+    @cached_property
+    def bridge(self) -> Bridge | None:
+        """The bridge between two visits."""
+        path = self.generators.get(files.BRIDGE)
+        return load_model(Bridge, path).to(self.device) if path else None
 
     @torch.no_grad()
     def encode(self, volume: Tensor) -> Tensor:
@@ -162,12 +172,10 @@ def from_pretrained(folder_or_hub_id: str | Path, device: str = "auto") -> Pretr
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
         reason = str(error).removesuffix(".")
         raise CheckpointError(f"{folder}: does not fit together ({reason}); export it again.") from None
-    has = content["sha256"]
     model = Pretrained(
         encoder=load_model(MaskedAutoencoder, folder / files.ENCODER).to(where),
         tokenizer=load_model(Tokenizer, folder / files.TOKENIZER).to(where),
-        dit=load_model(DiT, folder / files.DIT).to(where) if files.DIT in has else None,
-        bridge=load_model(Bridge, folder / files.BRIDGE).to(where) if files.BRIDGE in has else None,
+        generators={name: folder / name for name in GENERATORS if name in content["sha256"]},
         probes=probes,
         space=space,
         population=population,
@@ -182,13 +190,14 @@ def from_pretrained(folder_or_hub_id: str | Path, device: str = "auto") -> Pretr
 def _compare_parts(model: Pretrained) -> Iterator[tuple[str, bool]]:
     """Each file and whether it has the sizes of the encoder, and only numbers."""
     encoder, tokenizer, population = model.encoder, model.tokenizer, model.population
-    width, latent = encoder.settings.width, (tokenizer.n_channels, encoder.grid)
+    width, latent = encoder.settings.width, (tokenizer.n_channels, list(encoder.grid))
     is_whole = isinstance(population, dict) and {"age_years", "modalities"} <= set(population)
     yield files.CONFIG, is_whole and model.volumes.shape == encoder.shape
     sizes = tokenizer.encoder_width, tokenizer.patch_size, tokenizer.grid
     yield files.TOKENIZER, sizes == (width, encoder.settings.patch_size, encoder.grid)
-    yield files.DIT, model.dit is None or (model.dit.d, model.dit.grid) == latent
-    yield files.BRIDGE, model.bridge is None or (model.bridge.d, model.bridge.grid) == latent
+    for name, path in model.generators.items():
+        known = read_record(path, GENERATORS[name])
+        yield name, (known.get("d"), known.get("grid")) == latent
     yield files.PROBES, all(probe.fits(width) for probe in model.probes)
     yield files.STATISTICS, is_space(model.space, width)
 

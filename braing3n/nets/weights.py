@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from braing3n.core.errors import CheckpointError, ConfigurationError
 from braing3n.core.runtime import write_atomically
@@ -109,7 +110,8 @@ def load_model(kind: type[M], path: Path) -> M:
         settings = read_settings(recipe.SETTINGS, record, path)
         with torch.device("meta"):  # shapes without memory: a record may claim any size
             check_fit(recipe.from_record(settings, record), tensors, path)
-        model = recipe.from_record(settings, record)
+        with _Undrawn():
+            model = recipe.from_record(settings, record)
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: its record lacks {error}; train it again.") from None
     except (RuntimeError, ValueError, OverflowError, MemoryError) as error:  # of sizes that no model has
@@ -117,6 +119,15 @@ def load_model(kind: type[M], path: Path) -> M:
         raise CheckpointError(f"{path}: its record describes no model ({reason}); train it again.") from None
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)
+
+
+class _Undrawn(TorchFunctionMode):
+    """No random weights: all are about to be replaced, and to draw them takes longer than to read them."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__name__", "") in ("uniform_", "normal_", "kaiming_uniform_", "xavier_uniform_"):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
