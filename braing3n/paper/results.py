@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from braing3n.control.contracts import JUDGED
 from braing3n.core.contracts import read_table
-from braing3n.diffusion.contracts import JUDGED
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
 from braing3n.memorization.contracts import MEMORIZATION
@@ -34,7 +34,7 @@ TABLES = {
     "controls": ("probe/controls.parquet", CONTROLS),
     "sweep": ("sweep/scores.parquet", SWEEP),
     "sweep_list": ("sweep/volume_list.parquet", VOLUME_LIST),
-    "judged": ("diffusion/judged.parquet", JUDGED),
+    "judged": ("control/judged.parquet", JUDGED),
     "distances": ("fidelity/distances.parquet", DISTANCES),
     "memorization": ("memorization/distances.parquet", MEMORIZATION),
 }

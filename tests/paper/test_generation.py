@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from braing3n.control.contracts import JUDGED
 from braing3n.core.contracts import write_table
-from braing3n.diffusion.contracts import JUDGED
 from braing3n.paper.page import render_page
 from braing3n.paper.printed.generation import build_judged, list_unlearned
 from braing3n.paper.results import Results
@@ -34,7 +34,7 @@ def make_run(tmp_path):
         ]
         verdicts = [verdicts[0], "n/a", verdicts[1], "n/a"]
         rows = [{**BLANK, **row, "verdict": verdict} for row, verdict in zip(rows, verdicts, strict=True)]
-        write_table(pd.DataFrame(rows), tmp_path / "demo/diffusion/judged.parquet", JUDGED)
+        write_table(pd.DataFrame(rows), tmp_path / "demo/control/judged.parquet", JUDGED)
         return Results(tmp_path / "demo")
 
     return make
@@ -68,4 +68,4 @@ def test_the_page_warns_of_a_generator_that_learned_nothing(make_run):
 def test_the_page_warns_of_nothing_where_all_was_met_or_nothing_measured(make_run, tmp_path):
     assert list_unlearned(make_run(0.9, 0.9, ("met", "met"))) == []
     assert list_unlearned(Results(tmp_path)) == []
-    assert "n/a: this run has no diffusion/judged.parquet" in build_judged(Results(tmp_path)).frame.iloc[0, 0]
+    assert "n/a: this run has no control/judged.parquet" in build_judged(Results(tmp_path)).frame.iloc[0, 0]

@@ -21,7 +21,8 @@ SHOWN = [
     rules.train_tokenizer.output.metrics,
     SWEEP_RESULTS,
     rules.sample_diffusion.output.picture,
-    rules.judge_diffusion.output.judged,
+    rules.read_control.output,
+    rules.sample_control.output.picture,
     rules.forecast_longitudinal.output.picture,
     *([] if CONFIG.pretrain.weights else [rules.train_mae.output.loss, rules.train_mae.output.table]),
 ]
