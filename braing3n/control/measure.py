@@ -22,12 +22,12 @@ def measure_share(is_so: np.ndarray) -> tuple[float, float, float]:
 
 
 def measure_mean(values: np.ndarray) -> tuple[float, float, float]:
-    """A mean and its 95 % interval by Student's t; NaN where fewer than two are known."""
+    """A mean and its 95 % interval by Student's t; no interval of fewer than three."""
     from scipy.stats import t
 
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
-    if len(values) < 2:
+    if len(values) < 3:
         return (float(values.mean()) if len(values) else math.nan), math.nan, math.nan
     mean = float(values.mean())
     reach = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))

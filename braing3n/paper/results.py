@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.control.contracts import JUDGED
+from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED
 from braing3n.core.contracts import read_table
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
@@ -34,6 +34,9 @@ TABLES = {
     "controls": ("probe/controls.parquet", CONTROLS),
     "sweep": ("sweep/scores.parquet", SWEEP),
     "sweep_list": ("sweep/volume_list.parquet", VOLUME_LIST),
+    "control": ("control/scores.parquet", CONTROL),
+    "guidance": ("control/guidance.parquet", GUIDANCE),
+    "counterfactuals": ("control/counterfactuals.parquet", COUNTERFACTUALS),
     "judged": ("control/judged.parquet", JUDGED),
     "distances": ("fidelity/distances.parquet", DISTANCES),
     "memorization": ("memorization/distances.parquet", MEMORIZATION),
