@@ -18,10 +18,10 @@ import torch
 from braing3n import training
 from braing3n.control.contrasts import AGE, CONTRASTS, HC_AD, IDH1, SEX, Contrast, Space, find_known, is_given
 from braing3n.control.evaluate import Real, read
-from braing3n.control.measure import measure_mean, measure_share
 from braing3n.control.settings import CounterfactualSettings
 from braing3n.core.runtime import track, write_atomically
 from braing3n.diffusion.edit import change_conditions
+from braing3n.diffusion.intervals import measure_mean, measure_share
 from braing3n.diffusion.model import DiT
 from braing3n.diffusion.settings import SamplingSettings
 from braing3n.memorization.neighbours import Rows, find_nearest

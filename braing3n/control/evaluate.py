@@ -20,9 +20,9 @@ from braing3n.control.contrasts import (
     Space,
     find_known,
 )
-from braing3n.control.measure import NAN3, agree, correlate, measure_mean, measure_share, resample
 from braing3n.control.settings import ControlSettings
 from braing3n.diffusion.conditions import read_conditions
+from braing3n.diffusion.intervals import NAN3, agree, correlate, measure_mean, measure_share, resample
 from braing3n.probe.fit import build_model
 from braing3n.probe.plan import span_rows
 from braing3n.probe.scores import score

@@ -15,6 +15,7 @@ from braing3n.paper.printed.benchmark import build_controls, build_encoders, bui
 from braing3n.paper.printed.generation import (
     build_counterfactuals,
     build_judged,
+    build_longitudinal,
     build_table_2a,
     build_table_7,
 )
@@ -34,6 +35,7 @@ SECTIONS = {
         build_table_2a,
         build_table_7,
         build_counterfactuals,
+        build_longitudinal,
         build_judged,
         build_table_8,
         build_memorization,

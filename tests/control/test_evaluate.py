@@ -12,8 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from braing3n.control.contracts import CONTROL, GUIDANCE
 from braing3n.control.contrasts import CONTRASTS, Space, choose_ceiling
 from braing3n.control.evaluate import measure_control
-from braing3n.control.measure import measure_mean, measure_share, resample
 from braing3n.core.contracts import check_table
+from braing3n.diffusion.intervals import measure_mean, measure_share, resample
 
 LABELS, SAMPLES = make_labels(), make_samples()
 FEATURES, DRAWN = make_features(LABELS), draw(SAMPLES, LABELS)

@@ -6,10 +6,12 @@ import pytest
 
 from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED
 from braing3n.core.contracts import write_table
+from braing3n.longitudinal.contracts import AGEING
 from braing3n.paper.page import render_page
 from braing3n.paper.printed.generation import (
     build_counterfactuals,
     build_judged,
+    build_longitudinal,
     build_table_2a,
     build_table_7,
     list_unlearned,
@@ -158,3 +160,30 @@ def test_counterfactuals_stand_beside_changing_nothing(tmp_path):
         "0.000",
     )
     assert second["Mean [95 %]"] == "n/a: no held-out T1"
+
+
+def test_forecasts_stand_beside_true_later_visits_and_no_change(tmp_path):
+    own = {
+        "method": "forecast",
+        "guidance": 1.5,
+        "n_people": 4,
+        "probe_mae_years": 7.262,
+        "n_probe_people": 52,
+    }
+    rows = [
+        own | {"quantity": "age change", "years": 2.0, "value": 0.5},
+        own | {"quantity": "slope", "value": 0.27, "low": 0.1, "high": 0.4},
+        own | {"quantity": "error, volume", "value": 0.17},
+        own | {"quantity": "error, volume", "scanner": "other", "reason": "none", "n_people": 0},
+        {"method": "true later visit", "quantity": "slope", "value": 0.9, "n_people": 3, "scanner": "same"},
+        {"method": "no change", "quantity": "error, volume", "value": 0.12, "n_people": 4},
+    ]
+    write_table(fill(AGEING, rows), tmp_path / "longitudinal/ageing.parquet", AGEING)
+    table = build_longitudinal(Results(tmp_path))
+    forecast, true, nothing = table.frame.to_dict("records")
+    assert (forecast["CFG"], forecast["Slope"], forecast["Error"]) == ("1.5", "0.27 [0.10, 0.40]", "0.17")
+    assert (forecast["Years read after"], forecast["People"]) == ("2 y: +0.50", "4")
+    assert (true["Scanner of the later visit"], true["Slope"], true["CFG"]) == ("same", "0.90", "-")
+    assert (nothing["Method"], nothing["Error"], nothing["r"]) == ("no change", "0.12", "-")
+    assert "recover 27% of true ageing" in table.notes[0]
+    assert "on 52 held-out people: 7.26 years" in table.notes[1]

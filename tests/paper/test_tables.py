@@ -272,6 +272,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "table_7",
         "table_8",
         "counterfactuals",
+        "longitudinal",
         "encoders",
         "controls",
         "memorization",

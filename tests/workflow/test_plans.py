@@ -30,6 +30,7 @@ READS_LABELS = {
     "pair_visits",
     "train_longitudinal",
     "forecast_longitudinal",
+    "evaluate_longitudinal",
     "measure_fidelity",
     "audit_memorization",
     "write_model_folder",

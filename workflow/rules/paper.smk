@@ -24,6 +24,7 @@ SHOWN = [
     rules.read_control.output,
     rules.sample_control.output.picture,
     rules.forecast_longitudinal.output.picture,
+    rules.evaluate_longitudinal.output.ageing,
     *([] if CONFIG.pretrain.weights else [rules.train_mae.output.loss, rules.train_mae.output.table]),
 ]
 SHOWN = [str(path) for part in SHOWN for path in ([part] if isinstance(part, str) else part)]
