@@ -18,7 +18,7 @@ class Contrast:
     Attributes:
         condition: the column of the sample table that is requested and read.
         task: the row's name.
-        classes: that are told apart; none: a number is read.
+        classes: of the probe; none: a number is read.
         modality: of samples and of the real volumes of the probe; empty: all.
         arms: whose samples are read.
         null_arm: whose samples have everything but this condition; empty: there are none.
