@@ -57,13 +57,13 @@ def resample(
 ) -> tuple[float, float, float]:
     """A number of rows, and its 95 % interval from draws of groups with replacement, the probe as it is.
 
-    measure: takes rows (a group's together, as often as it is drawn).
+    No interval of fewer than three groups. measure: takes rows (a group's together, as often as it is drawn).
     """
     rng = np.random.default_rng(seed)
     names, number = np.unique(groups, return_inverse=True)
     rows_of = [np.flatnonzero(number == k) for k in range(len(names))]
     value = measure(np.arange(len(groups))) if len(groups) else math.nan
-    if not math.isfinite(value) or len(names) < 2:
+    if not math.isfinite(value) or len(names) < 3:
         return value, math.nan, math.nan
     drawn = [rng.integers(len(names), size=len(names)) for _ in range(n_draws)]
     found = np.array([measure(np.concatenate([rows_of[k] for k in draw])) for draw in drawn])

@@ -189,6 +189,13 @@ def test_intervals_hold_what_they_claim():
     assert (hits / 120 < 0.995).all()
 
 
+def test_few_have_no_interval():
+    assert np.isnan(measure_mean(np.array([1.0, 2.0]))[1:]).all()
+    value, low, high = resample(lambda k: float(len(k)), np.array(["a", "a", "b"]), 20, 1)
+    assert value == 3
+    assert np.isnan([low, high]).all()
+
+
 def test_table_7_reads_disease_as_the_pair_that_the_papers_numbers_fit():
     """At w = 2 the paper's Table 7 has .98 for disease: HC vs AD has .99 in Table 2a, the four pairs .88."""
     from braing3n.control.contrasts import HC_AD, SCALED
