@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from invented_people import EFFECTS, SIZE, make_features, make_labels, make_real
@@ -116,6 +117,17 @@ def test_distances_of_realism_are_those_of_brute_force():
     row = measure(changed).loc[("HC to AD", "realism", "distance")]
     assert row["value"] == pytest.approx(nearest[0] / nearest[1], rel=0.1)  # held-out people are drawn
     assert measure(edit(TO_AD, "idle")).loc[("HC to AD", "realism", "distance"), "value"] != row["value"]
+
+
+def test_a_person_is_no_neighbour_of_their_own():
+    """A scan in the training split of whoever is changed does not make the change look near."""
+    changed = edit(SEX, "idle")
+    copies = LABELS.iloc[changed.rows].assign(split="train")
+    labels = pd.concat([LABELS, copies], ignore_index=True)
+    tokens = np.concatenate([TOKENS, TOKENS[changed.rows]])
+    given = tokens, flatten(tokens), make_real(labels), OPTIONS, lambda part: part[:, None], flatten
+    found = measure_axioms([changed], *given)
+    assert found.loc[found["axiom"] == "realism", "value"].item() == pytest.approx(1, abs=0.25)
 
 
 def test_people_are_held_out_drawn_by_the_seed_and_of_one_volume_each():

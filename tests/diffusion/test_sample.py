@@ -43,6 +43,8 @@ def test_the_arms_of_control_stand_beside_those_of_table_8(model, labels):
     names = [arm.arm for arm in (*sampling.ARMS, *sampling.CONTROL_ARMS)]
     assert len(set(names)) == len(names) == 19
     arms, absent = sampling.choose_arms(model, labels, sampling.CONTROL_ARMS)
+    nulls = {arm.arm: arm for arm in sampling.CONTROL_ARMS if arm.arm.startswith("null-")}
+    assert (nulls["null-idh1"].idh1, nulls["null-idh1"].disease) == ("", "GBM")
     assert {"null-disease", "null-sex", "null-age"} <= {arm.arm for arm in arms}
     assert set(absent) == {"disease-MCI", "disease-PD", "null-idh1"}
     nulls = sampling.list_samples(arms, 1)

@@ -4,6 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from braing3n.config import LongitudinalSettings, PretrainSettings, ProbeSettings, TokenizerSettings
 from braing3n.core.contracts import read_table, write_table
@@ -212,6 +215,18 @@ def test_a_run_is_evaluated_from_its_files(tmp_path):
         expected = (tokenizer.decode(moved) - tokenizer.decode(later)).abs().mean().item()
     row = found[(found["guidance"] == 3) & (found["quantity"] == "error, volume") & (found["scanner"] == "")]
     assert row["value"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_probe_is_fitted_on_training_people_and_scored_on_others(tmp_path):
+    labels, features = make_run(tmp_path)
+    train = (labels["split"] == "train").to_numpy()
+    model = make_pipeline(StandardScaler(), Ridge(1.0)).fit(features[train], labels["age_years"][train])
+    probe = AgeProbe(features, labels, ProbeSettings())
+    np.testing.assert_allclose(probe.model.predict(features), model.predict(features))
+    error = np.abs(model.predict(features[~train]) - labels["age_years"][~train]).mean()
+    assert probe.mae_years == pytest.approx(error)
+    assert probe.n_people == 10
+    assert "training people" in AgeProbe(features, labels.assign(split="test"), ProbeSettings()).reason
 
 
 def test_what_a_run_lacks_is_a_row_with_the_reason(tmp_path):
