@@ -108,9 +108,8 @@ def test_errors_are_those_of_loops_over_all_voxels_and_over_fluid():
     assert "with unknown scanner" in find(rows, "error, volume", method="guess", scanner="unknown")["reason"]
 
 
-def make_run(folder, n_people=40, n_visits=2):
-    """A run's files: people of two visits, features that show age, and an untrained bridge."""
-    rng = np.random.default_rng(0)
+def make_people(n_people, n_visits):
+    """Labels of people with visits three years apart; some change the scanner."""
     rows = [
         {
             "volume_id": f"v{k:02d}{visit}",
@@ -135,7 +134,13 @@ def make_run(folder, n_people=40, n_visits=2):
     for name, (kind, _) in LABELS.items():
         if name not in labels:
             labels[name] = "" if kind is str else np.nan
-    write_table(labels[list(LABELS)], folder / "manifest/labels.parquet", LABELS)
+    return labels[list(LABELS)]
+
+
+def make_run(folder, n_people=40, n_visits=2):
+    """A run's files: people of two visits, features that show age, and an untrained bridge."""
+    rng, labels = np.random.default_rng(0), make_people(n_people, n_visits)
+    write_table(labels, folder / "manifest/labels.parquet", LABELS)
     pairs, _ = list_pairs(labels, SETTINGS)
     write_table(pairs, folder / "longitudinal/pairs.parquet", PAIRS)
     torch.manual_seed(0)
