@@ -30,6 +30,7 @@ WORDS = (
     "diffusion",
     "longitudinal",
     "probe",
+    "control",
     "fidelity",
     "memorization",
     "export",

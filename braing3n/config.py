@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from braing3n.cohort.settings import CohortSettings
 from braing3n.config_fit import find_misfit
+from braing3n.control.settings import ControlSettings
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.settings import (
     OptimiserSettings,
@@ -37,6 +38,7 @@ from braing3n.volumes.settings import VolumesSettings
 __all__ = [
     "CohortSettings",
     "Config",
+    "ControlSettings",
     "DiffusionSettings",
     "ExportSettings",
     "FidelitySettings",
@@ -94,6 +96,7 @@ class Config(Settings):
     diffusion: DiffusionSettings = setting(DiffusionSettings, "conditional DiT")
     longitudinal: LongitudinalSettings = setting(LongitudinalSettings, "bridge DiT and forecasts")
     probe: ProbeSettings = setting(ProbeSettings, "linear probes")
+    control: ControlSettings = setting(ControlSettings, "samples read by probes, and counterfactuals")
     fidelity: FidelitySettings = setting(FidelitySettings, "Fréchet distances")
     memorization: MemorizationSettings = setting(MemorizationSettings, "nearest-neighbour audit")
     export: ExportSettings = setting(ExportSettings, "model folder")

@@ -6,7 +6,7 @@ from cyclopts import App
 
 from braing3n.core.options import Checkpoints, Labels, Threads, TrainedWeights, VolumeList
 
-app = App(name="braing3n diffusion", help="Train the conditional DiT; sample it; judge the samples.")
+app = App(name="braing3n diffusion", help="Train the conditional DiT; sample it.")
 
 
 @app.command
@@ -121,57 +121,3 @@ def sample(
     tokens = sampling.write_samples(model, rows, options, device, samples, [weights])
     sampling.write_table_of_samples(rows, absent, table)
     sampling.draw_samples(load_model(Tokenizer, tokenizer).to(device), tokens, rows, picture, device)
-
-
-@app.command
-def judge(
-    *,
-    tokens: Path,
-    tokenizer: Path,
-    labels: Labels,
-    samples: Path,
-    table: Path,
-    judged: Path,
-    settings: str = "{}",
-    threads: Threads = 1,
-) -> None:
-    """Read the samples with probes of real people, and compare how much samples and people differ.
-
-    Parameters
-    ----------
-    tokens
-        Every volume's tokens (.npy), rows as in the label table.
-    tokenizer
-        The tokenizer's weight file: samples and real volumes are judged by what they decode to.
-    samples
-        Tokens of the samples (.npz).
-    table
-        The samples' conditions (.parquet).
-    judged
-        Table to write (.parquet): one row a condition, and one an arm.
-    settings
-        The section `probe`: its settings file, or a configuration file.
-    """
-    from braing3n.core.runtime import set_threads
-    from braing3n.core.settings import parse_section
-    from braing3n.probe.settings import ProbeSettings
-
-    section = parse_section(ProbeSettings, settings)
-    set_threads(threads)
-    import numpy as np
-
-    from braing3n.core.contracts import read_table, write_table
-    from braing3n.diffusion.contracts import JUDGED, SAMPLES
-    from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
-    from braing3n.manifest.contracts import LABELS
-    from braing3n.nets.weights import load_model
-    from braing3n.tokenizer.model import Tokenizer
-    from braing3n.training import open_accelerator
-
-    device = open_accelerator().device
-    decoder, labelled = load_model(Tokenizer, tokenizer).to(device), read_table(labels, LABELS)
-    rows = choose_real(labelled, section.seed)
-    real = decode_coarsely(decoder, np.load(tokens, mmap_mode="r")[rows], device)
-    sampled = decode_coarsely(decoder, np.load(samples)["tokens"], device)
-    found = judge_samples(real, labelled.iloc[rows], sampled, read_table(table, SAMPLES), section)
-    write_table(found, judged, JUDGED)

@@ -1,8 +1,8 @@
-"""The tables that `diffusion` writes: samples, and what is read in them."""
+"""The table that `diffusion` writes."""
 
 from __future__ import annotations
 
-from braing3n.core.contracts import COUNT_COLUMNS, MODALITIES, Contract
+from braing3n.core.contracts import MODALITIES, Contract
 
 SAMPLES = Contract(
     "samples",
@@ -15,22 +15,5 @@ SAMPLES = Contract(
         "site": (str, None),
         "age_years": (float, (0, 130)),
         "idh1": (str, ("wildtype", "mutant", "")),
-    },
-)
-
-JUDGED = Contract(
-    "judged",
-    {
-        "measure": (str, ("age", "modality", "sex", "disease", "diversity")),
-        "arm": (str, None),
-        "value": (float, (-1, float("inf"))),
-        "low": (float, (-1, 1)),
-        "high": (float, (-1, 1)),
-        "reference": (float, (-1, 1)),
-        "n_samples": (int, (0, 10**7)),
-        **COUNT_COLUMNS,
-        "expected": (str, None),
-        "verdict": (str, ("met", "not met", "n/a")),
-        "note": (str, None),
     },
 )

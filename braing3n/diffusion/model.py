@@ -90,10 +90,12 @@ class DiT(ConditionedTransformer):
         t: Tensor,
         codes: Tensor,
         age_years: Tensor,
-        guidance: float,
+        guidance: float | Tensor,
         form: GuidanceForm = "joint",
     ) -> Tensor:
         """v(null) + guidance (v(c) - v(null)), the modality kept in both branches (Ho & Salimans 2022).
+
+        The scale is one for all, or (B, 1, 1).
 
         The form `per_condition` has a branch for each condition alone, and adds up their differences from
         v(null) (Liu et al. 2022, "Compositional visual generation"). All branches are one batch. At a

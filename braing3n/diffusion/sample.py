@@ -48,6 +48,13 @@ ARMS = (
     *(Arm(f"age-{age}", "T1", age_years=float(age)) for age in (30, 50, 70)),
     *(Arm(f"idh1-{idh1}", "T1c", disease="GBM", idh1=idh1) for idh1 in ("wildtype", "mutant")),
 )
+# What Table 2a needs beside them: two more diseases, and for each condition samples that it is null in.
+CONTROL_ARMS = (
+    Arm("disease-MCI", "T1", disease="MCI"),
+    Arm("disease-PD", "T1", disease="PD"),
+    *(Arm(f"null-{condition}", "T1") for condition in ("disease", "sex", "age")),
+    Arm("null-idh1", "T1c", disease="GBM"),
+)
 
 
 def explain_absence(arm: Arm, model: DiT, labels: pd.DataFrame) -> str:
@@ -75,10 +82,12 @@ def _name(arm: Arm) -> str:
     return ", ".join(f"{name} {getattr(arm, name)}" for name in CODED if getattr(arm, name))
 
 
-def choose_arms(model: DiT, labels: pd.DataFrame) -> tuple[list[Arm], dict[str, str]]:
+def choose_arms(
+    model: DiT, labels: pd.DataFrame, arms: Sequence[Arm] = ARMS
+) -> tuple[list[Arm], dict[str, str]]:
     """The arms that can be sampled, and the reasons of the others."""
-    reasons = {arm.arm: explain_absence(arm, model, labels) for arm in ARMS}
-    return [arm for arm in ARMS if not reasons[arm.arm]], {name: why for name, why in reasons.items() if why}
+    reasons = {arm.arm: explain_absence(arm, model, labels) for arm in arms}
+    return [arm for arm in arms if not reasons[arm.arm]], {name: why for name, why in reasons.items() if why}
 
 
 def list_samples(arms: list[Arm], n_samples: int) -> pd.DataFrame:
@@ -102,14 +111,20 @@ def plan_times(model: DiT, n_steps: int) -> list[float]:
 def sample_tokens(
     model: DiT, table: pd.DataFrame, settings: SamplingSettings, device: torch.device
 ) -> Tensor:
-    """Tokens float32 (M, T, d), in token units, one for each row: Euler steps along the guided velocity."""
+    """Tokens float32 (M, T, d), in token units, one for each row: Euler steps along the guided velocity.
+
+    A column `guidance` of the table, where there is one, stands for the settings' scale.
+    """
     codes, age_years = (part.to(device) for part in model.vocabularies.encode(table))
     x = torch.stack([draw_start(name, settings.seed, model) for name in table["sample_id"]]).to(device)
+    guidance: float | Tensor = settings.guidance
+    if "guidance" in table:
+        guidance = torch.tensor(table["guidance"].to_numpy(np.float32), device=device)[:, None, None]
 
     def guide(x: Tensor, now: float) -> Tensor:
         t = torch.full((len(x),), now, device=device)
         with training.autocast(device, settings):
-            return model.guide(x, t, codes, age_years, settings.guidance, settings.guidance_form)
+            return model.guide(x, t, codes, age_years, guidance, settings.guidance_form)
 
     return model.restore(integrate(guide, x, plan_times(model, settings.n_steps)), codes)
 
@@ -137,7 +152,8 @@ def write_samples(
             yield {"tokens": sample_tokens(model, table.iloc[batch], settings, device)}
 
     names = table["sample_id"].to_numpy(dtype=str)
-    made_of = [STAGE_VERSION, settings.as_json(), names.tolist(), *map(training.digest_input, inputs)]
+    scales = table["guidance"].tolist() if "guidance" in table else []
+    made_of = [STAGE_VERSION, settings.as_json(), names.tolist(), scales, *map(training.digest_input, inputs)]
     part_dir = training.choose_part_dir(npz, "samples", made_of)
     with training.grow_arrays(part_dir, rows, batches, compute) as arrays:
         tokens = np.load(arrays["tokens"])

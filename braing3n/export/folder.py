@@ -71,7 +71,7 @@ def find_sources(results_dir: Path) -> Sources:
         "predictions": "probe/predictions_mae.parquet",
         "masked_loss": "pretrain/masked_loss.parquet",
         "metrics": "tokenizer/metrics.json",
-        "judged": "diffusion/judged.parquet",
+        "judged": "control/judged.parquet",
     }
     return Sources(**{name: results_dir / path for name, path in names.items()})
 

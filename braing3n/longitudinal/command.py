@@ -152,3 +152,27 @@ def forecast(
     options = parse_section(ForecastSettings, settings)
     given = {"weights": weights, "tokens": tokens, "tokenizer": tokenizer, "labels": labels, "pairs": pairs}
     run_forecasts(given, {"forecasts": out, "table": table, "picture": picture}, options)
+
+
+@app.command
+def evaluate(*, results: Path, threads: Threads = 1) -> None:
+    """Read the ageing of forecasts with a probe of real people, beside that of true later visits.
+
+    Parameters
+    ----------
+    results
+        The run's results folder, such as results/demo.
+    """
+    from braing3n.core.runtime import set_threads
+
+    set_threads(threads)
+    from braing3n.core.settings import Settings, parse_section
+    from braing3n.longitudinal.evaluate import evaluate_forecasts
+    from braing3n.longitudinal.settings import EvaluationSettings, ForecastSettings, LongitudinalSettings
+    from braing3n.probe.settings import ProbeSettings
+
+    kinds: dict[str, type[Settings]] = {"longitudinal": LongitudinalSettings, "probe": ProbeSettings}
+    kinds |= {"longitudinal.forecast": ForecastSettings, "longitudinal.evaluation": EvaluationSettings}
+    read = {name: parse_section(kind, results / "settings" / f"{name}.json") for name, kind in kinds.items()}
+    own, options, evaluation = (read[f"longitudinal{name}"] for name in ("", ".forecast", ".evaluation"))
+    evaluate_forecasts(results, own, options, evaluation, read["probe"])

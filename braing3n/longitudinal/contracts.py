@@ -1,8 +1,8 @@
-"""The tables that `longitudinal` writes: pairs of visits, and forecasts."""
+"""The tables that `longitudinal` writes: pairs of visits, forecasts, and what these are worth."""
 
 from __future__ import annotations
 
-from braing3n.core.contracts import PERSON_COLUMNS, SPLITS, Contract
+from braing3n.core.contracts import COUNT_COLUMNS, PERSON_COLUMNS, SPLITS, Contract
 
 # What is known at the earlier visit.
 BASELINE_COLUMNS = {
@@ -35,5 +35,25 @@ FORECASTS = Contract(
         **BASELINE_COLUMNS,
         "years": (float, (0, 130)),
         "later_volume_id": (str, None),
+    },
+)
+
+# Without a scanner a row is of all pairs. `value` of an age change is in years, of a slope in years a year,
+# of an error in z units; guidance is missing where nothing is forecast.
+AGEING = Contract(
+    "ageing",
+    {
+        "method": (str, ("forecast", "true later visit", "no change", "mean change of the age group")),
+        "quantity": (str, ("age change", "slope", "r", "error, volume", "error, CSF")),
+        "guidance": (float, (0, float("inf"))),
+        "scanner": (str, ("", "same", "other", "unknown")),
+        "years": (float, (0, 130)),
+        "value": (float, None),
+        "low": (float, None),
+        "high": (float, None),
+        **COUNT_COLUMNS,
+        "probe_mae_years": (float, (0, 200)),
+        "n_probe_people": (int, (0, 10**7)),
+        "reason": (str, None),
     },
 )

@@ -26,6 +26,16 @@ class ForecastSettings(Settings):
     batch_size: int = setting(32, "forecasts at once", ge=1)
 
 
+class EvaluationSettings(Settings):
+    """What forecasts are worth."""
+
+    guidance: tuple[float, ...] = setting(
+        (1.0, 1.5, 2.0, 3.0), "scales that people are forecast with, beside the forecasts' own", min_length=1
+    )
+    batch_size: int = setting(8, "volumes decoded and encoded at once", ge=1)
+    precision: Precision = setting("float32", "autocast type of decoding and encoding; that of latents")
+
+
 class LongitudinalSettings(Settings):
     """The bridge between two visits of one person."""
 
@@ -57,3 +67,4 @@ class LongitudinalSettings(Settings):
     seed: int = setting(2025, "weights, data order and noise")
     weights: str = given_weights()
     forecast: ForecastSettings = setting(ForecastSettings, "forecasts of held-out people", is_apart=True)
+    evaluation: EvaluationSettings = setting(EvaluationSettings, "worth of forecasts", is_apart=True)

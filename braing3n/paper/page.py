@@ -20,6 +20,9 @@ FIGURES = (
     ("Loss of the masked autoencoder", "pretrain/loss.png"),
     ("Volumes and their reconstructions", "tokenizer/reconstructions.png"),
     ("Samples of the conditional DiT", "diffusion/samples.png"),
+    ("One noise under every arm", "control/one_noise.png"),
+    ("Samples read by probes of real people", "control/scores.png"),
+    ("Held-out people under other conditions", "control/counterfactuals.png"),
 )
 
 # Longer ones are folded.

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED
 from braing3n.core.contracts import read_table
-from braing3n.diffusion.contracts import JUDGED
 from braing3n.fidelity.contracts import DISTANCES
+from braing3n.longitudinal.contracts import AGEING
 from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
 from braing3n.memorization.contracts import MEMORIZATION
 from braing3n.pretrain.contracts import MASKED_LOSS
@@ -34,7 +35,11 @@ TABLES = {
     "controls": ("probe/controls.parquet", CONTROLS),
     "sweep": ("sweep/scores.parquet", SWEEP),
     "sweep_list": ("sweep/volume_list.parquet", VOLUME_LIST),
-    "judged": ("diffusion/judged.parquet", JUDGED),
+    "control": ("control/scores.parquet", CONTROL),
+    "guidance": ("control/guidance.parquet", GUIDANCE),
+    "counterfactuals": ("control/counterfactuals.parquet", COUNTERFACTUALS),
+    "judged": ("control/judged.parquet", JUDGED),
+    "ageing": ("longitudinal/ageing.parquet", AGEING),
     "distances": ("fidelity/distances.parquet", DISTANCES),
     "memorization": ("memorization/distances.parquet", MEMORIZATION),
 }

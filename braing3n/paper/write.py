@@ -12,7 +12,13 @@ from braing3n.paper.card.card_page import build_tables, render_card
 from braing3n.paper.card.figures import draw_figures
 from braing3n.paper.page import render_page
 from braing3n.paper.printed.benchmark import build_controls, build_encoders, build_scores, build_table_6
-from braing3n.paper.printed.generation import build_judged
+from braing3n.paper.printed.generation import (
+    build_counterfactuals,
+    build_judged,
+    build_longitudinal,
+    build_table_2a,
+    build_table_7,
+)
 from braing3n.paper.printed.pretraining import build_masked_loss
 from braing3n.paper.printed.sweep import build_table_5
 from braing3n.paper.printed.tables import build_memorization, build_table_3, build_table_8
@@ -25,7 +31,15 @@ SECTIONS = {
     "Benchmark": (build_table_6, build_encoders),
     "Controls": (build_controls,),
     "Tokenizer": (build_table_5,),
-    "Generation": (build_judged, build_table_8, build_memorization),
+    "Generation": (
+        build_table_2a,
+        build_table_7,
+        build_counterfactuals,
+        build_longitudinal,
+        build_judged,
+        build_table_8,
+        build_memorization,
+    ),
     "Every score": (build_scores,),
 }
 

@@ -39,6 +39,30 @@ def test_arms_without_training_volumes_are_named(model, labels):
     assert sampling.choose_arms(model, only_test)[0] == []
 
 
+def test_the_arms_of_control_stand_beside_those_of_table_8(model, labels):
+    names = [arm.arm for arm in (*sampling.ARMS, *sampling.CONTROL_ARMS)]
+    assert len(set(names)) == len(names) == 19
+    arms, absent = sampling.choose_arms(model, labels, sampling.CONTROL_ARMS)
+    nulls = {arm.arm: arm for arm in sampling.CONTROL_ARMS if arm.arm.startswith("null-")}
+    assert (nulls["null-idh1"].idh1, nulls["null-idh1"].disease) == ("", "GBM")
+    assert {"null-disease", "null-sex", "null-age"} <= {arm.arm for arm in arms}
+    assert set(absent) == {"disease-MCI", "disease-PD", "null-idh1"}
+    nulls = sampling.list_samples(arms, 1)
+    codes, age_years = model.vocabularies.encode(nulls[nulls["arm"].str.startswith("null-")])
+    assert (codes[:, [0, 1, 3, 4]] == model.nulls[[0, 1, 3, 4]]).all()
+    assert age_years.isnan().all()
+
+
+def test_a_table_may_have_a_scale_for_each_sample(model, labels):
+    table = sampling.list_samples([sampling.ARMS[2]], 2)
+    settings, cpu = SETTINGS.sampling.model_copy(update={"precision": "float32"}), torch.device("cpu")
+    both = sampling.sample_tokens(model, table.assign(guidance=[1.0, 3.0]), settings, cpu)
+    for i, scale in enumerate((1.0, 3.0)):
+        alone = settings.model_copy(update={"guidance": scale})
+        torch.testing.assert_close(both[i], sampling.sample_tokens(model, table, alone, cpu)[i])
+    assert not torch.allclose(both[0], sampling.sample_tokens(model, table, settings, cpu)[0], atol=1e-3)
+
+
 def test_samples_are_a_function_of_seed_arm_and_index(model, labels):
     arms, _ = sampling.choose_arms(model, labels)
     settings = SETTINGS.sampling.model_copy(update={"precision": "float32"})

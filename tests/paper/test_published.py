@@ -42,6 +42,24 @@ def test_table_3(lines):
     assert sum(volumes[:-1]) == volumes[-1] == 35309
 
 
+def test_table_2a(lines):
+    keys = ("task", "real", "cond", "null", "prior")
+    rows = [row[1:] for row in read_rows(lines, "| Condition | Task | Real") if len(row) == 6]
+    ours = [
+        [row[key].replace("-", "—") if key == "null" else row[key] for key in keys]
+        for row in read_published()["table_2a"]
+    ]
+    whole = [row for row in ours if LOST not in row]
+    assert whole == rows
+    assert [row[0] for row in ours if LOST in row] == ["30 / 50 / 70 y"]
+
+
+def test_table_7(lines):
+    keys = ("guidance", "disease", "sex", "age", "ages", "idh1")
+    ours = [[row[key] for key in keys] for row in read_published()["table_7"]]
+    assert ours == read_rows(lines, "| CFG | Disease")
+
+
 def test_table_5(lines):
     keys = ("dims", "mse", "psnr_db", "ssim", "idh1_auc", "grade_auc")
     ours = [[row[key] for key in keys] for row in read_published()["table_5"]]

@@ -11,7 +11,6 @@ rule diffusion:
     input:
         DIT,
         f"{RESULTS}/diffusion/samples.npz",
-        f"{RESULTS}/diffusion/judged.parquet",
 
 
 rule train_diffusion:
@@ -92,32 +91,3 @@ rule sample_diffusion:
         " --labels {input.labels:q} --samples {output.samples:q} --table {output.table:q}"
         " --picture {output.picture:q} --settings {input.settings:q} --threads {threads}"
         " 2>&1 | tee {log:q}"
-
-
-rule judge_diffusion:
-    """Read the samples with probes of real people, and compare how much samples and people differ."""
-    input:
-        tokens=rules.cache_latents.output.tokens,
-        tokenizer=TOKENIZER,
-        labels=rules.build_label_table.output.labels,
-        samples=rules.sample_diffusion.output.samples,
-        table=rules.sample_diffusion.output.table,
-        settings=f"{SETTINGS}/probe.json",
-    output:
-        judged=f"{RESULTS}/diffusion/judged.parquet",
-    log:
-        f"{LOGS}/diffusion/judged.log",
-    benchmark:
-        f"{BENCHMARKS}/diffusion/judged.tsv"
-    conda:
-        "../../envs/models.yaml"
-    threads: 2
-    resources:
-        mem_mb=6000,
-        runtime=60,
-    params:
-        stage=STAGE["diffusion"],
-    shell:
-        "python -m braing3n diffusion judge --tokens {input.tokens:q} --tokenizer {input.tokenizer:q} --labels {input.labels:q}"
-        " --samples {input.samples:q} --table {input.table:q} --judged {output.judged:q}"
-        " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"

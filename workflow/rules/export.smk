@@ -33,7 +33,7 @@ rule write_model_folder:
         predictions=f"{RESULTS}/probe/predictions_mae.parquet",
         losses=[] if CONFIG.pretrain.weights else rules.train_mae.output.table,
         metrics=f"{RESULTS}/tokenizer/metrics.json",
-        judged=rules.judge_diffusion.output.judged,
+        judged=rules.read_control.output.judged,
         settings=[f"{SETTINGS}/{name}.json" for name in EXPORTED_SECTIONS],
     output:
         config=f"{EXPORT}/config.json",

@@ -11,6 +11,7 @@ rule longitudinal:
     input:
         BRIDGE,
         f"{RESULTS}/longitudinal/forecasts.npz",
+        f"{RESULTS}/longitudinal/ageing.parquet",
 
 
 rule pair_visits:
@@ -117,3 +118,39 @@ rule forecast_longitudinal:
         " --tokenizer {input.tokenizer:q} --labels {input.labels:q} --pairs {input.pairs:q}"
         " --out {output.forecasts:q} --table {output.table:q} --picture {output.picture:q}"
         " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule evaluate_longitudinal:
+    """Read the ageing of forecasts with a probe of real people, beside that of true later visits."""
+    input:
+        weights=BRIDGE,
+        forecasts=rules.forecast_longitudinal.output.forecasts,
+        table=rules.forecast_longitudinal.output.table,
+        pairs=rules.pair_visits.output.pairs,
+        tokens=rules.cache_latents.output.tokens,
+        features=rules.cache_latents.output.features,
+        encoder=MAE,
+        tokenizer=TOKENIZER,
+        labels=rules.build_label_table.output.labels,
+        settings=[
+            f"{SETTINGS}/{name}.json"
+            for name in ("longitudinal", "longitudinal.forecast", "longitudinal.evaluation", "probe")
+        ],
+    output:
+        ageing=f"{RESULTS}/longitudinal/ageing.parquet",
+    log:
+        f"{LOGS}/longitudinal/ageing.log",
+    benchmark:
+        f"{BENCHMARKS}/longitudinal/ageing.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+        runtime=240,
+    params:
+        results=RESULTS,
+        stage=STAGE["longitudinal"],
+    shell:
+        "python -m braing3n longitudinal evaluate --results {params.results:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"

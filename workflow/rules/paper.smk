@@ -3,7 +3,7 @@ localrules:
     paper,
 
 
-TABLES = [f"{RESULTS}/paper/table_{n}.{end}" for n in (3, 5, 6, 8) for end in ("csv", "md", "tex", "html")]
+TABLES = [f"{RESULTS}/paper/table_{n}.{end}" for n in ("2a", 3, 5, 6, 7, 8) for end in ("csv", "md", "tex", "html")]
 
 
 # As text: a rule's output named as such would bring its rule along, past `--allowed-rules`.
@@ -21,8 +21,10 @@ SHOWN = [
     rules.train_tokenizer.output.metrics,
     SWEEP_RESULTS,
     rules.sample_diffusion.output.picture,
-    rules.judge_diffusion.output.judged,
+    rules.read_control.output,
+    rules.sample_control.output.picture,
     rules.forecast_longitudinal.output.picture,
+    rules.evaluate_longitudinal.output.ageing,
     *([] if CONFIG.pretrain.weights else [rules.train_mae.output.loss, rules.train_mae.output.table]),
 ]
 SHOWN = [str(path) for part in SHOWN for path in ([part] if isinstance(part, str) else part)]
@@ -36,7 +38,7 @@ rule paper:
 
 
 rule tabulate_paper:
-    """Write Tables 3, 5, 6 and 8, ours beside the paper's numbers, the dataset card and the index page."""
+    """Write Tables 2a, 3, 5, 6, 7 and 8, ours beside the paper's numbers, the dataset card and the index page."""
     input:
         SHOWN,
     output:

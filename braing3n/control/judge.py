@@ -44,7 +44,7 @@ def decode_coarsely(tokenizer: Tokenizer, tokens: np.ndarray, device: torch.devi
     """What is seen of tokens (M, T, d): their decoded volumes, averaged over cubes, (M, F)."""
     batches = training.cut_batches(tokens, N_AT_ONCE)
     seen = []
-    for batch in track(batches, "diffusion: decoded", len(batches)):
+    for batch in track(batches, "control: decoded", len(batches)):
         images = tokenizer.decode(torch.from_numpy(np.asarray(batch, np.float32)).to(device))
         seen += [average_voxels(image, image != 0) for image in images[:, 0].float().cpu().numpy()]
     return np.stack(seen)

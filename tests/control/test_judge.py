@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from braing3n.config import ProbeSettings
+from braing3n.control.contracts import JUDGED
+from braing3n.control.judge import choose_real, decode_coarsely, judge_samples
 from braing3n.core.contracts import check_table
 from braing3n.diffusion import sample as sampling
-from braing3n.diffusion.contracts import JUDGED
-from braing3n.diffusion.judge import choose_real, decode_coarsely, judge_samples
 
 N_PEOPLE, SHAPE = 120, (6, 4)
 RNG = np.random.default_rng(5)
@@ -139,7 +139,7 @@ def test_volumes_are_decoded_and_averaged_over_cubes():
 def test_real_volumes_are_drawn_from_both_sides_of_the_split(monkeypatch):
     labels = pd.DataFrame({"split": ["train"] * 30 + ["validation"] * 5 + ["test"] * 5})
     assert choose_real(labels, 1).tolist() == list(range(40))
-    monkeypatch.setattr("braing3n.diffusion.judge.MOST_REAL", 8)
+    monkeypatch.setattr("braing3n.control.judge.MOST_REAL", 8)
     rows = choose_real(labels, 1)
     assert ((rows < 30).sum(), (rows >= 30).sum(), len(set(rows))) == (8, 8, 16)
     assert rows.tolist() == choose_real(labels, 1).tolist() != choose_real(labels, 2).tolist()

@@ -1,0 +1,93 @@
+"""The job that reads samples: features of what they decode to, their latents, and every table of control."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED
+from braing3n.control.contrasts import Space, choose_ceiling
+from braing3n.control.counterfactuals import draw_counterfactuals, measure_axioms, read_changed
+from braing3n.control.draw import locate, open_tokens, read_samples
+from braing3n.control.evaluate import Real, measure_control
+from braing3n.control.judge import choose_real, decode_coarsely, judge_samples
+from braing3n.control.picture import draw_control
+from braing3n.control.settings import ControlSettings
+from braing3n.core.contracts import read_table, write_table
+from braing3n.core.runtime import write_atomically
+from braing3n.diffusion.contracts import SAMPLES
+from braing3n.diffusion.settings import SamplingSettings
+from braing3n.fidelity.encode import encode_decoded
+from braing3n.fidelity.settings import FidelitySettings
+from braing3n.manifest.contracts import LABELS
+from braing3n.nets.weights import load_model
+from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.probe.plan import load_features
+from braing3n.probe.settings import ProbeSettings
+from braing3n.tokenizer.model import Tokenizer
+from braing3n.training import open_accelerator
+
+
+class Decoder:
+    """Decodes tokens (n, T, d) to images, and encodes these again.
+
+    Args:
+        encoder, tokenizer: weight files.
+    """
+
+    def __init__(self, encoder: Path, tokenizer: Path, settings: ControlSettings):
+        self.device = open_accelerator().device
+        self.encoder = load_model(MaskedAutoencoder, encoder).to(self.device)
+        self.tokenizer = load_model(Tokenizer, tokenizer).to(self.device)
+        self.options = FidelitySettings(batch_size=settings.batch_size, precision=settings.precision)
+
+    def encode(self, tokens: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Features (n, F) of the volumes that all tokens, or some rows of them, decode to."""
+        rows = np.arange(len(tokens)) if rows is None else rows
+        return encode_decoded(tokens, rows, self.encoder, self.tokenizer, self.options, "control: encoded")
+
+    @torch.no_grad()
+    def decode(self, tokens: np.ndarray) -> np.ndarray:
+        """Images (n, D, H, W), one at a time."""
+        images = [self.tokenizer.decode(torch.from_numpy(one[None]).to(self.device))[0, 0] for one in tokens]
+        return torch.stack(images).float().cpu().numpy()
+
+
+def read_all(
+    results: Path, settings: ControlSettings, sampling: SamplingSettings, probe: ProbeSettings
+) -> None:
+    """Read samples and counterfactuals with probes of real people, and write tables and pictures."""
+    labels, out = read_table(locate(results, "labels"), LABELS), results / "control"
+    cached, features = open_tokens(results, labels), load_features(locate(results, "features"), labels)
+    model = Decoder(locate(results, "encoder"), locate(results, "tokenizer"), settings)
+    real = Real.of(labels, settings, probe)
+
+    tokens, samples, absent = read_samples(results, sampling, settings.scales)
+    chosen = choose_ceiling(real.conditions, labels, settings.n_ceiling, settings.seed)
+    round_trip = np.full(features.shape, np.nan, np.float32)
+    round_trip[chosen] = model.encode(cached, chosen)
+    flat = [part.reshape(len(part), -1) for part in (cached, tokens)]
+    spaces = [
+        Space("encoder", features, model.encode(tokens), round_trip),
+        Space("latent", flat[0], flat[1], has_pca=True, n_most=settings.n_latents),
+    ]
+    scores, guidance = measure_control(spaces, samples, absent, real)
+    write_table(scores, out / "scores.parquet", CONTROL)
+    write_table(guidance, out / "guidance.parquet", GUIDANCE)
+    draw_control(scores, guidance, out / "scores.png")
+
+    options = settings.counterfactuals
+    changed = read_changed(locate(results, "changed"), cached, real, options)
+    axioms = measure_axioms(changed, cached, features, real, options, model.decode, model.encode)
+    write_table(axioms, out / "counterfactuals.parquet", COUNTERFACTUALS)
+    with write_atomically(out / "counterfactuals.png") as beside:
+        draw_counterfactuals(changed, model.decode, beside)
+
+    rows, table = choose_real(labels, probe.seed), read_table(results / "diffusion/samples.parquet", SAMPLES)
+    coarse, sampled = (
+        decode_coarsely(model.tokenizer, part, model.device) for part in (cached[rows], tokens[: len(table)])
+    )
+    judged = judge_samples(coarse, labels.iloc[rows], sampled, table, probe)
+    write_table(judged, out / "judged.parquet", JUDGED)

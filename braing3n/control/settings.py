@@ -1,0 +1,55 @@
+"""Settings of control."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from braing3n.core.settings import Precision, Settings, setting
+
+ChangeName = Literal["age", "sex", "HC to AD", "AD to HC", "T1 to T2", "IDH1"]
+
+
+class ScalesSettings(Settings):
+    """The sweep over guidance scales, of Table 7."""
+
+    guidance: tuple[float, ...] = setting((1.5, 2.0, 3.0), "scales", "given", min_length=1)
+    n_samples: int = setting(64, "samples an arm and scale", "given", ge=2)
+    n_steps: int = setting(50, "Euler steps", "given", ge=1)
+
+
+class CounterfactualSettings(Settings):
+    """Held-out people under other conditions."""
+
+    changes: tuple[ChangeName, ...] = setting(
+        ("age", "sex", "HC to AD", "AD to HC", "T1 to T2", "IDH1"), "what is changed", min_length=1
+    )
+    n_people: int = setting(64, "held-out people of each change", ge=1)
+    n_steps: int = setting(50, "Euler steps, and as many back", ge=1)
+    guidance: float = setting(2.0, "classifier-free guidance scale w", ge=0)
+    years: float = setting(
+        20.0, "that a person is made older, or younger above the middle age", "chosen", "year"
+    )
+    top_share: float = setting(
+        0.1,
+        "of the tokens, those in which two classes differ most, are the region of expected change",
+        gt=0,
+        lt=1,
+    )
+    batch_size: int = setting(16, "people at once", ge=1)
+
+
+class ControlSettings(Settings):
+    """Whether samples have what they were asked for."""
+
+    n_latents: int = setting(2000, "volumes that a probe of flattened latents is fitted on, at most", ge=10)
+    n_ceiling: int = setting(
+        128, "held-out volumes of a class that are decoded and encoded again, at most", ge=1
+    )
+    n_draws: int = setting(200, "draws of held-out people behind an interval", ge=20)
+    batch_size: int = setting(8, "volumes decoded and encoded at once", ge=1)
+    precision: Precision = setting("float32", "autocast type of decoding and encoding; that of latents")
+    seed: int = setting(2025, "which volumes take part, and draws of people")
+    scales: ScalesSettings = setting(ScalesSettings, "guidance scales, of Table 7")
+    counterfactuals: CounterfactualSettings = setting(
+        CounterfactualSettings, "held-out people under other conditions"
+    )

@@ -1,0 +1,172 @@
+"""Evaluate forecasts from a run's files: a brain-age probe, guidance scales, true later visits."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from braing3n import training
+from braing3n.core.contracts import read_table, write_table
+from braing3n.core.runtime import track
+from braing3n.fidelity.encode import encode_decoded
+from braing3n.fidelity.settings import FidelitySettings
+from braing3n.longitudinal.ageing import (
+    NO_FOLLOW_UP,
+    average_changes,
+    find_changes,
+    measure_ageing,
+    measure_errors,
+)
+from braing3n.longitudinal.contracts import AGEING, FORECASTS, PAIRS
+from braing3n.longitudinal.forecast import forecast_tokens
+from braing3n.longitudinal.model import Bridge
+from braing3n.longitudinal.pairs import list_visits
+from braing3n.longitudinal.settings import EvaluationSettings, ForecastSettings, LongitudinalSettings
+from braing3n.manifest.contracts import LABELS
+from braing3n.nets.weight_file import read_head
+from braing3n.nets.weights import load_model
+from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.probe.fit import build_model
+from braing3n.probe.plan import load_features
+from braing3n.probe.settings import ProbeSettings
+from braing3n.tokenizer.model import Tokenizer
+
+TRUE, NONE, MEAN = "true later visit", "no change", "mean change of the age group"
+
+
+class AgeProbe:
+    """A ridge that reads age from features of real training visits, and its error on held-out ones.
+
+    Attributes:
+        mae_years, n_people: on held-out visits.
+        reason: why there is none, or ''.
+    """
+
+    def __init__(self, features: np.ndarray, visits: pd.DataFrame, probe: ProbeSettings):
+        known = visits[visits["age_years"].notna()]
+        train, held = (known[(known["split"] == "train") == side] for side in (True, False))
+        self.n_people, self.mae_years = held["person_id"].nunique(), math.nan
+        n_training = train["person_id"].nunique()
+        needed = 2 * probe.min_class_people
+        self.reason = (
+            "" if n_training >= needed else f"{n_training} training people with an age, not {needed}"
+        )
+        if not self.reason:
+            self.model = build_model("regression", len(train), features.shape[1], probe, has_pca=False)
+            self.model.fit(features[train.index], train["age_years"])
+            if len(held):
+                error = self.model.predict(features[held.index]) - held["age_years"]
+                self.mae_years = float(error.abs().mean())
+
+
+def evaluate_forecasts(
+    results: Path,
+    settings: LongitudinalSettings,
+    options: ForecastSettings,
+    evaluation: EvaluationSettings,
+    probe: ProbeSettings,
+) -> None:
+    """Write `longitudinal/ageing.parquet`; where the run lacks something, a row says what."""
+    labels = read_table(results / "manifest/labels.parquet", LABELS).reset_index(drop=True)
+    pairs = read_table(results / "longitudinal/pairs.parquet", PAIRS)
+    weights, out = results / "longitudinal/bridge.safetensors", results / "longitudinal/ageing.parquet"
+    features = load_features(results / "latents/features_mae.npz", labels)
+    age_probe = AgeProbe(features, list_visits(labels, settings), probe)
+    base = _describe(age_probe)
+    if reason := read_head(weights).get("reason", "") or age_probe.reason:
+        rows = [base | {"quantity": name, "reason": str(reason)} for name in ("slope", "r", "error, volume")]
+        write_table(pd.DataFrame(rows), out, AGEING)
+        return
+    device = training.open_accelerator().device
+    bridge = load_model(Bridge, weights).to(device)
+    encoder = load_model(MaskedAutoencoder, results / "pretrain/mae.safetensors").to(device)
+    tokenizer = load_model(Tokenizer, results / "tokenizer/tokenizer.safetensors").to(device)
+    coding = FidelitySettings(batch_size=evaluation.batch_size, precision=evaluation.precision)
+
+    def read_ages(tokens: np.ndarray) -> np.ndarray:
+        rows = np.arange(len(tokens))
+        encoded = encode_decoded(tokens, rows, encoder, tokenizer, coding, "longitudinal: encoded")
+        return age_probe.model.predict(encoded.astype(np.float64)) if len(rows) else np.zeros(0)
+
+    @torch.no_grad()
+    def decode(tokens: np.ndarray) -> np.ndarray:
+        images = [tokenizer.decode(torch.from_numpy(one[None]).to(device))[0, 0] for one in tokens]
+        return torch.stack(images).float().cpu().numpy()
+
+    table = read_table(results / "longitudinal/forecasts.parquet", FORECASTS)
+    cached = np.load(results / "latents/tokens.npy", mmap_mode="r")
+    row_of = pd.Series(np.arange(len(labels)), index=labels["volume_id"])
+    drawn = {options.guidance: np.load(results / "longitudinal/forecasts.npz")["tokens"]}
+    start = np.asarray(cached[row_of.loc[table["volume_id"]].to_numpy()], np.float32)
+    for scale in evaluation.guidance:
+        if scale not in drawn:
+            drawn[scale] = forecast_all(bridge, start, table, options.model_copy(update={"guidance": scale}))
+
+    rows = []
+    for scale, tokens in sorted(drawn.items()):
+        ages = read_ages(tokens)
+        is_grid = ((table["later_volume_id"] == "") & (table["years"] > 0)).to_numpy()
+        changes = find_changes(table, ages)[is_grid]
+        own = table[is_grid]
+        found = measure_ageing(own["years"], changes, own["person_id"].to_numpy(), probe.seed)
+        rows += [base | row | {"method": "forecast", "guidance": scale} for row in found]
+    rows += [
+        base | row for row in _compare(drawn, table, pairs, cached, row_of, read_ages, decode, probe.seed)
+    ]
+    write_table(pd.DataFrame(rows), out, AGEING)
+
+
+def _describe(age_probe: AgeProbe) -> dict[str, Any]:
+    """What every row has: of the probe, and blanks."""
+    blank: dict[str, Any] = {"method": "forecast", "scanner": "", "n_people": 0, "n_volumes": 0, "reason": ""}
+    blank |= dict.fromkeys(("guidance", "years", "value", "low", "high"), math.nan)
+    return blank | {"probe_mae_years": age_probe.mae_years, "n_probe_people": age_probe.n_people}
+
+
+def forecast_all(
+    bridge: Bridge, start: np.ndarray, table: pd.DataFrame, options: ForecastSettings
+) -> np.ndarray:
+    """Tokens (M, T, d) after the years of each row, from those of the earlier visits (M, T, d)."""
+    batches = training.cut_batches(np.arange(len(table)), options.batch_size)
+    found = [np.zeros((0, *start.shape[1:]), np.float32)]
+    for batch in track(batches, f"longitudinal: guidance {options.guidance:g}", len(batches)):
+        part = forecast_tokens(bridge, torch.from_numpy(start[batch]), table.iloc[batch], options)
+        found.append(part.float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def _compare(drawn, table, pairs, cached, row_of, read_ages, decode, seed) -> list[dict]:
+    """Rows against true later visits: their ageing, by scanner too, and the errors of each guess."""
+    is_true = (table["later_volume_id"] != "").to_numpy()
+    own = table[is_true].merge(
+        pairs[["volume_id", "later_volume_id", "scanner"]], on=["volume_id", "later_volume_id"]
+    )
+    if own.empty:
+        names = ("slope", "r", "error, volume", "error, CSF")
+        return [{"method": TRUE, "quantity": name, "reason": NO_FOLLOW_UP} for name in names]
+    earlier, later = (
+        np.asarray(cached[row_of.loc[own[name]].to_numpy()], np.float32)
+        for name in ("volume_id", "later_volume_id")
+    )
+    changes, people = read_ages(later) - read_ages(earlier), own["person_id"].to_numpy()
+    rows = []
+    for scanner in ("", "same", "other", "unknown"):
+        chosen = ((own["scanner"] == scanner) | (scanner == "")).to_numpy()
+        found = measure_ageing(own["years"][chosen], changes[chosen], people[chosen], seed)
+        rows += [
+            row | {"method": TRUE, "scanner": scanner} for row in found if row["quantity"] != "age change"
+        ]
+    mean = average_changes(cached, row_of, pairs)
+    years = own["years"].to_numpy()[:, None, None]
+    moved = earlier + years * np.stack([mean.find(age) for age in own["age_years"]])
+    guesses = {NONE: earlier, MEAN: moved.astype(np.float32)}
+    guesses |= {f"forecast {scale:g}": tokens[is_true] for scale, tokens in drawn.items()}
+    for row in measure_errors(guesses, later, own, decode):
+        name, _, scale = row["method"].partition("forecast ")
+        rows.append(row | {"method": name or "forecast", "guidance": float(scale) if scale else math.nan})
+    return rows

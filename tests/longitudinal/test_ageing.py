@@ -1,0 +1,247 @@
+"""The ageing of forecasts: slopes, errors against brute force, and what shuffled years leave."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from braing3n.config import LongitudinalSettings, PretrainSettings, ProbeSettings, TokenizerSettings
+from braing3n.core.contracts import read_table, write_table
+from braing3n.longitudinal.ageing import average_changes, find_changes, measure_ageing, measure_errors
+from braing3n.longitudinal.command import app
+from braing3n.longitudinal.contracts import AGEING, FORECASTS, PAIRS
+from braing3n.longitudinal.evaluate import AgeProbe
+from braing3n.longitudinal.forecast import forecast_tokens, list_forecasts, write_forecasts
+from braing3n.longitudinal.model import Bridge
+from braing3n.longitudinal.pairs import list_pairs
+from braing3n.manifest.contracts import LABELS
+from braing3n.nets.weights import load_model
+from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.tokenizer.model import Tokenizer
+from braing3n.training import write_weights
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+YEARS = np.tile([1.0, 2.0, 3.0, 5.0], 64)
+PEOPLE = np.repeat([f"p{k}" for k in range(64)], 4)
+D, GRID = 4, (2, 2, 2)
+SETTINGS = LongitudinalSettings(cohorts=(), depth=1, width=16, n_heads=2)
+OPTIONS = SETTINGS.forecast.model_copy(update={"n_steps": 3, "years": (1.0, 4.0), "precision": "float32"})
+
+
+def find(rows, quantity, **more):
+    table = pd.DataFrame(rows)
+    chosen = table["quantity"] == quantity
+    for name, value in more.items():
+        chosen &= table[name] == value
+    (row,) = table[chosen].to_dict("records")
+    return row
+
+
+def test_the_slope_is_the_least_squares_line_and_r_the_correlation():
+    changes = 0.27 * YEARS + np.random.default_rng(0).normal(size=len(YEARS))
+    rows = measure_ageing(YEARS, changes, PEOPLE, 1)
+    slope, r = find(rows, "slope"), find(rows, "r")
+    assert slope["value"] == pytest.approx(
+        np.linalg.lstsq(np.c_[YEARS, np.ones(256)], changes, rcond=None)[0][0]
+    )
+    assert slope["low"] < 0.27 < slope["high"]
+    assert r["value"] == pytest.approx(np.corrcoef(YEARS, changes)[0, 1])
+    at = find(rows, "age change", years=3.0)
+    assert at["value"] == pytest.approx(changes[YEARS == 3].mean())
+    assert (at["n_people"], at["n_volumes"], slope["n_volumes"]) == (64, 64, 256)
+
+
+def test_shuffled_years_have_no_slope():
+    rng = np.random.default_rng(0)
+    changes = 0.27 * YEARS + rng.normal(size=len(YEARS))
+    assert abs(find(measure_ageing(rng.permutation(YEARS), changes, PEOPLE, 1), "slope")["value"]) < 0.1
+
+
+def test_few_or_no_forecasts_say_so():
+    for years in ([], [2.0, 2.0]):
+        row = find(measure_ageing(years, years, np.array(["a", "b"][: len(years)]), 1), "slope")
+        assert "undefined" in row["reason"]
+
+
+def test_changes_are_read_against_the_same_persons_0_year_forecast():
+    table = pd.DataFrame(
+        {
+            "volume_id": ["a", "a", "b", "b", "a"],
+            "years": [0, 2, 3, 0, 0],
+            "later_volume_id": ["", "", "", "", "x"],
+        }
+    )
+    assert find_changes(table, np.array([60.0, 63, 50, 48, 61])).tolist() == [0, 3, 2, 0, 1]
+
+
+def test_mean_changes_are_those_of_the_training_pairs_of_an_age_group():
+    tokens = np.random.default_rng(0).normal(size=(6, 2, 3))
+    columns = {"volume_id": ["0", "2", "0", "4"], "later_volume_id": ["1", "3", "5", "5"]}
+    pairs = pd.DataFrame(columns | {"age_years": [61, 65, 72, 63], "years": [2.0, 1, 4, 1]})
+    pairs["split"] = ["train", "train", "train", "test"]
+    found = average_changes(tokens, pd.Series(range(6), index=list("012345")), pairs)
+    yearly = [(tokens[1] - tokens[0]) / 2, tokens[3] - tokens[2], (tokens[5] - tokens[0]) / 4]
+    np.testing.assert_allclose(found.find(68.0), np.mean(yearly[:2], axis=0))
+    np.testing.assert_allclose(found.find(79.9), yearly[2])
+    np.testing.assert_allclose(found.find(33.0), np.mean(yearly, axis=0))  # no pair of that age
+
+
+def test_errors_are_those_of_loops_over_all_voxels_and_over_fluid():
+    rng = np.random.default_rng(0)
+    true, guess = rng.normal(size=(2, 5, 8))
+    table = pd.DataFrame({"person_id": list("aabcd"), "scanner": ["same", "same", "other", "same", "other"]})
+    rows = measure_errors({"guess": guess, "true": true}, true, table, lambda part: part.reshape(-1, 2, 2, 2))
+    all_errors = [np.mean(np.abs(guess[i] - true[i])) for i in range(5)]
+    fluid = [
+        np.mean([abs(g - t) for g, t in zip(guess[i], true[i], strict=True) if t < -1] or [np.nan])
+        for i in range(5)
+    ]
+    base = {"method": "guess", "scanner": ""}
+    assert find(rows, "error, volume", **base)["value"] == pytest.approx(np.mean(all_errors))
+    assert find(rows, "error, CSF", **base)["value"] == pytest.approx(np.nanmean(fluid))
+    row = find(rows, "error, volume", method="guess", scanner="other")
+    assert row["value"] == pytest.approx((all_errors[2] + all_errors[4]) / 2)
+    assert find(rows, "error, volume", method="true", scanner="same")["value"] == 0
+    assert "with unknown scanner" in find(rows, "error, volume", method="guess", scanner="unknown")["reason"]
+
+
+def make_people(n_people, n_visits):
+    """Labels of people with visits three years apart; some change the scanner."""
+    rows = [
+        {
+            "volume_id": f"v{k:02d}{visit}",
+            "person_id": f"p{k:02d}",
+            "session_id": str(visit),
+            "dx": "HC",
+            "sex": "F",
+        }
+        | {
+            "age_years": 50.0 + k + 3 * visit,
+            "split": "train" if k % 4 else "test",
+            "modality": "T1",
+            "cdr": 0.0,
+        }
+        | {"vendor": "GE" if visit and k % 8 else "Philips", "field_strength_t": 3.0}
+        for k in range(n_people)
+        for visit in range(n_visits)
+    ]
+    labels = pd.DataFrame(rows).assign(
+        group_id=lambda table: table["person_id"], subject_id=lambda t: t["person_id"]
+    )
+    for name, (kind, _) in LABELS.items():
+        if name not in labels:
+            labels[name] = "" if kind is str else np.nan
+    return labels[list(LABELS)]
+
+
+def make_run(folder, n_people=40, n_visits=2):
+    """A run's files: people of two visits, features that show age, and an untrained bridge."""
+    rng, labels = np.random.default_rng(0), make_people(n_people, n_visits)
+    write_table(labels, folder / "manifest/labels.parquet", LABELS)
+    pairs, _ = list_pairs(labels, SETTINGS)
+    write_table(pairs, folder / "longitudinal/pairs.parquet", PAIRS)
+    torch.manual_seed(0)
+    sizes = {"patch_size": 8, "depth": 1, "width": 24, "n_heads": 2}
+    sizes |= {"decoder_depth": 1, "decoder_width": 24, "decoder_n_heads": 2}
+    encoder = MaskedAutoencoder(PretrainSettings(**sizes), (16, 16, 16))
+    tokenizer = Tokenizer(TokenizerSettings(d=D, widths=(16, 8, 8), n_blocks=1), 24, 8, GRID)
+    bridge = Bridge(SETTINGS, D, GRID)
+    for parameter in bridge.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    (folder / "pretrain").mkdir()
+    (folder / "tokenizer").mkdir()
+    (folder / "latents").mkdir()
+    record = {"settings": encoder.settings.model_dump(mode="json"), "shape": [16, 16, 16]}
+    write_weights(folder / "pretrain/mae.safetensors", encoder.state_dict(), "MaskedAutoencoder", record)
+    path = folder / "tokenizer/tokenizer.safetensors"
+    write_weights(path, tokenizer.state_dict(), "Tokenizer", tokenizer.describe())
+    write_weights(
+        folder / "longitudinal/bridge.safetensors", bridge.state_dict(), "Bridge", bridge.describe()
+    )
+    tokens = rng.normal(size=(len(labels), 8, D)).astype(np.float16)
+    np.save(folder / "latents/tokens.npy", tokens)
+    features = rng.normal(size=(len(labels), 24)) + labels["age_years"].to_numpy()[:, None] / 20
+    np.savez(
+        folder / "latents/features_mae.npz", volume_id=labels["volume_id"].to_numpy(str), features=features
+    )
+    table = list_forecasts(labels, pairs, SETTINGS, OPTIONS)
+    npz = folder / "longitudinal/forecasts.npz"
+    write_forecasts(bridge.requires_grad_(False), tokens, labels["volume_id"], table, OPTIONS, npz, [])
+    write_table(table, folder / "longitudinal/forecasts.parquet", FORECASTS)
+    evaluation = SETTINGS.evaluation.model_copy(update={"guidance": (1.5, 3.0)})
+    sections = {
+        "longitudinal": SETTINGS,
+        "longitudinal.forecast": OPTIONS,
+        "longitudinal.evaluation": evaluation,
+    }
+    (folder / "settings").mkdir()
+    for name, section in (sections | {"probe": ProbeSettings()}).items():
+        (folder / f"settings/{name}.json").write_text(section.as_json())
+    return labels, features
+
+
+def evaluate(folder):
+    app(["evaluate", "--results", str(folder)], result_action="return_value")
+    return read_table(folder / "longitudinal/ageing.parquet", AGEING)
+
+
+def test_a_run_is_evaluated_from_its_files(tmp_path):
+    labels, features = make_run(tmp_path)
+    found = evaluate(tmp_path)
+    own = found[(found["method"] == "forecast") & (found["quantity"] == "slope")]
+    assert own["guidance"].tolist() == [1.5, 3.0]
+    assert set(found["method"]) == {
+        "forecast",
+        "true later visit",
+        "no change",
+        "mean change of the age group",
+    }
+    assert found["probe_mae_years"].iloc[0] == AgeProbe(features, labels, ProbeSettings()).mae_years < 10
+    by_scanner = found[(found["method"] == "no change") & (found["quantity"] == "error, volume")].set_index(
+        "scanner"
+    )
+    assert by_scanner.loc["same", "n_volumes"] + by_scanner.loc["other", "n_volumes"] == 10
+    # the error of guidance 3, by the models themselves
+    table = read_table(tmp_path / "longitudinal/forecasts.parquet", FORECASTS)
+    true = table[table["later_volume_id"] != ""]
+    row_of, tokens = (
+        dict(zip(labels["volume_id"], range(len(labels)), strict=True)),
+        np.load(tmp_path / "latents/tokens.npy"),
+    )
+    bridge = load_model(Bridge, tmp_path / "longitudinal/bridge.safetensors")
+    tokenizer = load_model(Tokenizer, tmp_path / "tokenizer/tokenizer.safetensors")
+    start = torch.from_numpy(tokens[[row_of[name] for name in true["volume_id"]]]).float()
+    moved = forecast_tokens(bridge, start, true, OPTIONS.model_copy(update={"guidance": 3.0}))
+    later = torch.from_numpy(tokens[[row_of[name] for name in true["later_volume_id"]]]).float()
+    with torch.no_grad():
+        expected = (tokenizer.decode(moved) - tokenizer.decode(later)).abs().mean().item()
+    row = found[(found["guidance"] == 3) & (found["quantity"] == "error, volume") & (found["scanner"] == "")]
+    assert row["value"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_probe_is_fitted_on_training_people_and_scored_on_others(tmp_path):
+    labels, features = make_run(tmp_path)
+    train = (labels["split"] == "train").to_numpy()
+    model = make_pipeline(StandardScaler(), Ridge(1.0)).fit(features[train], labels["age_years"][train])
+    probe = AgeProbe(features, labels, ProbeSettings())
+    np.testing.assert_allclose(probe.model.predict(features), model.predict(features))
+    error = np.abs(model.predict(features[~train]) - labels["age_years"][~train]).mean()
+    assert probe.mae_years == pytest.approx(error)
+    assert probe.n_people == 10
+    assert "training people" in AgeProbe(features, labels.assign(split="test"), ProbeSettings()).reason
+
+
+def test_what_a_run_lacks_is_a_row_with_the_reason(tmp_path):
+    make_run(tmp_path, n_visits=1)
+    found = evaluate(tmp_path)
+    lacking = found[found["method"] == "true later visit"]
+    assert lacking["value"].isna().all()
+    assert (lacking["reason"] == "no forecast person has a later visit").all()
+    assert found.loc[found["method"] == "forecast", "value"].notna().any()
+    write_weights(tmp_path / "longitudinal/bridge.safetensors", {}, "no bridge", {"reason": "2 pairs"})
+    found = evaluate(tmp_path)
+    assert found["reason"].tolist() == ["2 pairs"] * 3
+    assert found["value"].isna().all()
