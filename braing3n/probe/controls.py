@@ -9,12 +9,12 @@ import pandas as pd
 
 from braing3n.core.runtime import track
 from braing3n.probe.compare import count_units, score_reading
-from braing3n.probe.fit import predict_ridge
 from braing3n.probe.folds import assign_folds
 from braing3n.probe.halves import read_probe
 from braing3n.probe.plan import Probe, plan_probe, plan_probes
 from braing3n.probe.scores import count_wins
 from braing3n.probe.settings import ProbeSettings
+from braing3n.probe.solve import predict_ridge
 from braing3n.probe.tasks import Task
 
 _BLANK = {
@@ -161,12 +161,12 @@ def _score_within_sites(x, y, site, groups: pd.Series, is_matched, settings) -> 
         folds = assign_folds(
             pd.Series(site), groups, "classification", settings.n_folds, settings.seed + repeat
         )
+        scores = predict_ridge(x, y, folds, settings.ridge_alpha)
         for fold in np.unique(folds):
-            train, test = folds != fold, folds == fold
-            scores = predict_ridge(x[train], y[train], x[test], settings.ridge_alpha)
+            test = folds == fold
             for name in np.unique(site[test & is_matched]):
-                rows = site[test] == name
-                counts = count_wins(scores[rows], y[test][rows] > 0)
+                rows = test & (site == name)
+                counts = count_wins(scores[rows], y[rows] > 0)
                 wins, n_pairs = wins + counts[0], n_pairs + counts[1]
     with np.errstate(invalid="ignore", divide="ignore"):
         return wins / n_pairs

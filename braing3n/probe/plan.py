@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def plan_probe(
         is_given &= labels["split"] != "train"
     dropped = ""
     if task.kind == "classification":
-        n_people = labels[is_given].groupby(target[is_given])["person_id"].nunique()
+        n_people = labels["person_id"][is_given].groupby(target[is_given]).nunique()
         small = n_people[n_people < settings.min_class_people]
         dropped = ", ".join(f"{name} ({n} people)" for name, n in sorted(small.items()))
         is_given &= ~target.isin(small.index)
@@ -103,13 +104,13 @@ def plan_probe(
 
 def _build_units(task, slice_name, labels, target, is_given) -> tuple[pd.DataFrame, np.ndarray]:
     """Rows, or (patient-pooled) one unit a person and label value; for a regression one a person."""
-    columns = ["volume_id", "person_id", "group_id"]
-    rows = labels.loc[is_given, columns].assign(target=target[is_given], n_volumes=1)
-    unit_of_row = np.full(len(labels), -1)
     positions = np.flatnonzero(is_given.to_numpy())
+    columns = {name: labels[name].to_numpy()[positions] for name in ("volume_id", "person_id", "group_id")}
+    rows = pd.DataFrame({**columns, "target": target.to_numpy()[positions], "n_volumes": 1})
+    unit_of_row = np.full(len(labels), -1)
     if slice_name != "patient-pooled":
         unit_of_row[positions] = np.arange(len(positions))
-        return rows.rename(columns={"volume_id": "unit_id"}).reset_index(drop=True), unit_of_row
+        return rows.rename(columns={"volume_id": "unit_id"}), unit_of_row
     keys = ["person_id"] if task.kind == "regression" else ["person_id", "target"]
     grouped = rows.groupby(keys, sort=True)
     unit_of_row[positions] = grouped.ngroup().to_numpy()
@@ -144,11 +145,10 @@ def _find_obstacle(task, slice_name, labels, probe, settings) -> str:
 def _describe_missing_classes(probe: Probe) -> str:
     if probe.task.kind == "regression":
         return ""
-    counts = pd.crosstab(probe.units["fold"], probe.units["target"])
-    lacking = [
-        f"fold {fold} has no {name}" for fold, row in counts.iterrows() for name, n in row.items() if n == 0
-    ]
-    return "; ".join(lacking)
+    fold, target = probe.units["fold"].to_numpy(), probe.units["target"].to_numpy()
+    held = set(zip(fold.tolist(), target.tolist(), strict=True))
+    pairs = itertools.product(sorted(set(fold.tolist())), probe.classes)
+    return "; ".join(f"fold {k} has no {name}" for k, name in pairs if (k, name) not in held)
 
 
 def load_features(path, labels: pd.DataFrame) -> np.ndarray:

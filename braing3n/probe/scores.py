@@ -41,8 +41,12 @@ def _compute_auc(scores: np.ndarray, is_positive: np.ndarray, folds: np.ndarray)
     return wins / pairs if pairs else np.nan
 
 
-def count_wins(scores: np.ndarray, is_positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def count_wins(scores: np.ndarray, is_positive: np.ndarray) -> tuple:
     """Pairs in which the positive is higher (ties half), and all pairs; (n,) or a column each of (n, B)."""
+    if scores.ndim == 1:
+        negative, positive = np.sort(scores[~is_positive]), scores[is_positive]
+        below = np.searchsorted(negative, positive).sum() + np.searchsorted(negative, positive, "right").sum()
+        return below / 2, positive.size * negative.size
     from scipy.stats import rankdata
 
     n_positive = is_positive.sum(axis=0)

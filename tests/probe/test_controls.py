@@ -104,7 +104,7 @@ def test_folds_by_volume_in_place_of_people_are_found(people, monkeypatch):
     labels, features = people
     assert count_random(run(features, labels))["verdict"] == "met"
     by_group = plan.assign_folds
-    for module, name in ((plan, "assign_folds"), (halves, "assign_halves")):
+    for module, name in ((plan, "assign_folds"), (halves, "deal_halves")):
         given = getattr(module, name)
         monkeypatch.setattr(
             module, name, lambda y, groups, *rest, given=given: given(y, groups.index.to_series(), *rest)
