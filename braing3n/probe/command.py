@@ -71,7 +71,7 @@ def compare(
     settings: str = "{}",
     threads: Threads = 1,
 ):
-    """Score all encoders, their paired differences and the controls.
+    """Score all encoders, their paired differences, and what stands beside them: rivals, checks, controls.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ def compare(
         Names of the encoders, ours first.
     probe_dir
         Folder of what `probe encoder` wrote (predictions_<encoder>, halves_<encoder>), and of the tables to
-        write: scores, differences and controls (.parquet).
+        write: scores, differences, rivals, checks, fairness and controls (.parquet).
     features
-        Features of our encoder, for the controls.
+        Features of our encoder, for the checks and controls.
     columns
         Table of the columns that `probe.columns` names.
     own
@@ -99,10 +99,22 @@ def compare(
     import pandas as pd
 
     from braing3n.core.contracts import Contract, read_table, write_table
+    from braing3n.probe.beside.checks import check_encoders
+    from braing3n.probe.beside.controls import run_controls
+    from braing3n.probe.beside.fairness import measure_fairness
+    from braing3n.probe.beside.rivals import probe_rivals
     from braing3n.probe.compare import Readings, compare_encoders
-    from braing3n.probe.contracts import CONTROLS, DIFFERENCES, HALVES, PREDICTIONS, SCORES
-    from braing3n.probe.controls import run_controls
-    from braing3n.probe.plan import load_features, read_labels
+    from braing3n.probe.contracts import (
+        CHECKS,
+        CONTROLS,
+        DIFFERENCES,
+        FAIRNESS,
+        HALVES,
+        PREDICTIONS,
+        RIVALS,
+        SCORES,
+    )
+    from braing3n.probe.plan import load_features, plan_probes, read_labels
 
     table = read_labels(labels, columns)
 
@@ -110,12 +122,15 @@ def compare(
         return [read_table(probe_dir / f"{contract.name}_{name}.parquet", contract) for name in encoders]
 
     readings = Readings(read_parts(PREDICTIONS), read_parts(HALVES))
-    score_table, difference_table = compare_encoders(readings, table, section)
-    control_table = run_controls(load_features(features, table), table, section)
+    probes, ours = plan_probes(table, section), load_features(features, table)
+    score_table, difference_table = compare_encoders(readings, probes, section)
     for contract, found in (
         (SCORES, score_table),
         (DIFFERENCES, difference_table),
-        (CONTROLS, control_table),
+        (RIVALS, probe_rivals(table, probes, section)),
+        (CHECKS, check_encoders(readings, ours, table, probes, section)),
+        (FAIRNESS, measure_fairness(readings, table, probes, section.seed)),
+        (CONTROLS, run_controls(ours, table, section)),
     ):
         write_table(found, probe_dir / f"{contract.name}.parquet", contract)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
+from braing3n.core.errors import ContractError
+
 
 def assign_folds(target: pd.Series, groups: pd.Series, kind: str, n_folds: int, seed: int) -> np.ndarray:
     """The fold (0 to n_folds - 1) of each unit; no group lies in two folds.
@@ -42,6 +44,21 @@ def _choose(spread: list[float], held: list[float]) -> int:
         if spread[k] < spread[best] or (is_close and held[k] < held[best]):
             best = k
     return best
+
+
+def check_folds(units: pd.DataFrame) -> None:
+    """Check that no person and no family lies in two folds.
+
+    Raises:
+        ContractError: one does.
+    """
+    for column in ("person_id", "group_id"):
+        n_folds = units.groupby(column)["fold"].nunique()
+        if (n_folds > 1).any():
+            raise ContractError(
+                f"{column} {n_folds.index[n_folds > 1][0]} lies in two folds: a probe would be tested on "
+                "people whom it was fitted on; check person_id and group_id of the label table."
+            )
 
 
 def deal_halves(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,13 @@ from braing3n.core.contracts import read_table
 from braing3n.core.errors import ContractError
 from braing3n.manifest.contracts import LABELS
 from braing3n.probe.contracts import COLUMNS
-from braing3n.probe.folds import assign_folds
+from braing3n.probe.folds import assign_folds, check_folds
 from braing3n.probe.settings import ProbeSettings
 from braing3n.probe.tasks import Task, list_tasks
 
 # Whom a probe reads: everyone, as the paper does, or only people of the splits that no model is trained on.
 PEOPLE = ("everyone", "unseen")
+MIN_TELLING = 16  # numbers a volume from which on equal features are a duplicate
 BLOCK_NUMBERS = 2**23  # of features that are centred at once: 64 MB
 
 
@@ -98,6 +100,7 @@ def plan_probe(
         units["fold"] = assign_folds(
             units["target"], units["group_id"], task.kind, settings.n_folds, settings.seed
         )
+        check_folds(units)
         probe.note = _describe_missing_classes(probe)
     return probe
 
@@ -162,6 +165,27 @@ def load_features(path, labels: pd.DataFrame) -> np.ndarray:
     if list(ids) != list(labels["volume_id"]):
         raise ContractError(f"{path}: its volumes are not those of the label table; rerun the latents stage.")
     return features
+
+
+def check_duplicates(features: np.ndarray, labels: pd.DataFrame) -> None:
+    """Check that no two volumes of different families have equal features: they are one scan under two ids.
+
+    Features of fewer than `MIN_TELLING` numbers may be equal by chance.
+
+    Raises:
+        ContractError: two have.
+    """
+    if features.shape[1] < MIN_TELLING:
+        return
+    seen: dict[bytes, int] = {}
+    groups, ids = labels["group_id"].to_numpy(), labels["volume_id"].to_numpy()
+    for k, row in enumerate(features):
+        first = seen.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), k)
+        if groups[first] != groups[k]:
+            raise ContractError(
+                f"{ids[first]} and {ids[k]} have equal features and belong to two people ({groups[first]}, "
+                f"{groups[k]}): one scan under two ids; drop one, or give both one group_id."
+            )
 
 
 def span_rows(features: np.ndarray) -> np.ndarray:

@@ -138,10 +138,11 @@ def _is_tall(x: np.ndarray, fold: np.ndarray) -> bool:
 
 def _solve(products: np.ndarray, alpha: float, right: np.ndarray) -> np.ndarray:
     """(products + alpha I)^-1 right; the products are overwritten."""
-    from scipy.linalg import solve
+    from scipy.linalg import cho_factor, cho_solve
 
     products[np.diag_indices_from(products)] += alpha
-    return solve(products, right, assume_a="pos", overwrite_a=True, check_finite=False)
+    factor = cho_factor(products, lower=True, overwrite_a=True, check_finite=False)
+    return cho_solve(factor, right, check_finite=False)
 
 
 def predict_logistic(

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from braing3n.config import ProbeSettings
 from braing3n.probe.folds import deal_halves
 from braing3n.probe.halves import code_quickly, read_probe
 from braing3n.probe.plan import plan_probe
@@ -105,3 +106,25 @@ def test_too_few_people_to_halve_have_no_interval(corpus, settings):
     reading = read_probe(features, probe, settings)
     assert np.isfinite(reading.predictions).all()
     assert np.isnan(reading.halves["r"]).all()
+
+
+def test_an_interval_is_delongs_where_people_are_independent_and_fits_are_stable():
+    """Three features and 400 people: little spread of fits, so that DeLong's standard error is the same."""
+    rng = np.random.default_rng(3)
+    ours, delongs = [], []
+    settings = ProbeSettings(n_halvings=10)
+    for _ in range(12):
+        is_case, names = rng.random(400) < 0.5, [f"p{k:03d}" for k in range(400)]
+        labels = pd.DataFrame({"volume_id": names, "person_id": names, "group_id": names})
+        labels = labels.assign(sex=np.where(is_case, "M", "F"), modality="T1", split="train")
+        features = rng.normal(size=(400, 3)) + 0.6 * is_case[:, None]
+        probe = plan_probe(TASKS["sex"], "all", labels, settings)
+        reading = read_probe(features, probe, settings)
+        gaps = reading.halves["auc"][:, 0] - reading.halves["auc"][:, 1]
+        ours.append(np.mean(gaps**2) / 4)
+        cases, controls = reading.predictions[is_case, 1], reading.predictions[~is_case, 1]
+        wins = cases[:, None] > controls
+        delongs.append(
+            wins.mean(axis=1).var(ddof=1) / len(cases) + wins.mean(axis=0).var(ddof=1) / len(controls)
+        )
+    assert 0.8 < np.sqrt(np.mean(ours) / np.mean(delongs)) < 1.25
