@@ -6,7 +6,10 @@ from cyclopts import App
 
 from braing3n.core.options import Labels, Names, Paths, Threads, VolumeList
 
-app = App(name="braing3n probe", help="Linear probes on frozen features.")
+app = App(
+    name="braing3n probe",
+    help="Linear probes on frozen features: of an encoder, or, without a command, of a table.",
+)
 
 
 @app.command
@@ -99,22 +102,10 @@ def compare(
     import pandas as pd
 
     from braing3n.core.contracts import Contract, read_table, write_table
-    from braing3n.probe.beside.checks import check_encoders
-    from braing3n.probe.beside.controls import run_controls
-    from braing3n.probe.beside.fairness import measure_fairness
-    from braing3n.probe.beside.rivals import probe_rivals
-    from braing3n.probe.compare import Readings, compare_encoders
-    from braing3n.probe.contracts import (
-        CHECKS,
-        CONTROLS,
-        DIFFERENCES,
-        FAIRNESS,
-        HALVES,
-        PREDICTIONS,
-        RIVALS,
-        SCORES,
-    )
-    from braing3n.probe.plan import load_features, plan_probes, read_labels
+    from braing3n.probe.beside.tables import make_tables
+    from braing3n.probe.compare import Readings
+    from braing3n.probe.contracts import HALVES, PREDICTIONS
+    from braing3n.probe.plan import load_features, read_labels
 
     table = read_labels(labels, columns)
 
@@ -122,16 +113,7 @@ def compare(
         return [read_table(probe_dir / f"{contract.name}_{name}.parquet", contract) for name in encoders]
 
     readings = Readings(read_parts(PREDICTIONS), read_parts(HALVES))
-    probes, ours = plan_probes(table, section), load_features(features, table)
-    score_table, difference_table = compare_encoders(readings, probes, section)
-    for contract, found in (
-        (SCORES, score_table),
-        (DIFFERENCES, difference_table),
-        (RIVALS, probe_rivals(table, probes, section)),
-        (CHECKS, check_encoders(readings, ours, table, probes, section)),
-        (FAIRNESS, measure_fairness(readings, table, probes, section.seed)),
-        (CONTROLS, run_controls(ours, table, section)),
-    ):
+    for contract, found in make_tables(readings, load_features(features, table), table, section):
         write_table(found, probe_dir / f"{contract.name}.parquet", contract)
 
 

@@ -26,23 +26,25 @@ RIVALS = {
 def probe_rivals(labels: pd.DataFrame, probes: list[Probe], settings: ProbeSettings) -> pd.DataFrame:
     """A row a rival, probe of everyone and metric; folds, halves and models are the encoders'."""
     rows = []
-    coded = {name: code_column(labels, name) for name in DEMOGRAPHICS + ACQUISITION}
+    known = [name for name in DEMOGRAPHICS + ACQUISITION if name in labels]
+    coded = {name: code_column(labels, name) for name in known}
     chosen = [probe for probe in probes if probe.people == "everyone"]
     for probe in track(chosen, "probing the rivals"):
         for rival, columns in RIVALS.items():
-            used = [name for name in columns if name != probe.task.column]
+            used = [name for name in columns if name in coded and name != probe.task.column]
             base = {"rival": rival, "slice": probe.slice, "people": probe.people, "title": probe.task.title}
             base["columns"] = ", ".join(used)
-            reading = _read(probe, [coded[name] for name in used], settings)
+            reading = None
+            if used:
+                reading = read_probe(np.concatenate([coded[name] for name in used], axis=1), probe, settings)
+            elif not columns and not probe.reason:
+                reading = predict_share(probe)
             found, _ = score_reading(probe, reading, settings)
-            rows += [{**base, **row, **({} if used else {"note": probe.note})} for row in found]
+            if not used:
+                lacks = "" if probe.reason or not columns else "none of its columns is known"
+                found = [{**row, "note": probe.note, "reason": probe.reason or lacks} for row in found]
+            rows += [{**base, **row} for row in found]
     return pd.DataFrame(rows, columns=list(CONTRACT))
-
-
-def _read(probe: Probe, coded: list[np.ndarray], settings: ProbeSettings) -> Reading | None:
-    if probe.reason or coded:
-        return read_probe(np.concatenate(coded, axis=1), probe, settings) if coded else None
-    return predict_share(probe)
 
 
 def predict_share(probe: Probe) -> Reading:
