@@ -65,10 +65,6 @@ def probe_table(
     seed
         Of folds, halves and random labels.
     """
-    from braing3n.probe.beside.controls import run_controls
-    from braing3n.probe.beside.rivals import probe_rivals
-    from braing3n.probe.compare import score_reading
-    from braing3n.probe.halves import read_probe
     from braing3n.probe.plan import check_duplicates, plan_probe
     from braing3n.probe.tasks import Task
 
@@ -85,6 +81,17 @@ def probe_table(
     probe = plan_probe(task, "all", standard, settings)
     if probe.reason:
         raise BrainG3nError(f"{labels}: '{label}' cannot be probed: {probe.reason}.")
+    write_results(probe, x, standard, settings, out)
+    return 0
+
+
+def write_results(probe, x: np.ndarray, standard: pd.DataFrame, settings: ProbeSettings, out: Path) -> None:
+    """Fit, write the tables and the plot, and print what matters."""
+    from braing3n.probe.beside.controls import run_controls
+    from braing3n.probe.beside.rivals import probe_rivals
+    from braing3n.probe.compare import score_reading
+    from braing3n.probe.halves import read_probe
+
     reading = read_probe(x, probe, settings)
     rows, _ = score_reading(probe, reading, settings)
     rivals = probe_rivals(standard, [probe], settings)
@@ -92,19 +99,18 @@ def probe_table(
     scores = scores.rename(columns={"rival": "read_from", "n_volumes": "n_rows"})
     shown = ["read_from", "metric", "value", "low", "high", "fold_mean", "fold_sd", "n_people", "n_rows"]
     scores = scores[[*shown, "columns", "classes", "dropped", "reason", "note"]]
-    out.mkdir(parents=True, exist_ok=True)
-    scores.to_csv(out / "scores.tsv", sep="\t", index=False, na_rep="n/a")
-    tabulate_predictions(probe, reading).to_csv(out / "predictions.tsv", sep="\t", index=False)
     # Without own controls' columns, these are random labels alone.
     blank = standard.drop(columns=[name for name in standard if name.startswith("control_")])
     controls = run_controls(x, blank, settings)
-    controls.to_csv(out / "controls.tsv", sep="\t", index=False, na_rep="n/a")
+    out.mkdir(parents=True, exist_ok=True)
+    tables = {"scores": scores, "predictions": tabulate_predictions(probe, reading), "controls": controls}
+    for name, found in tables.items():
+        found.to_csv(out / f"{name}.tsv", sep="\t", index=False, na_rep="n/a")
     plot(probe, reading, scores, out / "plot.png")
     print(scores[shown[:5]].round(3).to_string(index=False, na_rep="n/a"))
     last = controls.iloc[-1]
     print(f"{last['measure']}: {last['value']:.0f}, expected {last['expected']}: {last['verdict']}")
     print(f"{out}: scores.tsv, predictions.tsv, controls.tsv, plot.png")
-    return 0
 
 
 def read(path: Path) -> pd.DataFrame:
