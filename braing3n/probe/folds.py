@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 import pandas as pd
 
@@ -61,25 +59,34 @@ def check_folds(units: pd.DataFrame) -> None:
             )
 
 
-def deal_halves(
-    target: pd.Series, groups: pd.Series, kind: str, n_folds: int, seeds: Iterable[int]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each seed the half (0 or 1) of each unit and its fold there; no group lies in two halves or folds.
+def deal_blocks(
+    target: pd.Series, groups: pd.Series, kind: str, n_blocks: int, seed: int
+) -> np.ndarray | None:
+    """The block (0 to n_blocks - 1) of each unit; no group lies in two blocks.
 
-    Groups are dealt, stratified on the label of their first unit, into twice as many parts as folds:
-    a deal over units would cost more than the fits behind it. Nothing where there are fewer than two groups
-    a part, or no class that is in every part.
+    Groups are dealt, stratified on the label of their first unit: a deal over units would cost more than the
+    fits behind it. None: fewer than two groups a block, or no class that is in every block.
     """
     _, first, group = np.unique(groups.to_numpy().astype(str), return_index=True, return_inverse=True)
-    _, code = np.unique(_stratify(target.iloc[first], kind, 2 * n_folds), return_inverse=True)
-    if len(first) < 4 * n_folds or np.bincount(code).max() < 2 * n_folds:
-        return
-    part = np.zeros(len(first), dtype=np.int64)
-    for seed in seeds:
-        # Classes one after another, shuffled: dealing them in turn gives every part its share of each.
-        order = np.lexsort((np.random.default_rng(seed).random(len(first)), code))
-        part[order] = np.arange(len(first)) % (2 * n_folds)
-        yield part[group] % 2, part[group] // 2
+    _, code = np.unique(_stratify(target.iloc[first], kind, n_blocks), return_inverse=True)
+    if len(first) < 2 * n_blocks or np.bincount(code).max() < n_blocks:
+        return None
+    # Classes one after another, shuffled: dealing them in turn gives every block its share of each.
+    order = np.lexsort((np.random.default_rng(seed).random(len(first)), code))
+    block = np.zeros(len(first), dtype=np.int64)
+    block[order] = np.arange(len(first)) % n_blocks
+    return block[group]
+
+
+def deal_halves(
+    target: pd.Series, groups: pd.Series, kind: str, n_folds: int, seed: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The half (0 or 1) of each unit and its fold there; no group lies in two halves or folds.
+
+    None: people are too few.
+    """
+    part = deal_blocks(target, groups, kind, 2 * n_folds, seed)
+    return None if part is None else (part % 2, part // 2)
 
 
 def _stratify(target: pd.Series, kind: str, n_folds: int) -> pd.Series:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from braing3n.probe.fit import predict_out_of_fold
-from braing3n.probe.folds import deal_halves
+from braing3n.probe.folds import deal_blocks, deal_halves
 from braing3n.probe.plan import Probe
 from braing3n.probe.scores import BOUNDS, METRICS, score
 from braing3n.probe.settings import ProbeSettings
-from braing3n.probe.solve import predict_ridge
+from braing3n.probe.solve import Blocks, predict_ridge
+
+# From so many families on, halves are dealt from blocks, whose scatter is computed once for all deals.
+MANY_GROUPS = 2000
+BLOCKS_A_PART = 4  # of the two halves' folds
 
 
 @dataclass(frozen=True)
@@ -53,18 +58,53 @@ def score_halves(
     kind, units = probe.task.kind, probe.units
     metrics = [metric for metric in METRICS[kind] if metric in BOUNDS]
     scores = {metric: np.full((settings.n_halvings, 2), np.nan) for metric in metrics}
-    target, (y, alpha) = units["target"].to_numpy(), code_quickly(probe, settings)
-    n_components = settings.n_pca_components if has_pca else 0
-    seeds = settings.seed + 1 + np.arange(settings.n_halvings)
-    deals = deal_halves(units["target"], units["group_id"], kind, settings.n_folds, seeds)
-    for deal, (side, fold) in enumerate(deals):
+    target = units["target"].to_numpy()
+    is_many = units["group_id"].nunique() >= MANY_GROUPS and len(units) > 4 * features.shape[1]
+    repeat = _repeat_by_blocks if is_many and not has_pca else _repeat
+    for deal, (side, fold, predictions) in enumerate(repeat(features, probe, settings, has_pca)):
         for k in range(2):
             rows = np.flatnonzero(side == k)
-            predictions = predict_ridge(features[rows], y[rows], fold[rows], alpha, n_components)
-            values = score(kind, target[rows], predictions, probe.classes, fold[rows])
+            values = score(kind, target[rows], predictions[rows], probe.classes, fold[rows])
             for metric in metrics:
                 scores[metric][deal, k] = values[metric]
     return scores
+
+
+Deal = tuple[np.ndarray, np.ndarray, np.ndarray]  # of each unit: half (n,), fold in it (n,), predictions
+
+
+def _repeat(features: np.ndarray, probe: Probe, settings: ProbeSettings, has_pca: bool) -> Iterator[Deal]:
+    """The probe in both halves of every deal; nothing where people are too few."""
+    y, alpha = code_quickly(probe, settings)
+    n_components = settings.n_pca_components if has_pca else 0
+    dealt = probe.units["target"], probe.units["group_id"], probe.task.kind
+    for deal in range(settings.n_halvings):
+        found = deal_halves(*dealt, settings.n_folds, settings.seed + 1 + deal)
+        if found is None:
+            return
+        side, fold = found
+        predictions = np.zeros(y.shape)
+        for k in range(2):
+            rows = np.flatnonzero(side == k)
+            predictions[rows] = predict_ridge(features[rows], y[rows], fold[rows], alpha, n_components)
+        yield side, fold, predictions
+
+
+def _repeat_by_blocks(
+    features: np.ndarray, probe: Probe, settings: ProbeSettings, _has_pca: bool
+) -> Iterator[Deal]:
+    """The same with deals of blocks of many people."""
+    y, alpha = code_quickly(probe, settings)
+    n_blocks = 2 * settings.n_folds * BLOCKS_A_PART
+    dealt = probe.units["target"], probe.units["group_id"], probe.task.kind
+    block = deal_blocks(*dealt, n_blocks, settings.seed)
+    if block is None:
+        return
+    blocks = Blocks(features, block)
+    for deal in range(settings.n_halvings):
+        part = np.random.default_rng(settings.seed + 1 + deal).permutation(n_blocks)[block]
+        side, fold = part % 2, part // 2 % settings.n_folds
+        yield side, fold, blocks.predict(y, side, fold, alpha)
 
 
 def code_quickly(probe: Probe, settings: ProbeSettings) -> tuple[np.ndarray, float]:

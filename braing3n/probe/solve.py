@@ -30,48 +30,65 @@ def standardise(x: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Of each fold's training rows: mean and deviation (K, F), and scatter of the standardised (F, F)."""
+class Parts:
+    """Of parts of some rows: count (K,), mean and squared deviations (K, F), scatter (K, F, F) or none."""
 
+    count: np.ndarray
     mean: np.ndarray
-    deviation: np.ndarray
-    parts: tuple[
-        np.ndarray, np.ndarray, np.ndarray
-    ]  # count (K,), mean (K, F), scatter (K, F, F) of the folds
+    square: np.ndarray
+    scatter: np.ndarray
 
-    def join(self, fold: int) -> np.ndarray:
-        """Inner products (F, F) of the standardised training features of a fold."""
-        count, mean, scatter = (part[np.arange(len(self.mean)) != fold] for part in self.parts)
-        apart = (mean - self.mean[fold]) * np.sqrt(count)[:, None]
-        total = apart.T @ apart
-        for each in scatter:
-            total += each
-        total /= self.deviation[fold][:, None]
-        total /= self.deviation[fold]
-        return total
+    def merge(self, code: np.ndarray) -> Parts:
+        """Larger parts, 0 to max(code), of these: part k goes to code[k], nowhere if that is below 0."""
+        count, mean, square, scatter = [], [], [], []
+        for k in range(code.max() + 1):
+            chosen = np.flatnonzero(code == k)
+            count.append(self.count[chosen].sum())
+            mean.append(self.count[chosen] @ self.mean[chosen] / count[-1])
+            apart = (self.mean[chosen] - mean[-1]) * np.sqrt(self.count[chosen])[:, None]
+            square.append(self.square[chosen].sum(axis=0) + (apart**2).sum(axis=0))
+            total = apart.T @ apart if self.scatter.size else np.zeros((0, 0))
+            for each in chosen:
+                total += self.scatter[each]
+            scatter.append(total)
+        return Parts(*map(np.stack, (count, mean, square, scatter)))
 
 
-def measure_folds(x: np.ndarray, fold: np.ndarray, has_scatter: bool) -> Moments:
-    """The moments of every fold's training rows, from one pass over the rows of each fold (0 to K - 1)."""
-    n_folds = fold.max() + 1
-    count = np.bincount(fold, minlength=n_folds).astype(float)
-    mean, square = np.zeros((n_folds, x.shape[1])), np.zeros((n_folds, x.shape[1]))
-    scatter = np.zeros((n_folds, *(2 * x.shape[1:] if has_scatter else (0, 0))))
-    for k in range(n_folds):
-        rows = x[fold == k]
+def measure_parts(x: np.ndarray, part: np.ndarray, has_scatter: bool) -> Parts:
+    """The parts (0 to K - 1) of rows x (n, F), from one pass over them."""
+    n_parts, n_features = part.max() + 1, x.shape[1]
+    mean, square = np.zeros((n_parts, n_features)), np.zeros((n_parts, n_features))
+    scatter = np.zeros((n_parts, *((n_features, n_features) if has_scatter else (0, 0))))
+    for k in range(n_parts):
+        rows = x[part == k]
         mean[k] = rows.mean(axis=0)
         rows -= mean[k]
         square[k] = np.einsum("ij,ij->j", rows, rows)
         if has_scatter:
             scatter[k] = rows.T @ rows
-    is_train = 1 - np.eye(n_folds)
-    n_train = is_train @ count
-    means = (is_train * count) @ mean / n_train[:, None]
-    apart = np.stack([(is_train[k] * count) @ (mean - means[k]) ** 2 for k in range(n_folds)])
-    variance = (is_train @ square + apart) / n_train[:, None]
-    # Below this a feature is constant, up to the rounding of its mean.
-    deviation = np.where(variance > 1e-24, np.sqrt(variance), 1.0)
-    return Moments(means, deviation, (count, mean, scatter))
+    return Parts(np.bincount(part).astype(float), mean, square, scatter)
+
+
+class Moments:
+    """Of each fold's training rows: mean and deviation (K, F), and scatter of the standardised (F, F)."""
+
+    def __init__(self, folds: Parts):
+        self.folds = folds
+        n_folds = len(folds.count)
+        count = (1 - np.eye(n_folds)) * folds.count
+        self.mean = count @ folds.mean / count.sum(axis=1, keepdims=True)
+        apart = np.stack([count[k] @ (folds.mean - self.mean[k]) ** 2 for k in range(n_folds)])
+        variance = ((1 - np.eye(n_folds)) @ folds.square + apart) / count.sum(axis=1, keepdims=True)
+        # Below this a feature is constant, up to the rounding of its mean.
+        self.deviation = np.where(variance > 1e-24, np.sqrt(variance), 1.0)
+
+    def join(self, fold: int) -> np.ndarray:
+        """Inner products (F, F) of the standardised training features of a fold."""
+        code = np.where(np.arange(len(self.mean)) == fold, -1, 0)
+        total = self.folds.merge(code).scatter[0]
+        total /= self.deviation[fold][:, None]
+        total /= self.deviation[fold]
+        return total
 
 
 def predict_ridge(
@@ -89,21 +106,62 @@ def predict_ridge(
             weights = rows[fold != k].T @ (y[fold != k] - centre) / (n_train + alpha)
             predictions[fold == k] = rows[fold == k] @ weights + centre
         return predictions
-    x, is_tall = standardise(x), _is_tall(x, fold)
-    moments = measure_folds(x, fold, has_scatter=is_tall)
+    x = standardise(x)
+    is_tall = _is_tall(x, fold)
+    moments = Moments(measure_parts(x, fold, has_scatter=is_tall))
+    if is_tall:
+        fits = [(moments, k) for k in range(fold.max() + 1)]
+        return _predict_tall(x, y, fold[:, None] != np.arange(len(fits)), fold, fits, alpha)
     for k in range(fold.max() + 1):
         test = fold == k
         centre = y[~test].mean(axis=0)
-        mean, deviation = moments.mean[k], moments.deviation[k]
-        if is_tall:
-            products = x.T @ np.where(test[:, None], 0, y - centre) / deviation[:, None]
-            weights = _solve(moments.join(k), alpha, products)
-            predictions[test] = (x[test] - mean) @ (weights / deviation[:, None]) + centre
-        else:
-            a = (x - mean) / deviation
-            products = a @ a[~test].T
-            predictions[test] = products[test] @ _solve(products[~test], alpha, y[~test] - centre) + centre
+        a = (x - moments.mean[k]) / moments.deviation[k]
+        products = a @ a[~test].T
+        predictions[test] = products[test] @ _solve(products[~test], alpha, y[~test] - centre) + centre
     return predictions
+
+
+def _predict_tall(
+    x: np.ndarray,
+    y: np.ndarray,
+    is_train: np.ndarray,
+    own: np.ndarray,
+    fits: list[tuple[Moments, int]],
+    alpha: float,
+) -> np.ndarray:
+    """Ridge predictions (n, T) by each row's own fit, of K fits that two products with the features serve.
+
+    Fit k is on the rows is_train[:, k] (n, K), whose moments are those of a fold.
+    """
+    n_targets, centre = y.shape[1], is_train.T @ y / is_train.sum(axis=0)[:, None]
+    right = np.where(is_train[:, :, None], y[:, None] - centre, 0).reshape(len(x), -1)
+    weights = (x.T @ right).reshape(x.shape[1], len(fits), n_targets)
+    for k, (moments, fold) in enumerate(fits):
+        deviation = moments.deviation[fold][:, None]
+        weights[:, k] = _solve(moments.join(fold), alpha, weights[:, k] / deviation) / deviation
+        centre[k] -= moments.mean[fold] @ weights[:, k]
+    scores = (x @ weights.reshape(x.shape[1], -1)).reshape(len(x), len(fits), n_targets)
+    return scores[np.arange(len(x)), own] + centre[own]
+
+
+class Blocks:
+    """Rows in blocks whose scatter is computed once, for ridges on many deals of the blocks."""
+
+    def __init__(self, x: np.ndarray, block: np.ndarray):
+        self.x, self.block = standardise(x), block
+        self.parts = measure_parts(self.x, block, has_scatter=True)
+
+    def predict(self, y: np.ndarray, side: np.ndarray, fold: np.ndarray, alpha: float) -> np.ndarray:
+        """Predictions (n, T) of targets (n, T), each row's from the other folds of its side (both (n,))."""
+        sides, folds = np.zeros((2, len(self.parts.count)), dtype=np.int64)
+        sides[self.block], folds[self.block] = side, fold
+        n_folds, fits = fold.max() + 1, []
+        for k in range(side.max() + 1):
+            moments = Moments(self.parts.merge(np.where(sides == k, folds, -1)))
+            fits += [(moments, each) for each in range(n_folds)]
+        number = np.arange(len(fits))
+        is_train = (side[:, None] == number // n_folds) & (fold[:, None] != number % n_folds)
+        return _predict_tall(self.x, y, is_train, side * n_folds + fold, fits, alpha)
 
 
 def _find_components(x: np.ndarray, fold: np.ndarray, n_components: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -183,7 +241,7 @@ class _Tall:
 
     def __init__(self, x: np.ndarray, fold: np.ndarray):
         self.x, self.width = x, x.shape[1]
-        self.moments = measure_folds(x, fold, has_scatter=True)
+        self.moments = Moments(measure_parts(x, fold, has_scatter=True))
 
     def prepare(self, folds: np.ndarray, weight: float) -> None:
         """Choose folds, and coordinates in which weight x scatter + I is the identity."""
@@ -236,7 +294,7 @@ class _Wide:
     @classmethod
     def span(cls, x: np.ndarray, fold: np.ndarray) -> _Wide:
         """Coordinates in the span of each fold's standardised training rows, which lose nothing."""
-        moments = measure_folds(x, fold, has_scatter=False)
+        moments = Moments(measure_parts(x, fold, has_scatter=False))
         n_folds, width = len(moments.mean), len(x) - np.bincount(fold).min()
         rows, values = np.zeros((n_folds, len(x), width)), np.zeros((n_folds, width))
         for k in range(n_folds):

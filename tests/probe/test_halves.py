@@ -1,5 +1,7 @@
 """A half is the whole probe again: its own people, folds, fits and score."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braing3n.config import ProbeSettings
+from braing3n.probe import halves
 from braing3n.probe.folds import deal_halves
 from braing3n.probe.halves import code_quickly, read_probe
 from braing3n.probe.plan import plan_probe
+from braing3n.probe.scores import score
 from braing3n.probe.solve import predict_ridge
 from braing3n.probe.tasks import PAPER_TASKS
 
@@ -20,7 +24,8 @@ TASKS = {task.key: task for task in PAPER_TASKS}
 
 def deal(probe, settings, seeds):
     units = probe.units
-    return list(deal_halves(units["target"], units["group_id"], probe.task.kind, settings.n_folds, seeds))
+    given = units["target"], units["group_id"], probe.task.kind, settings.n_folds
+    return [deal_halves(*given, seed) for seed in seeds]
 
 
 def read_quickly(features, probe, settings):
@@ -44,7 +49,8 @@ def test_halves_share_no_family_and_neither_do_their_folds(corpus, settings, key
 def test_small_classes_are_shared_out():
     target = pd.Series(["rare"] * 5 + ["other"] * 60)
     groups = pd.Series([f"g{k:02d}" for k in range(65)])
-    for side, fold in deal_halves(target, groups, "classification", 5, range(20)):
+    for seed in range(20):
+        side, fold = deal_halves(target, groups, "classification", 5, seed)
         assert sorted(np.bincount(side[:5], minlength=2)) == [2, 3]
         assert min(np.bincount(side * 5 + fold)) >= 6
 
@@ -128,3 +134,30 @@ def test_an_interval_is_delongs_where_people_are_independent_and_fits_are_stable
             wins.mean(axis=1).var(ddof=1) / len(cases) + wins.mean(axis=0).var(ddof=1) / len(controls)
         )
     assert 0.8 < np.sqrt(np.mean(ours) / np.mean(delongs)) < 1.25
+
+
+@pytest.mark.parametrize(("key", "metric"), [("sex", "auc"), ("age", "r"), ("modality", "auc")])
+def test_many_people_are_dealt_in_blocks_and_each_half_is_a_probe_of_its_own(
+    corpus, settings, monkeypatch, key, metric
+):
+    """The shared scatter gives what scikit-learn's ridge fitted on the half alone gives."""
+    labels, features = corpus
+    monkeypatch.setattr(halves, "MANY_GROUPS", 20)
+    monkeypatch.setattr(halves, "BLOCKS_A_PART", 2)
+    probe = plan_probe(TASKS[key], "all", labels, settings)
+    y, alpha = code_quickly(probe, settings)
+    deals = list(halves._repeat_by_blocks(features, probe, settings, False))
+    assert len({tuple(side) for side, _, _ in deals}) == settings.n_halvings
+    for side, fold, predictions in deals[:2]:
+        parts = probe.units.assign(side=side, fold=fold).groupby("group_id")[["side", "fold"]]
+        assert parts.nunique().max().max() == 1
+        for k, each in product(range(2), range(settings.n_folds)):
+            train, test = (side == k) & (fold != each), (side == k) & (fold == each)
+            model = make_pipeline(StandardScaler(), Ridge(alpha)).fit(features[train], y[train])
+            expected = model.predict(features[test]).reshape(-1, y.shape[1])
+            np.testing.assert_allclose(predictions[test], expected, atol=1e-8)
+    found = read_probe(features, probe, settings).halves[metric]
+    side, fold, predictions = deals[1]
+    rows, target = side == 1, probe.units["target"].to_numpy()
+    expected = score(probe.task.kind, target[rows], predictions[rows], probe.classes, fold[rows])[metric]
+    assert found[1, 1] == expected
