@@ -48,7 +48,7 @@ COVERAGE = {
 }
 DISEASES = {"HC": 15274, "MCI": 5808, "GBM": 4028, "PD": 3381, "AD": 1458, "ASD": 1061, "Glioma": 396}
 DISEASES |= {"SCZ": 328, "ADHD": 247, "Paediatric": 2130}
-CLASSES = {
+CLASSES: dict[str, dict] = {
     "sex": {"F": 0.5, "M": 0.5},
     "dx": DISEASES,
     "cdr": {0.0: 0.55, 0.5: 0.33, 1.0: 0.09, 2.0: 0.02, 3.0: 0.01},
