@@ -65,7 +65,7 @@ rule compare_encoders:
         f"{BENCHMARKS}/probe/compare.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=240,
