@@ -40,6 +40,7 @@ from braing3n.nets.weights import load_model, write_weights  # noqa: E402
 from braing3n.preprocess.space.grid import Grid, encode_affine, encode_nifti  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder  # noqa: E402
 from braing3n.probe.compare import Readings, compare_encoders, probe_encoder  # noqa: E402
+from braing3n.probe.plan import plan_probes  # noqa: E402
 from braing3n.tokenizer.model import Tokenizer  # noqa: E402
 
 MAX_SECONDS, MAX_GB = 30.0, 6.0
@@ -64,7 +65,8 @@ def invent_people(folder: Path) -> None:
     labels.to_parquet(folder / "labels.parquet")
     np.savez(folder / "features.npz", volume_id=np.array(names), features=features)
     predictions, halves = probe_encoder("mae", features, labels, CONFIG.probe)
-    scores, _ = compare_encoders(Readings([predictions], [halves]), labels, CONFIG.probe)
+    plans = plan_probes(labels, CONFIG.probe)
+    scores, _ = compare_encoders(Readings([predictions], [halves]), plans, CONFIG.probe)
     scores.to_parquet(folder / "scores.parquet")
     predictions.to_parquet(folder / "predictions.parquet")
 

@@ -84,6 +84,8 @@ def find_app(word: str):
         return importlib.import_module("braing3n.apply.bids_app").app
     if word == "preprocess":  # a person's scans, beside the shards of the DAG
         return importlib.import_module("braing3n.apply.command").app
+    if word == "probe":  # a person's own table, beside the encoders of the DAG
+        return importlib.import_module("braing3n.apply.probe_table").app
     if word in TRAINED:
         return importlib.import_module("braing3n.apply.trained.command").find_app(word)
     if word in WORDS:

@@ -6,7 +6,10 @@ from cyclopts import App
 
 from braing3n.core.options import Labels, Names, Paths, Threads, VolumeList
 
-app = App(name="braing3n probe", help="Linear probes on frozen features.")
+app = App(
+    name="braing3n probe",
+    help="Linear probes on frozen features: of an encoder, or, without a command, of a table.",
+)
 
 
 @app.command
@@ -71,7 +74,7 @@ def compare(
     settings: str = "{}",
     threads: Threads = 1,
 ):
-    """Score all encoders, their paired differences and the controls.
+    """Score all encoders, their paired differences, and what stands beside them: rivals, checks, controls.
 
     Parameters
     ----------
@@ -79,9 +82,9 @@ def compare(
         Names of the encoders, ours first.
     probe_dir
         Folder of what `probe encoder` wrote (predictions_<encoder>, halves_<encoder>), and of the tables to
-        write: scores, differences and controls (.parquet).
+        write: scores, differences, rivals, checks, fairness and controls (.parquet).
     features
-        Features of our encoder, for the controls.
+        Features of our encoder, for the checks and controls.
     columns
         Table of the columns that `probe.columns` names.
     own
@@ -99,9 +102,9 @@ def compare(
     import pandas as pd
 
     from braing3n.core.contracts import Contract, read_table, write_table
-    from braing3n.probe.compare import Readings, compare_encoders
-    from braing3n.probe.contracts import CONTROLS, DIFFERENCES, HALVES, PREDICTIONS, SCORES
-    from braing3n.probe.controls import run_controls
+    from braing3n.probe.beside.tables import make_tables
+    from braing3n.probe.compare import Readings
+    from braing3n.probe.contracts import HALVES, PREDICTIONS
     from braing3n.probe.plan import load_features, read_labels
 
     table = read_labels(labels, columns)
@@ -110,13 +113,7 @@ def compare(
         return [read_table(probe_dir / f"{contract.name}_{name}.parquet", contract) for name in encoders]
 
     readings = Readings(read_parts(PREDICTIONS), read_parts(HALVES))
-    score_table, difference_table = compare_encoders(readings, table, section)
-    control_table = run_controls(load_features(features, table), table, section)
-    for contract, found in (
-        (SCORES, score_table),
-        (DIFFERENCES, difference_table),
-        (CONTROLS, control_table),
-    ):
+    for contract, found in make_tables(readings, load_features(features, table), table, section):
         write_table(found, probe_dir / f"{contract.name}.parquet", contract)
 
 

@@ -10,8 +10,18 @@ from braing3n.core.errors import ContractError
 from braing3n.core.runtime import track
 from braing3n.probe.contracts import DIFFERENCES, HALVES
 from braing3n.probe.halves import Reading, read_probe
-from braing3n.probe.plan import Probe, plan_probes, span_rows
-from braing3n.probe.scores import BOUNDS, METRICS, MIN_DEALS, find_interval, score, score_folds
+from braing3n.probe.plan import Probe, check_duplicates, plan_probes, span_rows
+from braing3n.probe.scores import (
+    BOUNDS,
+    CHANCE,
+    METRICS,
+    MIN_DEALS,
+    correct_holm,
+    find_interval,
+    find_p_value,
+    score,
+    score_folds,
+)
 from braing3n.probe.settings import ProbeSettings
 
 # The encoders whose features are reduced by a PCA in the fold before the linear probe.
@@ -28,6 +38,7 @@ def probe_encoder(
     have a row a metric and deal. reason: why the encoder has no features, so that no probe can be fitted.
     """
     has_pca = encoders.load(name).HAS_PCA
+    check_duplicates(features, labels)
     if has_pca:
         features = span_rows(features)
     predictions, halves = [], []
@@ -96,8 +107,8 @@ class Readings:
         halves = {metric: table for metric, table in found.items() if table is not None}
         n_columns = len(probe.classes) or 1
         expected = np.repeat(probe.units["unit_id"].to_numpy(), n_columns)
-        has_halves = len(halves) == len(metrics)
-        if part is None or not has_halves or not np.array_equal(part["unit_id"].to_numpy(), expected):
+        plan = {"unit_id": expected, "fold": np.repeat(probe.units["fold"].to_numpy(), n_columns)}
+        if part is None or len(halves) < len(metrics) or not _is_alike(part, plan):
             raise ContractError(
                 f"predictions of {encoder}: task {probe.task.key}, slice {probe.slice} does not fit the "
                 "label table; rerun `probe encoder` with the same labels and settings."
@@ -109,16 +120,24 @@ class Readings:
         )
 
 
+def _is_alike(table: pd.DataFrame, columns: dict[str, np.ndarray]) -> bool:
+    return all(np.array_equal(table[name].to_numpy(), values) for name, values in columns.items())
+
+
 def compare_encoders(
-    readings: Readings, labels: pd.DataFrame, settings: ProbeSettings
+    readings: Readings, probes: list[Probe], settings: ProbeSettings
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores of every encoder, and paired differences of ours to each other one.
 
-    Probes that could not be fitted stand in the scores with their reason.
+    Probes that could not be fitted stand in the scores with their reason. The paper's tasks on all volumes of
+    everyone are one family of comparisons, and have p values and intervals corrected for their number.
     """
     scores: list[dict] = []
     differences: list[dict] = []
-    for probe in track(plan_probes(labels, settings), "comparing encoders"):
+    family = [probe for probe in probes if _is_of_family(probe) and not probe.reason]
+    n_read = sum(not reason for reason in readings.reasons.values())
+    n_compared = len(family) * (n_read - 1)
+    for probe in track(probes, "comparing encoders"):
         found = {}
         for encoder in readings.encoders:
             reason = probe.reason or readings.reasons[encoder]
@@ -126,11 +145,29 @@ def compare_encoders(
             rows, found[encoder] = score_reading(probe, reading, settings, reason)
             base = {"encoder": encoder, "title": probe.task.title, "source": probe.task.source}
             base |= {"slice": probe.slice, "people": probe.people}
-            scores.extend({**base, **row} for row in rows)
+            scores.extend({**base, **row, **_test(row["metric"], found[encoder])} for row in rows)
         for other in readings.encoders:
             if other != OURS and found[other] and found.get(OURS):
-                differences.extend(_subtract(probe, other, found[OURS], found[other]))
-    return pd.DataFrame(scores), pd.DataFrame(differences, columns=list(DIFFERENCES))
+                differences.extend(_subtract(probe, other, found[OURS], found[other], n_compared))
+    tables = pd.DataFrame(scores), pd.DataFrame(differences, columns=list(DIFFERENCES))
+    return tuple(_correct(table, {probe.task.key for probe in family}) for table in tables)
+
+
+def _is_of_family(probe: Probe) -> bool:
+    return probe.task.source == "paper" and probe.slice == "all" and probe.people == "everyone"
+
+
+def _test(metric: str, found: dict[str, tuple[float, np.ndarray]]) -> dict[str, float]:
+    if metric not in CHANCE or metric not in found:
+        return {"p_value": float("nan")}
+    return {"p_value": find_p_value(*found[metric], CHANCE[metric])}
+
+
+def _correct(table: pd.DataFrame, tasks: set[str]) -> pd.DataFrame:
+    """With `p_holm`, the p values of the family corrected for their number."""
+    is_family = table["task"].isin(tasks) & (table["slice"] == "all") & (table["people"] == "everyone")
+    p_value = table["p_value"].astype(float).where(is_family)
+    return table.assign(p_holm=correct_holm(p_value.to_numpy()))
 
 
 def count_units(probe: Probe) -> dict[str, int]:
@@ -184,11 +221,18 @@ def _write_note(probe: Probe, reading: Reading, settings: ProbeSettings) -> str:
     return "; ".join(filter(None, remarks))
 
 
-def _subtract(probe, other, ours, theirs):
-    """Ours minus another encoder's, half by half; a positive MAE difference is worse."""
+def _subtract(probe, other, ours, theirs, n_compared):
+    """Ours minus another encoder's, half by half; a positive MAE difference is worse.
+
+    The corrected interval is wide enough for `n_compared` of them at once (Bonferroni).
+    """
+    level = 1 - 0.05 / max(1, n_compared)
     for metric, (value, halves) in ours.items():
-        difference = value - theirs[metric][0]
-        low, high = find_interval(difference, halves - theirs[metric][1])
+        difference, apart = value - theirs[metric][0], halves - theirs[metric][1]
+        low, high = find_interval(difference, apart)
+        corrected = find_interval(difference, apart, level=level)
+        if not _is_of_family(probe):
+            corrected = (float("nan"), float("nan"))
         yield {
             **_name_probe(OURS, probe),
             "other": other,
@@ -196,5 +240,8 @@ def _subtract(probe, other, ours, theirs):
             "difference": difference,
             "low": low,
             "high": high,
+            "low_corrected": corrected[0],
+            "high_corrected": corrected[1],
+            "p_value": find_p_value(difference, apart, 0.0),
             **count_units(probe),
         }

@@ -7,6 +7,9 @@ from braing3n.core.contracts import COUNT_COLUMNS, SCORE_COLUMNS, Contract
 # `everyone`, or only the `unseen` people of the splits that no model is trained on.
 PROBE = {"task": (str, None), "slice": (str, None), "people": (str, ("everyone", "unseen"))}
 
+# Of no relation; `p_holm` is corrected for all that is compared at once, NaN outside that family.
+P_VALUES = {"p_value": (float, (0, 1)), "p_holm": (float, (0, 1))}
+
 COLUMNS = Contract("columns", {"volume_id": (str, "unique")})
 
 PREDICTIONS = Contract(
@@ -43,6 +46,7 @@ SCORES = Contract(
         "title": (str, None),
         "source": (str, ("paper", "pair", "own", "control")),
         **SCORE_COLUMNS,
+        **P_VALUES,
     },
 )
 
@@ -56,7 +60,50 @@ DIFFERENCES = Contract(
         "difference": (float, None),
         "low": (float, None),
         "high": (float, None),
+        "low_corrected": (float, None),
+        "high_corrected": (float, None),
+        **P_VALUES,
         **COUNT_COLUMNS,
+    },
+)
+
+# The same table for what is no encoder: what age and sex, or site and scanner alone, say of a task.
+RIVALS = Contract(
+    "rivals",
+    {"rival": (str, None), **PROBE, "title": (str, None), "columns": (str, None), **SCORE_COLUMNS},
+)
+
+CHECKS = Contract(
+    "checks",
+    {
+        "encoder": (str, None),
+        **PROBE,
+        "title": (str, None),
+        "check": (str, None),
+        "group": (str, None),
+        "value": (float, None),
+        "low": (float, None),
+        "high": (float, None),
+        "p_value": (float, (0, 1)),
+        "n_people": (int, (0, 10**7)),
+        "note": (str, None),
+    },
+)
+
+FAIRNESS = Contract(
+    "fairness",
+    {
+        "encoder": (str, None),
+        **PROBE,
+        "title": (str, None),
+        "metric": (str, ("auc", "mae")),
+        "attribute": (str, None),
+        "group": (str, None),
+        "value": (float, None),
+        "low": (float, None),
+        "high": (float, None),
+        "n_people": (int, (0, 10**7)),
+        "note": (str, None),
     },
 )
 

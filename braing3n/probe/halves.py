@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from braing3n.probe.fit import predict_out_of_fold, predict_quickly
-from braing3n.probe.folds import assign_halves
+from braing3n.probe.fit import predict_out_of_fold
+from braing3n.probe.folds import deal_blocks, deal_halves
 from braing3n.probe.plan import Probe
 from braing3n.probe.scores import BOUNDS, METRICS, score
 from braing3n.probe.settings import ProbeSettings
+from braing3n.probe.solve import Blocks, predict_ridge
+
+# From so many families on, halves are dealt from blocks, whose scatter is computed once for all deals.
+MANY_GROUPS = 2000
+BLOCKS_A_PART = 4  # of the two halves' folds
 
 
 @dataclass(frozen=True)
@@ -50,27 +55,66 @@ def score_halves(
 
     Resampling people under fixed fits would miss that a person's label moves the fits, too.
     """
-    kind = probe.task.kind
+    kind, units = probe.task.kind, probe.units
     metrics = [metric for metric in METRICS[kind] if metric in BOUNDS]
     scores = {metric: np.full((settings.n_halvings, 2), np.nan) for metric in metrics}
-    for deal in range(settings.n_halvings):
-        for side, (rows, half) in enumerate(deal_halves(probe, settings, settings.seed + 1 + deal)):
-            predictions = predict_quickly(features[rows], half, settings, has_pca)
-            target, folds = half.units["target"].to_numpy(), half.units["fold"].to_numpy()
-            values = score(kind, target, predictions, half.classes, folds)
+    target = units["target"].to_numpy()
+    is_many = units["group_id"].nunique() >= MANY_GROUPS and len(units) > 4 * features.shape[1]
+    repeat = _repeat_by_blocks if is_many and not has_pca else _repeat
+    for deal, (side, fold, predictions) in enumerate(repeat(features, probe, settings, has_pca)):
+        for k in range(2):
+            rows = np.flatnonzero(side == k)
+            values = score(kind, target[rows], predictions[rows], probe.classes, fold[rows])
             for metric in metrics:
-                scores[metric][deal, side] = values[metric]
+                scores[metric][deal, k] = values[metric]
     return scores
 
 
-def deal_halves(probe: Probe, settings: ProbeSettings, seed: int) -> Iterator[tuple[np.ndarray, Probe]]:
-    """Rows and probe of two halves that share no group, each with its folds; nothing where people are few."""
-    units = probe.units
-    dealt = assign_halves(units["target"], units["group_id"], probe.task.kind, settings.n_folds, seed)
-    if dealt is None:
+Deal = tuple[np.ndarray, np.ndarray, np.ndarray]  # of each unit: half (n,), fold in it (n,), predictions
+
+
+def _repeat(features: np.ndarray, probe: Probe, settings: ProbeSettings, has_pca: bool) -> Iterator[Deal]:
+    """The probe in both halves of every deal; nothing where people are too few."""
+    y, alpha = code_quickly(probe, settings)
+    n_components = settings.n_pca_components if has_pca else 0
+    dealt = probe.units["target"], probe.units["group_id"], probe.task.kind
+    for deal in range(settings.n_halvings):
+        found = deal_halves(*dealt, settings.n_folds, settings.seed + 1 + deal)
+        if found is None:
+            return
+        side, fold = found
+        predictions = np.zeros(y.shape)
+        for k in range(2):
+            rows = np.flatnonzero(side == k)
+            predictions[rows] = predict_ridge(features[rows], y[rows], fold[rows], alpha, n_components)
+        yield side, fold, predictions
+
+
+def _repeat_by_blocks(
+    features: np.ndarray, probe: Probe, settings: ProbeSettings, _has_pca: bool
+) -> Iterator[Deal]:
+    """The same with deals of blocks of many people."""
+    y, alpha = code_quickly(probe, settings)
+    n_blocks = 2 * settings.n_folds * BLOCKS_A_PART
+    dealt = probe.units["target"], probe.units["group_id"], probe.task.kind
+    block = deal_blocks(*dealt, n_blocks, settings.seed)
+    if block is None:
         return
-    side, fold = dealt
-    for k in range(2):
-        rows = np.flatnonzero(side == k)
-        half = units.iloc[rows].assign(fold=fold[rows]).reset_index(drop=True)
-        yield rows, replace(probe, units=half)
+    blocks = Blocks(features, block)
+    for deal in range(settings.n_halvings):
+        part = np.random.default_rng(settings.seed + 1 + deal).permutation(n_blocks)[block]
+        side, fold = part % 2, part // 2 % settings.n_folds
+        yield side, fold, blocks.predict(y, side, fold, alpha)
+
+
+def code_quickly(probe: Probe, settings: ProbeSettings) -> tuple[np.ndarray, float]:
+    """Targets (n_units, n_classes or 1) and penalty of a ridge, the quick fit of a probe.
+
+    For classes it is one Newton step from zero of the logistic regression: a ridge on each class's indicator
+    with four times its penalty, one solve for all classes. What it predicts ranks units, but is no
+    probability.
+    """
+    target = probe.units["target"].to_numpy()
+    if probe.classes:
+        return (target[:, None] == np.array(probe.classes, dtype=object)).astype(float), 4.0
+    return target[:, None].astype(float), settings.ridge_alpha

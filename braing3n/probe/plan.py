@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +14,13 @@ from braing3n.core.contracts import read_table
 from braing3n.core.errors import ContractError
 from braing3n.manifest.contracts import LABELS
 from braing3n.probe.contracts import COLUMNS
-from braing3n.probe.folds import assign_folds
+from braing3n.probe.folds import assign_folds, check_folds
 from braing3n.probe.settings import ProbeSettings
 from braing3n.probe.tasks import Task, list_tasks
 
 # Whom a probe reads: everyone, as the paper does, or only people of the splits that no model is trained on.
 PEOPLE = ("everyone", "unseen")
+MIN_TELLING = 16  # numbers a volume from which on equal features are a duplicate
 BLOCK_NUMBERS = 2**23  # of features that are centred at once: 64 MB
 
 
@@ -84,7 +87,7 @@ def plan_probe(
         is_given &= labels["split"] != "train"
     dropped = ""
     if task.kind == "classification":
-        n_people = labels[is_given].groupby(target[is_given])["person_id"].nunique()
+        n_people = labels["person_id"][is_given].groupby(target[is_given]).nunique()
         small = n_people[n_people < settings.min_class_people]
         dropped = ", ".join(f"{name} ({n} people)" for name, n in sorted(small.items()))
         is_given &= ~target.isin(small.index)
@@ -97,19 +100,20 @@ def plan_probe(
         units["fold"] = assign_folds(
             units["target"], units["group_id"], task.kind, settings.n_folds, settings.seed
         )
+        check_folds(units)
         probe.note = _describe_missing_classes(probe)
     return probe
 
 
 def _build_units(task, slice_name, labels, target, is_given) -> tuple[pd.DataFrame, np.ndarray]:
     """Rows, or (patient-pooled) one unit a person and label value; for a regression one a person."""
-    columns = ["volume_id", "person_id", "group_id"]
-    rows = labels.loc[is_given, columns].assign(target=target[is_given], n_volumes=1)
-    unit_of_row = np.full(len(labels), -1)
     positions = np.flatnonzero(is_given.to_numpy())
+    columns = {name: labels[name].to_numpy()[positions] for name in ("volume_id", "person_id", "group_id")}
+    rows = pd.DataFrame({**columns, "target": target.to_numpy()[positions], "n_volumes": 1})
+    unit_of_row = np.full(len(labels), -1)
     if slice_name != "patient-pooled":
         unit_of_row[positions] = np.arange(len(positions))
-        return rows.rename(columns={"volume_id": "unit_id"}).reset_index(drop=True), unit_of_row
+        return rows.rename(columns={"volume_id": "unit_id"}), unit_of_row
     keys = ["person_id"] if task.kind == "regression" else ["person_id", "target"]
     grouped = rows.groupby(keys, sort=True)
     unit_of_row[positions] = grouped.ngroup().to_numpy()
@@ -144,11 +148,10 @@ def _find_obstacle(task, slice_name, labels, probe, settings) -> str:
 def _describe_missing_classes(probe: Probe) -> str:
     if probe.task.kind == "regression":
         return ""
-    counts = pd.crosstab(probe.units["fold"], probe.units["target"])
-    lacking = [
-        f"fold {fold} has no {name}" for fold, row in counts.iterrows() for name, n in row.items() if n == 0
-    ]
-    return "; ".join(lacking)
+    fold, target = probe.units["fold"].to_numpy(), probe.units["target"].to_numpy()
+    held = set(zip(fold.tolist(), target.tolist(), strict=True))
+    pairs = itertools.product(sorted(set(fold.tolist())), probe.classes)
+    return "; ".join(f"fold {k} has no {name}" for k, name in pairs if (k, name) not in held)
 
 
 def load_features(path, labels: pd.DataFrame) -> np.ndarray:
@@ -168,6 +171,27 @@ def read_reason(path) -> str:
     """Why an encoder has no features, as its file says; empty where it has some."""
     with np.load(path) as file:
         return str(file["reason"]) if "reason" in file else ""
+
+
+def check_duplicates(features: np.ndarray, labels: pd.DataFrame) -> None:
+    """Check that no two volumes of different families have equal features: they are one scan under two ids.
+
+    Features of fewer than `MIN_TELLING` numbers may be equal by chance.
+
+    Raises:
+        ContractError: two have.
+    """
+    if features.shape[1] < MIN_TELLING:
+        return
+    seen: dict[bytes, int] = {}
+    groups, ids = labels["group_id"].to_numpy(), labels["volume_id"].to_numpy()
+    for k, row in enumerate(features):
+        first = seen.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), k)
+        if groups[first] != groups[k]:
+            raise ContractError(
+                f"{ids[first]} and {ids[k]} have equal features and belong to two people ({groups[first]}, "
+                f"{groups[k]}): one scan under two ids; drop one, or give both one group_id."
+            )
 
 
 def span_rows(features: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ METRICS = {"classification": ("auc",), "regression": ("r2", "mae", "r")}
 # The metrics that have an interval, and where it ends. Errors have none: those of a ridge that nearly
 # interpolates grow with n, so that halves say nothing of the whole.
 BOUNDS = {"auc": (0, 1), "r": (-1, 1)}
+CHANCE = {"auc": 0.5, "r": 0.0}
 MIN_DEALS = 3  # deals of halves with a defined score, below which there is no interval
 
 
@@ -24,34 +25,41 @@ def score(
     pooled over folds lie below chance where there is nothing to find.
     """
     if kind == "classification":
-        columns = [0] if len(classes) == 2 else range(len(classes))
-        aucs = [_compute_auc(predictions[:, k], target == classes[k], folds) for k in columns]
-        defined = [auc for auc in aucs if np.isfinite(auc)]
-        return {"auc": float(np.mean(defined)) if defined else np.nan}
+        columns = [0] if len(classes) == 2 else list(range(len(classes)))
+        is_class = target[:, None] == np.array(classes, dtype=object)[columns]
+        wins, pairs = count_wins(predictions[:, columns], is_class, folds)
+        is_defined = pairs > 0
+        return {"auc": float(np.mean(wins[is_defined] / pairs[is_defined])) if is_defined.any() else np.nan}
     y, p = target.astype(float), predictions[:, 0]
     total = ((y - y.mean()) ** 2).sum()
     r2 = 1 - ((y - p) ** 2).sum() / total if total > 0 else np.nan
-    return {"r2": float(r2), "mae": float(np.abs(y - p).mean()), "r": _correlate(y, p, folds)}
+    return {"r2": float(r2), "mae": float(np.abs(y - p).mean()), "r": correlate(y, p, folds)}
 
 
-def _compute_auc(scores: np.ndarray, is_positive: np.ndarray, folds: np.ndarray) -> float:
-    """The share of pairs of a positive and a negative of one fold in which the positive is higher."""
-    counts = [count_wins(scores[folds == k], is_positive[folds == k]) for k in np.unique(folds)]
-    wins, pairs = np.sum(counts, axis=0)
-    return wins / pairs if pairs else np.nan
+def count_wins(
+    scores: np.ndarray, is_positive: np.ndarray, block: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of a positive and a negative of one block in which the positive is higher (ties half), and all.
 
-
-def count_wins(scores: np.ndarray, is_positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs in which the positive is higher (ties half), and all pairs; (n,) or a column each of (n, B)."""
+    An AUC is their ratio. Scores and is_positive are (n, B), block is (n,); each column counts for itself.
+    """
     from scipy.stats import rankdata
 
-    n_positive = is_positive.sum(axis=0)
-    wins = (rankdata(scores, axis=0) * is_positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
-    return wins, n_positive * (len(scores) - n_positive)
+    _, block = np.unique(block, return_inverse=True)
+    order = np.argsort(block, kind="stable")
+    block, is_positive = block[order], is_positive[order]
+    # Ranks of ranks, a block above the other: no two scores become equal as in a sum of both.
+    ranks = rankdata(rankdata(scores[order], axis=0) + (len(scores) + 1) * block[:, None], axis=0)
+    start = np.searchsorted(block, np.arange(block[-1] + 1))
+    n_all = np.diff(np.append(start, len(block)))[:, None]
+    n_positive = np.add.reduceat(is_positive, start, axis=0, dtype=float)
+    total = np.add.reduceat((ranks - start[block][:, None]) * is_positive, start, axis=0)
+    wins = total - n_positive * (n_positive + 1) / 2
+    return wins.sum(axis=0), (n_positive * (n_all - n_positive)).sum(axis=0)
 
 
-def _correlate(y: np.ndarray, p: np.ndarray, folds: np.ndarray) -> float:
-    """Pearson r of deviations from the fold's own means."""
+def correlate(y: np.ndarray, p: np.ndarray, folds: np.ndarray) -> float:
+    """Pearson r of deviations from the means of the fold, or of another block."""
     _, fold = np.unique(folds, return_inverse=True)
     y, p = (v - (np.bincount(fold, v) / np.bincount(fold))[fold] for v in (y, p))
     spread = np.sqrt((y @ y) * (p @ p))
@@ -69,9 +77,12 @@ def score_folds(kind, target, predictions, classes, folds) -> dict[str, tuple[fl
 
 
 def find_interval(
-    value: float, halves: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)
+    value: float,
+    halves: np.ndarray,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    level: float = 0.95,
 ) -> tuple[float, float]:
-    """The 95 % interval about a score, from the same score on halves of the people, (n_deals, 2).
+    """The interval about a score, from the same score on halves of the people, (n_deals, 2).
 
     Two halves share nobody, so half the squared difference estimates the variance at n / 2 people,
     that of fitting included; at n it is half of that. Student's t has a degree of freedom a deal. NaN
@@ -79,9 +90,36 @@ def find_interval(
     """
     from scipy.stats import t
 
+    error, n_deals = _measure_error(halves)
+    if not np.isfinite([error, value]).all():
+        return float("nan"), float("nan")
+    reach = t.ppf(0.5 + level / 2, n_deals) * error
+    return float(max(bounds[0], value - reach)), float(min(bounds[1], value + reach))
+
+
+def find_p_value(value: float, halves: np.ndarray, chance: float) -> float:
+    """Two-sided: of a score at least as far from chance, by the law behind `find_interval`."""
+    from scipy.stats import t
+
+    error, n_deals = _measure_error(halves)
+    if error == 0:  # a score that never moves, as a perfect one
+        return float(value == chance)
+    return float(2 * t.sf(abs(value - chance) / error, n_deals))
+
+
+def _measure_error(halves: np.ndarray) -> tuple[float, int]:
+    """The standard error of a score, and the deals behind it; NaN where they are too few."""
     squares = np.square(halves[:, 0] - halves[:, 1])
     squares = squares[np.isfinite(squares)]
-    if len(squares) < MIN_DEALS or not np.isfinite(value):
-        return float("nan"), float("nan")
-    reach = t.ppf(0.975, len(squares)) * np.sqrt(squares.mean() / 4)
-    return float(max(bounds[0], value - reach)), float(min(bounds[1], value + reach))
+    if len(squares) < MIN_DEALS:
+        return float("nan"), len(squares)
+    return float(np.sqrt(squares.mean() / 4)), len(squares)
+
+
+def correct_holm(p_values: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p values of one family; NaN stays, and counts for nothing."""
+    adjusted = np.full(len(p_values), np.nan)
+    order = np.argsort(p_values)[: np.isfinite(p_values).sum()]
+    steps = p_values[order] * (len(order) - np.arange(len(order)))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted

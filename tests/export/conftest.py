@@ -28,6 +28,7 @@ from braing3n.manifest.contracts import LABELS
 from braing3n.nets.weights import write_weights
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.probe.compare import Readings, compare_encoders, probe_encoder
+from braing3n.probe.plan import plan_probes
 from braing3n.tokenizer.model import Tokenizer
 
 SHAPE, WIDTH, D, GRID = (16, 24, 16), 24, 4, (2, 3, 2)
@@ -94,7 +95,7 @@ def made(tmp_path_factory):
     labels.to_parquet(folder / "labels.parquet")
     np.savez(folder / "features.npz", volume_id=labels["volume_id"].to_numpy(str), features=features)
     predictions, halves = probe_encoder("mae", features, labels, PROBE)
-    scores, _ = compare_encoders(Readings([predictions], [halves]), labels, PROBE)
+    scores, _ = compare_encoders(Readings([predictions], [halves]), plan_probes(labels, PROBE), PROBE)
     scores.to_parquet(folder / "scores.parquet")
     predictions.to_parquet(folder / "predictions.parquet")
     names = ("encoder", "tokenizer", "dit", "bridge")

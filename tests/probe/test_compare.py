@@ -13,9 +13,18 @@ from braing3n.core.contracts import check_table, read_table
 from braing3n.core.errors import ContractError
 from braing3n.probe.command import app
 from braing3n.probe.compare import Readings, compare_encoders, probe_encoder
-from braing3n.probe.contracts import CONTROLS, DIFFERENCES, HALVES, PREDICTIONS, SCORES
+from braing3n.probe.contracts import (
+    CHECKS,
+    CONTROLS,
+    DIFFERENCES,
+    FAIRNESS,
+    HALVES,
+    PREDICTIONS,
+    RIVALS,
+    SCORES,
+)
 from braing3n.probe.fit import predict_out_of_fold
-from braing3n.probe.plan import plan_probe
+from braing3n.probe.plan import plan_probe, plan_probes
 from braing3n.probe.tasks import PAPER_TASKS
 
 
@@ -33,7 +42,7 @@ def join(tables):
 
 @pytest.fixture(scope="module")
 def compared(readings, corpus, settings):
-    return compare_encoders(readings, corpus[0], settings)
+    return compare_encoders(readings, plan_probes(corpus[0], settings), settings)
 
 
 def find(frame, people="everyone", **where):
@@ -80,6 +89,25 @@ def test_a_difference_is_of_the_same_halves(readings, compared, corpus, settings
     assert row["difference"] == pytest.approx(value - other)
 
 
+def test_the_family_of_comparisons_is_the_papers_tasks_on_all_volumes(compared, settings):
+    """Corrected p values and intervals stand there and nowhere else, and claim less."""
+    scores, differences = compared
+    for table, n_encoders in ((scores, 3), (differences, 2)):
+        is_in = (table["slice"] == "all") & (table["people"] == "everyone")
+        is_in &= table["task"].isin([task.key for task in PAPER_TASKS]) & table["p_value"].notna()
+        assert (table["p_holm"].notna() == is_in).all()
+        assert is_in.sum() == 5 * n_encoders  # disease, sex, modality, site, age
+        family = table[is_in]
+        assert (family["p_holm"] >= family["p_value"]).all()
+        p_min = family["p_value"].min()
+        assert family["p_holm"].min() == pytest.approx(min(1, len(family) * p_min))
+    family = differences[differences["p_holm"].notna()]
+    wider = (family["high_corrected"] - family["low_corrected"]) / (family["high"] - family["low"])
+    n_deals = settings.n_halvings
+    expected = stats.t.ppf(1 - 0.025 / len(family), n_deals) / stats.t.ppf(0.975, n_deals)
+    assert wider.dropna().to_numpy() == pytest.approx(expected)  # NaN: a difference that is nothing
+
+
 def test_every_paper_task_and_slice_has_a_row_or_a_reason(compared, settings):
     scores, _ = compared
     for task in PAPER_TASKS:
@@ -99,7 +127,7 @@ def test_counts_are_people_and_volumes(compared, corpus):
 def test_predictions_of_other_labels_are_refused(readings, corpus, settings):
     labels = corpus[0].iloc[2:].reset_index(drop=True)
     with pytest.raises(ContractError, match="rerun `probe encoder`"):
-        compare_encoders(readings, labels, settings)
+        compare_encoders(readings, plan_probes(labels, settings), settings)
 
 
 def test_no_model_sees_the_group_it_scores(corpus, settings):
@@ -138,7 +166,7 @@ def test_nothing_to_probe_is_told_for_every_encoder(corpus):
     labels = corpus[0].iloc[:6].reset_index(drop=True)
     settings = ProbeSettings()
     tables = join(probe_encoder(name, corpus[1][:6], labels, settings) for name in ("mae", "histogram"))
-    scores, differences = compare_encoders(tables, labels, settings)
+    scores, differences = compare_encoders(tables, plan_probes(labels, settings), settings)
     assert set(scores["encoder"]) == {"mae", "histogram"}
     assert (scores["reason"] != "").all()
     assert not len(differences)
@@ -156,7 +184,7 @@ def test_the_command_line_writes_all_tables(tmp_path, corpus, monkeypatch):
         written = ["--predictions", f"predictions_{name}.parquet", "--halves", f"halves_{name}.parquet"]
         run_app(["encoder", "--name", name, *written, *common])
     run_app(["compare", "--encoders", "mae", "histogram", "--probe-dir", ".", *common])
-    for contract in (SCORES, DIFFERENCES, CONTROLS):
+    for contract in (SCORES, DIFFERENCES, RIVALS, CHECKS, FAIRNESS, CONTROLS):
         assert len(read_table(f"{contract.name}.parquet", contract))
 
 
@@ -176,7 +204,8 @@ def test_an_encoder_without_features_is_not_available_with_its_reason(absent, co
     names = ("mae", "untrained", "brainiac")
     tables = {name: tuple(table.assign(encoder=name) for table in found) for name in names}
     tables[absent] = read_table("p.parquet", PREDICTIONS), read_table("h.parquet", HALVES)
-    scores, differences = compare_encoders(join(tables.values()), labels, settings)
+    readings = join(tables.values())
+    scores, differences = compare_encoders(readings, plan_probes(labels, settings), settings)
     check_table(scores, SCORES, "scores")
     check_table(differences, DIFFERENCES, "differences")
     theirs, whole = (scores[scores["encoder"] == name].reset_index() for name in (absent, "untrained"))

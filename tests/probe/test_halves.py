@@ -1,43 +1,56 @@
 """A half is the whole probe again: its own people, folds, fits and score."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from braing3n.probe.fit import predict_quickly, predict_ridge
-from braing3n.probe.folds import assign_halves
-from braing3n.probe.halves import deal_halves, read_probe
+from braing3n.config import ProbeSettings
+from braing3n.probe import halves
+from braing3n.probe.folds import deal_halves
+from braing3n.probe.halves import code_quickly, read_probe
 from braing3n.probe.plan import plan_probe
+from braing3n.probe.scores import score
+from braing3n.probe.solve import predict_ridge
 from braing3n.probe.tasks import PAPER_TASKS
 
 TASKS = {task.key: task for task in PAPER_TASKS}
+
+
+def deal(probe, settings, seeds):
+    units = probe.units
+    given = units["target"], units["group_id"], probe.task.kind, settings.n_folds
+    return [deal_halves(*given, seed) for seed in seeds]
+
+
+def read_quickly(features, probe, settings):
+    y, alpha = code_quickly(probe, settings)
+    return predict_ridge(features, y, probe.units["fold"].to_numpy(), alpha)
 
 
 @pytest.mark.parametrize(("key", "slice_name"), [("sex", "all"), ("age", "all"), ("sex", "patient-pooled")])
 def test_halves_share_no_family_and_neither_do_their_folds(corpus, settings, key, slice_name):
     labels, _ = corpus
     probe = plan_probe(TASKS[key], slice_name, labels, settings)
-    first, second = deal_halves(probe, settings, seed=4)
-    assert sorted([*first[0], *second[0]]) == list(range(len(probe.units)))
-    groups = [set(half.units["group_id"]) for _, half in (first, second)]
-    assert not groups[0] & groups[1]
-    assert abs(len(groups[0]) - len(groups[1])) <= 2
-    for rows, half in (first, second):
-        assert list(half.units["unit_id"]) == list(probe.units["unit_id"].iloc[rows])
-        assert half.units.groupby("group_id")["fold"].nunique().max() == 1
-        assert set(half.units["fold"]) == set(range(settings.n_folds))
+    ((side, fold),) = deal(probe, settings, [4])
+    units = probe.units.assign(side=side, fold=fold)
+    assert units.groupby("group_id")[["side", "fold"]].nunique().max().max() == 1
+    n_groups = units.groupby("side")["group_id"].nunique()
+    assert abs(n_groups[0] - n_groups[1]) <= settings.n_folds
+    for k in range(2):
+        assert set(fold[side == k]) == set(range(settings.n_folds))
 
 
 def test_small_classes_are_shared_out():
     target = pd.Series(["rare"] * 5 + ["other"] * 60)
     groups = pd.Series([f"g{k:02d}" for k in range(65)])
     for seed in range(20):
-        side, fold = assign_halves(target, groups, "classification", 5, seed)
+        side, fold = deal_halves(target, groups, "classification", 5, seed)
         assert sorted(np.bincount(side[:5], minlength=2)) == [2, 3]
         assert min(np.bincount(side * 5 + fold)) >= 6
 
@@ -45,8 +58,7 @@ def test_small_classes_are_shared_out():
 def test_every_deal_is_another_and_is_dealt_alike_for_every_encoder(corpus, settings):
     labels, features = corpus
     probe = plan_probe(TASKS["sex"], "all", labels, settings)
-    deals = [tuple(next(deal_halves(probe, settings, seed))[0]) for seed in range(6)]
-    assert len(set(deals)) == 6
+    assert len({tuple(side) for side, _ in deal(probe, settings, range(6))}) == 6
     ours, theirs = (read_probe(x, probe, settings).halves["auc"] for x in (features, features * 3.0 + 1.0))
     np.testing.assert_allclose(ours, theirs, atol=1e-3)  # the same people: standardised, the same features
 
@@ -57,14 +69,15 @@ def test_the_score_of_a_half_is_that_of_a_probe_which_saw_its_people_only(corpus
     probe = plan_probe(TASKS[key], "all", labels, settings)
     found = read_probe(features, probe, settings).halves[metric]
     assert found.shape == (settings.n_halvings, 2)
-    for deal in (0, settings.n_halvings - 1):
-        for side, (rows, half) in enumerate(deal_halves(probe, settings, settings.seed + 1 + deal)):
-            x, folds = features[rows], half.units["fold"].to_numpy()
-            y = half.units["target"].to_numpy()
+    deals = deal(probe, settings, settings.seed + 1 + np.arange(settings.n_halvings))
+    for k in (0, settings.n_halvings - 1):
+        for side in range(2):
+            rows = deals[k][0] == side
+            x, folds, y = features[rows], deals[k][1][rows], probe.units["target"].to_numpy()[rows]
             y, alpha = ((y == "M").astype(float), 4.0) if metric == "auc" else (y, settings.ridge_alpha)
             wins, pairs, products = 0.0, 0, np.zeros(3)
-            for k in range(settings.n_folds):
-                test = folds == k
+            for fold in range(settings.n_folds):
+                test = folds == fold
                 p = make_pipeline(StandardScaler(), Ridge(alpha)).fit(x[~test], y[~test]).predict(x[test])
                 if metric == "auc":
                     n = (y[test] == 1).sum() * (y[test] == 0).sum()
@@ -72,26 +85,14 @@ def test_the_score_of_a_half_is_that_of_a_probe_which_saw_its_people_only(corpus
                 a, b = y[test] - y[test].mean(), p - p.mean()
                 products += a @ b, a @ a, b @ b
             expected = wins / pairs if pairs else products[0] / np.sqrt(products[1] * products[2])
-            assert found[deal, side] == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("n_features", [7, 80])
-def test_the_shared_solve_is_scikit_learns_ridge(n_features):
-    rng = np.random.default_rng(0)
-    sizes = (40, n_features), (9, n_features), (40, 3)
-    train, test, y = (rng.normal(size=size) for size in sizes)
-    scaler = StandardScaler().fit(train)
-    model = Ridge(2.0).fit(scaler.transform(train), y)
-    np.testing.assert_allclose(
-        predict_ridge(train, y, test, 2.0), model.predict(scaler.transform(test)), atol=1e-9
-    )
+            assert found[k, side] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_quick_fit_is_the_first_newton_step_of_the_logistic_regression(corpus, settings):
     """And ranks people as the whole regression does."""
     labels, features = corpus
     probe = plan_probe(TASKS["sex"], "all", labels, settings)
-    quick = predict_quickly(features, probe, settings, has_pca=False)
+    quick = read_quickly(features, probe, settings)
     folds, y = probe.units["fold"].to_numpy(), (probe.units["target"] == "M").to_numpy()
     test = folds == 2
     scaler = StandardScaler().fit(features[~test])
@@ -103,17 +104,6 @@ def test_a_quick_fit_is_the_first_newton_step_of_the_logistic_regression(corpus,
     assert np.corrcoef(found, whole)[0, 1] > 0.95
 
 
-def test_a_quick_fit_reduces_in_the_fold(corpus, settings):
-    labels, features = corpus
-    probe = plan_probe(TASKS["age"], "all", labels, settings)
-    few = settings.model_copy(update={"n_pca_components": 3})
-    found = predict_quickly(features, probe, few, has_pca=True)[:, 0]
-    folds, y = probe.units["fold"].to_numpy(), probe.units["target"].to_numpy()
-    test = folds == 1
-    model = make_pipeline(PCA(3, svd_solver="full"), StandardScaler(), Ridge(settings.ridge_alpha))
-    np.testing.assert_allclose(found[test], model.fit(features[~test], y[~test]).predict(features[test]))
-
-
 def test_too_few_people_to_halve_have_no_interval(corpus, settings):
     few = np.flatnonzero(corpus[0]["person_id"] < "p016")
     labels, features = corpus[0].iloc[few].reset_index(drop=True), corpus[1][few]
@@ -122,3 +112,52 @@ def test_too_few_people_to_halve_have_no_interval(corpus, settings):
     reading = read_probe(features, probe, settings)
     assert np.isfinite(reading.predictions).all()
     assert np.isnan(reading.halves["r"]).all()
+
+
+def test_an_interval_is_delongs_where_people_are_independent_and_fits_are_stable():
+    """Three features and 400 people: little spread of fits, so that DeLong's standard error is the same."""
+    rng = np.random.default_rng(3)
+    ours, delongs = [], []
+    settings = ProbeSettings(n_halvings=10)
+    for _ in range(12):
+        is_case, names = rng.random(400) < 0.5, [f"p{k:03d}" for k in range(400)]
+        labels = pd.DataFrame({"volume_id": names, "person_id": names, "group_id": names})
+        labels = labels.assign(sex=np.where(is_case, "M", "F"), modality="T1", split="train")
+        features = rng.normal(size=(400, 3)) + 0.6 * is_case[:, None]
+        probe = plan_probe(TASKS["sex"], "all", labels, settings)
+        reading = read_probe(features, probe, settings)
+        gaps = reading.halves["auc"][:, 0] - reading.halves["auc"][:, 1]
+        ours.append(np.mean(gaps**2) / 4)
+        cases, controls = reading.predictions[is_case, 1], reading.predictions[~is_case, 1]
+        wins = cases[:, None] > controls
+        delongs.append(
+            wins.mean(axis=1).var(ddof=1) / len(cases) + wins.mean(axis=0).var(ddof=1) / len(controls)
+        )
+    assert 0.8 < np.sqrt(np.mean(ours) / np.mean(delongs)) < 1.25
+
+
+@pytest.mark.parametrize(("key", "metric"), [("sex", "auc"), ("age", "r"), ("modality", "auc")])
+def test_many_people_are_dealt_in_blocks_and_each_half_is_a_probe_of_its_own(
+    corpus, settings, monkeypatch, key, metric
+):
+    """The shared scatter gives what scikit-learn's ridge fitted on the half alone gives."""
+    labels, features = corpus
+    monkeypatch.setattr(halves, "MANY_GROUPS", 20)
+    monkeypatch.setattr(halves, "BLOCKS_A_PART", 2)
+    probe = plan_probe(TASKS[key], "all", labels, settings)
+    y, alpha = code_quickly(probe, settings)
+    deals = list(halves._repeat_by_blocks(features, probe, settings, False))
+    assert len({tuple(side) for side, _, _ in deals}) == settings.n_halvings
+    for side, fold, predictions in deals[:2]:
+        parts = probe.units.assign(side=side, fold=fold).groupby("group_id")[["side", "fold"]]
+        assert parts.nunique().max().max() == 1
+        for k, each in product(range(2), range(settings.n_folds)):
+            train, test = (side == k) & (fold != each), (side == k) & (fold == each)
+            model = make_pipeline(StandardScaler(), Ridge(alpha)).fit(features[train], y[train])
+            expected = model.predict(features[test]).reshape(-1, y.shape[1])
+            np.testing.assert_allclose(predictions[test], expected, atol=1e-8)
+    found = read_probe(features, probe, settings).halves[metric]
+    side, fold, predictions = deals[1]
+    rows, target = side == 1, probe.units["target"].to_numpy()
+    expected = score(probe.task.kind, target[rows], predictions[rows], probe.classes, fold[rows])[metric]
+    assert found[1, 1] == expected

@@ -1,8 +1,11 @@
 """What a probe sees: folds by group, dropped classes, pooling by patient."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
 from braing3n.config import ProbeSettings
 from braing3n.core.errors import ContractError
@@ -41,6 +44,21 @@ def test_folds_of_classes_have_like_shares():
     target = pd.Series(["rare"] * 10 + ["other"] * 90)
     folds = assign_folds(target, pd.Series(np.arange(100)), "classification", 5, 0)
     assert (pd.crosstab(folds, target)[["rare", "other"]] == [2, 18]).all(axis=None)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_folds_are_those_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    n, n_classes = int(rng.integers(60, 300)), int(rng.integers(2, 19))
+    groups = pd.Series([f"g{k}" for k in rng.integers(0, n // 2, n)])
+    target = pd.Series(rng.choice(n_classes, n, p=rng.dirichlet(np.ones(n_classes)))).astype(str)
+    expected = np.zeros(n, dtype=int)
+    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for fold, (_, test) in enumerate(splitter.split(expected, target, groups)):
+            expected[test] = fold
+    np.testing.assert_array_equal(assign_folds(target, groups, "classification", 5, seed), expected)
 
 
 def test_a_class_with_few_people_is_dropped_by_name(corpus, settings):

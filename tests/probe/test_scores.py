@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import pearsonr
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
-from braing3n.probe.scores import count_wins, find_interval, score, score_folds
+from braing3n.probe.scores import correct_holm, count_wins, find_interval, find_p_value, score, score_folds
 
 rng = np.random.default_rng(5)
 ONE_FOLD = np.zeros(80, dtype=int)
@@ -47,11 +47,24 @@ def test_an_auc_without_both_classes_is_undefined():
     assert np.isnan(score("classification", only, rng.random((80, 2)), ("a", "b"), ONE_FOLD)["auc"])
 
 
-def test_wins_by_column_agree_with_scikit_learn():
+def test_wins_by_column_and_block_are_those_of_every_pair():
     scores, is_case = rng.normal(size=(30, 4)).round(1), rng.random((30, 4)) < 0.5
-    wins, pairs = count_wins(scores, is_case)
-    expected = [roc_auc_score(is_case[:, k], scores[:, k]) for k in range(4)]
-    np.testing.assert_allclose(wins / pairs, expected)
+    block = rng.integers(0, 4, 30)
+    wins, pairs = count_wins(scores, is_case, block)
+    for k in range(4):
+        found = [
+            (scores[a, k] > scores[b, k]) + (scores[a, k] == scores[b, k]) / 2
+            for a in np.flatnonzero(is_case[:, k])
+            for b in np.flatnonzero(~is_case[:, k])
+            if block[a] == block[b]
+        ]
+        assert (wins[k], pairs[k]) == (sum(found), len(found))
+
+
+def test_scores_that_differ_in_their_last_digits_do_not_tie():
+    scores = np.array([[1e-20], [1e-19], [1e-18], [1.0]])
+    is_case = np.array([[False], [True], [False], [True]])
+    assert count_wins(scores, is_case, np.array([7, 7, 9, 9]))[0] == 2
 
 
 def test_regression_scores_agree_with_the_libraries():
@@ -96,3 +109,18 @@ def test_an_interval_ends_where_the_score_does_and_needs_three_deals():
     assert 0 < low < 0.97
     assert find_interval(0.97, halves)[1] > 1
     assert np.isnan(find_interval(0.97, halves[1:], (0, 1))).all()
+
+
+def test_a_p_value_is_that_at_which_the_interval_ends_at_chance():
+    halves = rng.normal(0.7, 0.1, (8, 2))
+    p_value = find_p_value(0.7, halves, 0.5)
+    assert find_interval(0.7, halves, level=1 - p_value)[0] == pytest.approx(0.5)
+    assert np.isnan(find_p_value(0.7, halves[:2], 0.5))
+
+
+def test_holms_correction_step_by_step():
+    p_values = np.array([0.04, np.nan, 0.01, 0.03, 0.5])
+    found = correct_holm(p_values)
+    np.testing.assert_allclose(found[[2, 3, 0, 4]], [0.04, 0.09, 0.09, 0.5])
+    assert np.isnan(found[1])
+    assert correct_holm(np.array([0.9, 0.8]))[0] == 1

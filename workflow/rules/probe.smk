@@ -43,7 +43,7 @@ rule probe_encoder:
 
 
 rule compare_encoders:
-    """Score all encoders on the same people: intervals, paired differences and planted controls."""
+    """Score all encoders on the same people: intervals, differences, rivals, subgroups and controls."""
     input:
         predictions=[f"{RESULTS}/probe/predictions_{encoder}.parquet" for encoder in CONFIG.latents.encoders],
         halves=[f"{RESULTS}/probe/halves_{encoder}.parquet" for encoder in CONFIG.latents.encoders],
@@ -55,6 +55,9 @@ rule compare_encoders:
     output:
         scores=f"{RESULTS}/probe/scores.parquet",
         differences=f"{RESULTS}/probe/differences.parquet",
+        rivals=f"{RESULTS}/probe/rivals.parquet",
+        checks=f"{RESULTS}/probe/checks.parquet",
+        fairness=f"{RESULTS}/probe/fairness.parquet",
         controls=f"{RESULTS}/probe/controls.parquet",
     log:
         f"{LOGS}/probe/compare.log",
@@ -62,7 +65,7 @@ rule compare_encoders:
         f"{BENCHMARKS}/probe/compare.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=240,

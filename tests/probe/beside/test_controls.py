@@ -12,14 +12,9 @@ from sklearn.preprocessing import StandardScaler
 from braing3n.config import ProbeSettings
 from braing3n.core.contracts import check_table
 from braing3n.probe import halves, plan
+from braing3n.probe.beside.controls import allow_outside, draw_labels, run_controls
+from braing3n.probe.beside.matched import score_within_sites, shuffle_within_sites
 from braing3n.probe.contracts import CONTROLS
-from braing3n.probe.controls import (
-    _score_within_sites,
-    _shuffle_within_sites,
-    allow_outside,
-    draw_labels,
-    run_controls,
-)
 from braing3n.probe.fit import build_model
 from braing3n.probe.folds import assign_folds
 
@@ -70,6 +65,17 @@ def test_random_labels_stay_at_chance(controls, settings):
     assert (single["n_cases"] + single["n_controls"] == 90).all()
 
 
+def test_of_200_random_labels_as_many_are_false_alarms_as_a_binomial_law_allows():
+    """Of 120 people, as `bench/coverage.py` has them."""
+    names = [f"p{k:03d}" for k in range(120)]
+    labels = pd.DataFrame({"volume_id": names, "person_id": names, "group_id": names, "cohort": "mine"})
+    labels = labels.assign(site="mine/a", modality="T1", split="train")
+    features = np.random.default_rng(5).normal(size=(120, 30))
+    count = count_random(run(features, labels, ProbeSettings(n_random_labels=200)))
+    assert (count["low"], count["high"]) == (4, 16)
+    assert count["verdict"] == "met", count["value"]
+
+
 def test_random_labels_are_of_families_and_differ(corpus, settings):
     labels, _ = corpus
     columns = list(draw_labels(labels, settings))
@@ -104,11 +110,12 @@ def test_folds_by_volume_in_place_of_people_are_found(people, monkeypatch):
     labels, features = people
     assert count_random(run(features, labels))["verdict"] == "met"
     by_group = plan.assign_folds
-    for module, name in ((plan, "assign_folds"), (halves, "assign_halves")):
+    for module, name in ((plan, "assign_folds"), (halves, "deal_halves")):
         given = getattr(module, name)
         monkeypatch.setattr(
             module, name, lambda y, groups, *rest, given=given: given(y, groups.index.to_series(), *rest)
         )
+    monkeypatch.setattr(plan, "check_folds", lambda units: None)  # or it would stop here
     assert plan.assign_folds is not by_group
     assert count_random(run(features, labels))["verdict"] == "not met"
 
@@ -148,7 +155,7 @@ def test_labels_are_shuffled_by_person_within_their_site():
     people = np.array(["a", "a", "b", "c", "d", "d", "e", "f", "g", "h"])
     site = np.array(["x"] * 6 + ["y"] * 4)
     is_case = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 1], dtype=bool)
-    y = _shuffle_within_sites(people, site, is_case, FEW)
+    y = shuffle_within_sites(people, site, is_case, FEW)
     assert y.shape == (10, 1 + FEW.n_permutations)
     np.testing.assert_array_equal(y[:, 0] > 0, is_case)
     by_person = pd.DataFrame(y).groupby(people).agg(["min", "max"])
@@ -167,7 +174,7 @@ def test_the_matched_decoy_is_scored_on_held_out_people_pair_by_pair(people):
     person = np.repeat(np.arange(40), 2)
     site = np.array(["x", "y"])[person % 2]
     y = np.where(rng.random(40) < 0.5, 1.0, -1.0)[person][:, None]
-    ours = _score_within_sites(features, y, site, labels["group_id"], np.ones(80, bool), FEW)[0]
+    ours = score_within_sites(features, y, site, labels["group_id"], np.ones(80, bool), FEW)[0]
     wins = []
     for repeat in range(FEW.n_matched_repeats):
         deal = FEW.n_folds, FEW.seed + repeat

@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 
 from braing3n.core.runtime import track
+from braing3n.probe.beside.matched import match_sites
 from braing3n.probe.compare import count_units, score_reading
-from braing3n.probe.fit import predict_ridge
-from braing3n.probe.folds import assign_folds
 from braing3n.probe.halves import read_probe
 from braing3n.probe.plan import Probe, plan_probe, plan_probes
-from braing3n.probe.scores import count_wins
 from braing3n.probe.settings import ProbeSettings
 from braing3n.probe.tasks import Task
 
@@ -37,7 +35,7 @@ def run_controls(features: np.ndarray, labels: pd.DataFrame, settings: ProbeSett
             rows.append(_measure(probe, "", features, settings, "", "any"))
         elif probe.task.kind == "classification":
             rows.append(_measure(probe, "auc", features, settings, "pooled AUC", "interval above 0.5"))
-            rows.append(_match_sites(probe, probe.pool(features), labels, settings))
+            rows.append(_match_decoy(probe, features, labels, settings))
         else:
             rows.extend(_probe_planted_number(probe, features, labels, settings))
     return pd.DataFrame(rows)
@@ -111,65 +109,15 @@ def allow_outside(n_labels: int) -> tuple[int, int]:
     return int(binom.ppf(0.025, n_labels, 0.05)), int(binom.ppf(0.975, n_labels, 0.05))
 
 
-def _match_sites(probe, x, labels, settings) -> dict:
-    """AUC over pairs of a case and a control of one site, held against labels shuffled within sites.
-
-    Few people share a site, so halves of them would give a wide interval. This one is the value less
-    the 95 % range, about 0.5, of the same statistic over labels shuffled within sites: it holds 0.5
-    where a permutation test does not reject. The probe is a least-squares one, which takes all
-    shufflings in one solve.
-    """
-    is_case = (probe.units["target"] == "case").to_numpy()
-    site = probe.units["unit_id"].map(labels.set_index("volume_id")["site"]).to_numpy()
-    is_mixed = pd.Series(is_case).groupby(site).transform("nunique").to_numpy() == 2
-    is_matched = is_mixed & (site != "")
-    units = probe.units[is_matched]
+def _match_decoy(probe: Probe, features, labels, settings) -> dict:
+    """One row: the decoy's AUC over pairs of one site, which should hold 0.5."""
     row = {**_BLANK, "control": probe.task.key, "measure": "site-matched AUC"}
-    row |= {"expected": "interval contains 0.5", "n_people": int(units["person_id"].nunique())}
-    row |= {"n_volumes": len(units), **_count_cases(units)}
-    if not is_matched.any():
-        return {**row, "note": "no site has cases and controls"}
-    y = _shuffle_within_sites(probe.units["person_id"].to_numpy(), site, is_case, settings)
-    aucs = _score_within_sites(x, y, site, probe.units["group_id"], is_matched, settings)
-    value, (low, high) = aucs[0], np.nanpercentile(aucs[1:] - 0.5, [2.5, 97.5])
-    low, high = max(0.0, value - high), min(1.0, value - low)
-    row |= {"value": float(value), "low": low, "high": high, "verdict": _judge(low, high, row["expected"])}
-    note = f"pairs within a site and a test fold; {settings.n_permutations} shufflings within sites"
-    return {**row, "note": note}
-
-
-def _shuffle_within_sites(people, site, is_case, settings) -> np.ndarray:
-    """Labels +-1 of each unit, (n_units, 1 + n_permutations): as given, then shuffled by person in a site."""
-    rng = np.random.default_rng(settings.seed)
-    y = np.repeat(np.where(is_case, 1.0, -1.0)[:, None], 1 + settings.n_permutations, axis=1)
-    for name in np.unique(site):
-        rows = np.flatnonzero(site == name)
-        _, first, person = np.unique(people[rows], return_index=True, return_inverse=True)
-        given = y[rows[first], 0]
-        for k in range(settings.n_permutations):
-            y[rows, 1 + k] = rng.permutation(given)[person]
-    return y
-
-
-def _score_within_sites(x, y, site, groups: pd.Series, is_matched, settings) -> np.ndarray:
-    """For each column of y, the AUC over pairs within a site and a test fold, over repeated deals of folds.
-
-    Folds are stratified by site alone, so that shuffled labels are dealt like the given ones.
-    """
-    wins, n_pairs = np.zeros(y.shape[1]), np.zeros(y.shape[1])
-    for repeat in track(range(settings.n_matched_repeats), "site-matched decoy"):
-        folds = assign_folds(
-            pd.Series(site), groups, "classification", settings.n_folds, settings.seed + repeat
-        )
-        for fold in np.unique(folds):
-            train, test = folds != fold, folds == fold
-            scores = predict_ridge(x[train], y[train], x[test], settings.ridge_alpha)
-            for name in np.unique(site[test & is_matched]):
-                rows = site[test] == name
-                counts = count_wins(scores[rows], y[test][rows] > 0)
-                wins, n_pairs = wins + counts[0], n_pairs + counts[1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return wins / n_pairs
+    expected = "interval contains 0.5"
+    found = match_sites(probe, features, labels, settings)
+    units = probe.units[found.is_matched]
+    row |= {"n_people": int(units["person_id"].nunique()), "n_volumes": len(units), **_count_cases(units)}
+    row |= {"value": found.value, "low": found.low, "high": found.high, "note": found.note}
+    return {**row, "expected": expected, "verdict": _judge(found.low, found.high, expected)}
 
 
 def _probe_planted_number(probe: Probe, features, labels, settings) -> Iterator[dict]:

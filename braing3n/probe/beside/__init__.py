@@ -1,0 +1,1 @@
+"""What stands beside a score: rivals, checks, subgroups, controls and other readouts."""

@@ -1,0 +1,153 @@
+"""A probe of a person's own table: what was planted is found, and every bad input is one sentence."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from braing3n.cli import main
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Two scans of each of 40 people, with age, gender and group in one table a person."""
+    rng = np.random.default_rng(0)
+    people = pd.DataFrame(
+        {
+            "participant_id": [f"sub-{k:02d}" for k in range(40)],
+            "family": [f"f{k // 2}" for k in range(40)],
+            "age": rng.uniform(20, 80, 40),
+            "gender": rng.choice(["F", "M"], 40),
+            "group": rng.choice(["patient", "control"], 40),
+        }
+    )
+    scans = people.loc[np.repeat(np.arange(40), 2), ["participant_id"]].reset_index(drop=True)
+    own = people.loc[np.repeat(np.arange(40), 2)]
+    for k in range(6):
+        scans[f"feature_{k}"] = rng.normal(size=80)
+    scans["feature_0"] += (own["age"].to_numpy() - 50) / 5
+    scans["feature_1"] += 4.0 * (own["group"] == "patient").to_numpy()
+    scans.to_parquet(tmp_path / "features.parquet")
+    people.to_csv(tmp_path / "labels.tsv", sep="\t", index=False)
+    return tmp_path
+
+
+def run(folder, label="age", group="family", **changed):
+    options = {"features": "features.parquet", "labels": "labels.tsv"} | changed
+    words = [part for name, value in options.items() for part in (f"--{name}", str(folder / value))]
+    words += ["--label", label, "--group", group, "--out", str(folder / "out"), "--random-labels", "4"]
+    return main(["probe", *words])
+
+
+def read_scores(folder, metric):
+    scores = pd.read_csv(folder / "out/scores.tsv", sep="\t", na_values=["n/a"])
+    return scores[scores["metric"] == metric].set_index("read_from")
+
+
+def test_a_planted_number_is_found_and_rivals_stand_beside_it(tables, capsys):
+    assert run(tables) == 0
+    scores = read_scores(tables, "r")
+    assert scores.loc["features", "low"] > 0.7
+    assert scores.loc["demographics", "columns"] == "sex"  # age is the label
+    assert scores.loc["demographics", "value"] < 0.6
+    assert scores.loc["acquisition", "reason"] == "none of its columns is known"
+    assert (scores.loc["features", "n_people"], scores.loc["features", "n_rows"]) == (20, 80)
+    found = pd.read_csv(tables / "out/predictions.tsv", sep="\t")
+    assert found.groupby("person_id")["fold"].nunique().max() == 1
+    assert (tables / "out/plot.png").read_bytes()[:4] == b"\x89PNG"
+    assert len(pd.read_csv(tables / "out/controls.tsv", sep="\t")) == 5
+    assert "features" in capsys.readouterr().out
+
+
+def test_its_folds_are_scikit_learns_fits(tables):
+    run(tables)
+    found = pd.read_csv(tables / "out/predictions.tsv", sep="\t")
+    x = pd.read_parquet(tables / "features.parquet").filter(like="feature_").to_numpy()
+    y, fold = found["target"].to_numpy(), found["fold"].to_numpy()
+    expected = np.zeros(80)
+    for k in range(5):
+        model = make_pipeline(StandardScaler(), Ridge(1.0)).fit(x[fold != k], y[fold != k])
+        expected[fold == k] = model.predict(x[fold == k])
+    np.testing.assert_allclose(found["predicted"], expected)
+    assert read_scores(tables, "r2").loc["features", "value"] == pytest.approx(r2_score(y, expected))
+
+
+def test_a_planted_class_is_found(tables):
+    assert run(tables, label="group") == 0
+    scores = read_scores(tables, "auc")
+    assert scores.loc["features", "low"] > 0.8
+    assert scores.loc["demographics", "columns"] == "age_years, sex"
+    assert scores.loc["demographics", "value"] < 0.8
+    assert list(pd.read_csv(tables / "out/predictions.tsv", sep="\t").columns[-2:]) == [
+        *("chance_control", "chance_patient")
+    ]
+
+
+def test_numeric_columns_are_features_where_none_is_named_so(tables):
+    table = pd.read_parquet(tables / "features.parquet")
+    names = {f"feature_{k}": f"thickness {k}" for k in range(6)}
+    table.rename(columns=names).assign(note="text").to_csv(tables / "own.csv", index=False)
+    run(tables)
+    expected = read_scores(tables, "r")
+    assert run(tables, features="own.csv") == 0
+    pd.testing.assert_frame_equal(read_scores(tables, "r"), expected)
+
+
+def write_nan(folder):
+    table = pd.read_parquet(folder / "features.parquet")
+    table.loc[3, "feature_2"] = np.nan
+    table.to_parquet(folder / "features.parquet")
+
+
+def write_twice(folder):
+    table = pd.read_csv(folder / "labels.tsv", sep="\t")
+    pd.concat([table, table.iloc[:1]]).to_csv(folder / "labels.tsv", sep="\t", index=False)
+
+
+def write_few(folder):
+    pd.read_parquet(folder / "features.parquet").iloc[:8].to_parquet(folder / "features.parquet")
+
+
+def write_others(folder):
+    table = pd.read_parquet(folder / "features.parquet")
+    table.assign(participant_id="another").to_parquet(folder / "features.parquet")
+
+
+def write_no_features(folder):
+    pd.read_parquet(folder / "features.parquet")[["participant_id"]].to_parquet(folder / "features.parquet")
+
+
+def write_text(folder):
+    (folder / "features.parquet").write_text("no table")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "changed", "sentence"),
+    [
+        (
+            None,
+            {"label": "iq"},
+            "--label: no column 'iq'; columns: participant_id, family, age, gender, group",
+        ),
+        (None, {"group": "clan"}, "--group: no column 'clan'"),
+        (None, {"features": "none.parquet"}, "none.parquet: no such file"),
+        (None, {"features": "scan.nii.gz"}, "give a table as .parquet, .tsv or .csv"),
+        (write_text, {}, "cannot be read as a table"),
+        (write_nan, {}, "feature_2 of participant_id 'sub-01' is no finite number"),
+        (write_twice, {}, "participant_id 'sub-00' stands in two rows"),
+        (write_few, {}, "'age' cannot be probed: only 2 people for 5 folds"),
+        (write_others, {}, "no row of the features has both age and family under its participant_id"),
+        (write_no_features, {}, "no column feature_* and no numeric column"),
+    ],
+)
+def test_a_bad_input_is_one_sentence(tables, capsys, spoil, changed, sentence):
+    if spoil:
+        spoil(tables)
+    assert run(tables, **changed) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert sentence in lines[0]
+    assert not (tables / "out").exists()

@@ -1,0 +1,141 @@
+"""Calibration, cohorts, sites left out and shuffled labels, each against a computation of its own."""
+
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from braing3n.core.contracts import check_table
+from braing3n.probe.beside.checks import N_BINS, check_encoders, measure_calibration
+from braing3n.probe.beside.matched import find_holders, leave_sites_out, permute
+from braing3n.probe.compare import Readings, probe_encoder
+from braing3n.probe.contracts import CHECKS
+from braing3n.probe.plan import plan_probe, plan_probes
+from braing3n.probe.tasks import PAPER_TASKS, list_tasks
+
+rng = np.random.default_rng(2)
+TASKS = {task.key: task for task in PAPER_TASKS}
+
+
+@pytest.fixture(scope="module")
+def checks(corpus, settings):
+    labels, features = corpus
+    labels = labels.assign(cohort=np.where(labels["age_years"] < 50, "young", "old"))
+    probes = [probe for probe in plan_probes(labels, settings) if probe.slice == "all"]
+    readings = Readings(*([table] for table in probe_encoder("mae", features, labels, settings)))
+    return check_table(
+        check_encoders(readings, features, labels, probes, settings), CHECKS, "checks"
+    ), readings
+
+
+def find(checks, task, check, group=""):
+    table = checks[0]
+    where = (table["task"] == task) & (table["check"] == check) & (table["group"] == group)
+    (row,) = table[where & (table["people"] == "everyone")].itertuples()
+    return row
+
+
+def test_calibration_is_that_of_scikit_learn():
+    chance = rng.random(3000)
+    for is_positive in (rng.random(3000) < chance, rng.random(3000) < chance**2):
+        shares, means = calibration_curve(is_positive, chance, n_bins=N_BINS)
+        sizes = np.histogram(chance, np.linspace(0, 1, N_BINS + 1))[0]
+        expected = np.average(np.abs(shares - means), weights=sizes)
+        assert measure_calibration(chance, is_positive) == pytest.approx(expected)
+    assert measure_calibration(np.ones(4), np.array([True] * 3 + [False])) == 0.25
+
+
+def test_the_brier_score_is_of_the_second_class(checks, corpus, settings):
+    probe = plan_probe(TASKS["sex"], "all", corpus[0], settings)
+    reading = checks[1].find("mae", probe)
+    is_male = probe.units["target"] == "M"
+    row = find(checks, "sex", "Brier score")
+    assert row.value == pytest.approx(brier_score_loss(is_male, reading.predictions[:, 1]))
+    assert row.note.startswith("of M; 0.2")
+
+
+def test_numbers_are_read_within_cohorts_beside_the_cohorts_mean(checks, corpus):
+    """Cohorts are ages: knowing the cohort is worth a lot, and what is left is less than the whole r."""
+    age = corpus[0]["age_years"]
+    mean = find(checks, "age", "MAE of the cohort's mean").value
+    assert mean == pytest.approx((age - age.groupby(age < 50).transform("mean")).abs().mean(), rel=0.1)
+    within = find(checks, "age", "r within cohorts").value
+    whole = find(checks, "age", "r against shuffled labels").value
+    assert 0 < within < whole
+    parts = [find(checks, "age", "MAE within a cohort", name) for name in ("young", "old")]
+    assert sum(row.n_people for row in parts) == corpus[0]["person_id"].nunique()
+
+
+def test_a_decoy_is_at_chance_at_sites_left_out(checks):
+    """It is high when pooled (`test_controls`); another site says nothing of it."""
+    table = checks[0]
+    rows = table[(table["task"] == "control_decoy") & (table["check"] == "AUC at a site left out")]
+    assert set(rows["group"]) == {"S0", "S1", "S2", "S3"}
+    assert set(rows[rows["value"].isna()]["note"]) == {"one class only"}
+    assert abs(find(checks, "control_decoy", "AUC at sites left out").value - 0.5) < 0.25
+    assert find(checks, "sex", "AUC at sites left out").value > 0.8
+
+
+def test_a_site_left_out_is_scored_by_a_probe_of_all_others(corpus, settings):
+    labels, features = corpus
+    probe = plan_probe(TASKS["sex"], "all", labels, settings)
+    group_site = labels.groupby("group_id")["site"].first()
+    site, y = labels["group_id"].map(group_site).to_numpy(), (labels["sex"] == "M").to_numpy()
+    found = {name: value for name, value, _ in leave_sites_out(probe, features, labels, settings)}
+    assert np.isnan(found.pop("S3"))  # women only
+    for name, value in found.items():
+        test = site == name
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10**4, tol=1e-8))
+        chance = model.fit(features[~test], y[~test]).predict_proba(features[test])[:, 1]
+        assert value == pytest.approx(roc_auc_score(y[test], chance), abs=2e-3)
+
+
+def test_a_site_with_few_people_of_a_class_is_not_scored(corpus, settings):
+    labels, features = corpus
+    few = labels["person_id"].isin(labels["person_id"].unique()[20:23])
+    labels = labels.assign(site=np.where(few, "small", labels["site"]))
+    probe = plan_probe(TASKS["sex"], "all", labels, settings)
+    found = {name: (value, note) for name, value, note in leave_sites_out(probe, features, labels, settings)}
+    assert np.isnan(found["small"][0])
+    assert found["small"][1] in ("1 people of a class", "2 people of a class")
+
+
+@pytest.mark.parametrize("key", ["sex", "age", "modality"])
+def test_a_planted_label_is_further_out_than_its_shufflings(corpus, settings, key):
+    labels, features = corpus
+    probe = plan_probe(TASKS[key], "all", labels, settings)
+    assert permute(probe, features, settings)[1] == pytest.approx(1 / (1 + settings.n_permutations))
+
+
+def test_labels_are_shuffled_by_person_unless_they_differ_within_most(corpus, settings):
+    for key, column in (("sex", "person_id"), ("modality", "unit_id")):
+        units = plan_probe(TASKS[key], "all", corpus[0], settings).units
+        np.testing.assert_array_equal(find_holders(units), units[column].astype(str))
+
+
+def test_the_p_value_of_no_relation_is_uniform(corpus, settings):
+    """Of 60 random labels as many are below 0.2 and 0.5 as a binomial law allows (1 in 1000)."""
+    labels, features = corpus
+    settings = settings.model_copy(update={"n_permutations": 60})
+    (task,) = (task for task in list_tasks(labels) if task.key == "control_decoy")
+    people = labels["person_id"].unique()
+    found = []
+    for _ in range(60):
+        case = rng.permutation(people)[: len(people) // 2]
+        column = np.where(labels["person_id"].isin(case), "case", "control")
+        probe = plan_probe(task, "all", labels.assign(control_decoy=column), settings)
+        found.append(permute(probe, features, settings)[1])
+    for level, most in ((0.2, 23), (0.5, 42)):
+        assert 60 * level * 2 - most <= np.sum(np.array(found) <= level) <= most
+
+
+def test_checks_are_named_and_counted(checks, corpus):
+    table = checks[0]
+    assert table["n_people"].min() > 0
+    binary = {"expected calibration error", "Brier score"}
+    assert binary <= set(table[table["task"] == "sex"]["check"])
+    assert not binary & set(table[table["task"].isin(["age", "site"])]["check"])
+    assert (table[table["people"] == "unseen"]["check"] != "AUC within sites").all()

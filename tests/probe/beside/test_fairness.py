@@ -1,0 +1,140 @@
+"""A planted disparity is found, and none is found where none was planted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from braing3n.core.contracts import check_table
+from braing3n.manifest.contracts import LABELS
+from braing3n.probe.beside.fairness import describe_spread, measure_fairness, name_age_bands, weigh_auc
+from braing3n.probe.contracts import FAIRNESS
+from braing3n.probe.fit import predict_out_of_fold
+from braing3n.probe.halves import Reading
+from braing3n.probe.plan import plan_probe
+from braing3n.probe.settings import ProbeSettings
+from braing3n.probe.tasks import list_tasks
+
+SETTINGS = ProbeSettings()
+
+
+def make_people(seed, is_planted, n=260):
+    """People with a disease and an age in their features; in women the effects are weaker, where planted."""
+    rng = np.random.default_rng(seed)
+    names = [f"p{k:03d}" for k in range(n)]
+    is_case, is_female = rng.random(n) < 0.5, rng.random(n) < 0.5
+    labels = pd.DataFrame(
+        {
+            **{"volume_id": names, "person_id": names, "group_id": names, "subject_id": names},
+            **{"modality": "T1", "split": "train", "age_years": rng.uniform(20, 80, n)},
+            **{"dx": np.where(is_case, "AD", "HC"), "sex": np.where(is_female, "F", "M")},
+            "cohort": rng.choice(["a", "b", "c"], n),
+            "vendor": rng.choice(["GE", "Siemens"], n),
+        }
+    )
+    for name, (kind, _) in LABELS.items():
+        if name not in labels:
+            labels[name] = "" if kind is str else np.nan
+    strength = np.where(is_female & is_planted, 0.15, 1.3)
+    features = rng.normal(size=(n, 12))
+    features[:, 0] += strength * (2 * is_case - 1)
+    features[:, 1] += 2 * strength * (labels["age_years"] - 50) / 20
+    return labels, features
+
+
+class Given:
+    """Predictions out of fold of one encoder, as `Readings` finds them."""
+
+    encoders = ("mae",)
+
+    def __init__(self, features):
+        self.features = features
+
+    def find(self, encoder, probe):
+        predictions, _ = predict_out_of_fold(probe.pool(self.features), probe, SETTINGS, has_pca=False)
+        return Reading(predictions, {}, True)
+
+
+def measure(seed, is_planted, keys=("hc_vs_ad", "age"), small=""):
+    labels, features = make_people(seed, is_planted)
+    labels.loc[:6, "vendor"] = small or labels["vendor"]
+    tasks = [task for task in list_tasks(labels) if task.key in keys]
+    probes = [plan_probe(task, "all", labels, SETTINGS) for task in tasks]
+    return check_table(measure_fairness(Given(features), labels, probes, seed), FAIRNESS, "fairness")
+
+
+def find(table, task, attribute, group):
+    where = (table["task"] == task) & (table["attribute"] == attribute) & (table["group"] == group)
+    (row,) = table[where].itertuples()
+    return row
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return measure(0, is_planted=True)
+
+
+@pytest.mark.parametrize(("task", "note"), [("hc_vs_ad", "M over F"), ("age", "F over M")])
+def test_an_effect_that_is_weaker_in_one_sex_is_found(planted, task, note):
+    row = find(planted, task, "sex", "largest difference")
+    assert row.note == note
+    assert row.low > 0
+    groups = [find(planted, task, "sex", name) for name in ("F", "M")]
+    assert row.value == pytest.approx(abs(groups[0].value - groups[1].value))
+    assert groups[0].n_people + groups[1].n_people == row.n_people == 260
+
+
+def test_where_none_is_planted_few_are_found():
+    """Of 40 data sets at most 6 intervals of a difference leave 0 (by chance 1 in 70), for each attribute."""
+    tables = [measure(seed, is_planted=False, keys=["hc_vs_ad"]) for seed in range(1, 41)]
+    for attribute in ("sex", "cohort", "vendor"):
+        found = [find(table, "hc_vs_ad", attribute, "largest difference").low > 0 for table in tables]
+        assert sum(found) <= 6, attribute
+
+
+def test_the_summary_is_of_the_attributes(planted):
+    rows = planted[(planted["task"] == "hc_vs_ad") & (planted["group"] == "largest difference")]
+    gaps = rows[rows["attribute"] != "all"]["value"]
+    assert len(gaps) == 4  # sex, age band, cohort, vendor; nobody's race is known
+    assert find(planted, "hc_vs_ad", "all", "1 - mean disparity").value == pytest.approx(1 - gaps.mean())
+    assert find(planted, "hc_vs_ad", "all", "largest difference").value == pytest.approx(gaps.max())
+
+
+def test_a_small_subgroup_is_not_compared():
+    table = measure(0, is_planted=False, small="Philips")
+    row = find(table, "age", "vendor", "Philips")
+    assert (row.n_people, row.note) == (7, "fewer than 10 people")
+    assert np.isnan(row.value)
+    assert "Philips" not in find(table, "age", "vendor", "largest difference").note
+
+
+def test_a_weighted_auc_is_scikit_learns_of_repeated_units():
+    rng = np.random.default_rng(0)
+    scores, is_case, block = rng.normal(size=50).round(1), rng.random(50) < 0.4, rng.integers(0, 3, 50)
+    weights = rng.integers(0, 4, (50, 5)).astype(float)
+    for k, found in enumerate(weigh_auc(scores, is_case, block, weights)):
+        wins = pairs = 0
+        for name in range(3):
+            rows = np.repeat(np.flatnonzero(block == name), weights[block == name, k].astype(int))
+            n = is_case[rows].sum() * (~is_case[rows]).sum()
+            wins, pairs = wins + n * roc_auc_score(is_case[rows], scores[rows]), pairs + n
+        assert found == pytest.approx(wins / pairs)
+
+
+def test_the_interval_of_the_largest_of_many_differences_holds_none():
+    """Twelve groups of one law: the largest difference is far from 0, its interval holds 0 nonetheless."""
+    rng = np.random.default_rng(1)
+    n_out = 0
+    for _ in range(100):
+        truth = rng.normal(0, 1, 12)
+        scores = {str(k): np.append(v, v + rng.normal(0, 1, 200)) for k, v in enumerate(truth)}
+        row, _ = describe_spread(scores)
+        n_out += row["low"] > 0
+    assert n_out <= 12
+
+
+def test_age_bands():
+    ages = pd.Series([0.0, 17.9, 18.0, 59.9, 75.0, 98.0, np.nan])
+    assert list(name_age_bands(ages)) == [
+        *("under 18", "under 18", "18 to 39", "40 to 59", "75 and over", "75 and over", "")
+    ]
