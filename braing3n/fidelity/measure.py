@@ -15,7 +15,7 @@ import pandas as pd
 
 from braing3n.core.errors import ContractError
 from braing3n.fidelity.arms import ARMS, Arm, choose_real, select_real, select_samples
-from braing3n.fidelity.frechet import measure_frechet
+from braing3n.fidelity.formulas.frechet import measure_frechet
 from braing3n.fidelity.settings import FidelitySettings
 
 QUANTITY = "Fréchet distance on MAE features"

@@ -10,7 +10,7 @@ app = App(name="braing3n memorization", help="Nearest-neighbour audit of samples
 
 
 @app.command
-def audit(
+def measure(
     *,
     tokens: Path,
     volume_list: VolumeList,

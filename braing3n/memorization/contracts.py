@@ -15,6 +15,7 @@ MEMORIZATION = Contract(
         "nearest_id": (str, None),
         "distance": (float, (0, float("inf"))),
         "threshold": (float, (0, float("inf"))),
+        "percentile": (float, (0, 100)),
         "is_below_threshold": (bool, None),
     },
 )

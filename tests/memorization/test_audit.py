@@ -13,10 +13,11 @@ from braing3n.config import MemorizationSettings
 from braing3n.core.contracts import check_table, read_table
 from braing3n.core.errors import ContractError
 from braing3n.memorization import neighbours
-from braing3n.memorization.audit import audit_samples, summarise_audit
+from braing3n.memorization.audit import audit_samples
 from braing3n.memorization.command import app
 from braing3n.memorization.contracts import MEMORIZATION
 from braing3n.memorization.neighbours import find_nearest
+from braing3n.memorization.summary import summarise_audit
 from braing3n.volumes.contracts import VOLUME_LIST
 
 N_TOKENS, D = 6, 8
@@ -208,7 +209,7 @@ def test_without_a_sample_the_real_rows_stay(corpus):
 def list_rows(comparison, distances, people, threshold=2.0):
     """Rows of the audit, one a distance."""
     frame = pd.DataFrame({"comparison": comparison, "distance": distances, "person_id": people})
-    frame = frame.assign(pool="T1", group_id=people, threshold=threshold)
+    frame = frame.assign(pool="T1", group_id=people, threshold=threshold, percentile=1.0)
     return frame.assign(is_below_threshold=frame["distance"] < threshold)
 
 
@@ -228,11 +229,24 @@ def test_the_summary_against_numbers_from_a_calculator():
         **{"n_held_out_real": 5, "mean_held_out_real": 5.2, "median_held_out_real": 6.0},
         **{"n_synthetic_real": 3, "mean_synthetic_real": 3.0, "median_synthetic_real": 1.5},
         **{"min_held_out_real": 1.0, "min_synthetic_real": 1.0, "ratio": 0.75, "ratio_held_out": 1.3},
+        **{"max_real_real": 8.0, "max_held_out_real": 9.0, "max_synthetic_real": 6.5, "percentile": 1.0},
         **{"n_below_real_real": 1, "n_below_held_out_real": 1, "n_below_synthetic_real": 2},
         # Half of d lies below, of four people: one in eight, of three samples.
         **{"n_held_out_people": 4, "n_below_expected": 0.375, "n_people_of_shared_groups": 2},
     }
     assert row[list(expected)].to_dict() == pytest.approx(expected)
+
+
+def test_an_image_that_is_there_twice_is_counted():
+    """Of the pool, and of the samples: nearer than a tenth of the median distance between people."""
+    table = pd.concat(
+        [
+            list_rows("real-real", [0.0, 0.29, 3.0, 3.0, 4.0], list("abcde")),
+            list_rows("synthetic-real", [0.31, 0.2, 3.0], ["", "", ""]),
+        ]
+    )
+    row = summarise_audit(table).iloc[0]
+    assert (row["n_duplicates"], row["n_identical"]) == (2, 1)
 
 
 @pytest.mark.parametrize(("n_people", "n_below", "n_samples"), [(40, 0, 64), (200, 6, 64), (12, 3, 20)])
@@ -308,13 +322,13 @@ def test_the_command_line_writes_the_table(tmp_path, monkeypatch, corpus):
     paths = ["--tokens", "tokens.npy", "--volume-list", "volumes.parquet", "--samples", "samples.npz"]
     settings = ["--settings", '{"percentile": 20}']
     app(
-        ["audit", *paths, "--table", "samples.parquet", "--distances", "out.parquet", *settings],
+        ["measure", *paths, "--table", "samples.parquet", "--distances", "out.parquet", *settings],
         result_action="return_value",
     )
     expected = audit_samples(tokens, volumes, samples, table, MemorizationSettings(percentile=20))
     pd.testing.assert_frame_equal(read_table("out.parquet", MEMORIZATION), expected, check_dtype=False)
     app(
-        ["audit", *paths, "--table", "samples.parquet", "--distances", "out.parquet"],
+        ["measure", *paths, "--table", "samples.parquet", "--distances", "out.parquet"],
         result_action="return_value",
     )
     expected = audit_samples(tokens, volumes, samples, table, MemorizationSettings())

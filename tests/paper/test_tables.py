@@ -13,8 +13,8 @@ import pytest
 from braing3n.core.errors import ConfigurationError
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.manifest.contracts import FLOW, LABELS
-from braing3n.memorization.audit import summarise_audit
 from braing3n.memorization.contracts import MEMORIZATION
+from braing3n.memorization.summary import summarise_audit
 from braing3n.paper.card.card_page import build_tables
 from braing3n.paper.card.figures import FIGURES
 from braing3n.paper.command import app

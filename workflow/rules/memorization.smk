@@ -32,6 +32,6 @@ rule audit_memorization:
     params:
         stage=STAGE["memorization"],
     shell:
-        "python -m braing3n memorization audit --tokens {input.tokens:q} --volume-list {input.volumes:q}"
+        "python -m braing3n memorization measure --tokens {input.tokens:q} --volume-list {input.volumes:q}"
         " --samples {input.samples:q} --table {input.table:q} --distances {output.distances:q}"
         " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -179,7 +179,7 @@ def _read_distance(found: pd.DataFrame | None, arm: str, comparison: str, read: 
 
 def build_memorization(results: Results) -> Table:
     """The nearest-neighbour audit, a row a pool."""
-    from braing3n.memorization.audit import summarise_audit
+    from braing3n.memorization.summary import summarise_audit
 
     table = results.read("memorization")
     source = "memorization/distances.parquet"
