@@ -6,7 +6,7 @@ from cyclopts import App
 
 from braing3n.core.options import Threads, VolumeList
 
-app = App(name="braing3n memorization", help="Nearest-neighbour audit of samples against training latents.")
+app = App(name="braing3n memorization", help="Whether samples are copies of training volumes.")
 
 
 @app.command
@@ -17,6 +17,10 @@ def measure(
     samples: Path,
     table: Path,
     distances: Path,
+    coarse: Path | None = None,
+    volumes_dir: Path | None = None,
+    copies: Path | None = None,
+    pictures: Path | None = None,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -32,6 +36,14 @@ def measure(
         The samples' conditions.
     distances
         Table to write.
+    coarse
+        Decoded samples and reconstructions on coarse voxels (npz), for the copy detector.
+    volumes_dir
+        Folder of the packed volumes, for the copy detector.
+    copies
+        Table of the copy detector to write.
+    pictures
+        Picture of the nearest pairs to write (png).
     settings
         JSON of the section `memorization`, or a configuration file.
     """
@@ -54,3 +66,15 @@ def measure(
     volumes, conditions = read_table(volume_list, VOLUME_LIST), pd.read_parquet(table)
     latents = np.load(tokens, mmap_mode="r")
     write_table(audit_samples(latents, volumes, sampled, conditions, section), distances, MEMORIZATION)
+    if coarse is not None and volumes_dir is not None and copies is not None:
+        from braing3n.memorization.contracts import COPIES
+        from braing3n.memorization.detect import detect_copies, draw_nearest
+        from braing3n.volumes.dataset import PackedVolumes
+
+        packed = PackedVolumes(volume_list, volumes_dir)
+        with np.load(coarse) as file:
+            decoded = dict(file)
+        found = detect_copies(decoded, conditions, packed, section)
+        write_table(found, copies, COPIES)
+        if pictures is not None:
+            draw_nearest(found, decoded["samples"], conditions, packed, pictures)

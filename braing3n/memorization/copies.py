@@ -7,6 +7,7 @@ knows neither gain nor offset, and noise and blur vanish on coarse voxels.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,46 +15,38 @@ import numpy as np
 import pandas as pd
 
 from braing3n.core.runtime import track
+from braing3n.fidelity.coarse import halve
 
-COARSE_MM = 4.0
-MAX_SHIFT = 2  # coarse voxels along each axis
-N_CANDIDATES = 20  # of the pool, that the first pass on voxels twice as wide leaves
+N_SHIFTS = 5  # along each axis, in steps of a fine voxel of about 4 mm
+INNER = (slice(1, -1),) * 3  # of a coarse volume; what a shift brings in from outside is not compared
 N_BLOCK = 512
 
 
-@dataclass(frozen=True)
 class Pool:
-    """Coarse volumes that could have been copied.
+    """Volumes that could have been copied, coarse as `halve` makes them: (N, d, h, w), and owners (N,)."""
 
-    Attributes:
-        volumes: (N, d, h, w), any float type; may lie on disk.
-        owner: (N,) whose each is.
-        mean: (d, h, w) of all.
-        wide: (N, V) float32, what the first pass reads: halved, centred, of unit length.
-    """
-
-    volumes: np.ndarray
-    owner: np.ndarray
-    mean: np.ndarray
-    wide: np.ndarray
-
-    @classmethod
-    def of(cls, volumes: np.ndarray, owner: np.ndarray) -> Pool:
-        """Read all volumes twice, in blocks."""
-        total = np.zeros(volumes.shape[1:])
-        for start in range(0, len(volumes), N_BLOCK):
-            total += np.asarray(volumes[start : start + N_BLOCK], dtype=np.float64).sum(axis=0)
-        mean = (total / len(volumes)).astype(np.float32)
-        wide = [normalise(halve(np.asarray(v, dtype=np.float32) - mean)[_inner(1)].ravel()) for v in volumes]
-        return cls(volumes, np.asarray(owner), mean, np.stack(wide))
+    def __init__(self, volumes: np.ndarray, owner: np.ndarray):
+        self.volumes, self.owner = volumes, np.asarray(owner)
+        self._total = volumes.sum(axis=0, dtype=np.float64)
+        self._new: np.ndarray | None = None
 
     def average_others(self, owner: str) -> np.ndarray:
-        """The mean of the volumes of all but one owner."""
+        """The mean (d, h, w) of the volumes of all but one owner; there must be another."""
         own = np.flatnonzero(self.owner == owner)
-        if not len(own) or len(own) == len(self.owner):
-            return self.mean
-        total = self.mean * len(self.owner) - np.asarray(self.volumes[own], dtype=np.float32).sum(axis=0)
-        return total / (len(self.owner) - len(own))
+        left = self._total - self.volumes[own].sum(axis=0, dtype=np.float64)
+        return (left / (len(self.owner) - len(own))).astype(np.float32)
+
+    def see(self, owner: str, mean: np.ndarray) -> np.ndarray:
+        """The volumes' inner voxels (N, V) less the mean, of unit length; for all strangers one array."""
+        if self._new is not None and not (self.owner == owner).any():
+            return self._new
+        rows = np.empty((len(self.volumes), mean[INNER].size), np.float32)
+        for start in range(0, len(rows), N_BLOCK):
+            block = self.volumes[start : start + N_BLOCK].astype(np.float32)[:, *INNER]
+            rows[start : start + N_BLOCK] = normalise(block.reshape(len(block), -1) - mean[INNER].ravel())
+        if not (self.owner == owner).any():
+            self._new = rows
+        return rows
 
 
 def find_copies(
@@ -62,65 +55,46 @@ def find_copies(
     """For each of n queries the volume of another owner that it resembles most.
 
     Args:
-        load: gives query i, coarse (d, h, w), in the pool's units.
+        load: gives query i as `coarsen` makes it, (2 d, 2 h, 2 w), in the pool's units.
         owner: (n,); rows of the pool with the same owner are not looked at.
 
     Returns:
         nearest (n,), index into the pool or -1; correlation (n,), NaN where it is -1; is_mirrored (n,).
     """
-    nearest, best = np.full(n, -1), np.full(n, np.nan)
-    is_mirrored = np.full(n, False)
+    nearest, best, is_mirrored = np.full(n, -1), np.full(n, np.nan), np.full(n, False)
     for i in track(range(n), description, n):
-        allowed = np.flatnonzero(pool.owner != owner[i])
-        if not len(allowed):
+        is_other = pool.owner != owner[i]
+        if not is_other.any():
             continue
         volume, mean = np.asarray(load(i), dtype=np.float32), pool.average_others(owner[i])
-        for mirrored, turned in ((False, volume), (True, volume[::-1])):
-            rough = (list_shifted(halve(turned), halve(mean), 1) @ pool.wide.T).max(axis=0)[allowed]
-            candidates = allowed[np.argsort(-rough, kind="stable")[:N_CANDIDATES]]
-            windows = list_shifted(turned, mean, MAX_SHIFT)
-            for k in candidates:
-                other = np.asarray(pool.volumes[k], dtype=np.float32) - mean
-                score = float((windows @ normalise(other[_inner(MAX_SHIFT)].ravel())).max())
-                if not score <= best[i]:
-                    nearest[i], best[i], is_mirrored[i] = k, score, mirrored
+        windows = np.stack([list_shifted(v, mean) for v in (volume, volume[::-1])])  # (2, S, V)
+        found = np.where(is_other, (windows @ pool.see(owner[i], mean).T).max(axis=1), -2)  # (2, N)
+        is_mirrored[i], nearest[i] = divmod(int(found.argmax()), len(is_other))
+        best[i] = found.max()
     return {"nearest": nearest, "correlation": best, "is_mirrored": is_mirrored}
 
 
-def _inner(margin: int) -> tuple[slice, ...]:
-    return (slice(margin, -margin),) * 3
-
-
-def list_shifted(volume: np.ndarray, mean: np.ndarray, margin: int) -> np.ndarray:
-    """The windows (S, V) of a volume at every shift of up to `margin` voxels, less the mean in its place.
+def list_shifted(volume: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The coarse windows (125, V) of a volume (2 d, 2 h, 2 w) at every shift, less the mean in its place.
 
     Rows are centred and of unit length.
     """
-    size = [n - 2 * margin for n in volume.shape]
-    windows = np.lib.stride_tricks.sliding_window_view(volume, size)
-    rows = windows.reshape(-1, int(np.prod(size))) - mean[_inner(margin)].ravel()
-    return np.stack([normalise(row) for row in rows])
+    d, h, w = volume.shape
+    smooth = volume[1:] + volume[:-1]
+    smooth = smooth[:, 1:] + smooth[:, :-1]
+    smooth = (smooth[:, :, 1:] + smooth[:, :, :-1]) / 8
+    windows = [
+        smooth[x : x + d - 4 : 2, y : y + h - 4 : 2, z : z + w - 4 : 2].ravel()
+        for x, y, z in itertools.product(range(N_SHIFTS), repeat=3)
+    ]
+    return normalise(np.stack(windows) - mean[INNER].ravel())
 
 
-def normalise(row: np.ndarray) -> np.ndarray:
-    """A row without its mean, of unit length; zeros where it is flat."""
-    centred = row - row.mean(dtype=np.float64)
-    length = np.sqrt((centred.astype(np.float64) ** 2).sum())
-    return (centred / length if length > 1e-12 else np.zeros_like(centred)).astype(np.float32)
-
-
-def halve(volume: np.ndarray) -> np.ndarray:
-    """Means over cubes of two voxels; an odd last voxel of an axis falls off."""
-    d, h, w = (n // 2 for n in volume.shape)
-    return volume[: 2 * d, : 2 * h, : 2 * w].reshape(d, 2, h, 2, w, 2).mean(axis=(1, 3, 5))
-
-
-def coarsen(volume: np.ndarray, spacing_mm: float) -> np.ndarray:
-    """A volume (D, H, W) averaged to about 4 mm, float32; axes are padded with 0 to whole cubes."""
-    edge = max(1, round(COARSE_MM / spacing_mm))
-    padded = np.pad(volume, [(0, -n % edge) for n in volume.shape])
-    d, h, w = (n // edge for n in padded.shape)
-    return padded.reshape(d, edge, h, edge, w, edge).mean(axis=(1, 3, 5), dtype=np.float32)
+def normalise(rows: np.ndarray) -> np.ndarray:
+    """Rows (n, V) without their mean, of unit length; zeros where one is flat."""
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    return centred / np.where(length > 1e-6, length, np.inf)
 
 
 @dataclass(frozen=True)
@@ -129,41 +103,42 @@ class Queries:
 
     Attributes:
         names, owners: (n,) ids, and whose each is; a sample's owner is empty.
-        load: gives volume i, coarse (d, h, w).
+        load: gives volume i as `coarsen` makes it.
     """
 
     names: np.ndarray
     owners: np.ndarray
     load: Callable[[int], np.ndarray]
 
+    def draw(self, n: int, seed: int) -> Queries:
+        """At most n of them, at random."""
+        rows = np.sort(np.random.default_rng(seed).permutation(len(self.names))[:n])
+        return Queries(self.names[rows], self.owners[rows], lambda i: self.load(rows[i]))
 
-def tabulate_copies(
-    pool: Pool,
-    pool_names: np.ndarray,
-    asked: dict[str, Queries],
-    percentile: float,
-    n_reference: int,
-    seed: int,
-) -> pd.DataFrame:
+
+def tabulate_copies(sets: dict[str, Queries], percentile: float, n_reference: int, seed: int) -> pd.DataFrame:
     """A row a volume: what it resembles most, and whether more than real volumes resemble each other.
 
-    The threshold is the (100 - percentile)-th percentile of the pool's own volumes against other people's, of
-    `n_reference` of them drawn at random where there are more.
+    The threshold is the (100 - percentile)-th percentile of the pool's own volumes against other people's.
 
     Args:
-        asked: comparison -> volumes; the pool's own are added as `real-real`.
+        sets: comparison -> volumes; `real-real` is the pool. Of real volumes `n_reference` are asked about at
+            most, drawn at random.
     """
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(pool.volumes))[:n_reference])
-    own = Queries(np.asarray(pool_names)[drawn], pool.owner[drawn], lambda i: pool.volumes[drawn[i]])
+    own = sets["real-real"]
+    rows = track(range(len(own.names)), "copies: pool", len(own.names))
+    pool = Pool(np.stack([halve(own.load(i)).astype(np.float16) for i in rows]), own.owners)
     tables, threshold = [], float("nan")
-    for comparison, part in {"real-real": own, **asked}.items():
+    for comparison in sorted(sets, key=lambda name: name != "real-real"):
+        part = sets[comparison]
+        part = part if comparison == "synthetic-real" else part.draw(n_reference, seed)
         found = find_copies(len(part.names), part.load, part.owners, pool, f"copies: {comparison}")
         has_one = found["nearest"] >= 0
         if comparison == "real-real" and has_one.any():
             threshold = float(np.percentile(found["correlation"][has_one], 100 - percentile))
-        table = pd.DataFrame({"item_id": part.names, "person_id": part.owners})[has_one].assign(
+        table = pd.DataFrame({"item_id": part.names, "owner": part.owners})[has_one].assign(
             comparison=comparison,
-            nearest_id=np.asarray(pool_names)[found["nearest"][has_one]],
+            nearest_id=np.asarray(own.names)[found["nearest"][has_one]],
             correlation=found["correlation"][has_one],
             is_mirrored=found["is_mirrored"][has_one],
             threshold=threshold,

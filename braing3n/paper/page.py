@@ -20,6 +20,7 @@ FIGURES = (
     ("Loss of the masked autoencoder", "pretrain/loss.png"),
     ("Volumes and their reconstructions", "tokenizer/reconstructions.png"),
     ("Samples of the conditional DiT", "diffusion/samples.png"),
+    ("The samples most like a training volume, each beside it", "memorization/nearest.png"),
 )
 
 # Longer ones are folded.

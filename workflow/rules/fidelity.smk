@@ -10,18 +10,21 @@ rule fidelity:
 
 
 rule measure_fidelity:
-    """Fréchet distance of generated to real volumes on our encoder's features, by arm."""
+    """Distances of generated to real volumes by arm, on our encoder's features and, with weights, Inception's."""
     input:
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
         tokens=rules.cache_latents.output.tokens,
         encoder=MAE,
         tokenizer=TOKENIZER,
+        volumes=rules.build_volume_list.output.volumes,
+        indices=rules.volumes.input,
         features=rules.cache_latents.output.features,
         labels=rules.build_label_table.output.labels,
         settings=f"{SETTINGS}/fidelity.json",
     output:
         distances=f"{RESULTS}/fidelity/distances.parquet",
+        coarse=f"{RESULTS}/fidelity/decoded.npz",
     log:
         f"{LOGS}/fidelity/distances.log",
     benchmark:
@@ -34,9 +37,11 @@ rule measure_fidelity:
         runtime=240,
         gpu=0,
     params:
+        volumes_dir=f"{RESULTS}/volumes",
         stage=STAGE["fidelity"],
     shell:
         "python -m braing3n fidelity measure --samples {input.samples:q} --table {input.table:q}"
         " --tokens {input.tokens:q} --encoder {input.encoder:q} --tokenizer {input.tokenizer:q} --features {input.features:q}"
-        " --labels {input.labels:q} --distances {output.distances:q} --settings {input.settings:q}"
+        " --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
+        " --labels {input.labels:q} --distances {output.distances:q} --coarse {output.coarse:q} --settings {input.settings:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

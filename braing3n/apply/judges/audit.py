@@ -16,9 +16,10 @@ from braing3n.apply.judges.folders import VolumeFolder, open_folders, tabulate_l
 from braing3n.apply.judges.tables import draw_pairs, write_results
 from braing3n.core.errors import BrainG3nError
 from braing3n.encoders.voxels import average_voxels
+from braing3n.fidelity.coarse import FINE_MM, coarsen
 from braing3n.fidelity.deals import FEW_PEOPLE
 from braing3n.memorization.audit import audit_pool
-from braing3n.memorization.copies import Pool, Queries, coarsen, tabulate_copies
+from braing3n.memorization.copies import Queries, tabulate_copies
 from braing3n.memorization.summary import count_duplicates, expect_below
 
 COMPARISONS = {"generated": "synthetic-real", "held-out": "held-out-real", "train": "real-real"}
@@ -63,8 +64,8 @@ def audit_folders(asked: Audit) -> pd.DataFrame:
             return encode(model, volume, is_latent=True).ravel()
         return average_voxels(volume, volume != 0)
 
-    spacing_mm = measure_spacing(found["train"])
-    sets = {role: read_set(one, embed, spacing_mm) for role, one in found.items()}
+    edge = max(1, round(FINE_MM / measure_spacing(found["train"])))
+    sets = {role: read_set(one, embed, edge) for role, one in found.items()}
     nearest = measure_distances(sets, asked.percentile)
     copies = measure_copies(sets, asked)
     name = LATENT if model is not None else VOXELS
@@ -89,14 +90,12 @@ def measure_spacing(one: VolumeFolder) -> float:
     return float(np.linalg.norm(np.reshape(one.box.step, (3, 3)), axis=0).mean())
 
 
-def read_set(
-    one: VolumeFolder, embed: Callable[[np.ndarray], np.ndarray], spacing_mm: float
-) -> dict[str, Any]:
+def read_set(one: VolumeFolder, embed: Callable[[np.ndarray], np.ndarray], edge: int) -> dict[str, Any]:
     """A folder's volumes as rows (N, D) and coarse (N, d, h, w), float16, with ids and owners."""
     rows, coarse = [], []
     for volume in one.drop_faulty(f"{one.role}: features"):
         rows.append(embed(volume).astype(np.float32))
-        coarse.append(coarsen(volume, spacing_mm).astype(np.float16))
+        coarse.append(coarsen(volume, edge).astype(np.float16))
     is_real = one.role != "generated"
     owners = one.people if is_real else np.full(len(one), "")
     table = pd.DataFrame({"volume_id": one.names, "person_id": owners, "group_id": owners, "modality": ""})
@@ -115,17 +114,15 @@ def measure_distances(sets: dict[str, dict], percentile: float) -> pd.DataFrame:
 
 def measure_copies(sets: dict[str, dict], asked: Audit) -> pd.DataFrame:
     """The copy detector's rows."""
-    train = sets["train"]
-    pool = Pool.of(train["coarse"], train["table"]["person_id"].to_numpy())
 
     def ask(part: dict) -> Queries:
         table = part["table"]
         names, owners = table["volume_id"].to_numpy(), table["person_id"].to_numpy()
-        return Queries(names, owners, lambda i: part["coarse"][i])
+        return Queries(names, owners, lambda i: part["coarse"][i].astype(np.float32))
 
-    queries = {COMPARISONS[role]: ask(part) for role, part in sets.items() if role != "train"}
-    names = train["table"]["volume_id"].to_numpy()
-    return tabulate_copies(pool, names, queries, asked.percentile, asked.n_reference, asked.seed)
+    queries = {COMPARISONS[role]: ask(part) for role, part in sets.items()}
+    found = tabulate_copies(queries, asked.percentile, asked.n_reference, asked.seed)
+    return found.rename(columns={"owner": "person_id"})
 
 
 def summarise(table: pd.DataFrame, measure: str, flag: str, name: str) -> dict[str, Any]:
