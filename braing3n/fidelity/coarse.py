@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+
+from braing3n.core.runtime import write_atomically
 
 FINE_MM = 4.0
 N_ACROSS = 40  # of such voxels along the first axis of the models' box
@@ -45,6 +49,11 @@ class CoarseVolumes:
             self.rows.append(row)
             self.volumes.append(coarsen(volume, choose_edge(volume.shape)).astype(np.float16))
 
-    def pack(self, name: str) -> dict[str, np.ndarray]:
-        """Arrays for a file: `<name>_rows` (n,) and `<name>` (n, d, h, w)."""
-        return {f"{name}_rows": np.array(self.rows, int), name: np.array(self.volumes, np.float16)}
+
+def write_coarse(sets: dict[str, CoarseVolumes], path: Path) -> None:
+    """Write sets by name: `<name>_rows` (n,) and `<name>` (n, d, h, w) of each."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, one in sets.items():
+        arrays |= {f"{name}_rows": np.array(one.rows, int), name: np.array(one.volumes, np.float16)}
+    with write_atomically(path) as beside:
+        np.savez(beside, allow_pickle=False, **arrays)

@@ -20,7 +20,6 @@ def measure(
     features: Path,
     labels: Labels,
     distances: Path,
-    coarse: Path | None = None,
     tokens: Path | None = None,
     volume_list: Path | None = None,
     volumes_dir: Path | None = None,
@@ -42,9 +41,7 @@ def measure(
     features
         The encoder's features of the real volumes (npz).
     distances
-        Table to write.
-    coarse
-        Decoded volumes on voxels of about 4 mm to write (npz), for the memorization audit.
+        Table to write; beside it `decoded.npz`, the decoded volumes on voxels of about 4 mm.
     tokens
         Cached latents of the real volumes; with them the reconstructions of those drawn are measured, too.
     volume_list
@@ -57,25 +54,19 @@ def measure(
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
-    import numpy as np
-
     from braing3n.core.contracts import write_table
-    from braing3n.core.runtime import write_atomically
     from braing3n.core.settings import parse_section
-    from braing3n.fidelity.coarse import CoarseVolumes
+    from braing3n.fidelity.coarse import CoarseVolumes, write_coarse
     from braing3n.fidelity.contracts import DISTANCES
     from braing3n.fidelity.settings import FidelitySettings
 
     section = parse_section(FidelitySettings, settings)
     packed = (volume_list, volumes_dir) if volume_list and volumes_dir else None
-    small = CoarseVolumes(), CoarseVolumes()
-    measured = _measure(
-        samples, table, (encoder, tokenizer), features, labels, tokens, packed, small, section
-    )
-    if coarse is not None:
-        with write_atomically(coarse) as beside:
-            arrays: dict = small[0].pack("samples") | small[1].pack("reconstructions")
-            np.savez(beside, **arrays)
+    small = {"samples": CoarseVolumes(), "reconstructions": CoarseVolumes()}
+    watchers = tuple(small.values())
+    models = encoder, tokenizer
+    measured = _measure(samples, table, models, features, labels, tokens, packed, watchers, section)
+    write_coarse(small, distances.with_name("decoded.npz"))
     write_table(measured, distances, DISTANCES)
 
 

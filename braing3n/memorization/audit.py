@@ -74,13 +74,13 @@ def audit_pool(pool: str, queries: dict[str, tuple], percentile: float) -> pd.Da
             `real-real`, is the pool itself, whose percentile is the threshold.
     """
     tokens, volumes, is_pool = queries["real-real"]
-    in_pool = volumes[is_pool]
+    in_pool, pool_rows = volumes[is_pool], Rows(tokens, np.flatnonzero(is_pool))
     tables, threshold = [], float("nan")
     for comparison, (latents, items, is_asked) in queries.items():
         asked = items[is_asked]
         nearest, distance = find_nearest(
-            Rows(latents, np.flatnonzero(is_asked)),
-            Rows(tokens, np.flatnonzero(is_pool)),
+            pool_rows if comparison == "real-real" else Rows(latents, np.flatnonzero(is_asked)),
+            pool_rows,
             asked["group_id"].to_numpy(),
             in_pool["group_id"].to_numpy(),
             f"{comparison} ({pool})",

@@ -57,6 +57,26 @@ def test_neighbours_agree_with_scipy_over_many_blocks(monkeypatch):
     np.testing.assert_allclose(distance, expected.min(axis=1), rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_pool_that_asks_about_itself_is_compared_once_and_left_as_it_was(monkeypatch, dtype):
+    """The same answers as of a copy, and half of the products."""
+    monkeypatch.setattr(neighbours, "_N_BLOCK", 7)
+    read = neighbours._read
+    seen = []
+    monkeypatch.setattr(
+        neighbours, "_read", lambda rows, start, centre: seen.append(start) or read(rows, start, centre)
+    )
+    pool = np.random.default_rng(1).normal(3, 1, size=(31, 50)).astype(dtype)
+    before, owner = pool.copy(), np.arange(31) // 2
+    one = find_nearest(pool, pool, owner, owner, "test")
+    n_once = len(seen)
+    other = find_nearest(pool, pool.copy(), owner, owner, "test")
+    for found, expected in zip(one, other, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert (n_once, len(seen) - n_once) == (5 + 10, 5 + 25)
+    np.testing.assert_array_equal(pool, before)
+
+
 def test_the_nearest_is_found_far_from_the_origin():
     """Squares of 10^9 in float32 differ by hundreds; about the pool's mean they do not."""
     rng = np.random.default_rng(4)

@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from braing3n.config import MemorizationSettings
 from braing3n.core.contracts import check_table
-from braing3n.fidelity.coarse import CoarseVolumes, choose_edge, coarsen, halve
+from braing3n.fidelity.coarse import CoarseVolumes, choose_edge, coarsen, halve, write_coarse
 from braing3n.memorization.contracts import COPIES
 from braing3n.memorization.copies import Pool, Queries, find_copies, list_shifted, tabulate_copies
 from braing3n.memorization.detect import detect_copies, draw_nearest
@@ -127,11 +127,13 @@ class Packed:
 def test_a_run_is_searched_modality_by_modality(people, tmp_path):
     packed = Packed(people)
     samples, rebuilt = CoarseVolumes(), CoarseVolumes()
+    path = tmp_path / "decoded.npz"
     samples(np.arange(4), np.stack([people[3], people[100], -people[4], -people[101]]))
     rows = np.array([2, 20, 17])  # a training T1, a training T2 and a T1 held out
     rebuilt(rows, np.stack([ndimage.gaussian_filter(packed.load(row)[0], 0.6) for row in rows]))
     conditions = pd.DataFrame({"sample_id": list("abcd"), "modality": ["T1", "T1", "T2", "T2"]})
-    decoded = samples.pack("samples") | rebuilt.pack("reconstructions")
+    write_coarse({"samples": samples, "reconstructions": rebuilt}, path)
+    decoded = dict(np.load(path))
     assert decoded["samples"].dtype == np.float16
     found = detect_copies(decoded, conditions, packed, MemorizationSettings())
     check_table(found, COPIES, "copies")

@@ -17,8 +17,9 @@ rule measure_fidelity:
         tokens=rules.cache_latents.output.tokens,
         encoder=MAE,
         tokenizer=TOKENIZER,
-        volumes=rules.build_volume_list.output.volumes,
-        indices=rules.volumes.input,
+        # The 3D-FID alone sees real volumes.
+        volumes=rules.build_volume_list.output.volumes if CONFIG.fidelity.inception_weights else [],
+        indices=rules.volumes.input if CONFIG.fidelity.inception_weights else [],
         features=rules.cache_latents.output.features,
         labels=rules.build_label_table.output.labels,
         settings=f"{SETTINGS}/fidelity.json",
@@ -37,11 +38,13 @@ rule measure_fidelity:
         runtime=240,
         gpu=0,
     params:
-        volumes_dir=f"{RESULTS}/volumes",
+        packed=lambda wildcards, input: (
+            f"--volume-list {input.volumes} --volumes-dir {RESULTS}/volumes" if input.volumes else ""
+        ),
         stage=STAGE["fidelity"],
     shell:
         "python -m braing3n fidelity measure --samples {input.samples:q} --table {input.table:q}"
         " --tokens {input.tokens:q} --encoder {input.encoder:q} --tokenizer {input.tokenizer:q} --features {input.features:q}"
-        " --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q}"
-        " --labels {input.labels:q} --distances {output.distances:q} --coarse {output.coarse:q} --settings {input.settings:q}"
+        " {params.packed}"
+        " --labels {input.labels:q} --distances {output.distances:q} --settings {input.settings:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

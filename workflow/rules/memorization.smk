@@ -40,5 +40,5 @@ rule audit_memorization:
     shell:
         "python -m braing3n memorization measure --tokens {input.tokens:q} --volume-list {input.volumes:q}"
         " --samples {input.samples:q} --table {input.table:q} --distances {output.distances:q}"
-        " --coarse {input.coarse:q} --volumes-dir {params.volumes_dir:q} --copies {output.copies:q}"
-        " --pictures {output.pictures:q} --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --coarse {input.coarse:q} --volumes-dir {params.volumes_dir:q}"
+        " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"
