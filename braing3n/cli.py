@@ -16,6 +16,7 @@ from braing3n.core.scratch import unwind_on_sigterm
 SHELLS: tuple[Literal["bash", "zsh", "fish"], ...] = ("bash", "zsh", "fish")
 # Words with a command line that are no stage.
 TRAINED = ("encode", "predict", "reconstruct", "generate", "counterfactual", "forecast")  # on a model folder
+JUDGES = ("fidelity", "memorization")
 TOOLS = (*TRAINED, "bids-app", "resources", "stages", "config", "strays")
 
 
@@ -86,6 +87,8 @@ def find_app(word: str):
         return importlib.import_module("braing3n.apply.command").app
     if word == "probe":  # a person's own table, beside the encoders of the DAG
         return importlib.import_module("braing3n.apply.probe_table").app
+    if word in JUDGES:  # of any two folders, beside those of the run
+        return importlib.import_module("braing3n.apply.judges.command").find_app(word)
     if word in TRAINED:
         return importlib.import_module("braing3n.apply.trained.command").find_app(word)
     if word in WORDS:

@@ -7,7 +7,7 @@ from cyclopts import App
 
 from braing3n.core.options import Labels, Threads
 
-app = App(name="braing3n fidelity", help="Fréchet distances of samples on our encoder's features.")
+app = App(name="braing3n fidelity", help="How far samples lie from real volumes, by arm.")
 
 
 @app.command
@@ -21,6 +21,8 @@ def measure(
     labels: Labels,
     distances: Path,
     tokens: Path | None = None,
+    volume_list: Path | None = None,
+    volumes_dir: Path | None = None,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -39,9 +41,13 @@ def measure(
     features
         The encoder's features of the real volumes (npz).
     distances
-        Table to write.
+        Table to write; beside it `decoded.npz`, the decoded volumes on voxels of about 4 mm.
     tokens
         Cached latents of the real volumes; with them the reconstructions of those drawn are measured, too.
+    volume_list
+        The volume list, for the 3D-FID, which sees real volumes.
+    volumes_dir
+        Folder of the packed volumes.
     settings
         The section `fidelity`: its settings file, or a configuration file.
     """
@@ -50,11 +56,17 @@ def measure(
     set_threads(threads)
     from braing3n.core.contracts import write_table
     from braing3n.core.settings import parse_section
+    from braing3n.fidelity.coarse import CoarseVolumes, write_coarse
     from braing3n.fidelity.contracts import DISTANCES
     from braing3n.fidelity.settings import FidelitySettings
 
     section = parse_section(FidelitySettings, settings)
-    measured = _measure(samples, table, (encoder, tokenizer), features, labels, tokens, section)
+    packed = (volume_list, volumes_dir) if volume_list and volumes_dir else None
+    small = {"samples": CoarseVolumes(), "reconstructions": CoarseVolumes()}
+    watchers = tuple(small.values())
+    models = encoder, tokenizer
+    measured = _measure(samples, table, models, features, labels, tokens, packed, watchers, section)
+    write_coarse(small, distances.with_name("decoded.npz"))
     write_table(measured, distances, DISTANCES)
 
 
@@ -65,25 +77,64 @@ def _measure(
     features: Path,
     labels: Path,
     tokens: Path | None,
+    packed: tuple[Path, Path] | None,
+    small: tuple,
     section,
 ):
-    """The distances of all arms; weights: those of the encoder and of the tokenizer."""
+    """All quantities of all arms; weights: those of the encoder and of the tokenizer.
+
+    small: watchers of the decoded samples and reconstructions.
+    """
     import numpy as np
+    import pandas as pd
 
     from braing3n.core.contracts import read_table
     from braing3n.diffusion.contracts import SAMPLES
-    from braing3n.fidelity.measure import measure_arms
+    from braing3n.fidelity.measure import FRECHET, MORE, measure_arms
+    from braing3n.fidelity.sliced import list_judges
+    from braing3n.fidelity.variety import KeptVolumes, list_rows, measure_variety
     from braing3n.manifest.contracts import LABELS
+    from braing3n.nets.inception import NO_WEIGHTS
     from braing3n.probe.plan import load_features
 
     labelled, conditions = read_table(labels, LABELS), read_table(table, SAMPLES)
     real, sampled = load_features(features, labelled), np.load(samples)["tokens"]
-    encode = _load_models(*weights, section)
-    generated, reconstructed = encode(sampled, np.arange(len(sampled)), description="samples"), None
+    encode, decoded = _load_models(*weights, section), None
+    kept = [KeptVolumes(rows) for rows in list_rows(conditions, labelled, section)]
+    slices = _open_slices(packed, conditions, labelled, section)
+    watchers = [[one, small[k], *([slices[k]] if slices else [])] for k, one in enumerate(kept)]
+    rows = np.arange(len(sampled))
+    generated = encode(sampled, rows, description="samples", watchers=watchers[0])
     if tokens is not None:
         cached, rows = _choose_real(tokens, labels, conditions, labelled, section)
-        reconstructed = _spread(encode(cached, rows, description="reconstructions"), rows, real.shape)
-    return measure_arms(generated, conditions, real, reconstructed, labelled, section)
+        decoded = encode(cached, rows, description="reconstructions", watchers=watchers[1])
+        decoded = _spread(decoded, rows, real.shape)
+    rest = labelled, section
+    on_mae = partial(measure_arms, generated, conditions, real, decoded, *rest)
+    measured = [on_mae(FRECHET), on_mae(MORE)]
+    measured.append(measure_variety(kept[0], kept[1] if tokens else None, conditions, *rest))
+    on_slices, reason = on_mae, f"fidelity.inception_weights: {NO_WEIGHTS}"
+    if slices:
+        known = slices[1] if tokens else None
+        on_slices, reason = partial(measure_arms, slices[0], conditions, slices[2], known, *rest), ""
+    measured += [on_slices(judge, reason) for judge in list_judges(section.n_slice_draws)]
+    return pd.concat(measured, ignore_index=True)
+
+
+def _open_slices(packed: tuple[Path, Path] | None, conditions, labelled, section):
+    """Sets of slices: empty ones for samples and reconstructions, and of real volumes; else nothing."""
+    if not section.inception_weights or packed is None:
+        return None
+    from braing3n.fidelity.arms import list_real
+    from braing3n.fidelity.sliced import see_others, see_real
+    from braing3n.nets.inception import Inception
+    from braing3n.training import open_accelerator
+    from braing3n.volumes.dataset import PackedVolumes
+
+    network = Inception(Path(section.inception_weights), open_accelerator().device)
+    rows = list_real(conditions, labelled, section)
+    real = see_real(network, PackedVolumes(*packed).load, rows, len(labelled))
+    return see_others(real, len(conditions)), see_others(real, len(labelled)), real
 
 
 def _load_models(encoder: Path, tokenizer: Path, section):

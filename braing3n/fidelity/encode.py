@@ -9,6 +9,8 @@ The 832 samples take another 1.5. Tokens are read batch by batch, and no volume 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 
@@ -19,6 +21,8 @@ from braing3n.fidelity.settings import FidelitySettings
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer
 
+Watcher = Callable[[np.ndarray, np.ndarray], None]
+
 
 @torch.no_grad()
 def encode_decoded(
@@ -28,10 +32,12 @@ def encode_decoded(
     tokenizer: Tokenizer,
     settings: FidelitySettings,
     description: str,
+    watchers: Sequence[Watcher] = (),
 ) -> np.ndarray:
     """Features (n, F) of the volumes that n rows of the tokens (M, n_tokens, d) decode to.
 
-    The models' device computes, in the configured precision; the tokens may stay on disk.
+    The models' device computes, in the configured precision; the tokens may stay on disk. Watchers are given
+    the rows of a batch and their volumes, float32 (B, D, H, W).
 
     Raises:
         CheckpointError: the tokens are not of this tokenizer's size.
@@ -48,6 +54,9 @@ def encode_decoded(
         part = slice(start, start + settings.batch_size)
         batch = torch.from_numpy(np.asarray(tokens[rows[part]], dtype=np.float32)).to(device)
         with training.autocast(device, settings):
-            encoded = encoder.encode(tokenizer.decode(batch))  # (B, N, F)
+            volumes = tokenizer.decode(batch)  # (B, 1, D, H, W)
+            encoded = encoder.encode(volumes)  # (B, N, F)
+        for watch in watchers:
+            watch(rows[part], volumes[:, 0].float().cpu().numpy())
         features[part] = encoded.float().mean(dim=1).cpu().numpy()
     return features

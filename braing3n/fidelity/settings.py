@@ -18,6 +18,13 @@ class FidelitySettings(Settings):
         256, "real people an arm's samples are held against, at most; those of its floor come on top", ge=2
     )
     n_draws: int = setting(100, "draws of real people behind a distance and its floor", ge=1)
+    inception_weights: str = setting(
+        "", "weight file of Inception V3 for the 3D-FID (sha256 begins with 6726825d); empty: it is n/a"
+    )
+    n_slice_draws: int = setting(10, "draws behind a 3D-FID and its floor, each of some seconds", ge=1)
+    n_similar: int = setting(
+        5, "volumes of an arm whose pairs say how much it varies (MS-SSIM); they are kept in memory", ge=2
+    )
     batch_size: int = setting(8, "volumes decoded and encoded at once", ge=1)
     precision: Precision = setting(
         "float32", "autocast type of decoding and encoding; that of latents, whose features are compared"

@@ -1,4 +1,4 @@
-"""The audit's table (one row a volume or sample and pool), and the summary that the paper prints."""
+"""The audit's table: one row a volume or sample and pool."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy.stats import betabinom
 
 from braing3n.core.errors import ContractError
 from braing3n.memorization.contracts import MEMORIZATION
 from braing3n.memorization.neighbours import Rows, find_nearest
 from braing3n.memorization.settings import MemorizationSettings
-
-COMPARISONS = ("real-real", "held-out-real", "synthetic-real")
 
 
 def audit_samples(
@@ -65,20 +62,25 @@ def audit_samples(
             "held-out-real": (tokens, volume_list, is_here & ~is_train),
             "synthetic-real": (samples, sampled, is_asked),
         }
-        tables.append(_audit_pool(pool, queries, settings.percentile))
+        tables.append(audit_pool(pool, queries, settings.percentile))
     return pd.concat(tables, ignore_index=True)[list(MEMORIZATION)]
 
 
-def _audit_pool(pool: str, queries: dict[str, tuple], percentile: float) -> pd.DataFrame:
-    """One pool's rows; queries are (latents, what they are, which are asked), the first the pool itself."""
+def audit_pool(pool: str, queries: dict[str, tuple], percentile: float) -> pd.DataFrame:
+    """One pool's rows.
+
+    Args:
+        queries: comparison -> latents (N, D), what they are (a table of ids), and which are asked; the first,
+            `real-real`, is the pool itself, whose percentile is the threshold.
+    """
     tokens, volumes, is_pool = queries["real-real"]
-    in_pool = volumes[is_pool]
+    in_pool, pool_rows = volumes[is_pool], Rows(tokens, np.flatnonzero(is_pool))
     tables, threshold = [], float("nan")
     for comparison, (latents, items, is_asked) in queries.items():
         asked = items[is_asked]
         nearest, distance = find_nearest(
-            Rows(latents, np.flatnonzero(is_asked)),
-            Rows(tokens, np.flatnonzero(is_pool)),
+            pool_rows if comparison == "real-real" else Rows(latents, np.flatnonzero(is_asked)),
+            pool_rows,
             asked["group_id"].to_numpy(),
             in_pool["group_id"].to_numpy(),
             f"{comparison} ({pool})",
@@ -92,49 +94,8 @@ def _audit_pool(pool: str, queries: dict[str, tuple], percentile: float) -> pd.D
             nearest_id=in_pool["volume_id"].to_numpy()[nearest[has_one]],
             distance=distance[has_one],
             threshold=threshold,
+            percentile=percentile,
             is_below_threshold=distance[has_one] < threshold,
         )
         tables.append(table.rename(columns={"volume_id": "item_id"}))
     return pd.concat(tables, ignore_index=True)
-
-
-def summarise_audit(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a pool: numbers, mean distances, ratio of means, and items below the threshold.
-
-    `n_below_expected` is how many of as many held-out people as there are samples would lie below it, and
-    `n_below_low` and `n_below_high` bound 95 % of what such a draw gives: see `_expect_below`.
-    """
-    rows = []
-    for pool, group in table.groupby("pool", sort=False):
-        row = {"pool": pool, "threshold": group["threshold"].iloc[0]}
-        for comparison in COMPARISONS:
-            distances = group.loc[group["comparison"] == comparison]
-            name = comparison.replace("-", "_")
-            row[f"n_{name}"] = len(distances)
-            row[f"mean_{name}"] = distances["distance"].mean()
-            row[f"median_{name}"] = distances["distance"].median()
-            row[f"min_{name}"] = distances["distance"].min()
-            row[f"n_below_{name}"] = int(distances["is_below_threshold"].sum())
-        row["ratio"] = row["mean_synthetic_real"] / row["mean_real_real"]
-        row["ratio_held_out"] = row["mean_held_out_real"] / row["mean_real_real"]
-        real = group[group["comparison"] == "real-real"].drop_duplicates("person_id")
-        row["n_people_of_shared_groups"] = int(real["group_id"].duplicated(keep=False).sum())
-        held_out = group[group["comparison"] == "held-out-real"]
-        rows.append(row | _expect_below(held_out, row["n_synthetic_real"]))
-    return pd.DataFrame(rows)
-
-
-def _expect_below(held_out: pd.DataFrame, n_samples: int) -> dict[str, float]:
-    """How many of `n_samples` would lie below the threshold if they did so as held-out people do.
-
-    A person with several volumes counts once, with the share of them that lies below. The interval is that of
-    the beta-binomial law (Jeffreys prior): it holds the chance in the samples and in the few held-out people.
-    """
-    share = held_out.groupby("person_id")["is_below_threshold"].mean()
-    n_people, n_below = len(share), float(share.sum())
-    expected = low = high = float("nan")
-    if n_people:
-        expected = n_samples * n_below / n_people
-        low, high = betabinom.ppf([0.025, 0.975], n_samples, n_below + 0.5, n_people - n_below + 0.5)
-    numbers = {"n_below_expected": expected, "n_below_low": low, "n_below_high": high}
-    return {"n_held_out_people": n_people, **numbers}

@@ -6,17 +6,19 @@ from cyclopts import App
 
 from braing3n.core.options import Threads, VolumeList
 
-app = App(name="braing3n memorization", help="Nearest-neighbour audit of samples against training latents.")
+app = App(name="braing3n memorization", help="Whether samples are copies of training volumes.")
 
 
 @app.command
-def audit(
+def measure(
     *,
     tokens: Path,
     volume_list: VolumeList,
     samples: Path,
     table: Path,
     distances: Path,
+    coarse: Path | None = None,
+    volumes_dir: Path | None = None,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -32,6 +34,11 @@ def audit(
         The samples' conditions.
     distances
         Table to write.
+    coarse
+        Decoded samples and reconstructions on coarse voxels (npz); with these and `volumes_dir` the copy
+        detector's `copies.parquet` and `nearest.png` are written beside the table.
+    volumes_dir
+        Folder of the packed volumes, for the copy detector.
     settings
         JSON of the section `memorization`, or a configuration file.
     """
@@ -54,3 +61,22 @@ def audit(
     volumes, conditions = read_table(volume_list, VOLUME_LIST), pd.read_parquet(table)
     latents = np.load(tokens, mmap_mode="r")
     write_table(audit_samples(latents, volumes, sampled, conditions, section), distances, MEMORIZATION)
+    if coarse is not None and volumes_dir is not None:
+        _write_copies(coarse, conditions, volume_list, volumes_dir, distances.parent, section)
+
+
+def _write_copies(coarse: Path, conditions, volume_list: Path, volumes_dir: Path, out_dir: Path, section):
+    """The copy detector's table, and a picture of the nearest pairs."""
+    import numpy as np
+
+    from braing3n.core.contracts import write_table
+    from braing3n.memorization.contracts import COPIES
+    from braing3n.memorization.detect import detect_copies, draw_nearest
+    from braing3n.volumes.dataset import PackedVolumes
+
+    packed = PackedVolumes(volume_list, volumes_dir)
+    with np.load(coarse) as file:
+        decoded = dict(file)
+    found = detect_copies(decoded, conditions, packed, section)
+    write_table(found, out_dir / "copies.parquet", COPIES)
+    draw_nearest(found, decoded["samples"], conditions, packed, out_dir / "nearest.png")

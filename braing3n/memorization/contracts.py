@@ -1,4 +1,4 @@
-"""The table that `memorization` writes."""
+"""The tables that `memorization` writes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,22 @@ MEMORIZATION = Contract(
         "nearest_id": (str, None),
         "distance": (float, (0, float("inf"))),
         "threshold": (float, (0, float("inf"))),
+        "percentile": (float, (0, 100)),
         "is_below_threshold": (bool, None),
+    },
+)
+
+COPIES = Contract(
+    "copies",
+    {
+        "comparison": (str, ("real-real", "held-out-real", "synthetic-real", "reconstructed-real")),
+        "item_id": (str, None),
+        **PERSON_COLUMNS,
+        "modality": (str, MODALITIES),
+        "nearest_id": (str, None),
+        "correlation": (float, (-1.001, 1.001)),
+        "is_mirrored": (bool, None),
+        "threshold": (float, (-1.001, 1.001)),
+        "is_flagged": (bool, None),
     },
 )

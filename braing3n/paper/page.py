@@ -23,6 +23,7 @@ FIGURES = (
     ("One noise under every arm", "control/one_noise.png"),
     ("Samples read by probes of real people", "control/scores.png"),
     ("Held-out people under other conditions", "control/counterfactuals.png"),
+    ("The samples most like a training volume, each beside it", "memorization/nearest.png"),
 )
 
 # Longer ones are folded.

@@ -42,3 +42,10 @@ def make_corpus():
         }
     )
     return labels, rng.normal(size=(n, 16)), make_samples()
+
+
+class Levels:
+    """In the place of Inception: mean, deviation and two pixels of each slice."""
+
+    def encode(self, images):
+        return np.array([[v.mean(), v.std(), v[6, 6], v[2, 9]] for v in images], np.float32)

@@ -1,5 +1,6 @@
 """The command decodes what is measured, where the models are, and nothing else."""
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,13 +17,17 @@ from braing3n.diffusion.contracts import SAMPLES
 from braing3n.fidelity.command import app
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.fidelity.encode import encode_decoded
-from braing3n.fidelity.measure import measure_arms
+from braing3n.fidelity.measure import MORE, QUANTITY, measure_arms
+from braing3n.fidelity.sliced import FID, KID
+from braing3n.fidelity.variety import QUANTITY as SIMILARITY
 from braing3n.manifest.contracts import LABELS
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.training import write_weights
 
-from .invented import make_corpus
+from .invented import Levels, make_corpus
+
+QUANTITIES = {QUANTITY, *MORE.quantities, SIMILARITY, FID, KID}
 
 
 def make_models():
@@ -79,10 +84,19 @@ def test_the_command_line_writes_what_the_parts_give(run_dir):
     generated = decoded[:1].repeat(len(samples), axis=0)
     settings = FidelitySettings(n_draws=7, n_real=9)
     expected = measure_arms(generated, samples, features, decoded, labels, settings)
+    assert set(found["quantity"]) == QUANTITIES
+    others = found[found["quantity"] != QUANTITY]
+    found = found[found["quantity"] == QUANTITY].reset_index(drop=True)
     for column in ("value", "floor", "floor_low", "floor_high"):
         np.testing.assert_allclose(found[column], expected[column], rtol=1e-4, atol=1e-6)
     assert found["value"].notna().sum() > 20
-    assert set(run().loc[lambda frame: frame["reason"] == "", "comparison"]) == {"gen-vs-real"}
+    of_inception = others["quantity"].str.contains("Inception")
+    assert (others.loc[of_inception, "reason"].str.startswith("fidelity.inception_weights: no ")).all()
+    assert others.loc[of_inception, "value"].isna().all()
+    assert set(run().loc[lambda frame: frame["reason"] == "", "comparison"]) == {
+        "gen-vs-real",
+        "gen-vs-recons",
+    }
 
 
 def test_tokens_of_other_volumes_are_one_sentence(run_dir):
@@ -146,7 +160,9 @@ def test_batches_go_to_the_models_device_one_after_the_other(monkeypatch):
 def test_the_command_uses_the_device_that_there_is(run_dir, monkeypatch):
     devices = []
 
-    def record(tokens, rows, encoder, tokenizer, **_):
+    def record(tokens, rows, encoder, tokenizer, watchers, **_):
+        for watch in watchers:
+            watch(rows, np.zeros((len(rows), 16, 16, 16), np.float32))
         devices.extend([encoder.positions.device.type, tokenizer.patch_head.weight.device.type])
         return np.random.default_rng(0).normal(size=(len(rows), 24))
 
@@ -154,3 +170,27 @@ def test_the_command_uses_the_device_that_there_is(run_dir, monkeypatch):
     monkeypatch.setattr("braing3n.fidelity.encode.encode_decoded", record)
     run_dir[0]("--tokens", "tokens.npy")
     assert devices == ["meta"] * 4
+
+
+def test_the_command_measures_the_3d_fid_where_there_are_weights(run_dir, monkeypatch):
+    """Packed volumes, a network in Inception's place, and the rows that were n/a."""
+    run, *_, labels, _, _ = run_dir
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(len(labels), 16, 16, 16)).astype(np.float32)
+
+    class Packed:
+        def __init__(self, volume_list, volumes_dir):
+            assert (str(volume_list), str(volumes_dir)) == ("list.parquet", "volumes")
+
+        def load(self, i):
+            return real[i], np.ones(real.shape[1:], bool)
+
+    monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", Packed)
+    monkeypatch.setattr("braing3n.nets.inception.Inception", lambda path, device: Levels())
+    settings = json.dumps({"n_draws": 5, "inception_weights": "weights.pth"})
+    packed = ["--volume-list", "list.parquet", "--volumes-dir", "volumes"]
+    found = run("--tokens", "tokens.npy", *packed, "--settings", settings)
+    row = found.set_index(["quantity", "arm", "comparison"]).loc[FID]
+    assert row.loc[("Sex F (T1)", "gen-vs-real"), "value"] > 0
+    assert row.loc[("Sex F (T1)", "recons-vs-real"), "value"] > 0
+    assert row.loc[("Sex F (T1)", "gen-vs-real"), "n_features"] == 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from braing3n.fidelity.frechet import measure_frechet
+from braing3n.fidelity.formulas.frechet import measure_frechet
 
 
 def measure_densely(x, y):

@@ -9,11 +9,14 @@ from scipy.stats import binom
 from braing3n.config import FidelitySettings
 from braing3n.core.contracts import check_table
 from braing3n.core.errors import ContractError
-from braing3n.fidelity.arms import list_real
+from braing3n.fidelity.arms import ARMS, choose_real, list_real
 from braing3n.fidelity.contracts import DISTANCES
-from braing3n.fidelity.measure import NO_RECONSTRUCTIONS, QUANTITY, measure_arms
+from braing3n.fidelity.formulas.kernels import choose_sigma, measure_kid, measure_mmd
+from braing3n.fidelity.measure import MORE, NO_RECONSTRUCTIONS, QUANTITY, measure_arms
 
 from .invented import NULL, make_corpus, make_people, make_samples
+
+ARM = next(arm for arm in ARMS if arm.title == "Modality T1")
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +213,61 @@ def test_lengths_that_differ_are_one_sentence(corpus):
     generated = np.zeros((len(samples), 16))
     with pytest.raises(ContractError, match="differ in length"):
         measure_arms(generated, samples, real[1:], None, labels, FidelitySettings())
+
+
+def blur(rows):
+    """Structure of a fine scale lost: each feature is less of what its neighbours are not."""
+    return 0.5 * rows + 0.25 * (np.roll(rows, 1, axis=1) + np.roll(rows, -1, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("blurred", lambda x, rng: blur(x)),
+        ("sharpened", lambda x, rng: 2 * x - blur(x)),
+        ("noisy", lambda x, rng: x + rng.normal(0, 0.7, x.shape)),
+        ("same", lambda x, rng: x),
+    ],
+)
+def test_changed_sets_exceed_the_95th_percentile_of_half_splits_of_people(name, change):
+    """Enough people for features that are few: each changed set lies above, an unchanged one does not."""
+    labels, real = make_people(160, 12)
+    rng = np.random.default_rng(8)
+    generated = change(np.random.default_rng(9).normal(size=(80, 12)), rng)
+    row = measure_t1(generated, real, labels, n_draws=100).loc["gen-vs-real"]
+    assert row["n_floor_people"] == row["n_others"] == 80
+    assert (row["value"] > row["floor_95"]) == (name != "same")
+
+
+def test_the_other_quantities_are_those_of_their_formulas_beside_real_people():
+    labels, real = make_people(60, 6)
+    generated = np.random.default_rng(1).normal(0.5, 1, size=(20, 6))
+    samples = ask(20)
+    table = measure_arms(generated, samples, real, None, labels, FidelitySettings(n_draws=30), MORE)
+    check_table(table, DISTANCES, "more")
+    found = table.set_index(["arm", "quantity"]).loc["Modality T1"]
+    assert list(found.index) == list(MORE.quantities)
+    assert set(found["comparison"]) == {"gen-vs-real"}
+    kid, mmd = found.loc["KID on MAE features"], found.loc["MMD on MAE features"]
+    rng, chosen = np.random.default_rng(2025), choose_real(ARM, labels, 20, FidelitySettings())
+    values = []
+    for _ in range(20):
+        others = real[rng.permutation(chosen)[20:]]
+        values.append((measure_kid(generated, others), measure_mmd(generated, others, choose_sigma(real))))
+    assert (kid["value"], mmd["value"]) == pytest.approx(tuple(np.mean(values, axis=0)))
+    assert (kid["low"], kid["high"]) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5], axis=0)[:, 0]))
+    assert mmd["value"] > mmd["floor_95"]
+    assert found.loc["recall on MAE features", "floor"] > 0.8
+
+
+def test_held_out_people_in_the_place_of_samples_exceed_the_95th_percentile_at_most_at_the_stated_rate():
+    n_above, n_runs = np.zeros(2), 30
+    for seed in range(n_runs):
+        labels, real = make_people(60, 4, seed)
+        held_out = np.random.default_rng(1000 + seed).normal(size=(20, 4))
+        table = measure_arms(held_out, ask(20), real, None, labels, FidelitySettings(n_draws=20), MORE)
+        found = table.set_index(["arm", "quantity"]).loc["Modality T1"].iloc[:2]
+        n_above += (found["value"] > found["floor_95"]).to_numpy()
+    assert (
+        binom.sf(n_above.max() - 1, n_runs, 0.1) > 0.001
+    )  # 20 draws: their 95th percentile is itself unsure

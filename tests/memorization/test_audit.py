@@ -13,10 +13,11 @@ from braing3n.config import MemorizationSettings
 from braing3n.core.contracts import check_table, read_table
 from braing3n.core.errors import ContractError
 from braing3n.memorization import neighbours
-from braing3n.memorization.audit import audit_samples, summarise_audit
+from braing3n.memorization.audit import audit_samples
 from braing3n.memorization.command import app
 from braing3n.memorization.contracts import MEMORIZATION
 from braing3n.memorization.neighbours import find_nearest
+from braing3n.memorization.summary import summarise_audit
 from braing3n.volumes.contracts import VOLUME_LIST
 
 N_TOKENS, D = 6, 8
@@ -54,6 +55,26 @@ def test_neighbours_agree_with_scipy_over_many_blocks(monkeypatch):
     expected[owner[0][:, None] == owner[1][None, :]] = np.inf
     np.testing.assert_array_equal(nearest, expected.argmin(axis=1))
     np.testing.assert_allclose(distance, expected.min(axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_pool_that_asks_about_itself_is_compared_once_and_left_as_it_was(monkeypatch, dtype):
+    """The same answers as of a copy, and half of the products."""
+    monkeypatch.setattr(neighbours, "_N_BLOCK", 7)
+    read = neighbours._read
+    seen = []
+    monkeypatch.setattr(
+        neighbours, "_read", lambda rows, start, centre: seen.append(start) or read(rows, start, centre)
+    )
+    pool = np.random.default_rng(1).normal(3, 1, size=(31, 50)).astype(dtype)
+    before, owner = pool.copy(), np.arange(31) // 2
+    one = find_nearest(pool, pool, owner, owner, "test")
+    n_once = len(seen)
+    other = find_nearest(pool, pool.copy(), owner, owner, "test")
+    for found, expected in zip(one, other, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert (n_once, len(seen) - n_once) == (5 + 10, 5 + 25)
+    np.testing.assert_array_equal(pool, before)
 
 
 def test_the_nearest_is_found_far_from_the_origin():
@@ -208,7 +229,7 @@ def test_without_a_sample_the_real_rows_stay(corpus):
 def list_rows(comparison, distances, people, threshold=2.0):
     """Rows of the audit, one a distance."""
     frame = pd.DataFrame({"comparison": comparison, "distance": distances, "person_id": people})
-    frame = frame.assign(pool="T1", group_id=people, threshold=threshold)
+    frame = frame.assign(pool="T1", group_id=people, threshold=threshold, percentile=1.0)
     return frame.assign(is_below_threshold=frame["distance"] < threshold)
 
 
@@ -228,11 +249,24 @@ def test_the_summary_against_numbers_from_a_calculator():
         **{"n_held_out_real": 5, "mean_held_out_real": 5.2, "median_held_out_real": 6.0},
         **{"n_synthetic_real": 3, "mean_synthetic_real": 3.0, "median_synthetic_real": 1.5},
         **{"min_held_out_real": 1.0, "min_synthetic_real": 1.0, "ratio": 0.75, "ratio_held_out": 1.3},
+        **{"max_real_real": 8.0, "max_held_out_real": 9.0, "max_synthetic_real": 6.5, "percentile": 1.0},
         **{"n_below_real_real": 1, "n_below_held_out_real": 1, "n_below_synthetic_real": 2},
         # Half of d lies below, of four people: one in eight, of three samples.
         **{"n_held_out_people": 4, "n_below_expected": 0.375, "n_people_of_shared_groups": 2},
     }
     assert row[list(expected)].to_dict() == pytest.approx(expected)
+
+
+def test_an_image_that_is_there_twice_is_counted():
+    """Of the pool, and of the samples: nearer than a tenth of the median distance between people."""
+    table = pd.concat(
+        [
+            list_rows("real-real", [0.0, 0.29, 3.0, 3.0, 4.0], list("abcde")),
+            list_rows("synthetic-real", [0.31, 0.2, 3.0], ["", "", ""]),
+        ]
+    )
+    row = summarise_audit(table).iloc[0]
+    assert (row["n_duplicates"], row["n_identical"]) == (2, 1)
 
 
 @pytest.mark.parametrize(("n_people", "n_below", "n_samples"), [(40, 0, 64), (200, 6, 64), (12, 3, 20)])
@@ -308,13 +342,13 @@ def test_the_command_line_writes_the_table(tmp_path, monkeypatch, corpus):
     paths = ["--tokens", "tokens.npy", "--volume-list", "volumes.parquet", "--samples", "samples.npz"]
     settings = ["--settings", '{"percentile": 20}']
     app(
-        ["audit", *paths, "--table", "samples.parquet", "--distances", "out.parquet", *settings],
+        ["measure", *paths, "--table", "samples.parquet", "--distances", "out.parquet", *settings],
         result_action="return_value",
     )
     expected = audit_samples(tokens, volumes, samples, table, MemorizationSettings(percentile=20))
     pd.testing.assert_frame_equal(read_table("out.parquet", MEMORIZATION), expected, check_dtype=False)
     app(
-        ["audit", *paths, "--table", "samples.parquet", "--distances", "out.parquet"],
+        ["measure", *paths, "--table", "samples.parquet", "--distances", "out.parquet"],
         result_action="return_value",
     )
     expected = audit_samples(tokens, volumes, samples, table, MemorizationSettings())

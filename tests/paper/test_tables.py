@@ -12,22 +12,20 @@ import pytest
 
 from braing3n.core.errors import ConfigurationError
 from braing3n.fidelity.contracts import DISTANCES
+from braing3n.fidelity.measure import QUANTITY
+from braing3n.fidelity.sliced import FID
 from braing3n.manifest.contracts import FLOW, LABELS
-from braing3n.memorization.audit import summarise_audit
-from braing3n.memorization.contracts import MEMORIZATION
+from braing3n.memorization.contracts import COPIES, MEMORIZATION
+from braing3n.memorization.summary import summarise_audit
 from braing3n.paper.card.card_page import build_tables
 from braing3n.paper.card.figures import FIGURES
 from braing3n.paper.command import app
 from braing3n.paper.page import render_page
 from braing3n.paper.printed.benchmark import build_controls, build_encoders, build_scores, build_table_6
+from braing3n.paper.printed.fidelity import build_fidelity, build_table_8, build_variety
+from braing3n.paper.printed.memorization import build_copies, build_memorization
 from braing3n.paper.printed.pretraining import build_masked_loss
-from braing3n.paper.printed.tables import (
-    Table,
-    build_flow,
-    build_memorization,
-    build_table_3,
-    build_table_8,
-)
+from braing3n.paper.printed.tables import Table, build_flow, build_table_3
 from braing3n.paper.render import number_reasons, render_latex
 from braing3n.paper.results import Results
 from braing3n.pretrain.contracts import MASKED_LOSS
@@ -103,6 +101,16 @@ def list_distances():
     arm |= {"floor_low": 5.5, "floor_high": 12.5, "n_samples": 8, "n_floor_people": 8, "n_others": 20}
     low = {**arm, "arm": "Sex M (T1)", "floor_reason": "9 unrelated people leave fewer than 4 beside 8"}
     high = {**arm, "arm": "Modality T2", "value": 12.6}
+    arms = [{**row, "quantity": QUANTITY} for row in (arm, low, high)]
+    fid = {**arm, "quantity": FID, "value": 99.0, "n_samples": 64}
+    arms += [
+        fid,
+        {**fid, "comparison": "gen-vs-recons", "value": 20.0},
+        {**fid, "comparison": "recons-vs-real"},
+    ]
+    arms.append({**arm, "quantity": FID, "arm": "Sex M (T1)", "value": np.nan, "reason": "no weights"})
+    arms.append({**arm, "quantity": "MMD on MAE features", "value": 0.5, "floor_95": 0.25})
+    arms.append({**arm, "quantity": "recall on MAE features", "value": 0.75, "floor": 0.9})
     item = {"pool": "all", "modality": "T1", "threshold": 2.0, "person_id": "p0", "group_id": "p0"}
     t1 = {**item, "pool": "T1", "comparison": "held-out-real"}
     audit = [
@@ -121,9 +129,23 @@ def list_distances():
     ]
     audit = [{"is_below_threshold": False, **row} for row in audit]
     return {
-        "fidelity/distances": fill([arm, low, high], DISTANCES),
+        "fidelity/distances": fill(arms, DISTANCES),
         "memorization/distances": fill(audit, MEMORIZATION),
+        "memorization/copies": fill(list_copies(), COPIES),
     }
+
+
+def list_copies():
+    """Rows of the copy detector: one of two samples, no held-out person and a reconstruction are flagged."""
+    row = {"modality": "T1", "threshold": 0.5, "correlation": 0.2, "is_flagged": False, "is_mirrored": False}
+    flagged = {**row, "correlation": 0.9, "is_flagged": True}
+    held_out = [{**row, "comparison": "held-out-real", "person_id": f"h{k}"} for k in range(50)]
+    return [
+        {**row, "comparison": "real-real", "person_id": "p0"},
+        *({**one, "comparison": "synthetic-real"} for one in (row, flagged)),
+        {**flagged, "comparison": "reconstructed-real"},
+        *held_out,
+    ]
 
 
 @pytest.fixture
@@ -224,20 +246,50 @@ def test_the_encoders_loss_stands_beside_its_baselines_and_the_page_says_what_wa
     assert "does not beat" not in show(0.1)
 
 
-def test_table_8_never_calls_our_distance_a_fid(results):
+def test_table_8_holds_the_3d_fid_alone(results):
     table = build_table_8(results)
     row = get_row(table, "Sex F (T1)")
-    assert (row["gen-vs-real | ours"], row["gen-vs-real | paper (3D-FID)"]) == ("12.3", "114.8")
+    assert (row["gen-vs-real | ours (3D-FID)"], row["gen-vs-real | paper (3D-FID)"]) == ("99", "114.8")
+    assert row["gen-vs-recons below recons-vs-real"] == "yes"
+    assert row["Samples"] == "64"
+    assert row["Above the floor"] == "yes"
+    lacking = get_row(table, "Sex M (T1)")
+    assert lacking["gen-vs-real | ours (3D-FID)"] == "n/a: no weights"
+    assert lacking["gen-vs-recons below recons-vs-real"] == "n/a: arm not measured"
+    assert "12.3" not in set(table.frame.to_numpy().ravel())
+
+
+def test_our_own_distance_stands_under_its_own_name_beside_its_floor(results):
+    table = build_fidelity(results)
+    row = get_row(table, "Sex F (T1)")
+    assert row["gen-vs-real | MAE features"] == "12.3"
     assert row["Floor, real-vs-real"] == "6.79 [5.5, 12.5] (n 8/20)"
     assert row["Above the floor"] == "no"
+    assert row["Samples"] == "8 (few)"
     assert get_row(table, "Modality T2")["Above the floor"] == "yes"
     lacking = get_row(table, "Sex M (T1)")
-    assert lacking["gen-vs-real | ours"] == "12.3"
+    assert lacking["gen-vs-real | MAE features"] == "12.3"
     reason = "n/a: 9 unrelated people leave fewer than 4 beside 8"
     assert set(lacking[["Floor, real-vs-real", "Above the floor"]]) == {reason}
-    assert row["gen-vs-recons | ours"] == "n/a: arm not measured"
-    assert not any("FID" in name for name in table.frame.columns if "ours" in name)
+    assert row["gen-vs-recons | MAE features"] == "n/a: arm not measured"
+    assert not any("FID" in name for name in table.frame.columns)
     assert "Fréchet distance on MAE features" in table.notes[0]
+
+
+def test_other_distances_stand_beside_those_of_real_people(results):
+    row = get_row(build_variety(results), "Sex F (T1)")
+    assert (row["MMD | samples"], row["MMD | real people"]) == ("0.5", "0.25")
+    assert (row["recall | samples"], row["recall | real people"]) == ("0.75", "0.9")
+    assert row["KID | samples"] == "n/a: arm not measured"
+
+
+def test_the_copy_detector_counts_samples_beside_held_out_people(results):
+    row = get_row(build_copies(results), "T1")
+    assert row["Samples flagged"] == "1 of 2"
+    assert row["Expected of as many held-out people"] == "0.0 [0, 0] (n 50)"
+    assert row["More than expected"] == "yes"
+    assert row["Reconstructions flagged"] == "1 of 1"
+    assert row["Median, most | held-out-real"] == "0.20, 0.20 (n 50)"
 
 
 def test_controls_and_audit(results):
@@ -285,6 +337,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "encoders",
         "controls",
         "memorization",
+        *("fidelity", "variety", "copies"),
         "flow",
         "masked_loss",
         "scores",

@@ -10,18 +10,22 @@ rule fidelity:
 
 
 rule measure_fidelity:
-    """Fréchet distance of generated to real volumes on our encoder's features, by arm."""
+    """Distances of generated to real volumes by arm, on our encoder's features and, with weights, Inception's."""
     input:
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
         tokens=rules.cache_latents.output.tokens,
         encoder=MAE,
         tokenizer=TOKENIZER,
+        # The 3D-FID alone sees real volumes.
+        volumes=rules.build_volume_list.output.volumes if CONFIG.fidelity.inception_weights else [],
+        indices=rules.volumes.input if CONFIG.fidelity.inception_weights else [],
         features=rules.cache_latents.output.features,
         labels=rules.build_label_table.output.labels,
         settings=f"{SETTINGS}/fidelity.json",
     output:
         distances=f"{RESULTS}/fidelity/distances.parquet",
+        coarse=f"{RESULTS}/fidelity/decoded.npz",
     log:
         f"{LOGS}/fidelity/distances.log",
     benchmark:
@@ -34,9 +38,13 @@ rule measure_fidelity:
         runtime=240,
         gpu=0,
     params:
+        packed=lambda wildcards, input: (
+            f"--volume-list {input.volumes} --volumes-dir {RESULTS}/volumes" if input.volumes else ""
+        ),
         stage=STAGE["fidelity"],
     shell:
         "python -m braing3n fidelity measure --samples {input.samples:q} --table {input.table:q}"
         " --tokens {input.tokens:q} --encoder {input.encoder:q} --tokenizer {input.tokenizer:q} --features {input.features:q}"
+        " {params.packed}"
         " --labels {input.labels:q} --distances {output.distances:q} --settings {input.settings:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

@@ -7,18 +7,23 @@ rule memorization:
     """Whether samples are copies."""
     input:
         f"{RESULTS}/memorization/distances.parquet",
+        f"{RESULTS}/memorization/copies.parquet",
 
 
 rule audit_memorization:
-    """Exact nearest neighbours in the latent: samples to training volumes, and those to each other."""
+    """Nearest neighbours in the latent, and the copy detector: samples against training volumes."""
     input:
         tokens=rules.cache_latents.output.tokens,
         volumes=rules.build_volume_list.output.volumes,
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
+        coarse=rules.measure_fidelity.output.coarse,
+        indices=rules.volumes.input,
         settings=f"{SETTINGS}/memorization.json",
     output:
         distances=f"{RESULTS}/memorization/distances.parquet",
+        copies=f"{RESULTS}/memorization/copies.parquet",
+        pictures=f"{RESULTS}/memorization/nearest.png",
     log:
         f"{LOGS}/memorization/distances.log",
     benchmark:
@@ -30,8 +35,10 @@ rule audit_memorization:
         mem_mb=6000,
         runtime=240,
     params:
+        volumes_dir=f"{RESULTS}/volumes",
         stage=STAGE["memorization"],
     shell:
-        "python -m braing3n memorization audit --tokens {input.tokens:q} --volume-list {input.volumes:q}"
+        "python -m braing3n memorization measure --tokens {input.tokens:q} --volume-list {input.volumes:q}"
         " --samples {input.samples:q} --table {input.table:q} --distances {output.distances:q}"
+        " --coarse {input.coarse:q} --volumes-dir {params.volumes_dir:q}"
         " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -18,6 +18,8 @@ SHOWN = [
     rules.compare_encoders.output,
     rules.measure_fidelity.output.distances,
     rules.audit_memorization.output.distances,
+    rules.audit_memorization.output.copies,
+    rules.audit_memorization.output.pictures,
     rules.train_tokenizer.output.metrics,
     SWEEP_RESULTS,
     rules.sample_diffusion.output.picture,

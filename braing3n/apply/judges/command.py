@@ -1,0 +1,132 @@
+"""The command line of the judges on any two folders: `fidelity compare` and `memorization audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from braing3n.core.options import Threads
+from braing3n.fidelity.command import app as fidelity_app
+from braing3n.memorization.command import app as memorization_app
+
+Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder of the results.")]
+ModelFolder = Annotated[
+    Path | None,
+    Parameter(
+        name=["--model", "-m"],
+        help="Model folder whose encoder sees the volumes; else they are compared by coarse voxels.",
+    ),
+]
+DISTANCES = {
+    "quantity": "quantity",
+    "features": "features",
+    "value": "value",
+    "matched": "at the floor's counts",
+    "low": "low",
+    "high": "high",
+    "floor": "floor, real-real",
+    "floor_95": "its 95th percentile",
+    "against_floor": "verdict",
+    "n_dealt": "people dealt",
+}
+
+
+def find_app(word: str) -> App:
+    """The commands of one of the two words: those of the workflow, and this one."""
+    return {"fidelity": fidelity_app, "memorization": memorization_app}[word]
+
+
+@fidelity_app.command
+def compare(
+    *,
+    generated: Path,
+    real: Path,
+    out: Out,
+    model: ModelFolder = None,
+    inception_weights: Path | None = None,
+    draws: int = 100,
+    pairs: int = 50,
+    seed: int = 2025,
+    threads: Threads = 1,
+) -> int:
+    """Compare two folders of NIfTI on one grid: `braing3n fidelity compare --generated A --real B -o out/`.
+
+    Parameters
+    ----------
+    generated
+        Folder of generated volumes, of any generator.
+    real
+        Folder of real volumes, whose brains give the common mask.
+    inception_weights
+        Weight file of Inception V3 for the 3D-FID (sha256 begins with 6726825d).
+    draws
+        Draws of people behind the intervals and floors.
+    pairs
+        Pairs of volumes of each folder whose similarity is measured.
+    seed
+        Who is drawn.
+    """
+    from braing3n.core.errors import BrainG3nError
+    from braing3n.core.runtime import set_threads
+
+    set_threads(threads)
+    from braing3n.apply.judges.compare import Comparison, compare_folders
+    from braing3n.apply.judges.tables import check_out, print_table, warn_of
+
+    if draws < 2 or pairs < 1:
+        raise BrainG3nError("--draws must be at least 2, and --pairs at least 1.")
+    check_out(out, generated, real)
+    asked = Comparison(generated, real, out, model, inception_weights, draws, pairs, seed)
+    table = compare_folders(asked)
+    print_table(table, DISTANCES)
+    warn_of(table, out)
+    return 0
+
+
+@memorization_app.command
+def audit(
+    *,
+    generated: Path,
+    train: Path,
+    out: Out,
+    held_out: Path | None = None,
+    model: ModelFolder = None,
+    percentile: float = 1.0,
+    reference: int = 1000,
+    seed: int = 2025,
+    threads: Threads = 1,
+) -> int:
+    """Look for copies: `braing3n memorization audit --generated A --train B -o out/`.
+
+    Parameters
+    ----------
+    generated
+        Folder of generated volumes, of any generator.
+    train
+        Folder of the volumes that the generator was trained on.
+    held_out
+        Folder of real volumes of other people; with it the expected count is that of new people.
+    percentile
+        Percentile of real-real distances that flags a copy.
+    reference
+        Training volumes behind the copy detector's threshold, at most.
+    seed
+        Which they are.
+    """
+    from braing3n.core.errors import BrainG3nError
+    from braing3n.core.runtime import set_threads
+
+    set_threads(threads)
+    from braing3n.apply.judges.audit import Audit, audit_folders
+    from braing3n.apply.judges.tables import check_out, print_table, warn_of
+
+    if not 0 < percentile < 100 or reference < 2:
+        raise BrainG3nError("--percentile must lie between 0 and 100, and --reference must be at least 2.")
+    check_out(out, *(folder for folder in (generated, train, held_out) if folder is not None))
+    asked = Audit(generated, train, out, held_out, model, percentile, reference, seed)
+    table = audit_folders(asked)
+    print_table(table.set_index("detector").T.rename_axis("quantity").reset_index(), None)
+    warn_of(table, out)
+    return 0

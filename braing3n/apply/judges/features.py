@@ -1,0 +1,94 @@
+"""What volumes are compared by: Inception's features of slices, our encoder's, or coarse voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from braing3n.apply.judges.folders import Lattice, VolumeFolder
+from braing3n.core.errors import MissingPackageError
+from braing3n.encoders.voxels import average_voxels
+
+if TYPE_CHECKING:
+    from braing3n.export.pretrained import Pretrained
+
+INCEPTION, MAE, VOXELS = "Inception V3, 30 slices a volume", "MAE, mean token", "coarse voxels"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A kind of features.
+
+    Attributes:
+        name: as it stands in the tables.
+        compute: volume in z units (D, H, W) -> rows (k, F).
+        why_not: the reason why these features are not there; empty: they are.
+    """
+
+    name: str
+    compute: Callable[[np.ndarray], np.ndarray] | None
+    why_not: str = ""
+
+
+def open_features(model: Pretrained | None, weights: Path | None, mask_of: VolumeFolder) -> list[Feature]:
+    """The features that this call can compute, and Inception's with the reason where it cannot.
+
+    Our encoder's stand for coarse voxels where a model folder is given.
+
+    Args:
+        mask_of: the folder whose common mask and box all volumes have.
+
+    Raises:
+        CheckpointError: a weight file is given and is not that of the FID.
+    """
+    from braing3n.fidelity.slices import apply_window, cut_slices
+    from braing3n.nets.inception import NO_WEIGHTS, Inception
+
+    def see_slices(network: Inception) -> Callable[[np.ndarray], np.ndarray]:
+        assert mask_of.mask is not None
+        mask = mask_of.mask
+        return lambda volume: network.encode(cut_slices(apply_window(volume, mask)))
+
+    found = []
+    if weights is None:
+        found.append(Feature(INCEPTION, None, NO_WEIGHTS))
+    else:
+        try:
+            found.append(Feature(INCEPTION, see_slices(Inception(weights, choose_device(model)))))
+        except MissingPackageError as error:
+            found.append(Feature(INCEPTION, None, str(error).removesuffix(".")))
+    if model is not None:
+        found.append(Feature(MAE, lambda volume: encode(model, volume).mean(axis=0)[None]))
+    else:
+        found.append(Feature(VOXELS, lambda volume: average_voxels(volume, volume != 0)[None]))
+    return found
+
+
+def choose_device(model: Pretrained | None) -> str:
+    """The model's device, or the fastest there is."""
+    from braing3n.export.pretrained import choose_device as choose
+
+    return str(model.device if model is not None else choose("auto"))
+
+
+def open_model(folder: Path | None) -> tuple[Pretrained | None, Lattice | None]:
+    """A model folder and the box that its encoder takes; nothing where no folder is given."""
+    if folder is None:
+        return None, None
+    from braing3n.apply.trained.outputs import model_affine
+    from braing3n.export.pretrained import from_pretrained
+
+    model = from_pretrained(folder)
+    return model, Lattice.of(model_affine(model.volumes, model.preprocess.spacing_mm), model.volumes.shape)
+
+
+def encode(model: Pretrained, volume: np.ndarray, is_latent: bool = False) -> np.ndarray:
+    """The encoder's tokens (T, width) of a volume (D, H, W), or its latent tokens (T, d)."""
+    import torch
+
+    tokens = model.encode(torch.from_numpy(volume)[None, None])
+    return (model.project(tokens) if is_latent else tokens)[0].float().cpu().numpy()

@@ -1,0 +1,102 @@
+"""Results of the judges as files: tables as Parquet and as text, pictures of pairs, a report as JSON."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from braing3n.apply.judges.folders import VolumeFolder
+from braing3n.apply.trained.outputs import RESEARCH_ONLY, write_report
+from braing3n.core.errors import BrainG3nError
+from braing3n.core.runtime import overlap, read_json, write_atomically
+
+N_LEFT_OUT_SAID = 5
+
+
+def check_out(out: Path, *folders: Path) -> None:
+    """The results lie apart from what is judged.
+
+    Raises:
+        BrainG3nError: the folder lies in one of the others or around it, or two of these are one.
+    """
+    for folder in folders:
+        if overlap(out, folder):
+            raise BrainG3nError(f"--out {out}: lies in {folder} or around it; give another folder.")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise BrainG3nError(f"{folders[0]}: is given twice; a folder compared with itself says nothing.")
+
+
+def write_results(
+    out: Path, command: str, tables: dict[str, pd.DataFrame], found: dict[str, VolumeFolder]
+) -> None:
+    """Each table as `<name>.parquet`, and `judged.json` with the folders' numbers and the common box."""
+    for name, table in tables.items():
+        with write_atomically(out / f"{name}.parquet") as beside:
+            table.to_parquet(beside, index=False)
+    box = next(iter(found.values())).box
+    mask = next(iter(found.values())).mask
+    assert box is not None
+    assert mask is not None
+    sets = {
+        role: {"Folder": one.folder.name, "Volumes": len(one), "LeftOut": len(one.left_out)}
+        for role, one in found.items()
+    }
+    content = {"Sets": sets, "Box": box.describe(), "MaskVoxels": int(mask.sum())}
+    write_report(out / "judged.json", command, content, list_warnings(found))
+
+
+def list_warnings(found: dict[str, VolumeFolder]) -> list[str]:
+    """A sentence for the first files that were left out, and how many more there are."""
+    whole = [f"{role}: {name}: {why}" for role, one in found.items() for name, why in one.left_out]
+    more = len(whole) - N_LEFT_OUT_SAID
+    return whole[:N_LEFT_OUT_SAID] + ([f"{more} more were left out (left_out.parquet)"] if more > 0 else [])
+
+
+def print_table(table: pd.DataFrame, columns: dict[str, str] | None = None) -> None:
+    """Print a table, or some of its columns under other names; a number that does not exist is n/a."""
+    titles = columns or {name: name for name in table}
+    print(
+        pd.DataFrame({t: [format_cell(v) for v in table[n]] for n, t in titles.items()}).to_string(
+            index=False
+        )
+    )
+
+
+def format_cell(value: object) -> str:
+    """A cell's text."""
+    if isinstance(value, float):
+        return "n/a" if not np.isfinite(value) else f"{value:.4g}"
+    return str(value) if value == value and value is not None else "n/a"
+
+
+def warn_of(table: pd.DataFrame, out: Path) -> None:
+    """Say why numbers are n/a, what was left out, whether the sets are small, and where the results are."""
+    columns = [name for name in ("reason", "note") if name in table]
+    said = [text for name in columns for text in dict.fromkeys(table[name]) if text and text == text]
+    report = read_json(out / "judged.json")
+    for line in [*(f"n/a or small: {text}" for text in said), *report.get("Warnings", [])]:
+        print(f"note: {line}", file=sys.stderr)
+    print(f"results in {out}. {RESEARCH_ONLY}")
+
+
+def draw_pairs(found: dict[str, VolumeFolder], nearest: pd.DataFrame, path: Path, n_pairs: int) -> None:
+    """Draw the first pairs of a table: a generated volume and beside it the nearest of the other folder."""
+    from braing3n.training.picture import draw_volumes
+
+    first, second = found.values()
+    rows = [{name: k for k, name in enumerate(one.names)} for one in (first, second)]
+    shown = {}
+    for k, pair in enumerate(nearest.head(n_pairs).itertuples(), start=1):
+        shown[f"{k}: {shorten(pair.generated)}"] = first.load(rows[0][pair.generated])
+        shown[f"{k}: {shorten(pair.nearest)}"] = second.load(rows[1][pair.nearest])
+    with write_atomically(path) as beside:
+        draw_volumes(shown, beside, n_columns=4)
+
+
+def shorten(name: str) -> str:
+    """The last part of a path, its middle left out where it is long."""
+    last = Path(name).name.split(".nii")[0]
+    return last if len(last) <= 24 else f"{last[:14]}…{last[-9:]}"

@@ -1,0 +1,59 @@
+"""Decoded volumes kept on coarse voxels, for who looks at them after this stage: a sample is decoded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from braing3n.core.runtime import write_atomically
+
+FINE_MM = 4.0
+N_ACROSS = 40  # of such voxels along the first axis of the models' box
+
+
+def choose_edge(shape: tuple[int, ...]) -> int:
+    """How many voxels of the models' box make one of about 4 mm."""
+    return max(1, round(shape[0] / N_ACROSS))
+
+
+def coarsen(volume: np.ndarray, edge: int) -> np.ndarray:
+    """A volume (D, H, W) averaged to voxels of about 4 mm, float32, an even number of them along each axis.
+
+    edge: so many voxels of the volume make one.
+    """
+    return average_cubes(volume, edge, 2)
+
+
+def halve(volume: np.ndarray) -> np.ndarray:
+    """A volume of even sides, averaged to voxels twice as wide."""
+    return average_cubes(volume, 2)
+
+
+def average_cubes(volume: np.ndarray, edge: int, multiple: int = 1) -> np.ndarray:
+    """Means over cubes; axes are padded with 0 to a multiple of so many of them."""
+    padded = np.pad(volume, [(0, -n % (edge * multiple)) for n in volume.shape])
+    d, h, w = (n // edge for n in padded.shape)
+    return padded.reshape(d, edge, h, edge, w, edge).mean(axis=(1, 3, 5), dtype=np.float32)
+
+
+class CoarseVolumes:
+    """Coarse volumes by row, float16; a watcher of `encode_decoded`."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.volumes: list[np.ndarray] = []
+
+    def __call__(self, rows: np.ndarray, volumes: np.ndarray) -> None:
+        for row, volume in zip(rows.tolist(), volumes, strict=True):
+            self.rows.append(row)
+            self.volumes.append(coarsen(volume, choose_edge(volume.shape)).astype(np.float16))
+
+
+def write_coarse(sets: dict[str, CoarseVolumes], path: Path) -> None:
+    """Write sets by name: `<name>_rows` (n,) and `<name>` (n, d, h, w) of each."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, one in sets.items():
+        arrays |= {f"{name}_rows": np.array(one.rows, int), name: np.array(one.volumes, np.float16)}
+    with write_atomically(path) as beside:
+        np.savez(beside, allow_pickle=False, **arrays)

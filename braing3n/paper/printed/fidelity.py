@@ -1,0 +1,149 @@
+"""How far generated volumes lie from real ones: Table 8, our own encoder's distances, and variety."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
+
+from braing3n.fidelity.deals import FEW_PEOPLE
+from braing3n.fidelity.measure import MORE, QUANTITY
+from braing3n.fidelity.sliced import FID
+from braing3n.fidelity.variety import QUANTITY as SIMILARITY
+from braing3n.paper.printed.tables import LEVELS, Table
+from braing3n.paper.published import read_published
+from braing3n.paper.results import Results, explain_missing, locate
+
+_COMPARISONS = ("gen-vs-real", "gen-vs-recons", "recons-vs-real")
+_FLOOR_NOTE = (
+    "Small numbers bias a distance upwards, so its floor has the same numbers: as many real people as there "
+    "are samples, drawn at random, against the arm's other people (n people/others; one volume a person, no "
+    "relatives). Distances and floors are means over draws; brackets hold 95 % of the floor's draws. Above "
+    "the floor: gen-vs-real exceeds the bracket."
+)
+
+
+def build_table_8(results: Results) -> Table:
+    """The 3D-FID by arm: three distances, each beside the paper's, and the floor of the first."""
+    notes = [
+        "Ours is the Fréchet distance on Inception-V3 features of 10 central slices in each of 3 views, "
+        f"through one mask and one window for all sets. Fewer than {FEW_PEOPLE} samples are marked: few.",
+        _FLOOR_NOTE,
+    ]
+    title = "Table 8. Generation fidelity by arm"
+    return _build_distances(results, FID, "table_8", title, notes, read_published()["table_8"])
+
+
+def build_fidelity(results: Results) -> Table:
+    """The same distances on our own encoder's features, which the paper has not."""
+    notes = [
+        "The Fréchet distance on MAE features: mean-pooled features of this run's own encoder on whole "
+        "volumes. It is another quantity than the paper's 3D-FID: compare it with its floor only.",
+        _FLOOR_NOTE,
+    ]
+    arms = dict.fromkeys(read_published()["table_8"])
+    return _build_distances(results, QUANTITY, "fidelity", "Distances on MAE features by arm", notes, arms)
+
+
+def _build_distances(
+    results: Results, quantity: str, name: str, title: str, notes: list[str], arms: dict
+) -> Table:
+    """A row an arm; arms: title -> the paper's three numbers, or None where there are none."""
+    distances = results.read("distances")
+    found = None if distances is None else _index(distances, quantity)
+    rows = []
+    for arm, published in arms.items():
+        row = {"Arm": arm}
+        show = partial(_read_distance, found, arm)
+        for k, comparison in enumerate(_COMPARISONS):
+            head = "ours (3D-FID)" if published else "MAE features"
+            row[f"{comparison}{LEVELS}{head}"] = show(comparison, lambda r: _round(r["value"]))
+            if published:
+                row[f"{comparison}{LEVELS}paper (3D-FID)"] = published[k]
+        row["gen-vs-recons below recons-vs-real"] = _compare_parts(found, arm)
+        show = partial(show, "gen-vs-real")
+        row["Floor, real-vs-real"] = show(_describe_floor)
+        row["Above the floor"] = show(_judge_floor)
+        row["Samples"] = show(_count_samples)
+        row["Real people / volumes"] = show(lambda r: f"{r['n_people']} / {r['n_volumes']}")
+        rows.append(row)
+    return Table(name, title, pd.DataFrame(rows), locate("distances"), notes)
+
+
+def build_variety(results: Results) -> Table:
+    """Kernel distances, precision, recall, density, coverage and MS-SSIM by arm, each beside its floor."""
+    distances = results.read("distances")
+    quantities = {name.removesuffix(" on MAE features"): name for name in MORE.quantities}
+    quantities |= {SIMILARITY: SIMILARITY}
+    rows = []
+    for arm in read_published()["table_8"]:
+        row = {"Arm": arm}
+        for short, quantity in quantities.items():
+            found = None if distances is None else _index(distances, quantity)
+            comparison = "gen-vs-recons" if quantity == SIMILARITY else "gen-vs-real"
+            show = partial(_read_distance, found, arm, comparison)
+            row[f"{short}{LEVELS}samples"] = show(lambda r: _round(r["value"]))
+            row[f"{short}{LEVELS}real people"] = show(_show_floor)
+        rows.append(row)
+    notes = [
+        "On MAE features: KID and MMD (Gaussian kernel, as wide as the median distance of real people) are 0 "
+        "for equal laws and fall below it by chance; precision and density say whether samples lie among "
+        "people, recall and coverage whether people lie among samples (5 nearest). MS-SSIM of pairs: the "
+        "higher, the more alike the volumes of an arm; beside it as many reconstructed people. Real people: "
+        "the same for as many of them in the place of the samples; of KID and MMD the 95th percentile.",
+    ]
+    return Table(
+        "variety", "Other distances and variety by arm", pd.DataFrame(rows), locate("distances"), notes
+    )
+
+
+def _index(distances: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    return distances[distances["quantity"] == quantity].set_index(["arm", "comparison"])
+
+
+def _show_floor(row: pd.Series) -> str:
+    if row["floor_reason"]:
+        return f"n/a: {row['floor_reason']}"
+    is_kernel = row["quantity"].startswith(("KID", "MMD"))
+    return _round(row["floor_95"] if is_kernel else row["floor"])
+
+
+def _count_samples(row: pd.Series) -> str:
+    return f"{row['n_samples']}" + (" (few)" if row["n_samples"] < FEW_PEOPLE else "")
+
+
+def _compare_parts(found: pd.DataFrame | None, arm: str) -> str:
+    """Whether the decoder's loss is larger than the generator's, as in the paper."""
+    cells = [_read_distance(found, arm, name, lambda r: "") for name in _COMPARISONS[1:]]
+    if any(cells) or found is None:
+        return next(cell for cell in cells if cell)
+    first, second = (found.loc[(arm, name), "value"] for name in _COMPARISONS[1:])
+    return "yes" if first < second else "no"
+
+
+def _describe_floor(row: pd.Series) -> str:
+    if row["floor_reason"]:
+        return f"n/a: {row['floor_reason']}"
+    interval = f"[{_round(row['floor_low'])}, {_round(row['floor_high'])}]"
+    return f"{_round(row['floor'])} {interval} (n {row['n_floor_people']}/{row['n_others']})"
+
+
+def _judge_floor(row: pd.Series) -> str:
+    if row["floor_reason"]:
+        return f"n/a: {row['floor_reason']}"
+    return "yes" if row["value"] > row["floor_high"] else "no"
+
+
+def _round(value: float) -> str:
+    return "n/a" if not math.isfinite(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def _read_distance(found: pd.DataFrame | None, arm: str, comparison: str, read: Callable) -> str:
+    if found is None:
+        return explain_missing("distances")
+    if (arm, comparison) not in found.index:
+        return "n/a: arm not measured"
+    row = found.loc[(arm, comparison)]
+    return f"n/a: {row['reason']}" if row["reason"] else read(row)

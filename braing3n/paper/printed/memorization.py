@@ -1,0 +1,102 @@
+"""The memorization audit: nearest training latents, and what the copy detector finds."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from braing3n.memorization.summary import expect_below, summarise_audit
+from braing3n.paper.printed.tables import LEVELS, Table, format_number
+from braing3n.paper.results import Results, explain_missing, locate
+
+
+def build_memorization(results: Results) -> Table:
+    """The nearest-neighbour audit, a row a pool."""
+    table = results.read("memorization")
+    source = "memorization/distances.parquet"
+    title = "Memorization audit: distances to the nearest training latent"
+    if table is None or not len(table):
+        reason = explain_missing("memorization") if table is None else "n/a: no training volumes"
+        return Table("memorization", title, pd.DataFrame([{"Pool": reason}]), source)
+    rows = []
+    for row in summarise_audit(table).to_dict("records"):
+        cells = {"Pool": row["pool"]}
+        for name in ("real_real", "held_out_real", "synthetic_real"):
+            head = name.replace("_real", "").replace("_", "-") + "-real"
+            n = row[f"n_{name}"]
+            value = f"{row[f'mean_{name}']:.2f} (n {n})" if n else "n/a: none in this pool"
+            cells[f"Mean distance{LEVELS}{head}"] = value
+            spread = [row[f"{statistic}_{name}"] for statistic in ("median", "min", "max")]
+            text = "{:.2f}, {:.2f} to {:.2f}".format(*spread) if n else "n/a: none in this pool"
+            cells[f"Median, least to most{LEVELS}{head}"] = text
+        cells["Threshold"] = f"{row['threshold']:.2f} ({row['percentile']:g} %)"
+        cells["Ratio of means, synthetic / real"] = format_number(row["ratio"])
+        cells["Ratio of means, held-out / real"] = format_number(row["ratio_held_out"])
+        n, n_below = row["n_synthetic_real"], row["n_below_synthetic_real"]
+        cells["Samples below the real-real percentile"] = f"{n_below} of {n}"
+        cells["Expected of as many held-out people"] = _describe_expected(row)
+        cells["More than expected"] = _judge_expected(row)
+        cells["Samples that are one volume"] = str(row["n_identical"])
+        cells["Duplicates in the pool"] = str(row["n_duplicates"])
+        cells["People who share a group"] = str(row["n_people_of_shared_groups"])
+        rows.append(cells)
+    notes = [
+        "Pool: the training split. Volumes of one group (a person, relatives, or one brain under two ids) "
+        "are never neighbours; the last column counts the pool's people whose group has another id. The "
+        "paper finds no sample below its threshold.",
+        "Expected: the number of samples below if they were as often below as held-out people (n people, "
+        "each counted once), and 95 % of what so many draws give. Read it within a modality: in the whole "
+        "pool samples and people differ in their modalities.",
+    ]
+    return Table("memorization", title, pd.DataFrame(rows), source, notes)
+
+
+def _describe_expected(row: dict) -> str:
+    if not row["n_held_out_people"]:
+        return "n/a: no held-out people in this pool"
+    interval = f"[{row['n_below_low']:.0f}, {row['n_below_high']:.0f}]"
+    return f"{row['n_below_expected']:.1f} {interval} (n {row['n_held_out_people']})"
+
+
+def _judge_expected(row: dict) -> str:
+    if not row["n_held_out_people"] or not row["n_synthetic_real"]:
+        return "n/a: no held-out people or no samples in this pool"
+    return "yes" if row["n_below_synthetic_real"] > row["n_below_high"] else "no"
+
+
+def build_copies(results: Results) -> Table:
+    """What the copy detector finds, a row a modality."""
+    table = results.read("copies")
+    source, title = locate("copies"), "Copy detector: correlation with training volumes"
+    if table is None or not len(table):
+        reason = explain_missing("copies") if table is None else "n/a: no training volumes"
+        return Table("copies", title, pd.DataFrame([{"Modality": reason}]), source)
+    rows = []
+    for modality, group in table.groupby("modality", sort=True):
+        parts = {name: group[group["comparison"] == name] for name in _COMPARISONS}
+        cells = {"Modality": modality}
+        for name, part in parts.items():
+            values = part["correlation"]
+            cells[f"Median, most{LEVELS}{name}"] = (
+                f"{values.median():.2f}, {values.max():.2f} (n {len(part)})" if len(part) else "n/a: none"
+            )
+        cells["Threshold"] = f"{group['threshold'].iloc[0]:.2f}"
+        samples = parts["synthetic-real"]
+        cells["Samples flagged"] = f"{samples['is_flagged'].sum()} of {len(samples)}"
+        held_out = parts["held-out-real"].rename(columns={"is_flagged": "is_below_threshold"})
+        row = expect_below(held_out, len(samples))
+        cells["Expected of as many held-out people"] = _describe_expected(row)
+        row |= {"n_synthetic_real": len(samples), "n_below_synthetic_real": samples["is_flagged"].sum()}
+        cells["More than expected"] = _judge_expected(row)
+        rebuilt = parts["reconstructed-real"]
+        cells["Reconstructions flagged"] = f"{rebuilt['is_flagged'].sum()} of {len(rebuilt)}"
+        rows.append(cells)
+    notes = [
+        "Correlation of coarse volumes less the mean of other people, the highest over shifts of up to 8 mm "
+        "and of the mirror image; gain and offset do not count. The threshold is the audit's percentile, "
+        "from the top, of training volumes against other people's. Reconstructions of training volumes are "
+        "copies: their share is the detector's power.",
+    ]
+    return Table("copies", title, pd.DataFrame(rows), source, notes)
+
+
+_COMPARISONS = ("real-real", "held-out-real", "synthetic-real", "reconstructed-real")
