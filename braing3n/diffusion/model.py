@@ -101,7 +101,7 @@ class DiT(ConditionedTransformer):
         v(null) (Liu et al. 2022, "Compositional visual generation"). All branches are one batch. At a
         guidance of 1 the joint form is v(c), and nothing else is evaluated.
         """
-        if guidance == 1 and form == "joint":
+        if form == "joint" and not isinstance(guidance, Tensor) and guidance == 1:
             return self(x, t, codes, age_years)
         given = [(codes, age_years)] if form == "joint" else isolate(codes, age_years, self.nulls)
         branches = [*given, nullify(codes, age_years, self.nulls)]
