@@ -13,7 +13,7 @@ from braing3n.core.contracts import read_table
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.longitudinal.contracts import AGEING
 from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
-from braing3n.memorization.contracts import COPIES, MEMORIZATION
+from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION
 from braing3n.pretrain.contracts import MASKED_LOSS
 from braing3n.probe.contracts import CONTROLS, DIFFERENCES, SCORES
 from braing3n.sweep.contracts import SWEEP
@@ -42,6 +42,7 @@ TABLES = {
     "ageing": ("longitudinal/ageing.parquet", AGEING),
     "distances": ("fidelity/distances.parquet", DISTANCES),
     "memorization": ("memorization/distances.parquet", MEMORIZATION),
+    "membership": ("memorization/membership.parquet", MEMBERSHIP),
     "copies": ("memorization/copies.parquet", COPIES),
 }
 CHECKOUT = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from braing3n.paper.printed.generation import (
     build_table_2a,
     build_table_7,
 )
-from braing3n.paper.printed.memorization import build_copies, build_memorization
+from braing3n.paper.printed.memorization import build_copies, build_membership, build_memorization
 from braing3n.paper.printed.pretraining import build_masked_loss
 from braing3n.paper.printed.sweep import build_table_5
 from braing3n.paper.printed.tables import build_table_3
@@ -44,6 +44,7 @@ SECTIONS = {
         build_variety,
         build_memorization,
         build_copies,
+        build_membership,
     ),
     "Every score": (build_scores,),
 }

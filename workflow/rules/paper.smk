@@ -19,6 +19,7 @@ SHOWN = [
     rules.measure_fidelity.output.distances,
     rules.audit_memorization.output.distances,
     rules.audit_memorization.output.copies,
+    rules.audit_memorization.output.membership,
     rules.audit_memorization.output.pictures,
     rules.train_tokenizer.output.metrics,
     SWEEP_RESULTS,
