@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED
+from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED, USEFULNESS
 from braing3n.core.contracts import read_table
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.longitudinal.contracts import AGEING
@@ -38,6 +38,7 @@ TABLES = {
     "control": ("control/scores.parquet", CONTROL),
     "guidance": ("control/guidance.parquet", GUIDANCE),
     "counterfactuals": ("control/counterfactuals.parquet", COUNTERFACTUALS),
+    "usefulness": ("control/usefulness.parquet", USEFULNESS),
     "judged": ("control/judged.parquet", JUDGED),
     "ageing": ("longitudinal/ageing.parquet", AGEING),
     "distances": ("fidelity/distances.parquet", DISTANCES),

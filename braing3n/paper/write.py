@@ -24,6 +24,7 @@ from braing3n.paper.printed.memorization import build_copies, build_membership, 
 from braing3n.paper.printed.pretraining import build_masked_loss
 from braing3n.paper.printed.sweep import build_table_5
 from braing3n.paper.printed.tables import build_table_3
+from braing3n.paper.printed.usefulness import build_usefulness
 from braing3n.paper.render import write_formats
 from braing3n.paper.results import Results
 
@@ -37,6 +38,7 @@ SECTIONS = {
         build_table_2a,
         build_table_7,
         build_counterfactuals,
+        build_usefulness,
         build_longitudinal,
         build_judged,
         build_table_8,

@@ -339,7 +339,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "encoders",
         "controls",
         "memorization",
-        *("fidelity", "variety", "copies", "membership"),
+        *("fidelity", "variety", "copies", "membership", "usefulness"),
         "flow",
         "masked_loss",
         "scores",
