@@ -12,7 +12,7 @@ from braing3n.paper.card.card_page import build_tables, render_card
 from braing3n.paper.card.figures import draw_figures
 from braing3n.paper.page import render_page
 from braing3n.paper.printed.benchmark import build_controls, build_encoders, build_scores, build_table_6
-from braing3n.paper.printed.fidelity import build_fidelity, build_table_8, build_variety
+from braing3n.paper.printed.fidelity import build_fidelity, build_table_2b, build_table_8, build_variety
 from braing3n.paper.printed.generation import (
     build_counterfactuals,
     build_judged,
@@ -41,6 +41,7 @@ SECTIONS = {
         build_usefulness,
         build_longitudinal,
         build_judged,
+        build_table_2b,
         build_table_8,
         build_fidelity,
         build_variety,

@@ -329,6 +329,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
     run_app(results_dir, tmp_path / "b")
     names = [
         "table_2a",
+        "table_2b",
         "table_3",
         "table_5",
         "table_6",
