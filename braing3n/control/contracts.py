@@ -99,3 +99,27 @@ JUDGED = Contract(
         "note": (str, None),
     },
 )
+
+# Of a rare class with `n_rare` real people; `gain` is over the probe of these alone, draw by draw.
+USEFULNESS = Contract(
+    "usefulness",
+    {
+        "task": (str, None),
+        "rare": (str, None),
+        "arm": (str, None),
+        "n_rare": _N,
+        "trained_on": (str, ("real", "synthetic", "both", "both, wrong class")),
+        "auc": (float, (0, 1)),
+        "low": (float, None),
+        "high": (float, None),
+        "gain": (float, (-1, 1)),
+        "gain_low": (float, None),
+        "gain_high": (float, None),
+        "n_samples": _N,
+        "n_common": _N,
+        "n_held_out": _N,
+        "n_held_out_people": _N,
+        "n_draws": _N,
+        "reason": (str, None),
+    },
+)

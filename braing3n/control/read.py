@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED
+from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED, USEFULNESS
 from braing3n.control.contrasts import Space, choose_ceiling
 from braing3n.control.counterfactuals import draw_counterfactuals, measure_axioms, read_changed
 from braing3n.control.draw import locate, open_tokens, read_samples
@@ -15,6 +15,7 @@ from braing3n.control.evaluate import Real, measure_control
 from braing3n.control.judge import choose_real, decode_coarsely, judge_samples
 from braing3n.control.picture import draw_control
 from braing3n.control.settings import ControlSettings
+from braing3n.control.usefulness import measure_usefulness
 from braing3n.core.contracts import read_table, write_table
 from braing3n.core.runtime import write_atomically
 from braing3n.diffusion.contracts import SAMPLES
@@ -76,6 +77,7 @@ def read_all(
     scores, guidance = measure_control(spaces, samples, absent, real)
     write_table(scores, out / "scores.parquet", CONTROL)
     write_table(guidance, out / "guidance.parquet", GUIDANCE)
+    write_table(measure_usefulness(spaces[0], samples, real), out / "usefulness.parquet", USEFULNESS)
     draw_control(scores, guidance, out / "scores.png")
 
     options = settings.counterfactuals

@@ -38,6 +38,13 @@ class CounterfactualSettings(Settings):
     batch_size: int = setting(16, "people at once", ge=1)
 
 
+class UsefulnessSettings(Settings):
+    """Whether samples help a probe of a rare class."""
+
+    counts: tuple[int, ...] = setting((4, 16, 64), "real training people of the rare class", min_length=1)
+    n_draws: int = setting(10, "draws of these people", ge=3)
+
+
 class ControlSettings(Settings):
     """Whether samples have what they were asked for."""
 
@@ -52,4 +59,7 @@ class ControlSettings(Settings):
     scales: ScalesSettings = setting(ScalesSettings, "guidance scales, of Table 7")
     counterfactuals: CounterfactualSettings = setting(
         CounterfactualSettings, "held-out people under other conditions"
+    )
+    usefulness: UsefulnessSettings = setting(
+        UsefulnessSettings, "whether samples help a probe of a rare class"
     )

@@ -50,10 +50,27 @@ class CoarseVolumes:
             self.volumes.append(coarsen(volume, choose_edge(volume.shape)).astype(np.float16))
 
 
-def write_coarse(sets: dict[str, CoarseVolumes], path: Path) -> None:
-    """Write sets by name: `<name>_rows` (n,) and `<name>` (n, d, h, w) of each."""
+class KeptTokens:
+    """Tokens (T, d) by row, float16: what volumes have that were decoded and encoded again."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.tokens: list[np.ndarray] = []
+
+    def __call__(self, rows: np.ndarray, tokens: np.ndarray) -> None:
+        self.rows += rows.tolist()
+        self.tokens += list(tokens.astype(np.float16))
+
+
+def write_coarse(sets: dict[str, CoarseVolumes], path: Path, again: KeptTokens | None = None) -> None:
+    """Write sets by name: `<name>_rows` (n,) and `<name>` (n, d, h, w) of each.
+
+    again: what reconstructions encode to, written as `reconstructions_tokens` (n, T, d) in the same order.
+    """
     arrays: dict[str, np.ndarray] = {}
     for name, one in sets.items():
         arrays |= {f"{name}_rows": np.array(one.rows, int), name: np.array(one.volumes, np.float16)}
+    if again is not None:
+        arrays["reconstructions_tokens"] = np.array(again.tokens, np.float16)
     with write_atomically(path) as beside:
         np.savez(beside, allow_pickle=False, **arrays)

@@ -41,7 +41,8 @@ def measure(
     features
         The encoder's features of the real volumes (npz).
     distances
-        Table to write; beside it `decoded.npz`, the decoded volumes on voxels of about 4 mm.
+        Table to write; beside it `decoded.npz`, the decoded volumes on voxels of about 4 mm, and the
+        tokens that reconstructions encode to.
     tokens
         Cached latents of the real volumes; with them the reconstructions of those drawn are measured, too.
     volume_list
@@ -56,17 +57,17 @@ def measure(
     set_threads(threads)
     from braing3n.core.contracts import write_table
     from braing3n.core.settings import parse_section
-    from braing3n.fidelity.coarse import CoarseVolumes, write_coarse
+    from braing3n.fidelity.coarse import CoarseVolumes, KeptTokens, write_coarse
     from braing3n.fidelity.contracts import DISTANCES
     from braing3n.fidelity.settings import FidelitySettings
 
     section = parse_section(FidelitySettings, settings)
     packed = (volume_list, volumes_dir) if volume_list and volumes_dir else None
     small = {"samples": CoarseVolumes(), "reconstructions": CoarseVolumes()}
-    watchers = tuple(small.values())
+    watchers, again = tuple(small.values()), KeptTokens()
     models = encoder, tokenizer
-    measured = _measure(samples, table, models, features, labels, tokens, packed, watchers, section)
-    write_coarse(small, distances.with_name("decoded.npz"))
+    measured = _measure(samples, table, models, features, labels, tokens, packed, (*watchers, again), section)
+    write_coarse(small, distances.with_name("decoded.npz"), again)
     write_table(measured, distances, DISTANCES)
 
 
@@ -83,7 +84,7 @@ def _measure(
 ):
     """All quantities of all arms; weights: those of the encoder and of the tokenizer.
 
-    small: watchers of the decoded samples and reconstructions.
+    small: watchers of the decoded samples and reconstructions, and of the tokens that these encode to.
     """
     import numpy as np
     import pandas as pd
@@ -107,7 +108,7 @@ def _measure(
     generated = encode(sampled, rows, description="samples", watchers=watchers[0])
     if tokens is not None:
         cached, rows = _choose_real(tokens, labels, conditions, labelled, section)
-        decoded = encode(cached, rows, description="reconstructions", watchers=watchers[1])
+        decoded = encode(cached, rows, description="reconstructions", watchers=watchers[1], again=small[2])
         decoded = _spread(decoded, rows, real.shape)
     rest = labelled, section
     on_mae = partial(measure_arms, generated, conditions, real, decoded, *rest)

@@ -33,11 +33,13 @@ def encode_decoded(
     settings: FidelitySettings,
     description: str,
     watchers: Sequence[Watcher] = (),
+    again: Watcher | None = None,
 ) -> np.ndarray:
     """Features (n, F) of the volumes that n rows of the tokens (M, n_tokens, d) decode to.
 
     The models' device computes, in the configured precision; the tokens may stay on disk. Watchers are given
-    the rows of a batch and their volumes, float32 (B, D, H, W).
+    the rows of a batch and their volumes, float32 (B, D, H, W); `again` the rows and the tokens that the
+    volumes have, float32 (B, n_tokens, d).
 
     Raises:
         CheckpointError: the tokens are not of this tokenizer's size.
@@ -58,5 +60,9 @@ def encode_decoded(
             encoded = encoder.encode(volumes)  # (B, N, F)
         for watch in watchers:
             watch(rows[part], volumes[:, 0].float().cpu().numpy())
+        if again is not None:
+            with training.autocast(device, settings):
+                projected = tokenizer.project(encoded)
+            again(rows[part], projected.float().cpu().numpy())
         features[part] = encoded.float().mean(dim=1).cpu().numpy()
     return features

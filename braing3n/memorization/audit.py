@@ -19,6 +19,7 @@ def audit_samples(
     samples: np.ndarray,
     sample_table: pd.DataFrame,
     settings: MemorizationSettings,
+    more: dict[str, tuple[np.ndarray, pd.DataFrame]] | None = None,
 ) -> pd.DataFrame:
     """Nearest training latents of training volumes, held-out volumes and samples.
 
@@ -29,6 +30,8 @@ def audit_samples(
 
     Args:
         tokens: (N, n_tokens, d), rows in the volume list's order; samples: (M, n_tokens, d).
+        more: comparison -> other latents (n, n_tokens, d) that are asked about, and what they are: item_id,
+            person_id, group_id and modality.
 
     Raises:
         ContractError: numbers of rows or token shapes differ, or a group is in training and held out.
@@ -50,18 +53,20 @@ def audit_samples(
             f"memorization: group {min(leaked)} is in training and held out; rerun the manifest stage."
         )
     n_numbers = math.prod(tokens.shape[1:])
-    tokens, samples = tokens.reshape(-1, n_numbers), samples.reshape(-1, n_numbers)
-    items = sample_table[["sample_id", "modality"]].rename(columns={"sample_id": "volume_id"})
-    sampled = items.assign(person_id="", group_id="").reset_index(drop=True)
+    tokens = tokens.reshape(-1, n_numbers)
+    sampled = sample_table[["sample_id", "modality"]].rename(columns={"sample_id": "item_id"})
+    asked = {"synthetic-real": (samples, sampled.assign(person_id="", group_id="")), **(more or {})}
     tables = []
     for pool in ("all", *sorted(volume_list.loc[is_train, "modality"].unique())):
         is_here = ((volume_list["modality"] == pool) | (pool == "all")).to_numpy()
-        is_asked = ((sampled["modality"] == pool) | (pool == "all")).to_numpy()
         queries = {
             "real-real": (tokens, volume_list, is_here & is_train),
             "held-out-real": (tokens, volume_list, is_here & ~is_train),
-            "synthetic-real": (samples, sampled, is_asked),
         }
+        for name, (latents, table) in asked.items():
+            items = table.rename(columns={"item_id": "volume_id"}).reset_index(drop=True)
+            is_asked = ((items["modality"] == pool) | (pool == "all")).to_numpy()
+            queries[name] = latents.reshape(-1, n_numbers), items, is_asked
         tables.append(audit_pool(pool, queries, settings.percentile))
     return pd.concat(tables, ignore_index=True)[list(MEMORIZATION)]
 

@@ -19,6 +19,8 @@ def measure(
     distances: Path,
     coarse: Path | None = None,
     volumes_dir: Path | None = None,
+    forecasts: Path | None = None,
+    forecast_table: Path | None = None,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -33,12 +35,17 @@ def measure(
     table
         The samples' conditions.
     distances
-        Table to write.
+        Table to write, and beside it `membership.parquet`.
     coarse
-        Decoded samples and reconstructions on coarse voxels (npz); with these and `volumes_dir` the copy
-        detector's `copies.parquet` and `nearest.png` are written beside the table.
+        Decoded samples and reconstructions on coarse voxels (npz), with the latents that reconstructions
+        encode to; with these and `volumes_dir` the copy detector's `copies.parquet` and `nearest.png` are
+        written beside the table.
     volumes_dir
         Folder of the packed volumes, for the copy detector.
+    forecasts
+        Forecasts of held-out people (npz with tokens), which are audited as samples are.
+    forecast_table
+        Whose they are, and of which years.
     settings
         JSON of the section `memorization`, or a configuration file.
     """
@@ -48,21 +55,58 @@ def measure(
 
     section = parse_section(MemorizationSettings, settings)
     set_threads(threads)
+    of_people = forecasts, forecast_table
+    _measure(tokens, volume_list, samples, table, distances, coarse, volumes_dir, of_people, section)
+
+
+def _measure(tokens, volume_list, samples, table, distances, coarse, volumes_dir, forecasts, section):
+    """Every audit that the command is given the files of."""
     import numpy as np
     import pandas as pd
 
     from braing3n.core.contracts import read_table, write_table
     from braing3n.memorization.audit import audit_samples
-    from braing3n.memorization.contracts import MEMORIZATION
+    from braing3n.memorization.contracts import MEMBERSHIP, MEMORIZATION
+    from braing3n.memorization.membership import infer_membership
     from braing3n.volumes.contracts import VOLUME_LIST
 
     with np.load(samples) as file:
         sampled = file["tokens"]
     volumes, conditions = read_table(volume_list, VOLUME_LIST), pd.read_parquet(table)
     latents = np.load(tokens, mmap_mode="r")
-    write_table(audit_samples(latents, volumes, sampled, conditions, section), distances, MEMORIZATION)
+    more = _list_more(coarse, forecasts[0], forecasts[1], volumes)
+    write_table(audit_samples(latents, volumes, sampled, conditions, section, more), distances, MEMORIZATION)
+    found = infer_membership(latents, volumes, sampled, conditions, section)
+    write_table(found, distances.with_name("membership.parquet"), MEMBERSHIP)
     if coarse is not None and volumes_dir is not None:
         _write_copies(coarse, conditions, volume_list, volumes_dir, distances.parent, section)
+
+
+def _list_more(coarse: Path | None, forecasts: Path | None, forecast_table: Path | None, volumes):
+    """What is audited beside samples: reconstructions of training volumes, as if nobody's, and forecasts.
+
+    A 0-year forecast is the person's own visit, and is left out.
+    """
+    import numpy as np
+
+    from braing3n.core.contracts import read_table
+    from braing3n.longitudinal.contracts import FORECASTS
+
+    more = {}
+    if coarse is not None:
+        with np.load(coarse) as file:
+            rows, latents = file["reconstructions_rows"], file["reconstructions_tokens"]
+        is_train = (volumes["split"].iloc[rows] == "train").to_numpy()
+        items = volumes.iloc[rows[is_train]].assign(person_id="", group_id="")
+        more["reconstructed-real"] = latents[is_train], items.rename(columns={"volume_id": "item_id"})
+    if forecasts is not None and forecast_table is not None:
+        table = read_table(forecast_table, FORECASTS)
+        is_later = (table["years"] > 0).to_numpy()
+        modality = volumes.set_index("volume_id")["modality"].reindex(table["volume_id"]).to_numpy()
+        items = table.rename(columns={"forecast_id": "item_id"}).drop(columns="volume_id")
+        with np.load(forecasts) as file:
+            more["forecast-real"] = file["tokens"][is_later], items.assign(modality=modality)[is_later]
+    return more
 
 
 def _write_copies(coarse: Path, conditions, volume_list: Path, volumes_dir: Path, out_dir: Path, section):

@@ -7,7 +7,10 @@ from braing3n.core.contracts import MODALITIES, PERSON_COLUMNS, Contract
 MEMORIZATION = Contract(
     "memorization",
     {
-        "comparison": (str, ("real-real", "held-out-real", "synthetic-real")),
+        "comparison": (
+            str,
+            ("real-real", "held-out-real", "synthetic-real", "reconstructed-real", "forecast-real"),
+        ),
         "pool": (str, None),
         "item_id": (str, None),
         **PERSON_COLUMNS,
@@ -32,5 +35,22 @@ COPIES = Contract(
         "is_mirrored": (bool, None),
         "threshold": (float, (-1.001, 1.001)),
         "is_flagged": (bool, None),
+    },
+)
+
+# `samples`: training volumes against held-out ones; `members only`: against each other, in random halves.
+MEMBERSHIP = Contract(
+    "membership",
+    {
+        "pool": (str, None),
+        "comparison": (str, ("samples", "members only")),
+        "auc": (float, (0, 1)),
+        "low": (float, (0, 1)),
+        "high": (float, (0, 1)),
+        "n_members": (int, (0, 10**7)),
+        "n_others": (int, (0, 10**7)),
+        "n_samples": (int, (0, 10**7)),
+        "n_people": (int, (0, 10**7)),
+        "reason": (str, None),
     },
 )

@@ -14,4 +14,5 @@ class MemorizationSettings(Settings):
         "real volumes of a modality that the copy detector is asked about, at most, for its threshold",
         ge=2,
     )
-    seed: int = setting(2025, "which they are")
+    n_draws: int = setting(200, "draws of people behind the interval of membership inference", ge=20)
+    seed: int = setting(2025, "which volumes these are, and draws of people")

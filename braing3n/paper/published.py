@@ -13,7 +13,7 @@ LOST = "lost"
 @cache
 def read_published() -> dict:
     """`table_2a`, `table_3`, `table_5` and `table_7`: lists of rows; `table_6`: task to six cells;
-    `table_8`: arm to three.
+    `table_2b`: condition to two; `table_8`: arm to three.
 
     `disease_coverage`: diagnosis to volumes; `metadata_coverage`: field to share; `corpus`: of the whole.
 

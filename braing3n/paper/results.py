@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED
+from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED, USEFULNESS
 from braing3n.core.contracts import read_table
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.longitudinal.contracts import AGEING
 from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
-from braing3n.memorization.contracts import COPIES, MEMORIZATION
+from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION
 from braing3n.pretrain.contracts import MASKED_LOSS
 from braing3n.probe.contracts import CONTROLS, DIFFERENCES, SCORES
 from braing3n.sweep.contracts import SWEEP
@@ -38,10 +38,12 @@ TABLES = {
     "control": ("control/scores.parquet", CONTROL),
     "guidance": ("control/guidance.parquet", GUIDANCE),
     "counterfactuals": ("control/counterfactuals.parquet", COUNTERFACTUALS),
+    "usefulness": ("control/usefulness.parquet", USEFULNESS),
     "judged": ("control/judged.parquet", JUDGED),
     "ageing": ("longitudinal/ageing.parquet", AGEING),
     "distances": ("fidelity/distances.parquet", DISTANCES),
     "memorization": ("memorization/distances.parquet", MEMORIZATION),
+    "membership": ("memorization/membership.parquet", MEMBERSHIP),
     "copies": ("memorization/copies.parquet", COPIES),
 }
 CHECKOUT = Path(__file__).parents[2]

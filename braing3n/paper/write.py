@@ -12,7 +12,7 @@ from braing3n.paper.card.card_page import build_tables, render_card
 from braing3n.paper.card.figures import draw_figures
 from braing3n.paper.page import render_page
 from braing3n.paper.printed.benchmark import build_controls, build_encoders, build_scores, build_table_6
-from braing3n.paper.printed.fidelity import build_fidelity, build_table_8, build_variety
+from braing3n.paper.printed.fidelity import build_fidelity, build_table_2b, build_table_8, build_variety
 from braing3n.paper.printed.generation import (
     build_counterfactuals,
     build_judged,
@@ -20,10 +20,11 @@ from braing3n.paper.printed.generation import (
     build_table_2a,
     build_table_7,
 )
-from braing3n.paper.printed.memorization import build_copies, build_memorization
+from braing3n.paper.printed.memorization import build_copies, build_membership, build_memorization
 from braing3n.paper.printed.pretraining import build_masked_loss
 from braing3n.paper.printed.sweep import build_table_5
 from braing3n.paper.printed.tables import build_table_3
+from braing3n.paper.printed.usefulness import build_usefulness
 from braing3n.paper.render import write_formats
 from braing3n.paper.results import Results
 
@@ -37,13 +38,16 @@ SECTIONS = {
         build_table_2a,
         build_table_7,
         build_counterfactuals,
+        build_usefulness,
         build_longitudinal,
         build_judged,
+        build_table_2b,
         build_table_8,
         build_fidelity,
         build_variety,
         build_memorization,
         build_copies,
+        build_membership,
     ),
     "Every score": (build_scores,),
 }

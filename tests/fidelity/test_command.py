@@ -81,6 +81,11 @@ def test_the_command_line_writes_what_the_parts_give(run_dir):
     with torch.no_grad():
         volumes = tokenizer.decode(torch.tensor(tokens.astype(np.float32)))
         decoded = encoder.encode(volumes).mean(dim=1).numpy()
+        again = tokenizer.project(encoder.encode(volumes)).numpy()
+    with np.load("decoded.npz") as file:
+        rows, kept = file["reconstructions_rows"], file["reconstructions_tokens"]
+    assert len(rows) > 9
+    np.testing.assert_allclose(kept, again[rows], rtol=2e-3, atol=2e-3)
     generated = decoded[:1].repeat(len(samples), axis=0)
     settings = FidelitySettings(n_draws=7, n_real=9)
     expected = measure_arms(generated, samples, features, decoded, labels, settings)

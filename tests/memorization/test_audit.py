@@ -147,6 +147,30 @@ def test_a_planted_copy_is_found_with_its_source(corpus):
     assert summary.loc["all", "n_below_synthetic_real"] == 1
 
 
+def test_reconstructions_and_forecasts_are_audited_as_samples_are(corpus):
+    """A reconstruction belongs to nobody, so its own volume is found; a forecast is of a held-out person."""
+    tokens, volumes, samples, table = corpus
+    rebuilt = tokens[[2, 7]].astype(np.float32) + 1e-3
+    nobody = {"person_id": "", "group_id": ""}
+    items = pd.DataFrame({"item_id": ["v2", "v7"], **nobody, "modality": ["T1", "T2"]})
+    forecast = tokens[[9]].astype(np.float32) + 0.5
+    whose = pd.DataFrame({"item_id": ["f"], "person_id": ["p9"], "group_id": ["g9"], "modality": ["T1"]})
+    more = {"reconstructed-real": (rebuilt, items), "forecast-real": (forecast, whose)}
+    found = audit_samples(tokens, volumes, samples, table, MemorizationSettings(), more)
+    own = check_table(found, MEMORIZATION, "audit").set_index(["pool", "comparison"])
+    assert own.loc[("all", "reconstructed-real"), "is_below_threshold"].all()
+    nearest = own.loc[("all", "reconstructed-real"), "nearest_id"]
+    people = volumes.set_index("volume_id")["person_id"]
+    assert people[nearest].tolist() == ["p2", "p7"]
+    assert own.loc[[("T2", "reconstructed-real")], "item_id"].tolist() == ["v7"]
+    row = own.loc[[("all", "forecast-real")]].iloc[0]
+    pool = tokens[(volumes["split"] == "train").to_numpy()].reshape(-1, N_TOKENS * D).astype(float)
+    assert row["distance"] == pytest.approx(cdist(forecast.reshape(1, -1), pool).min(), rel=1e-6)
+    assert not row["is_below_threshold"]
+    counts = summarise_audit(found).set_index("pool").loc["all"]
+    assert (counts["n_below_reconstructed_real"], counts["n_below_forecast_real"]) == (2, 0)
+
+
 def test_one_brain_under_two_ids_is_not_its_own_neighbour():
     """4 pairs that share only their group, beside 400 people: the threshold and the copies found stay."""
     rng = np.random.default_rng(0)

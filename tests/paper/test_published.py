@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from braing3n.fidelity.arms import ARMS
+from braing3n.paper.printed.fidelity import list_arms
 from braing3n.paper.published import LOST, read_published
 from braing3n.probe.tasks import PAPER_TASKS, SLICES
 
@@ -96,6 +97,19 @@ def test_table_8(lines):
     expected = {title: cells for title, *cells in read_rows(lines, "| Arm | gen-vs-real")}
     assert read_published()["table_8"] == expected
     assert list(expected) == [arm.title for arm in ARMS]
+
+
+def test_table_2b_is_the_means_of_table_8(lines):
+    """As printed, and each condition within .1 of the mean of its arms: two cells are rounded differently."""
+    published = read_published()
+    rows = {name: cells for name, *cells in read_rows(lines, "| Condition | vs recons")}
+    assert published["table_2b"] == rows
+    arms = [list_arms(name) for name in rows]
+    assert [len(part) for part in arms] == [2, 2, 4, 3, 2, 1]
+    for part, cells in zip(arms, rows.values(), strict=True):
+        for column, cell in zip((1, 0), cells, strict=True):
+            mean = sum(float(published["table_8"][arm][column]) for arm in part) / len(part)
+            assert float(cell) == pytest.approx(mean, abs=0.1)
 
 
 def test_disease_coverage(lines):

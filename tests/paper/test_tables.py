@@ -302,6 +302,8 @@ def test_controls_and_audit(results):
     assert audit["Ratio of means, synthetic / real"] == "0.750"
     assert audit["Expected of as many held-out people"] == "n/a: no held-out people in this pool"
     assert audit["More than expected"].startswith("n/a")
+    assert audit["Reconstructions below"] == "n/a: no reconstructions"
+    assert audit["Forecasts below"].startswith("n/a: ")
     assert summarise_audit(results.read("memorization"))["n_held_out_real"][0] == 0
     # One of two samples, where none of 50 held-out people lies below.
     audit = get_row(table, "T1")
@@ -327,6 +329,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
     run_app(results_dir, tmp_path / "b")
     names = [
         "table_2a",
+        "table_2b",
         "table_3",
         "table_5",
         "table_6",
@@ -337,7 +340,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "encoders",
         "controls",
         "memorization",
-        *("fidelity", "variety", "copies"),
+        *("fidelity", "variety", "copies", "membership", "usefulness"),
         "flow",
         "masked_loss",
         "scores",

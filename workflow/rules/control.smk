@@ -63,6 +63,7 @@ rule read_control:
         scores=f"{RESULTS}/control/scores.parquet",
         guidance=f"{RESULTS}/control/guidance.parquet",
         counterfactuals=f"{RESULTS}/control/counterfactuals.parquet",
+        usefulness=f"{RESULTS}/control/usefulness.parquet",
         judged=f"{RESULTS}/control/judged.parquet",
         picture=report(
             f"{RESULTS}/control/scores.png", caption="../report/control.rst", category="Generation"

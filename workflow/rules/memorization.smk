@@ -8,21 +8,25 @@ rule memorization:
     input:
         f"{RESULTS}/memorization/distances.parquet",
         f"{RESULTS}/memorization/copies.parquet",
+        f"{RESULTS}/memorization/membership.parquet",
 
 
 rule audit_memorization:
-    """Nearest neighbours in the latent, and the copy detector: samples against training volumes."""
+    """Nearest neighbours in the latent, the copy detector and membership inference: samples against training volumes."""
     input:
         tokens=rules.cache_latents.output.tokens,
         volumes=rules.build_volume_list.output.volumes,
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
         coarse=rules.measure_fidelity.output.coarse,
+        forecasts=rules.forecast_longitudinal.output.forecasts,
+        forecast_table=rules.forecast_longitudinal.output.table,
         indices=rules.volumes.input,
         settings=f"{SETTINGS}/memorization.json",
     output:
         distances=f"{RESULTS}/memorization/distances.parquet",
         copies=f"{RESULTS}/memorization/copies.parquet",
+        membership=f"{RESULTS}/memorization/membership.parquet",
         pictures=f"{RESULTS}/memorization/nearest.png",
     log:
         f"{LOGS}/memorization/distances.log",
@@ -41,4 +45,5 @@ rule audit_memorization:
         "python -m braing3n memorization measure --tokens {input.tokens:q} --volume-list {input.volumes:q}"
         " --samples {input.samples:q} --table {input.table:q} --distances {output.distances:q}"
         " --coarse {input.coarse:q} --volumes-dir {params.volumes_dir:q}"
+        " --forecasts {input.forecasts:q} --forecast-table {input.forecast_table:q}"
         " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"

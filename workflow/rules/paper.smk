@@ -3,7 +3,7 @@ localrules:
     paper,
 
 
-TABLES = [f"{RESULTS}/paper/table_{n}.{end}" for n in ("2a", 3, 5, 6, 7, 8) for end in ("csv", "md", "tex", "html")]
+TABLES = [f"{RESULTS}/paper/table_{n}.{end}" for n in ("2a", "2b", 3, 5, 6, 7, 8) for end in ("csv", "md", "tex", "html")]
 
 
 # As text: a rule's output named as such would bring its rule along, past `--allowed-rules`.
@@ -19,6 +19,7 @@ SHOWN = [
     rules.measure_fidelity.output.distances,
     rules.audit_memorization.output.distances,
     rules.audit_memorization.output.copies,
+    rules.audit_memorization.output.membership,
     rules.audit_memorization.output.pictures,
     rules.train_tokenizer.output.metrics,
     SWEEP_RESULTS,
@@ -40,7 +41,7 @@ rule paper:
 
 
 rule tabulate_paper:
-    """Write Tables 2a, 3, 5, 6, 7 and 8, ours beside the paper's numbers, the dataset card and the index page."""
+    """Write Tables 2a, 2b, 3, 5, 6, 7 and 8, ours beside the paper's numbers, the dataset card and the index page."""
     input:
         SHOWN,
     output:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from braing3n.fidelity.deals import FEW_PEOPLE
@@ -34,6 +35,29 @@ def build_table_8(results: Results) -> Table:
     ]
     title = "Table 8. Generation fidelity by arm"
     return _build_distances(results, FID, "table_8", title, notes, read_published()["table_8"])
+
+
+def build_table_2b(results: Results) -> Table:
+    """The 3D-FID by condition: the mean of a condition's arms in Table 8, as in the paper."""
+    distances, title = results.read("distances"), "Table 2b. Generation fidelity by condition"
+    found = None if distances is None else _index(distances, FID)
+    rows = []
+    for condition, published in read_published()["table_2b"].items():
+        row = {"Condition": condition}
+        arms = list_arms(condition)
+        for comparison, paper in zip(("gen-vs-recons", "gen-vs-real"), published, strict=True):
+            values: list = [_read_distance(found, arm, comparison, lambda r: r["value"]) for arm in arms]
+            missing = [value for value in values if isinstance(value, str)]
+            row[f"{comparison}{LEVELS}ours"] = missing[0] if missing else _round(float(np.mean(values)))
+            row[f"{comparison}{LEVELS}paper"] = paper
+        rows.append(row | {"Arms": str(len(arms))})
+    notes = ["Conditions are means of their arms in Table 8; Pooled is one distance of all samples."]
+    return Table("table_2b", title, pd.DataFrame(rows), locate("distances"), notes)
+
+
+def list_arms(condition: str) -> list[str]:
+    """Titles of the arms of Table 8 that a row of Table 2b is the mean of."""
+    return [arm for arm in read_published()["table_8"] if arm.startswith(f"{condition} ")]
 
 
 def build_fidelity(results: Results) -> Table:

@@ -1,11 +1,11 @@
-"""The memorization audit: nearest training latents, and what the copy detector finds."""
+"""The memorization audit: nearest training latents, copies, and membership inference."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from braing3n.memorization.summary import expect_below, summarise_audit
-from braing3n.paper.printed.tables import LEVELS, Table, format_number
+from braing3n.paper.printed.tables import LEVELS, Table, format_interval, format_number
 from braing3n.paper.results import Results, explain_missing, locate
 
 
@@ -17,7 +17,7 @@ def build_memorization(results: Results) -> Table:
     if table is None or not len(table):
         reason = explain_missing("memorization") if table is None else "n/a: no training volumes"
         return Table("memorization", title, pd.DataFrame([{"Pool": reason}]), source)
-    rows = []
+    rows, absence = [], _explain_no_forecasts(results)
     for row in summarise_audit(table).to_dict("records"):
         cells = {"Pool": row["pool"]}
         for name in ("real_real", "held_out_real", "synthetic_real"):
@@ -35,6 +35,8 @@ def build_memorization(results: Results) -> Table:
         cells["Samples below the real-real percentile"] = f"{n_below} of {n}"
         cells["Expected of as many held-out people"] = _describe_expected(row)
         cells["More than expected"] = _judge_expected(row)
+        cells["Reconstructions below"] = _count_below(row, "reconstructed_real", "no reconstructions")
+        cells["Forecasts below"] = _count_below(row, "forecast_real", absence)
         cells["Samples that are one volume"] = str(row["n_identical"])
         cells["Duplicates in the pool"] = str(row["n_duplicates"])
         cells["People who share a group"] = str(row["n_people_of_shared_groups"])
@@ -45,9 +47,22 @@ def build_memorization(results: Results) -> Table:
         "paper finds no sample below its threshold.",
         "Expected: the number of samples below if they were as often below as held-out people (n people, "
         "each counted once), and 95 % of what so many draws give. Read it within a modality: in the whole "
-        "pool samples and people differ in their modalities.",
+        "pool samples and people differ in their modalities. Reconstructions are of training volumes, so "
+        "their share is the power of the threshold through this decoder; forecasts are of held-out people.",
     ]
     return Table("memorization", title, pd.DataFrame(rows), source, notes)
+
+
+def _count_below(row: dict, name: str, reason: str) -> str:
+    n = row[f"n_{name}"]
+    return f"{row[f'n_below_{name}']} of {n}" if n else f"n/a: {reason}"
+
+
+def _explain_no_forecasts(results: Results) -> str:
+    """Why a pool may hold no forecast."""
+    ageing = results.read("ageing")
+    reasons = [] if ageing is None else ageing.loc[ageing["method"] == "forecast", "reason"].tolist()
+    return next(filter(None, reasons), "no forecasts in this pool")
 
 
 def _describe_expected(row: dict) -> str:
@@ -100,3 +115,28 @@ def build_copies(results: Results) -> Table:
 
 
 _COMPARISONS = ("real-real", "held-out-real", "synthetic-real", "reconstructed-real")
+
+
+def build_membership(results: Results) -> Table:
+    """Whether samples lie nearer to training people than to held-out ones, a row a pool."""
+    table = results.read("membership")
+    source, title = locate("membership"), "Membership inference: who is nearer to the samples"
+    if table is None or not len(table):
+        reason = explain_missing("membership") if table is None else "n/a: no volumes with samples"
+        return Table("membership", title, pd.DataFrame([{"Pool": reason}]), source)
+    heads = {"samples": "Training against held-out", "members only": "Two halves of training"}
+    rows = []
+    for pool, group in table.groupby("pool", sort=False):
+        cells = {"Pool": pool}
+        for row in group.to_dict("records"):
+            head, n = heads[row["comparison"]], f"{row['n_members']} / {row['n_others']}"
+            value = format_interval(row["auc"], row["low"], row["high"])
+            cells[f"{head}{LEVELS}AUC [95 %]"] = f"n/a: {row['reason']}" if row["reason"] else value
+            cells[f"{head}{LEVELS}volumes"] = n
+        rows.append(cells | {"Samples": str(group["n_samples"].iloc[0])})
+    notes = [
+        "A volume's score is the distance to the nearest sample of its modality; .5 is chance, 1 gives every "
+        "training volume away. The two random halves of the training people are a control that no generator "
+        "can move. Brackets hold 95 % of draws of people.",
+    ]
+    return Table("membership", title, pd.DataFrame(rows), source, notes)

@@ -1,0 +1,49 @@
+"""Whether samples help a probe of a rare class, and what the same samples cost in privacy."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from braing3n.paper.printed.tables import LEVELS, Table, format_interval
+from braing3n.paper.results import Results, explain_missing, locate
+
+
+def build_usefulness(results: Results) -> Table:
+    """A row a task and number of real people; the audits' counts of the samples stand beside it."""
+    table, source = results.read("usefulness"), locate("usefulness")
+    title = "Do samples help? A probe of a rare class on held-out people"
+    if table is None:
+        return Table("usefulness", title, pd.DataFrame([{"Task": explain_missing("usefulness")}]), source)
+    rows = []
+    for (task, n_rare), part in table.groupby(["task", "n_rare"], sort=False):
+        first = part.iloc[0]
+        cells = {"Task": task, "Rare class": first["rare"], "Real people of it": str(n_rare)}
+        for row in part.to_dict("records"):
+            head = f"AUC [95 %]{LEVELS}{row['trained_on']}"
+            auc = format_interval(row["auc"], row["low"], row["high"])
+            cells[head] = f"n/a: {row['reason']}" if row["reason"] else auc
+        both = part[part["trained_on"] == "both"].iloc[0]
+        gain = format_interval(both["gain"], both["gain_low"], both["gain_high"])
+        cells["Gain of both over real"] = f"n/a: {both['reason']}" if both["reason"] else gain
+        cells["Samples"] = str(both["n_samples"])
+        cells["Held-out people"] = str(first["n_held_out_people"])
+        cells["Flagged by L2"] = _count_flagged(results, "memorization", first["arm"], "is_below_threshold")
+        cells["Flagged as copies"] = _count_flagged(results, "copies", first["arm"], "is_flagged")
+        rows.append(cells)
+    notes = [
+        "The common class is always real people; the rare one is few real people, the samples of its arm, or "
+        "both. Wrong class: samples of the common class that are called the rare one, which must not help. "
+        "Means over draws of the real people, and their 95 %. Flagged: how many of the same samples the "
+        "memorization audits flag, in the whole pool and in their modality.",
+    ]
+    return Table("usefulness", title, pd.DataFrame(rows), source, notes)
+
+
+def _count_flagged(results: Results, name: str, arm: str, column: str) -> str:
+    """How many samples of an arm an audit flags; the audits see the 13 arms of Table 8 alone."""
+    audit = results.read(name)
+    if audit is None:
+        return explain_missing(name)
+    own = audit[(audit["comparison"] == "synthetic-real") & audit["item_id"].str.startswith(f"{arm}-")]
+    own = own[own["pool"] == "all"] if "pool" in own else own
+    return f"{own[column].sum()} of {len(own)}" if len(own) else "n/a: the audit has no samples of this arm"
