@@ -1,7 +1,7 @@
 """BrainG3N: raw brain MRI to the paper's tables, one folder a stage.
 
-Two functions stand at the top: `preprocess_scans`, which brings scans to SRI24, and `load_config`, which
-reads a configuration. They are imported when they are first used.
+Three functions stand at the top: `preprocess_scans` brings scans to SRI24, `from_pretrained` loads a model
+folder, and `load_config` reads a configuration. They are imported when they are first used.
 
 >>> import braing3n
 >>> braing3n.load_config("config/demo.yaml").preprocess.spacing_mm

@@ -141,6 +141,9 @@ def test_a_bottleneck_is_a_number_or_none():
     settings = TokenizerSettings(n_blocks=3)
     assert settings.with_d("128") == TokenizerSettings(n_blocks=3, d=128)
     assert settings.with_d("none") == TokenizerSettings(n_blocks=3, d="none")
+    for odd in ("abc", "0", "1.5"):
+        with pytest.raises(ConfigurationError, match="--d: "):
+            settings.with_d(odd)
 
 
 def test_a_run_sweeps_where_it_has_one_of_the_cohorts():

@@ -49,7 +49,7 @@ def run(
     n_cpus
         Visits that are worked on at a time.
     """
-    from braing3n.apply.preprocess import Request, answer
+    from braing3n.apply.preprocess import Request, answer, count_kept
 
     changes = {"brain_extraction": brain_extraction, "spacing_mm": spacing_mm}
     request = Request(
@@ -59,7 +59,7 @@ def run(
         config_path=config,
         n_workers=n_cpus,
     )
-    return 0 if answer(request) else 1
+    return 0 if count_kept(answer(request)) else 1
 
 
 def find_people(bids_dir: Path, labels: list[str]) -> list[Path]:

@@ -95,7 +95,7 @@ def preprocess(
         A segmentation on one of the scans' grids, to go along (nearest neighbour); may be repeated.
     """
     from braing3n.apply.gather import Facts
-    from braing3n.apply.preprocess import Request, answer
+    from braing3n.apply.preprocess import Request, answer, count_kept
 
     options = options or Options()
     request = Request(
@@ -117,7 +117,7 @@ def preprocess(
         n_workers=options.threads,
         may_overwrite=options.overwrite,
     )
-    return 0 if answer(request) else 1
+    return 0 if count_kept(answer(request)) else 1
 
 
 def check_axes(axes: str) -> str:

@@ -267,14 +267,20 @@ def _apply(scan: Scan, facts: Facts) -> Scan:
 def _choose(found: Gathered, given: set[str]) -> None:
     """One scan a visit and contrast; two that were both named are a mistake."""
     chosen: dict[tuple, Scan] = {}
+    contrasts: dict[str, str] = {}
     spares: dict[tuple, list[Scan]] = defaultdict(list)
     for scan in sorted(found.scans, key=lambda scan: found.ranks[scan.path]):
+        other = contrasts.setdefault(scan.path, scan.modality)
+        if other != scan.modality:
+            raise BrainG3nError(f"{scan.path}: is named as {other} and as {scan.modality}; name it once.")
         key = _find_key(scan)
         first = chosen.setdefault(key, scan)
         if first is scan:
             continue
         name, taken = found.names[scan.path], found.names[first.path]
-        if {scan.path, first.path} <= given or scan.path == first.path:
+        if scan.path == first.path:
+            raise BrainG3nError(f"{scan.path}: is named twice, itself or by its folder; name it once.")
+        if {scan.path, first.path} <= given:
             raise BrainG3nError(
                 f"{taken} and {name} would both be the {scan.modality} of sub-{scan.subject_id}; "
                 "give one of them, or run them apart with --subject or --session."

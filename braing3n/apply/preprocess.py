@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,10 +46,11 @@ class Request:
     resources_dir: Path | None = None
     n_workers: int = 1
     may_overwrite: bool = False
+    check: Callable[[Sequence[Scan]], None] = lambda scans: None  # refuses, before the work, what was found
 
 
 def answer(request: Request) -> list[dict]:
-    """Preprocess, print what came of each scan, and return the rows of the volumes kept, each with its `raw`.
+    """Preprocess, print what came of each scan, and return a row a scan, kept or excluded, with its `raw`.
 
     The results are those of the DAG for the same scans, byte by byte; `out_dir` is one BIDS derivative.
 
@@ -65,6 +66,7 @@ def answer(request: Request) -> list[dict]:
         found = gather_scans(request.paths, request.by_modality, request.labels, request.facts, links_dir)
         # The derivative's folder is named as a cohort's is, so that a run's code finds it.
         out_dir = request.out_dir if request.out_dir.name not in ("", "..") else request.out_dir.resolve()
+        request.check(found.scans)
         check_apart(out_dir, [*request.paths, *request.by_modality.values()])
         visits = _list_visits(out_dir.name, found.scans)
         _check_writable(out_dir)
@@ -85,10 +87,14 @@ def answer(request: Request) -> list[dict]:
         print(
             describe_scan(row, found.names.get(used.path, Path(used.path).name), used.raw_space), end="\n\n"
         )
-    kept = [row for row in rows if row["status"] == "kept"]
     numbers, picture = out_dir / TABLE_NAME, out_dir / PICTURE_NAME
-    print(f"{len(kept)} of {len(rows)} volumes kept; numbers in {numbers}, picture in {picture}.")
-    return kept
+    print(f"{count_kept(rows)} of {len(rows)} volumes kept; numbers in {numbers}, picture in {picture}.")
+    return rows
+
+
+def count_kept(rows: Iterable[Mapping]) -> int:
+    """How many scans became a volume."""
+    return sum(row["status"] == "kept" for row in rows)
 
 
 def _settle_settings(request: Request):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from braing3n.core.settings import OptimiserSettings, Settings, given_weights, setting
+from braing3n.core.settings import OptimiserSettings, Settings, given_weights, setting, validate
 
 # Channels that the projection leaves of a token; none: no projection.
 Bottleneck = Annotated[int, Field(ge=1)] | Literal["none"]
@@ -41,5 +41,9 @@ class TokenizerSettings(Settings):
     weights: str = given_weights()
 
     def with_d(self, d: str) -> TokenizerSettings:
-        """The same settings at another bottleneck, as text."""
-        return TokenizerSettings.model_validate(self.model_dump(mode="json") | {"d": d})
+        """The same settings at another bottleneck, as text.
+
+        Raises:
+            ConfigurationError: d is neither a number of channels nor `none`.
+        """
+        return validate(TokenizerSettings, self.model_dump(mode="json") | {"d": d}, "--d")

@@ -12,7 +12,9 @@ def asked(tmp_path, monkeypatch):
     for name in ("01", "02", "03"):
         (tmp_path / "bids" / f"sub-{name}" / "anat").mkdir(parents=True)
     requests = []
-    monkeypatch.setattr(preprocess, "answer", lambda request: requests.append(request) or len(requests))
+    monkeypatch.setattr(
+        preprocess, "answer", lambda request: requests.append(request) or [{"status": "kept"}]
+    )
     monkeypatch.chdir(tmp_path)
     return requests
 

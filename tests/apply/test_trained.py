@@ -17,6 +17,7 @@ from braing3n.apply.trained.scans import Given, Prepared, open_scans
 from braing3n.cli import main
 from braing3n.config import PreprocessSettings, VolumesSettings
 from braing3n.core.bids import derivative_path
+from braing3n.core.errors import BrainG3nError
 from braing3n.export.pretrained import from_pretrained
 from braing3n.preprocess.space.grid import Grid, encode_affine, encode_nifti
 from braing3n.volumes.pack import load_volume, to_model_grid
@@ -156,8 +157,16 @@ def test_a_forecast_is_compared_with_the_one_of_0_years(run):
         ("generate", ["--modality", "T9"], "modality"),
         ("counterfactual", [], "say what changes"),
         ("counterfactual", ["--disease", "PD"], "--disease PD"),
+        ("counterfactual", ["--disease", "AD", "--own-disease", "PD"], "--own-disease PD"),
+        ("counterfactual", ["--disease", "AD", "--own-age", "300"], "--own-age 300"),
+        ("counterfactual", ["--disease", "AD", "--strength", "nan"], "--strength nan"),
+        ("predict", ["--age", "-5"], "--age -5"),
+        ("forecast", ["--disease", "HC", "--sex", "X"], "--sex X: this model knows F, M"),
+        ("forecast", ["--disease", "HC", "--age", "500"], "--age 500"),
+        ("forecast", ["--disease", "HC", "--cdr", "9"], "--cdr 9"),
+        ("forecast", ["--disease", "HC", "--years", "nan"], "--years nan"),
         ("forecast", ["--disease", "PD"], "this model knows HC, MCI, AD"),
-        ("forecast", ["--disease", "HC", "--years", "-1"], "0 or more"),
+        ("forecast", ["--disease", "HC", "--years", "-1"], "--years -1"),
         ("encode", ["/no/such/scan.nii.gz"], "no such file"),
         ("encode", ["--device", "tpu"], "device"),
     ],
@@ -172,10 +181,7 @@ def test_a_wrong_option_is_one_sentence(run, command, words, sentence):
 
 
 def test_facts_of_one_person_are_not_said_of_several(run, scan):
-    for path in list(scan.rglob("*.*")):
-        other = Path(str(path).replace("sub-07", "sub-08"))
-        other.parent.mkdir(parents=True, exist_ok=True)
-        other.write_bytes(path.read_bytes())
+    copy_person(scan, "08")
     assert run("predict")[0] == 0
     for command, words in (
         ("predict", ["--age", "50"]),
@@ -194,22 +200,147 @@ def test_an_earlier_calls_volumes_are_not_taken_again(tmp_path, monkeypatch):
         path = derivative_path(out, "preprocessed", name, "", "", "T1", "preproc")
         path.parent.mkdir(parents=True)
         path.write_bytes(encode_nifti(np.ones(GRID.shape, np.float32), GRID))
-    row = {"subject_id": "08", "session_id": "", "run": "", "modality": "T1", "raw": "b.nii.gz"}
+    row = {"subject_id": "08", "session_id": "", "run": "", "modality": "T1"}
+    row |= {"status": "kept", "raw": "b.nii.gz"}
     monkeypatch.setattr("braing3n.apply.preprocess.answer", lambda request: [row])
     monkeypatch.setattr("braing3n.core.errors.require", lambda *modules: None)
     (tmp_path / "b.nii.gz").write_bytes(b"")
-    (found,) = open_scans(Given([tmp_path / "b.nii.gz"]), PreprocessSettings(), out)
+    (found,), warnings = open_scans(Given([tmp_path / "b.nii.gz"]), PreprocessSettings(), out)
+    assert warnings == []
     assert (found.subject, found.raw_path) == ("08", Path("b.nii.gz"))
 
 
-def test_a_file_that_is_only_named_space_sri24_is_refused(run, tmp_path):
+def test_a_file_that_is_only_named_space_sri24_is_refused(made, tmp_path, capsys):  # noqa: F811
     path = tmp_path / "sub-1_space-SRI24_T1w.nii.gz"
+    words = ["encode", str(path), "--model", str(made[0]), "-o", str(tmp_path / "out")]
     nib.save(nib.Nifti1Image(np.zeros((5, 5, 5), np.float32), np.eye(4)), path)
+    assert main(words) == 2
+    assert "its grid is 5x5x5" in capsys.readouterr().err
+    path.write_bytes(b"no image")
+    assert main(words) == 2
+    assert "cannot be read as NIfTI" in capsys.readouterr().err
+
+
+def copy_person(folder, new):
+    """The visit of sub-07 once more, as of another person; returns the volume."""
+    for path in list(folder.rglob("*.*")):
+        other = Path(str(path).replace("sub-07", f"sub-{new}"))
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_bytes(path.read_bytes())
+    return next(folder.rglob(f"sub-{new}*preproc_T1w.nii.gz"))
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.8])
+def test_one_bad_volume_does_not_stop_the_others(run, scan, share):
+    volume = copy_person(scan, "08")
+    volume.write_bytes(volume.read_bytes()[: int(share * volume.stat().st_size)])
+    for command, words in (("encode", []), ("predict", []), ("reconstruct", [])):
+        status, out, printed = run(command, *words)
+        assert status == 0
+        assert "warning: sub-08_ses-1_T1w: is left out" in printed
+        (warning,) = [w for w in json.loads((out / f"{command}.json").read_text())["Warnings"] if "left" in w]
+        assert "08" in warning
+    assert pd.read_parquet(out / "features.parquet")["sub"].tolist() == ["07"]
+
+
+def test_scans_that_preprocessing_excludes_are_warned_of(tmp_path, monkeypatch):
+    kept = derivative_path(tmp_path, "preprocessed", "07", "", "", "T1", "preproc")
+    row = {"session_id": "", "run": "", "modality": "T1", "raw": "a.nii.gz"}
+    rows = [row | {"subject_id": "07", "status": "kept", "reason": ""}]
+    rows.append(row | {"subject_id": "08", "status": "excluded", "reason": "b.nii.gz: is truncated."})
+    monkeypatch.setattr("braing3n.apply.preprocess.answer", lambda request: rows)
+    monkeypatch.setattr("braing3n.core.errors.require", lambda *modules: None)
+    (found,), (warning,) = open_scans(Given([tmp_path]), PreprocessSettings(), tmp_path)
+    assert found.path == kept
+    assert "sub-08_T1w" in warning
+    assert "truncated" in warning
+
+
+def test_a_scan_that_is_named_twice_is_refused(run, scan):
+    (path,) = scan.rglob("*preproc_T1w.nii.gz")
     status, _, printed = run("encode", str(path))
     assert status == 2
-    assert "its grid is 5x5x5" in printed
-    path.write_bytes(b"no image")
-    assert "cannot be read as NIfTI" in run("encode", str(path))[2]
+    assert "would both be sub-07_ses-1_T1w" in printed
+
+
+def test_a_person_who_is_renamed_keeps_mask_and_affine(scan):
+    (path,) = scan.rglob("*preproc_T1w.nii.gz")
+    for given in (Given([scan], subject="X"), Given([path], subject="X")):
+        (found,), _ = open_scans(given, PreprocessSettings(), scan)
+        assert found.subject == "X"
+        assert found.mask_path
+        assert found.back_path
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Preprocessing that must not begin."""
+    monkeypatch.setattr("braing3n.core.errors.require", lambda *modules: None)
+    monkeypatch.setattr("braing3n.preprocess.shard.require_packages", lambda settings: None)
+    monkeypatch.setattr("braing3n.apply.preprocess._prepare", lambda *_: pytest.fail("the work began"))
+
+
+def write_raw(folder, *people):
+    for who in people:
+        path = folder / f"sub-{who}" / "anat" / f"sub-{who}_T1w.nii.gz"
+        path.parent.mkdir(parents=True)
+        nib.save(nib.Nifti1Image(np.ones((60, 60, 60), np.float32), np.diag([3.0, 3, 3, 1])), path)
+    return folder
+
+
+@pytest.mark.usefixtures("no_work")
+def test_facts_and_raw_scans_are_checked_before_the_work(scan, tmp_path):
+    raw = write_raw(tmp_path / "raw", "1", "2")
+    given = {"settings": PreprocessSettings(), "out_dir": tmp_path / "out"}
+    with pytest.raises(BrainG3nError, match="there are sub-1, sub-2"):
+        open_scans(Given([raw], has_facts=True), **given)
+    with pytest.raises(BrainG3nError, match="there are sub-07_ses-1, sub-1"):
+        open_scans(Given([raw / "sub-1", scan], has_facts=True), **given)
+    with pytest.raises(BrainG3nError, match=r"T1w\.nii\.gz: is named twice"):
+        open_scans(Given([raw, raw / "sub-1"]), **given)
+    with pytest.raises(BrainG3nError, match="--modality: holds for one scan"):
+        open_scans(Given([raw / "sub-1", raw / "sub-2"], modality="FLAIR"), **given)
+    path = next(raw.rglob("sub-1_T1w.nii.gz"))
+    with pytest.raises(BrainG3nError, match="named as T1 and as T2; name it once"):
+        open_scans(Given([], {"T1": path, "T2": path}), **given)
+
+
+def test_the_raw_scans_are_taken_and_not_the_derivatives_beside_them(scan, tmp_path, monkeypatch):
+    raw = write_raw(tmp_path / "raw", "07")
+    scan.rename(raw / "derivatives")
+    asked = []
+    monkeypatch.setattr("braing3n.apply.preprocess.answer", lambda request: asked.append(request) or [])
+    monkeypatch.setattr("braing3n.core.errors.require", lambda *modules: None)
+    with pytest.raises(BrainG3nError, match="no volume was kept"):
+        open_scans(Given([raw]), PreprocessSettings(), tmp_path)
+    assert asked[0].paths == [raw]
+    (found,), _ = open_scans(Given([raw / "derivatives"]), PreprocessSettings(), tmp_path)
+    assert found.name == "sub-07_ses-1"
+
+
+def test_the_modality_of_one_raw_scan_is_the_one_that_is_said(tmp_path, monkeypatch):
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes(b"")
+    asked = []
+    monkeypatch.setattr("braing3n.apply.preprocess.answer", lambda request: asked.append(request) or [])
+    monkeypatch.setattr("braing3n.core.errors.require", lambda *modules: None)
+    with pytest.raises(BrainG3nError, match="no volume was kept"):
+        open_scans(Given([path], modality="FLAIR"), PreprocessSettings(), tmp_path)
+    assert (asked[0].by_modality, asked[0].paths) == ({"FLAIR": path}, [])
+
+
+def test_the_picture_shows_the_differences_that_are_written(tmp_path, monkeypatch):
+    shown = {}
+
+    def draw(volumes, path, n_columns):
+        shown.update(volumes)
+        path.touch()
+
+    monkeypatch.setattr("braing3n.training.picture.draw_volumes", draw)
+    after = {"0y": np.full((2, 2, 2), 3.0), "5y": np.full((2, 2, 2), 7.0)}
+    outputs.draw_change(np.ones((2, 2, 2)), after, "0y", tmp_path / "x.png")
+    assert shown["0y - before"].mean() == 2
+    assert shown["5y - 0y"].mean() == 4
 
 
 def test_the_models_grid_lies_where_the_volumes_do():

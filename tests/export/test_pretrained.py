@@ -14,6 +14,7 @@ import torch
 
 import braing3n
 from braing3n.export import files
+from braing3n.export.pretrained import Pretrained
 from braing3n.preprocess.space.grid import Grid, encode_nifti
 
 ROOT = Path(__file__).parents[2]
@@ -32,15 +33,42 @@ def test_the_docstrings_example_holds(made, tmp_path, monkeypatch):
     assert {row["task"] for row in example.globs["found"]} >= {"age", "sex"}
 
 
-def test_the_documentations_example_holds(made, tmp_path, monkeypatch):
-    (code,) = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs/trained_models.md").read_text(), flags=re.DOTALL
-    )
+def test_the_documentations_examples_hold(made, tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/api.md").read_text(), flags=re.DOTALL)
     shutil.copytree(made[0], tmp_path / "model")
+    shutil.copytree(ROOT / "config", tmp_path / "config")
     monkeypatch.chdir(tmp_path)
-    names = {"volume": torch.randn(1, 1, *SHAPE)}
-    exec(code, names)
-    assert names["image"].shape == (1, 1, *SHAPE)
+    asked = []
+
+    def answer(request):  # the work itself needs ANTs, and has tests of its own
+        asked.append(request)
+        request.out_dir.mkdir()
+        (request.out_dir / "preprocess.tsv").write_text("status\tpath\nkept\ta\nexcluded\t\n")
+
+    monkeypatch.setattr("braing3n.apply.preprocess.answer", answer)
+    names = {"volume": torch.randn(2, 1, *SHAPE)}
+    for code in blocks:
+        exec(code, names)
+    assert names["spacing_mm"] == 4.0
+    assert asked[0].facts.subject_id == "01"
+    assert asked[0].changes == {"spacing_mm": 4.0, "brain_extraction": "deepbet"}
+    assert len(names["kept"]) == 1
+    model = names["model"]
+    n_tokens, width = names["tokens"].shape[1:]
+    assert names["features"].shape == (2, width)
+    assert names["latents"].shape == (2, n_tokens, model.tokenizer.n_channels)
+    assert names["image"].shape == (2, 1, *model.volumes.shape)
+    assert {row["task"] for row in names["rows"]} >= {"age", "sex"}
+    assert names["percentiles"].shape == (2,)
+
+
+def test_the_reference_lists_all_that_a_model_offers():
+    text = (ROOT / "docs/api.md").read_text()
+    offered = {name for name in vars(Pretrained) if not name.startswith("_")} | set(
+        Pretrained.__annotations__
+    )
+    assert [name for name in offered - {"generators", "space"} if f"`{name}`" not in text] == []
+    assert all(f"`{name}(" in text for name in braing3n.PUBLIC)
 
 
 @pytest.fixture

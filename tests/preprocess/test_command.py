@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -349,6 +350,16 @@ def test_a_mistake_is_one_sentence_and_status_2(tmp_path, type_in, words, senten
     assert sentence in printed
     assert len(printed.strip().splitlines()) == 1
     assert printed.startswith("braing3n: ")
+
+
+def test_missing_ants_is_reported_before_anything_is_fetched(tmp_path, type_in, monkeypatch):
+    write_brain(tmp_path / "t1.nii.gz")
+    monkeypatch.setitem(sys.modules, "ants", None)
+    words = ("t1.nii.gz", "-o", "out", "--resources", "here", "--brain-extraction", "none")
+    status, printed = type_in(*words, config="")
+    assert status == 2
+    assert "braing3n[preprocess]" in printed
+    assert "fetching" not in printed
 
 
 def test_without_atlas_and_network_the_user_is_told_how_to_name_a_file(tmp_path, type_in, monkeypatch):

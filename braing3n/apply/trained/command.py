@@ -36,7 +36,7 @@ class Input:
     flair
         The FLAIR scan.
     modality
-        Contrast of a preprocessed file whose name does not tell it.
+        Contrast of one scan whose name does not tell it.
     subject
         Id of the person; else that which names tell, or 01.
     session
@@ -62,6 +62,12 @@ class Input:
     resources: Path | None = None
     device: Device = "auto"
     threads: int = 0
+
+    @property
+    def by_modality(self) -> dict[str, Path]:
+        """The scans whose contrast is said."""
+        named = {"T1": self.t1, "T1c": self.t1c, "T2": self.t2, "FLAIR": self.flair}
+        return {name: path for name, path in named.items() if path is not None}
 
 
 @Parameter(name="*")
@@ -104,8 +110,10 @@ def encode(*scans: Path, model: Model, out: Out, tokens: bool = False, given: In
     """
     from braing3n.apply.trained import tasks
 
-    opened, found = open_all(scans, model, out, given)
-    return finish(tasks.encode(opened, found, out, tokens), out)
+    opened = open_for_scans(scans, model, out, given)
+    found, warnings = find_scans(scans, opened, out, given)
+    tasks.encode(opened, found, out, tokens, warnings)
+    return finish(warnings, out)
 
 
 def predict(*scans: Path, model: Model, out: Out, age: float = math.nan, given: Input | None = None) -> int:
@@ -119,10 +127,13 @@ def predict(*scans: Path, model: Model, out: Out, age: float = math.nan, given: 
         The person's age in years at the scan; with it the age gap is given.
     """
     from braing3n.apply.trained import tasks
+    from braing3n.apply.trained.conditions import AGES_YEARS, check_range
 
-    opened, found = open_all(scans, model, out, given)
-    check_one_person(found, age == age)
-    return finish(tasks.predict(opened, found, out, {scan.name: age for scan in found}), out)
+    check_range("age", age, *AGES_YEARS)
+    opened = open_for_scans(scans, model, out, given)
+    found, warnings = find_scans(scans, opened, out, given, has_facts=age == age)
+    tasks.predict(opened, found, out, age, warnings)
+    return finish(warnings, out)
 
 
 def reconstruct(*scans: Path, model: Model, out: Out, given: Input | None = None) -> int:
@@ -135,8 +146,10 @@ def reconstruct(*scans: Path, model: Model, out: Out, given: Input | None = None
     """
     from braing3n.apply.trained import tasks
 
-    opened, found = open_all(scans, model, out, given)
-    return finish(tasks.reconstruct(opened, found, out), out)
+    opened = open_for_scans(scans, model, out, given)
+    found, warnings = find_scans(scans, opened, out, given)
+    tasks.reconstruct(opened, found, out, warnings)
+    return finish(warnings, out)
 
 
 def generate(
@@ -185,7 +198,9 @@ def generate(
     opened = open_model(model, out, device, threads)
     wanted = Conditions(disease, sex, modality, site, age, idh1)
     settings = (sampling or Sampling()).change(opened.sampling)
-    return finish(tasks.generate(opened, wanted, n, settings, out), out)
+    warnings: list[str] = []
+    tasks.generate(opened, wanted, n, settings, out, warnings)
+    return finish(warnings, out)
 
 
 def counterfactual(
@@ -226,12 +241,14 @@ def counterfactual(
     from braing3n.apply.trained import tasks
     from braing3n.apply.trained.conditions import Conditions
 
-    opened, found = open_all(scans, model, out, given)
-    check_one_person(found, bool(own_disease or own_sex or own_age == own_age))
     own = Conditions(disease=own_disease, sex=own_sex, age_years=own_age)
     new = Conditions(disease=disease, sex=sex, age_years=age)
+    opened = open_for_scans(scans, model, out, given)
+    tasks.check_change(opened, own, new, strength)
     settings = (sampling or Sampling()).change(opened.sampling)
-    return finish(tasks.counterfactual(opened, found, own, new, strength, settings, out), out)
+    found, warnings = find_scans(scans, opened, out, given, has_facts=bool(own.describe()))
+    tasks.counterfactual(opened, found, own, new, strength, settings, out, warnings)
+    return finish(warnings, out)
 
 
 def forecast(
@@ -265,11 +282,13 @@ def forecast(
     """
     from braing3n.apply.trained import tasks
 
-    opened, found = open_all(scans, model, out, given)
-    check_one_person(found, True)
     own = {"disease": disease, "sex": sex, "age_years": age, "cdr": cdr}
+    opened = open_for_scans(scans, model, out, given)
+    tasks.check_years(opened, own, years)
     settings = (sampling or Sampling()).change(opened.forecast)
-    return finish(tasks.forecast(opened, found, own, years, settings, out), out)
+    found, warnings = find_scans(scans, opened, out, given, has_facts=True)
+    tasks.forecast(opened, found, own, years, settings, out, warnings)
+    return finish(warnings, out)
 
 
 def find_app(name: str) -> App:
@@ -297,42 +316,32 @@ def open_model(model: str, out: Path, device: str, threads: int) -> Any:
     return opened
 
 
-def open_all(scans: tuple[Path, ...], model: str, out: Path, given: Input | None) -> tuple[Any, list]:
-    """Load a model folder, and bring the scans to SRI24."""
+def open_for_scans(scans: tuple[Path, ...], model: str, out: Path, given: Input | None) -> Any:
+    """Load a model folder, once it is known that scans are named."""
+    given = given or Input()
+    if not scans and not given.by_modality:
+        raise BrainG3nError("name a scan: a NIfTI, a BIDS folder, a DICOM folder, or preprocessed volumes.")
+    return open_model(model, out, given.device, given.threads)
+
+
+def find_scans(
+    scans: tuple[Path, ...], opened: Any, out: Path, given: Input | None, has_facts: bool = False
+) -> tuple[list, list[str]]:
+    """Bring the scans to SRI24; warnings name those that came to nothing."""
     from braing3n.apply.trained.scans import Given, open_scans
 
     given = given or Input()
-    named = {"T1": given.t1, "T1c": given.t1c, "T2": given.t2, "FLAIR": given.flair}
-    by_modality = {name: path for name, path in named.items() if path is not None}
-    if not scans and not by_modality:
-        raise BrainG3nError("name a scan: a NIfTI, a BIDS folder, a DICOM folder, or preprocessed volumes.")
-    opened = open_model(model, out, given.device, given.threads)
     request = Given(
         scans,
-        by_modality,
+        given.by_modality,
         given.modality or "",
         given.subject,
         given.session,
         given.stripped,
         given.resources,
+        has_facts=has_facts,
     )
-    return opened, open_scans(request, opened.preprocess, out)
-
-
-def check_one_person(found: list, says: bool) -> None:
-    """Facts about a person are said of one visit alone.
-
-    Raises:
-        BrainG3nError: there are scans of several.
-    """
-    visits = sorted(
-        {f"sub-{scan.subject}" + (f"_ses-{scan.session}" if scan.session else "") for scan in found}
-    )
-    if says and len(visits) > 1:
-        listed = ", ".join(visits[:5])
-        raise BrainG3nError(
-            f"what is said of the person holds for one visit; there are {listed}; name one of them."
-        )
+    return open_scans(request, opened.preprocess, out)
 
 
 def finish(warnings: list[str], out: Path) -> int:

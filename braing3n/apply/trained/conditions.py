@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from braing3n.diffusion.model import DiT
 
+AGES_YEARS = (0, 130)
 FAR = 99.0  # percentile of the training volumes' distance above which a scan is unlike them
 
 
@@ -38,16 +39,15 @@ class Conditions:
         return {name: value for name, value in vars(self).items() if value != "" and value == value}
 
 
-def check_conditions(conditions: Conditions, model: DiT) -> None:
-    """Every class is one that the model has.
+def check_conditions(conditions: Conditions, model: DiT, prefix: str = "") -> None:
+    """Every class is one that the model has, and the age one of a person; prefix: of the options' names.
 
     Raises:
         BrainG3nError: names the option, and lists the right values.
     """
     for name in ("disease", "sex", "modality", "site", "idh1"):
-        check_class(name, getattr(conditions, name), getattr(model.vocabularies, name))
-    if conditions.age_years == conditions.age_years and not 0 <= conditions.age_years <= 130:
-        raise BrainG3nError(f"--age {conditions.age_years:g}: give an age in years, 0 to 130.")
+        check_class(prefix + name, getattr(conditions, name), getattr(model.vocabularies, name))
+    check_range(f"{prefix}age", conditions.age_years, *AGES_YEARS)
 
 
 def check_class(name: str, value: str, known: Iterable[str]) -> None:
@@ -60,6 +60,16 @@ def check_class(name: str, value: str, known: Iterable[str]) -> None:
         raise BrainG3nError(
             f"--{name} {value}: this model knows {', '.join(known) or 'none'}; give one of these."
         )
+
+
+def check_range(name: str, value: float, low: float, high: float, is_needed: bool = False) -> None:
+    """A number lies between two others, or is NaN, not said, where it is not needed.
+
+    Raises:
+        BrainG3nError: names the option, and says the range.
+    """
+    if (value == value or is_needed) and not low <= value <= high:
+        raise BrainG3nError(f"--{name} {value:g}: give a number of {low:g} to {high:g}.")
 
 
 def tabulate(conditions: Conditions, names: Iterable[str]) -> pd.DataFrame:

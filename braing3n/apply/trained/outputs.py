@@ -117,12 +117,17 @@ def write_image(
     return paths
 
 
-def draw_change(before: np.ndarray, after: dict[str, np.ndarray], path: Path) -> None:
-    """A picture of slices: before, each image after, and its difference from the first."""
+def draw_change(before: np.ndarray, after: dict[str, np.ndarray], base: str, path: Path) -> None:
+    """A picture of slices: the scan, each image after, and below each the difference that it shows.
+
+    The image called base is compared with the scan, all others with base, as their files are.
+    """
     from braing3n.training.picture import draw_volumes
 
-    shown = {"before": before} | after
-    shown |= {f"{name} - before": image - before for name, image in after.items()}
+    shown = {"before": before} | after | {"": np.full_like(before, np.nan)}  # a gap below the scan
+    for name, image in after.items():
+        other = "before" if name == base else base
+        shown[f"{name} - {other}"] = image - (before if name == base else after[base])
     with write_atomically(path) as beside:
         draw_volumes(shown, beside, n_columns=1 + len(after))
 

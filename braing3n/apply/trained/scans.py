@@ -6,14 +6,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from braing3n.apply.contrast import tell_modality, tell_session, tell_subject
-from braing3n.core.bids import derivative_path, entities
+from braing3n.core.bids import SUFFIXES, derivative_path, entities
 from braing3n.core.contracts import MODALITIES
 from braing3n.core.errors import BrainG3nError
 from braing3n.preprocess.settings import PreprocessSettings
+
+if TYPE_CHECKING:
+    from braing3n.cohort import Scan
 
 NIFTI_ENDS = (".nii", ".nii.gz")
 SRI24_MM = (240, 240, 155)  # the box, L-P-S
@@ -43,6 +47,11 @@ class Prepared:
         """`sub-X[_ses-Y][_ce-gadolinium][_run-Z]`."""
         return entities(self.subject, self.session, self.run, self.modality)
 
+    @property
+    def label(self) -> str:
+        """The name with the suffix, such as `sub-X_T1w`: what messages and tables call the scan."""
+        return f"{self.name}_{SUFFIXES[self.modality]}"
+
 
 @dataclass(frozen=True)
 class Given:
@@ -56,10 +65,11 @@ class Given:
     is_stripped: bool = False
     resources_dir: Path | None = None
     n_workers: int = 1
+    has_facts: bool = False  # age or disease is said, which holds for one visit alone
 
 
-def open_scans(given: Given, settings: PreprocessSettings, out_dir: Path) -> list[Prepared]:
-    """The brain volumes of what a user names, in SRI24.
+def open_scans(given: Given, settings: PreprocessSettings, out_dir: Path) -> tuple[list[Prepared], list[str]]:
+    """The brain volumes of what a user names, in SRI24, and a warning for each scan that came to nothing.
 
     A folder that `braing3n preprocess` left and files named `space-SRI24` are taken as they are. All else is
     preprocessed as the model's own volumes were, into `out_dir/preprocessed`.
@@ -68,7 +78,8 @@ def open_scans(given: Given, settings: PreprocessSettings, out_dir: Path) -> lis
         settings: the section `preprocess` that the model was trained with.
 
     Raises:
-        BrainG3nError: nothing there, or nothing that a volume can be made of.
+        BrainG3nError: nothing there, nothing that a volume can be made of, one scan twice, or facts of one
+            person with scans of several; all but the second are found before the work.
     """
     for path in [*given.paths, *given.by_modality.values()]:
         if not path.exists():
@@ -76,32 +87,68 @@ def open_scans(given: Given, settings: PreprocessSettings, out_dir: Path) -> lis
     found: list[Prepared] = []
     raw: list[Path] = []
     for path in given.paths:
-        if path.is_dir() and (kept := list_preprocessed(path)):
+        if path.is_dir() and (kept := list_preprocessed(path, given)):
             found += kept
         elif path.is_file() and "space-SRI24" in path.name:
             found.append(take_volume(path, given))
         else:
             raw.append(path)
+    check_scans(found, (), given.has_facts)
+    if raw and given.modality:
+        if len(raw) > 1 or given.by_modality:
+            raise BrainG3nError(
+                "--modality: holds for one scan; name several as --t1, --t1c, --t2 and --flair."
+            )
+        given, raw = replace(given, by_modality={given.modality: raw[0]}), []
+    warnings: list[str] = []
     if raw or given.by_modality:
-        found += _preprocess(raw, given, settings, out_dir)
+        made, warnings = _preprocess(raw, found, given, settings, out_dir)
+        found += made
     if not found:
         raise BrainG3nError("no volume was kept in preprocessing; its reasons stand above.")
-    return found
+    return found, warnings
 
 
-def list_preprocessed(folder: Path) -> list[Prepared]:
-    """The volumes of a folder that `braing3n preprocess`, or the workflow, left; none in any other folder."""
+def check_scans(prepared: Sequence[Prepared], raw: Sequence[Scan], has_facts: bool) -> None:
+    """No scan is there twice, and where facts of a person are said, all scans are of one visit.
+
+    Raises:
+        BrainG3nError: names the scan or the visits.
+    """
+    paths: dict[str, Path] = {}
+    visits = set()
+    listed = [(item.subject, item.session, item.run, item.modality, item.path) for item in prepared]
+    listed += [(item.subject_id, item.session_id, item.run, item.modality, Path(item.path)) for item in raw]
+    for subject, session, run, modality, path in listed:
+        name = f"{entities(subject, session, run, modality)}_{SUFFIXES[modality]}"
+        if name in paths:
+            raise BrainG3nError(f"{paths[name]} and {path} would both be {name}; name one of them.")
+        paths[name] = path
+        visits.add(entities(subject, session))
+    if has_facts and len(visits) > 1:
+        shown = ", ".join(sorted(visits)[:5])
+        raise BrainG3nError(
+            f"what is said of the person holds for one visit; there are {shown}; name one of them."
+        )
+
+
+def list_preprocessed(folder: Path, given: Given) -> list[Prepared]:
+    """The volumes of a folder that `braing3n preprocess`, or the workflow, left; none in any other folder.
+
+    Those in a folder `derivatives` inside it do not count: beside them are the raw scans that are meant.
+    """
     return [
-        take_volume(path, Given([path]))
+        take_volume(path, given)
         for path in sorted(folder.rglob("sub-*_space-SRI24_desc-preproc_*.nii.gz"))
+        if "derivatives" not in path.relative_to(folder).parts
     ]
 
 
-def take_volume(path: Path, given: Given) -> Prepared:
-    """A volume that lies in SRI24, with the mask and the affine that lie beside it.
+def check_grid(path: Path) -> None:
+    """A volume lies in the box of SRI24.
 
     Raises:
-        BrainG3nError: its grid is not that of SRI24, or nothing says its modality.
+        BrainG3nError: it cannot be read, or its grid is another.
     """
     import nibabel as nib
 
@@ -120,24 +167,37 @@ def take_volume(path: Path, given: Given) -> Prepared:
             f"{path}: is named space-SRI24, but its grid is {'x'.join(map(str, shape))} voxels, not the "
             "240 x 240 x 155 mm box of SRI24 stored L-P-S; give the scan itself, and it is preprocessed."
         )
+
+
+def take_volume(path: Path, given: Given) -> Prepared:
+    """A volume that is named as one in SRI24, with the mask and the affine that lie beside it.
+
+    Raises:
+        BrainG3nError: nothing says its modality.
+    """
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
     named = "T1c" if "_ce-gadolinium" in stem else tell_modality(stem.rpartition("_")[2])
     modality = given.modality or named
     if modality not in MODALITIES:
         raise BrainG3nError(f"{path}: its name tells no modality; give --modality {'|'.join(MODALITIES)}.")
     run = match[1] if (match := re.search(r"_run-([0-9A-Za-z]+)", stem)) else ""
-    subject, session = given.subject or tell_subject(stem) or "01", given.session or tell_session(stem)
+    subject, session = tell_subject(stem) or "01", tell_session(stem)
     beside = path.parent / f"{entities(subject, session)}_space-SRI24_desc-brain_mask.nii.gz"
     back = path.parent / derivative_path(Path(), "", subject, session, run, modality, "inverse_xfm").name
     return Prepared(
-        subject, session, run, modality, path,
+        given.subject or subject, given.session or session, run, modality, path,
         beside if beside.is_file() else None,
         back if back.is_file() else None,
     )  # fmt: skip
 
 
-def _preprocess(raw: list[Path], given: Given, settings: PreprocessSettings, out_dir: Path) -> list[Prepared]:
-    """Preprocess scans as the model's volumes were; each with the NIfTI that it came from."""
+def _preprocess(
+    raw: list[Path], prepared: list[Prepared], given: Given, settings: PreprocessSettings, out_dir: Path
+) -> tuple[list[Prepared], list[str]]:
+    """Preprocess scans as the model's volumes were; each with the NIfTI that it came from.
+
+    prepared: volumes that need none of it, of which no scan may be.
+    """
     from braing3n.apply.gather import Facts
     from braing3n.apply.preprocess import Request, answer
     from braing3n.core.errors import require
@@ -152,11 +212,16 @@ def _preprocess(raw: list[Path], given: Given, settings: PreprocessSettings, out
         changes=settings.model_dump(mode="json"),
         resources_dir=given.resources_dir,
         n_workers=given.n_workers,
+        check=lambda scans: check_scans(prepared, scans, given.has_facts),
     )
-    found = []
+    found, warnings = [], []
     for row in answer(request):  # and no volume of an earlier call into the same folder
         who = (row["subject_id"], row["session_id"], row["run"], row["modality"])
+        if row["status"] != "kept":
+            name = f"{entities(*who)}_{SUFFIXES[row['modality']]}"
+            warnings.append(f"{name}: is left out, for preprocessing excluded it ({row['reason']})")
+            continue
         scan = take_volume(derivative_path(out_dir, store_dir.name, *who), Given([]))
         raw_path = Path(row["raw"]) if row["raw"].endswith(NIFTI_ENDS) else None
         found.append(replace(scan, raw_path=raw_path))
-    return found
+    return found, warnings

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,17 @@ from torch import Tensor
 
 from braing3n.apply.trained import outputs
 from braing3n.apply.trained.conditions import (
+    AGES_YEARS,
     Conditions,
     check_class,
     check_conditions,
+    check_range,
     tabulate,
     warn_of_age,
     warn_of_scan,
 )
-from braing3n.apply.trained.scans import Prepared
+from braing3n.apply.trained.scans import Prepared, check_grid
+from braing3n.core.bids import SUFFIXES
 from braing3n.core.errors import BrainG3nError
 from braing3n.core.runtime import track, write_atomically
 
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from braing3n.diffusion.settings import SamplingSettings
     from braing3n.export.pretrained import Pretrained
     from braing3n.longitudinal.settings import ForecastSettings
+
+STRENGTHS = (-10, 10)  # of a change; below 0 it goes the other way
 
 
 @dataclass
@@ -40,21 +46,37 @@ class Seen:
     encoded: Tensor
     features: np.ndarray
     percentile: float
-    warnings: list[str] = field(default_factory=list)
 
 
 @torch.no_grad()
-def look(model: Pretrained, scan: Prepared) -> Seen:
-    """Encode one scan, and warn where the model is not made for it."""
+def look(model: Pretrained, scans: Sequence[Prepared], command: str, warnings: list[str]) -> Iterator[Seen]:
+    """Encode scans one by one; warn where the model is not made for one, or where one cannot be used.
+
+    Raises:
+        BrainG3nError: none of them can be used.
+    """
     from braing3n.volumes.pack import load_volume
 
-    image, lost = load_volume(scan.path, scan.mask_path, model.volumes)
-    volume = torch.from_numpy(image)[None, None].to(model.device)
-    encoded = model.encoder.encode(volume).float()
-    features = encoded.mean(dim=1)[0].cpu().numpy()
-    percentile = float(model.measure_distance(features[None])[0])
-    warnings = warn_of_scan(scan.modality, percentile, lost, model.population)
-    return Seen(scan, volume, encoded, features, percentile, [f"{scan.name}: {text}" for text in warnings])
+    n_seen = 0
+    for scan in track(scans, f"{command}: scans", len(scans)):
+        try:
+            check_grid(scan.path)
+            image, lost = load_volume(scan.path, scan.mask_path, model.volumes)
+        except (BrainG3nError, OSError, EOFError, ValueError, zlib.error) as error:
+            reason = str(error).removesuffix(".")
+            where = "" if str(scan.path) in reason else f"{scan.path}: "
+            warnings.append(f"{scan.label}: is left out, for it cannot be used ({where}{reason})")
+            continue
+        volume = torch.from_numpy(image)[None, None].to(model.device)
+        encoded = model.encoder.encode(volume).float()
+        features = encoded.mean(dim=1)[0].cpu().numpy()
+        percentile = float(model.measure_distance(features[None])[0])
+        for text in warn_of_scan(scan.modality, percentile, lost, model.population):
+            warnings.append(f"{scan.label}: {text}")
+        n_seen += 1
+        yield Seen(scan, volume, encoded, features, percentile)
+    if not n_seen:
+        raise BrainG3nError(f"{command}: no scan can be used; {'; '.join(warnings)}.")
 
 
 def list_entities(scan: Prepared) -> dict[str, str]:
@@ -62,15 +84,17 @@ def list_entities(scan: Prepared) -> dict[str, str]:
     return {"sub": scan.subject, "ses": scan.session, "run": scan.run, "modality": scan.modality}
 
 
-def encode(model: Pretrained, scans: Sequence[Prepared], out_dir: Path, with_tokens: bool) -> list[str]:
+def encode(
+    model: Pretrained, scans: Sequence[Prepared], out_dir: Path, with_tokens: bool, warnings: list[str]
+) -> None:
     """Write `features.parquet`, a row a scan: entities, percentile of the distance, f0000 and so on.
 
-    With tokens, each scan's are in `<name>_tokens.npz`, float32 (T, width). Returns warnings.
+    With tokens, each scan's are in `<name>_tokens.npz`, float32 (T, width). Here and below, warnings are
+    added to those that the scans came with.
     """
-    rows, warnings = [], []
-    for scan in track(scans, "encode: scans", len(scans)):
-        seen = look(model, scan)
-        warnings += seen.warnings
+    rows = []
+    for seen in look(model, scans, "encode", warnings):
+        scan = seen.scan
         numbers = {f"f{i:04d}": value for i, value in enumerate(seen.features)}
         rows.append({**list_entities(scan), "distance_percentile": seen.percentile, **numbers})
         if with_tokens:
@@ -79,47 +103,46 @@ def encode(model: Pretrained, scans: Sequence[Prepared], out_dir: Path, with_tok
     with write_atomically(out_dir / "features.parquet") as beside:
         pd.DataFrame(rows).to_parquet(beside, index=False)
     report(out_dir / "encode.json", "encode", scans, {"Features": "features.parquet"}, warnings)
-    return warnings
 
 
-def predict(model: Pretrained, scans: Sequence[Prepared], out_dir: Path, ages: dict[str, float]) -> list[str]:
+def predict(
+    model: Pretrained, scans: Sequence[Prepared], out_dir: Path, age_years: float, warnings: list[str]
+) -> None:
     """Write `predictions.tsv`, a row a scan and probe: the value, its interval, and whom the probe knows.
 
-    ages: chronological age of each scan's name, where known; with it the age gap is given.
+    age_years: of the one person, or NaN; with it the age gap is given.
     """
-    rows, warnings = [], []
-    for scan in track(scans, "predict: scans", len(scans)):
-        seen = look(model, scan)
-        warnings += seen.warnings
-        age = ages.get(scan.name, float("nan"))
-        warnings += warn_of_age(age, model.population)
-        for found in model.predict(seen.features, age_years=age, modality=scan.modality):
-            rows.append({**list_entities(scan), **found})
+    rows = []
+    warnings += warn_of_age(age_years, model.population)
+    for seen in look(model, scans, "predict", warnings):
+        for found in model.predict(seen.features, age_years=age_years, modality=seen.scan.modality):
+            rows.append({**list_entities(seen.scan), **found})
     table = pd.DataFrame(rows)
     with write_atomically(out_dir / "predictions.tsv") as beside:
         table.to_csv(beside, sep="\t", index=False, na_rep="n/a")
     report(out_dir / "predict.json", "predict", scans, {"Predictions": table.to_dict("records")}, warnings)
-    return warnings
 
 
 @torch.no_grad()
-def reconstruct(model: Pretrained, scans: Sequence[Prepared], out_dir: Path) -> list[str]:
+def reconstruct(model: Pretrained, scans: Sequence[Prepared], out_dir: Path, warnings: list[str]) -> None:
     """Write each scan as its tokens decode, beside its z-scores' error."""
-    warnings, errors = [], {}
-    for scan in track(scans, "reconstruct: scans", len(scans)):
-        seen = look(model, scan)
-        warnings += seen.warnings
+    errors = {}
+    for seen in look(model, scans, "reconstruct", warnings):
         image = model.tokenizer.decode(model.tokenizer.project(seen.encoded))
-        errors[scan.name] = (image - seen.volume).square().mean().item()
+        errors[seen.scan.label] = (image - seen.volume).square().mean().item()
         save_change(model, seen, {"reconstructed": image}, "syntheticReconstruction", out_dir)
     report(out_dir / "reconstruct.json", "reconstruct", scans, {"MeanSquaredError": errors}, warnings)
-    return warnings
 
 
 @torch.no_grad()
 def generate(
-    model: Pretrained, conditions: Conditions, n: int, settings: SamplingSettings, out_dir: Path
-) -> list[str]:
+    model: Pretrained,
+    conditions: Conditions,
+    n: int,
+    settings: SamplingSettings,
+    out_dir: Path,
+    warnings: list[str],
+) -> None:
     """Write n samples under the conditions; what is not said is null."""
     from braing3n.diffusion.sample import sample_tokens
 
@@ -127,7 +150,7 @@ def generate(
     if not conditions.modality:
         raise BrainG3nError(f"--modality: say which of {', '.join(dit.vocabularies.modality)} to generate.")
     check_conditions(conditions, dit)
-    warnings = warn_of_age(conditions.age_years, model.population)
+    warnings += warn_of_age(conditions.age_years, model.population)
     names = [f"sub-synthetic{i:04d}" for i in range(1, n + 1)]
     affine = outputs.model_affine(model.volumes, model.preprocess.spacing_mm)
     shown: dict[str, np.ndarray] = {}
@@ -145,7 +168,20 @@ def generate(
         draw_volumes(shown, beside)
     described = {"Conditions": conditions.describe(), "N": n, "Sampling": settings.model_dump(mode="json")}
     report(out_dir / "generate.json", "generate", [], described, warnings)
-    return warnings
+
+
+def check_change(model: Pretrained, own: Conditions, new: Conditions, strength: float) -> None:
+    """The model folder and the conditions suit `counterfactual`.
+
+    Raises:
+        BrainG3nError: names the option, and lists the right values.
+    """
+    dit = need(model.dit, "counterfactual", "DiT")
+    if not new.describe():
+        raise BrainG3nError("counterfactual: say what changes, such as --disease AD or --age 80.")
+    check_conditions(new, dit)
+    check_conditions(own, dit, "own-")
+    check_range("strength", strength, *STRENGTHS, is_needed=True)
 
 
 @torch.no_grad()
@@ -157,19 +193,16 @@ def counterfactual(
     strength: float,
     settings: SamplingSettings,
     out_dir: Path,
-) -> list[str]:
+    warnings: list[str],
+) -> None:
     """Write each scan under new conditions, from the noise that its own conditions explain it by."""
     from braing3n.diffusion.edit import change_conditions
 
     dit = need(model.dit, "counterfactual", "DiT")
     for conditions in (own, new):
-        check_conditions(conditions, dit)
-    if not new.describe():
-        raise BrainG3nError("counterfactual: say what changes, such as --disease AD or --age 80.")
-    warnings = [text for age in (own.age_years, new.age_years) for text in warn_of_age(age, model.population)]
-    for scan in track(scans, "counterfactual: scans", len(scans)):
-        seen = look(model, scan)
-        warnings += seen.warnings
+        warnings += warn_of_age(conditions.age_years, model.population)
+    for seen in look(model, scans, "counterfactual", warnings):
+        scan = seen.scan
         before = own.over(Conditions(modality=scan.modality))
         tokens = model.tokenizer.project(seen.encoded)
         known, wanted = (tabulate(c, [scan.name]) for c in (before, new.over(before)))
@@ -179,7 +212,23 @@ def counterfactual(
     described = {"Own": own.describe(), "New": new.describe(), "Strength": strength}
     described |= {"Sampling": settings.model_dump(mode="json")}
     report(out_dir / "counterfactual.json", "counterfactual", scans, described, warnings)
-    return warnings
+
+
+def check_years(model: Pretrained, own: dict[str, Any], years: Sequence[float]) -> None:
+    """The model folder, the person's facts and the years suit `forecast`.
+
+    Raises:
+        BrainG3nError: names the option, and lists the right values.
+    """
+    known = need(model.bridge, "forecast", "bridge").settings.diseases
+    check_class("disease", own["disease"], known)
+    if not own["disease"]:
+        raise BrainG3nError(f"--disease: say which of {', '.join(known)}; it is never left out.")
+    check_class("sex", own["sex"], ("F", "M"))
+    check_range("age", own["age_years"], *AGES_YEARS)
+    check_range("cdr", own["cdr"], 0, 3)
+    for year in years:
+        check_range("years", year, *AGES_YEARS, is_needed=True)
 
 
 @torch.no_grad()
@@ -190,7 +239,8 @@ def forecast(
     years: Sequence[float],
     options: ForecastSettings,
     out_dir: Path,
-) -> list[str]:
+    warnings: list[str],
+) -> None:
     """Write each scan some years on, and beside them the 0-year forecast that they are compared with.
 
     own: disease, sex, age_years and cdr at the scan.
@@ -198,20 +248,13 @@ def forecast(
     from braing3n.longitudinal.forecast import forecast_tokens
 
     bridge = need(model.bridge, "forecast", "bridge")
-    check_class("disease", own["disease"], bridge.settings.diseases)
-    if not own["disease"]:
-        known = ", ".join(bridge.settings.diseases)
-        raise BrainG3nError(f"--disease: say which of {known}; it is never left out.")
-    if any(year < 0 for year in years):
-        raise BrainG3nError("--years: give years from the scan on, 0 or more.")
-    warnings = warn_of_age(own["age_years"], model.population)
+    warnings += warn_of_age(own["age_years"], model.population)
     horizons = [0.0, *sorted(set(years) - {0.0})]
-    for scan in track(scans, "forecast: scans", len(scans)):
-        seen = look(model, scan)
-        warnings += seen.warnings
+    for seen in look(model, scans, "forecast", warnings):
+        scan = seen.scan
         if scan.modality != bridge.settings.modality:
             known = bridge.settings.modality
-            warnings.append(f"{scan.name}: the bridge knows {known} alone, not {scan.modality}")
+            warnings.append(f"{scan.label}: the bridge knows {known} alone, not {scan.modality}")
         tokens = model.tokenizer.project(seen.encoded)
         table = pd.DataFrame([own | {"years": year} for year in horizons])
         moved = forecast_tokens(bridge, tokens.repeat(len(table), 1, 1), table, options)
@@ -220,7 +263,6 @@ def forecast(
         save_change(model, seen, images, "syntheticForecast", out_dir, compared_with="0y")
     described = {"Own": {k: v for k, v in own.items() if v == v and v != ""}, "Years": horizons}
     report(out_dir / "forecast.json", "forecast", scans, described, warnings)
-    return warnings
 
 
 def need(part: Any, command: str, name: str) -> Any:
@@ -249,15 +291,16 @@ def save_change(
     """
     affine = outputs.model_affine(model.volumes, model.preprocess.spacing_mm)
     scan, plain = seen.scan, {name: image[0, 0].float().cpu().numpy() for name, image in images.items()}
-    base = plain[compared_with or next(iter(plain))]
+    base_name = compared_with or next(iter(plain))
+    base = plain[base_name]
     for name, image in plain.items():
         written = {f"{desc}{name.capitalize()}": image}
         if image is not base:
             written[f"{desc}{name.capitalize()}Difference"] = image - base
         for label, array in written.items():
             outputs.write_image(array, affine, out_dir, scan.name, scan.modality, label, scan)
-    path = out_dir / f"{scan.name}_desc-{desc}_{scan.modality}.png"
-    outputs.draw_change(seen.volume[0, 0].cpu().numpy(), plain, path)
+    path = out_dir / f"{scan.name}_desc-{desc}_{SUFFIXES[scan.modality]}.png"
+    outputs.draw_change(seen.volume[0, 0].cpu().numpy(), plain, base_name, path)
 
 
 def report(
