@@ -334,6 +334,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "table_8",
         "counterfactuals",
         "longitudinal",
+        *("table_1", "appendix_f", "rivals", "checks", "every_check", "fairness_summary", "fairness"),
         "encoders",
         "controls",
         "memorization",
@@ -345,12 +346,12 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         *build_tables(Results(results_dir)),
     ]
     expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex", "html")}
-    expected |= {"index.html", "card.html"} | {f"{name}.png" for name in FIGURES}
+    expected |= {"index.html", "card.html", "appendix_f.png"} | {f"{name}.png" for name in FIGURES}
     assert {path.name for path in (tmp_path / "a").iterdir()} == expected
     for name in expected:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     page = (tmp_path / "a" / "index.html").read_text()
-    assert page.count("data:image/png;base64,") == 1
+    assert page.count("data:image/png;base64,") == 2
     assert "Samples of the conditional DiT: n/a, this run has no diffusion/samples.png." in page
     assert "snakemake results/demo/probe/scores.parquet --cores 2 --configfile config/demo.yaml" in page
     assert "2: a | b_c is 4-D" in page
