@@ -15,7 +15,7 @@ from braing3n.longitudinal.contracts import AGEING
 from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
 from braing3n.memorization.contracts import COPIES, MEMORIZATION
 from braing3n.pretrain.contracts import MASKED_LOSS
-from braing3n.probe.contracts import CHECKS, CONTROLS, DIFFERENCES, FAIRNESS, RIVALS, SCORES
+from braing3n.probe.contracts import CHECKS, CONTROLS, DIFFERENCES, FAIRNESS, READOUTS, RIVALS, SCORES
 from braing3n.sweep.contracts import SWEEP
 from braing3n.volumes.contracts import VOLUME_LIST
 
@@ -33,6 +33,7 @@ TABLES = {
     "scores": ("probe/scores.parquet", SCORES),
     "differences": ("probe/differences.parquet", DIFFERENCES),
     "rivals": ("probe/rivals.parquet", RIVALS),
+    "readouts": ("probe/readouts.parquet", READOUTS),
     "checks": ("probe/checks.parquet", CHECKS),
     "fairness": ("probe/fairness.parquet", FAIRNESS),
     "controls": ("probe/controls.parquet", CONTROLS),

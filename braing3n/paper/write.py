@@ -18,6 +18,7 @@ from braing3n.paper.printed.beside import (
     build_every_check,
     build_fairness,
     build_fairness_summary,
+    build_readouts,
     build_rivals,
 )
 from braing3n.paper.printed.fidelity import build_fidelity, build_table_8, build_variety
@@ -62,7 +63,7 @@ SECTIONS = {
         build_memorization,
         build_copies,
     ),
-    "Every score": (build_scores, build_every_check, build_fairness),
+    "Every score": (build_scores, build_every_check, build_fairness, build_readouts),
 }
 
 

@@ -17,6 +17,7 @@ SHOWN = [
     rules.build_label_table.output.flow,
     rules.volumes.input,
     rules.compare_encoders.output,
+    READOUTS,
     rules.measure_fidelity.output.distances,
     rules.audit_memorization.output.distances,
     rules.audit_memorization.output.copies,

@@ -11,7 +11,7 @@ from braing3n.paper.results import Results, explain_missing, locate
 from braing3n.probe.beside.fairness import ATTRIBUTES, MIN_PEOPLE, SUMMARY
 
 _OURS = "mae"
-_MEASURES = {"auc": "AUC", "r": "r", "mae": "mean absolute error"}
+_MEASURES = {"auc": "AUC", "r2": "R2", "r": "r", "mae": "mean absolute error"}
 # Of the checks, those that the short table shows; `r`: of numbers, in the same column as the AUC.
 _CHECKS = {
     "AUC against shuffled labels": "Shuffled labels, p",
@@ -166,3 +166,25 @@ def build_fairness(results: Results) -> Table:
     ]
     frame = pd.DataFrame(rows or [{"Task": "n/a: no task could be probed on all volumes"}])
     return Table("fairness", title, frame, locate("fairness"))
+
+
+def build_readouts(results: Results) -> Table:
+    """Other readouts than the linear probe, of every encoder."""
+    title = "Other readouts, all volumes"
+    readouts = results.read("readouts")
+    if readouts is None:
+        return _explain("readouts", title, "readouts")
+    rows = [
+        {
+            "Task": row.title,
+            "Readout": row.readout,
+            "Encoder": row.encoder,
+            "Metric": _MEASURES[row.metric],
+            "Out of fold [95 %]": _show_rival(row),
+            "People / volumes": f"{row.n_people} / {row.n_volumes}",
+            "Note": row.note,
+        }
+        for row in readouts.itertuples()
+    ]
+    frame = pd.DataFrame(rows or [{"Task": "n/a: no encoder has features"}])
+    return Table("readouts", title, frame, locate("readouts"))

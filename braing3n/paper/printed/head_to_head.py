@@ -157,10 +157,12 @@ def _compare(
     means = {} if scores is None else scores.list_means(task, slices, metric)
     ours = means.pop(OURS, None)
     for title, chosen in (("published three", RIVALS), ("all encoders", tuple(means))):
-        missing = explain_missing("scores") if scores is None else ""
+        if scores is None:
+            row[f"Highest{LEVELS}{title}"] = row[f"By interval{LEVELS}{title}"] = explain_missing("scores")
+            continue
         others = {encoder: mean for encoder, mean in means.items() if encoder in chosen}
-        row[f"Highest{LEVELS}{title}"] = missing or rank(ours, others, metric == "mae")
-        row[f"By interval{LEVELS}{title}"] = missing or scores.judge(tuple(others), task, name)
+        row[f"Highest{LEVELS}{title}"] = rank(ours, others, metric == "mae")
+        row[f"By interval{LEVELS}{title}"] = scores.judge(tuple(others), task, name)
     return row
 
 
