@@ -326,12 +326,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
     run_app(results_dir, tmp_path / "a")
     run_app(results_dir, tmp_path / "b")
     names = [
-        "table_2a",
-        "table_3",
-        "table_5",
-        "table_6",
-        "table_7",
-        "table_8",
+        *(f"table_{n}" for n in ("2a", 3, 5, 6, 7, 8)),
         "counterfactuals",
         "longitudinal",
         *(
