@@ -10,7 +10,7 @@ app = App(name="braing3n paper", help="The paper's tables and one page of a run.
 
 @app.command
 def tables(*, results_dir: Path, out_dir: Path):
-    """Write Tables 2a, 2b, 3 and 5 to 8, all others, card.html and index.html from a run.
+    """Write the tables of the paper, of the benchmark and of the audits, card.html and index.html from a run.
 
     Parameters
     ----------

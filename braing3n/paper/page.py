@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from braing3n import __version__
 from braing3n.core.accounting import read_commit
@@ -26,18 +27,23 @@ FIGURES = (
     ("The samples most like a training volume, each beside it", "memorization/nearest.png"),
 )
 
+BARS = "Appendix F: each encoder's best slice, which is optimistic; dots: all volumes"
+
 # Longer ones are folded.
 MAX_OPEN_ROWS = 60
 MAX_OPEN_REASONS = 10
 
 
-def render_page(results: Results, sections: dict[str, list[Table]], stale: Sequence[str] = ()) -> str:
+def render_page(
+    results: Results, sections: dict[str, list[Table]], stale: Sequence[str] = (), bars: Path | None = None
+) -> str:
     """One HTML page that needs nothing beside it: styles and pictures are inside.
 
     Args:
         results: the run.
         sections: heading to tables, in order.
         stale: sentences about results that are out of date.
+        bars: the picture of Appendix F, which is drawn with the tables.
     """
     counts, losses = results.read("counts"), results.read("masked_loss")
     warnings = [*stale, *([] if counts is None else list_warnings(counts))]
@@ -52,7 +58,10 @@ def render_page(results: Results, sections: dict[str, list[Table]], stale: Seque
             heading: [describe_table(results, table) for table in tables]
             for heading, tables in sections.items()
         },
-        figures=[_describe_figure(results, caption, path) for caption, path in FIGURES],
+        figures=[
+            *([_describe_figure(results, BARS, f"paper/{bars.name}", bars)] if bars else []),
+            *(_describe_figure(results, caption, path) for caption, path in FIGURES),
+        ],
         origin={
             "version": __version__,
             "commit": read_commit(CHECKOUT),
@@ -121,9 +130,9 @@ def _list_quality_pages(results: Results) -> list[str]:
     return [key for key in keys if cohorts is None or key in cohorts]
 
 
-def _describe_figure(results: Results, caption: str, path: str) -> dict:
+def _describe_figure(results: Results, caption: str, path: str, file: Path | None = None) -> dict:
     """A picture of the run with the command that makes it; `picture` is empty where there is none."""
-    file = results.results_dir / path
+    file = file or results.results_dir / path
     return {
         "caption": caption,
         "path": path,

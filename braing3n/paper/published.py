@@ -12,8 +12,9 @@ LOST = "lost"
 
 @cache
 def read_published() -> dict:
-    """`table_2a`, `table_3`, `table_5` and `table_7`: lists of rows; `table_6`: task to six cells;
-    `table_2b`: condition to two; `table_8`: arm to three.
+    """`table_1`, `table_2a`, `table_3`, `table_5` and `table_7`: lists of rows; `table_2b`: condition to
+    two; `table_6`: task to six cells; `table_8`: arm to three; `counts`: what the paper counts in Table 1
+    and Appendix F.
 
     `disease_coverage`: diagnosis to volumes; `metadata_coverage`: field to share; `corpus`: of the whole.
 

@@ -15,7 +15,7 @@ from braing3n.longitudinal.contracts import AGEING
 from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
 from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION
 from braing3n.pretrain.contracts import MASKED_LOSS
-from braing3n.probe.contracts import CONTROLS, DIFFERENCES, SCORES
+from braing3n.probe.contracts import CHECKS, CONTROLS, DIFFERENCES, FAIRNESS, READOUTS, RIVALS, SCORES
 from braing3n.sweep.contracts import SWEEP
 from braing3n.volumes.contracts import VOLUME_LIST
 
@@ -32,6 +32,10 @@ TABLES = {
     "masked_loss": ("pretrain/masked_loss.parquet", MASKED_LOSS),
     "scores": ("probe/scores.parquet", SCORES),
     "differences": ("probe/differences.parquet", DIFFERENCES),
+    "rivals": ("probe/rivals.parquet", RIVALS),
+    "readouts": ("probe/readouts.parquet", READOUTS),
+    "checks": ("probe/checks.parquet", CHECKS),
+    "fairness": ("probe/fairness.parquet", FAIRNESS),
     "controls": ("probe/controls.parquet", CONTROLS),
     "sweep": ("sweep/scores.parquet", SWEEP),
     "sweep_list": ("sweep/volume_list.parquet", VOLUME_LIST),

@@ -7,11 +7,20 @@ from pathlib import Path
 
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.runtime import write_atomically
+from braing3n.paper.bars import write_bars
 from braing3n.paper.card.card import build_cohorts
 from braing3n.paper.card.card_page import build_tables, render_card
 from braing3n.paper.card.figures import draw_figures
 from braing3n.paper.page import render_page
 from braing3n.paper.printed.benchmark import build_controls, build_encoders, build_scores, build_table_6
+from braing3n.paper.printed.beside import (
+    build_checks,
+    build_every_check,
+    build_fairness,
+    build_fairness_summary,
+    build_readouts,
+    build_rivals,
+)
 from braing3n.paper.printed.fidelity import build_fidelity, build_table_2b, build_table_8, build_variety
 from braing3n.paper.printed.generation import (
     build_counterfactuals,
@@ -20,6 +29,7 @@ from braing3n.paper.printed.generation import (
     build_table_2a,
     build_table_7,
 )
+from braing3n.paper.printed.head_to_head import build_appendix_f, build_table_1
 from braing3n.paper.printed.memorization import build_copies, build_membership, build_memorization
 from braing3n.paper.printed.pretraining import build_masked_loss
 from braing3n.paper.printed.sweep import build_table_5
@@ -31,7 +41,15 @@ from braing3n.paper.results import Results
 SECTIONS = {
     "Data": (build_table_3, build_cohorts),
     "Pretraining": (build_masked_loss,),
-    "Benchmark": (build_table_6, build_encoders),
+    "Benchmark": (
+        build_table_1,
+        build_table_6,
+        build_appendix_f,
+        build_encoders,
+        build_rivals,
+        build_checks,
+        build_fairness_summary,
+    ),
     "Controls": (build_controls,),
     "Tokenizer": (build_table_5,),
     "Generation": (
@@ -49,7 +67,7 @@ SECTIONS = {
         build_copies,
         build_membership,
     ),
-    "Every score": (build_scores,),
+    "Every score": (build_scores, build_every_check, build_fairness, build_readouts),
 }
 
 
@@ -70,7 +88,7 @@ def write_paper(results_dir: Path, out_dir: Path, stale: Sequence[str] = ()) -> 
         write_formats(table, out_dir)
     pages = {
         "card.html": render_card(results, card_tables, draw_figures(results, out_dir)),
-        "index.html": render_page(results, sections, stale),
+        "index.html": render_page(results, sections, stale, write_bars(results, out_dir)),
     }
     for name, text in pages.items():
         with write_atomically(out_dir / name) as beside:

@@ -118,6 +118,60 @@ def compare(
 
 
 @app.command
+def readouts(
+    *,
+    encoders: Names,
+    features_dir: Path,
+    labels: Labels,
+    readouts: Path,
+    chosen: Path,
+    settings: str = "{}",
+    threads: Threads = 1,
+):
+    """Read every encoder on all volumes by the readouts that `probe.readouts` names.
+
+    Parameters
+    ----------
+    encoders
+        Names of the encoders.
+    features_dir
+        Folder of their features (features_<encoder>.npz).
+    readouts
+        Table to write.
+    chosen
+        The settings file of `probe.readouts`.
+    settings
+        The section `probe`: its settings file, or a configuration file.
+    """
+    from braing3n.core.runtime import set_threads
+    from braing3n.core.settings import parse_section, read_settings
+    from braing3n.probe.settings import ProbeSettings
+
+    section = parse_section(ProbeSettings, settings)
+    section = section.model_copy(update={"readouts": tuple(read_settings(chosen))})
+    set_threads(threads)
+    import pandas as pd
+
+    from braing3n import encoders as registry
+    from braing3n.core.contracts import write_table
+    from braing3n.probe.beside.readouts import read_otherwise
+    from braing3n.probe.contracts import READOUTS
+    from braing3n.probe.plan import load_features, plan_probes, read_labels, read_reason
+
+    table = read_labels(labels)
+    probes, found = plan_probes(table, section, "paper"), []
+    for name in encoders:
+        path = features_dir / f"features_{name}.npz"
+        if read_reason(path):
+            print(f"warning: no readouts of {name}: {read_reason(path)}")
+            continue
+        has_pca = registry.load(name).HAS_PCA
+        found.append(read_otherwise(name, load_features(path, table), probes, section, has_pca))
+    none = pd.DataFrame(columns=list(READOUTS))
+    write_table(pd.concat(found or [none], ignore_index=True), readouts, READOUTS)
+
+
+@app.command
 def columns(
     *, volume_list: VolumeList, labels: Labels, run: str, cohorts: Paths, settings: Path, out: Path
 ) -> None:

@@ -73,6 +73,12 @@ RIVALS = Contract(
     {"rival": (str, None), **PROBE, "title": (str, None), "columns": (str, None), **SCORE_COLUMNS},
 )
 
+# The same table for other readouts of an encoder.
+READOUTS = Contract(
+    "readouts",
+    {"encoder": (str, None), "readout": (str, None), **PROBE, "title": (str, None), **SCORE_COLUMNS},
+)
+
 CHECKS = Contract(
     "checks",
     {

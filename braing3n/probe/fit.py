@@ -36,15 +36,21 @@ def build_model(kind: str, n_train: int, n_features: int, settings: ProbeSetting
     """A probe of this kind, not fitted: (PCA,) standardising, and logistic regression or ridge."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    steps = [_build_pca(n_train, n_features, settings)] if has_pca else []
     last = (
         LogisticRegression(max_iter=settings.max_iter)
         if kind == "classification"
         else Ridge(settings.ridge_alpha)
     )
-    return make_pipeline(*steps, StandardScaler(), last)
+    return make_pipeline(*build_steps(n_train, n_features, settings, has_pca), last)
+
+
+def build_steps(n_train: int, n_features: int, settings: ProbeSettings, has_pca: bool) -> list:
+    """What stands before a readout, not fitted: (PCA,) standardising."""
+    from sklearn.preprocessing import StandardScaler
+
+    steps = [_build_pca(n_train, n_features, settings)] if has_pca else []
+    return [*steps, StandardScaler()]
 
 
 def _build_pca(n_train: int, n_features: int, settings: ProbeSettings):

@@ -328,15 +328,19 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
     run_app(results_dir, tmp_path / "a")
     run_app(results_dir, tmp_path / "b")
     names = [
-        "table_2a",
-        "table_2b",
-        "table_3",
-        "table_5",
-        "table_6",
-        "table_7",
-        "table_8",
+        *(f"table_{n}" for n in ("2a", "2b", 3, 5, 6, 7, 8)),
         "counterfactuals",
         "longitudinal",
+        *(
+            "table_1",
+            "appendix_f",
+            "rivals",
+            "checks",
+            "every_check",
+            "fairness_summary",
+            "fairness",
+            "readouts",
+        ),
         "encoders",
         "controls",
         "memorization",
@@ -348,12 +352,12 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         *build_tables(Results(results_dir)),
     ]
     expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex", "html")}
-    expected |= {"index.html", "card.html"} | {f"{name}.png" for name in FIGURES}
+    expected |= {"index.html", "card.html", "appendix_f.png"} | {f"{name}.png" for name in FIGURES}
     assert {path.name for path in (tmp_path / "a").iterdir()} == expected
     for name in expected:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     page = (tmp_path / "a" / "index.html").read_text()
-    assert page.count("data:image/png;base64,") == 1
+    assert page.count("data:image/png;base64,") == 2
     assert "Samples of the conditional DiT: n/a, this run has no diffusion/samples.png." in page
     assert "snakemake results/demo/probe/scores.parquet --cores 2 --configfile config/demo.yaml" in page
     assert "2: a | b_c is 4-D" in page

@@ -3,7 +3,8 @@ localrules:
     paper,
 
 
-TABLES = [f"{RESULTS}/paper/table_{n}.{end}" for n in ("2a", "2b", 3, 5, 6, 7, 8) for end in ("csv", "md", "tex", "html")]
+NAMES = [*(f"table_{n}" for n in (1, "2a", "2b", 3, 5, 6, 7, 8)), "appendix_f"]
+TABLES = [f"{RESULTS}/paper/{name}.{end}" for name in NAMES for end in ("csv", "md", "tex", "html")]
 
 
 # As text: a rule's output named as such would bring its rule along, past `--allowed-rules`.
@@ -16,6 +17,7 @@ SHOWN = [
     rules.build_label_table.output.flow,
     rules.volumes.input,
     rules.compare_encoders.output,
+    READOUTS,
     rules.measure_fidelity.output.distances,
     rules.audit_memorization.output.distances,
     rules.audit_memorization.output.copies,
@@ -41,11 +43,12 @@ rule paper:
 
 
 rule tabulate_paper:
-    """Write Tables 2a, 2b, 3, 5, 6, 7 and 8, ours beside the paper's numbers, the dataset card and the index page."""
+    """Write Tables 1, 2a, 2b, 3 and 5 to 8 and Appendix F, ours beside the paper's numbers, the dataset card and the index page."""
     input:
         SHOWN,
     output:
         TABLES,
+        bars=f"{RESULTS}/paper/appendix_f.png",
         card=report(f"{RESULTS}/paper/card.html", caption="../report/card.rst", category="Paper"),
         index=report(f"{RESULTS}/paper/index.html", caption="../report/index.rst", category="Paper"),
     log:

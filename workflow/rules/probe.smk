@@ -6,11 +6,14 @@ localrules:
 COLUMNS = f"{RESULTS}/probe/columns.parquet"
 OWN_COLUMNS = " --columns {input.columns:q} --own {input.own:q}" if CONFIG.probe.columns else ""
 
+READOUTS = [f"{RESULTS}/probe/readouts.parquet"] if CONFIG.probe.readouts else []
+
 
 rule probe:
     """Scores, paired differences and controls of the linear probes."""
     input:
         f"{RESULTS}/probe/scores.parquet",
+        READOUTS,
 
 
 rule probe_encoder:
@@ -77,6 +80,35 @@ rule compare_encoders:
         "python -m braing3n probe compare --encoders {params.encoders:q} --probe-dir {params.probe_dir:q}"
         " --features {input.features:q} --labels {input.labels:q} --settings {input.settings:q}"
         " --threads {threads}" + OWN_COLUMNS + " 2>&1 | tee {log:q}"
+
+
+rule read_otherwise:
+    """Read all encoders by the readouts that `probe.readouts` names."""
+    input:
+        features=[f"{RESULTS}/latents/features_{encoder}.npz" for encoder in CONFIG.latents.encoders],
+        labels=rules.build_label_table.output.labels,
+        chosen=f"{SETTINGS}/probe.readouts.json",
+        settings=f"{SETTINGS}/probe.json",
+    output:
+        readouts=f"{RESULTS}/probe/readouts.parquet",
+    log:
+        f"{LOGS}/probe/readouts.log",
+    benchmark:
+        f"{BENCHMARKS}/probe/readouts.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=720,
+    params:
+        encoders=CONFIG.latents.encoders,
+        features_dir=f"{RESULTS}/latents",
+        stage=STAGE["probe"],
+    shell:
+        "python -m braing3n probe readouts --encoders {params.encoders:q} --features-dir {params.features_dir:q}"
+        " --labels {input.labels:q} --readouts {output.readouts:q} --chosen {input.chosen:q}"
+        " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule read_columns:

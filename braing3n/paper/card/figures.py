@@ -38,30 +38,33 @@ def draw_figures(results: Results, out_dir: Path) -> dict[str, Path]:
     Returns:
         Name to path.
     """
-    paths = {}
-    for name, draw in FIGURES.items():
-        paths[name] = Path(out_dir) / f"{name}.png"
-        figure = draw(results)
-        # Without the library's version, equal content gives equal bytes.
-        with write_atomically(paths[name]) as beside:
-            figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None})
+    paths = {name: Path(out_dir) / f"{name}.png" for name in FIGURES}
+    for name, path in paths.items():
+        save_figure(FIGURES[name](results), path)
     return paths
 
 
-def _open_figure(width: float, height: float) -> Figure:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; without the library's version, equal content gives equal bytes."""
+    with write_atomically(path) as beside:
+        figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def open_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _say(sentence: str) -> Figure:
+def say(sentence: str) -> Figure:
     """A picture that only says why there is none."""
-    figure = _open_figure(8, 0.8)
+    figure = open_figure(8, 0.8)
     figure.text(0.01, 0.5, sentence, va="center", fontsize=10, color="0.35")
     return figure
 
 
-def _list_rows(axes: Axes, names: list[str]) -> None:
+def list_rows(axes: Axes, names: list[str]) -> None:
     """One name a row, the first on top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -72,11 +75,11 @@ def draw_volumes(results: Results) -> Figure:
     """Volumes of each cohort by modality."""
     labels = results.read("labels")
     if labels is None:
-        return _say(explain_missing("labels"))
+        return say(explain_missing("labels"))
     counts = pd.crosstab(labels["cohort"], labels["modality"]).reindex(columns=MODALITIES, fill_value=0)
     people = labels.groupby("cohort")["person_id"].nunique()
     order = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index
-    figure = _open_figure(8.5, 1.3 + 0.32 * len(order))
+    figure = open_figure(8.5, 1.3 + 0.32 * len(order))
     axes = figure.subplots()
     left = np.zeros(len(order))
     for name, colour in zip(MODALITIES, COLOURS, strict=False):
@@ -84,7 +87,7 @@ def draw_volumes(results: Results) -> Figure:
         left += counts.loc[order, name].to_numpy()
     for row, key in enumerate(order):
         axes.text(left[row], row, f"  {int(left[row]):,} ({people[key]:,} people)", va="center", fontsize=8)
-    _list_rows(axes, list(order))
+    list_rows(axes, list(order))
     axes.set(xlabel="volumes", xlim=(0, 1.25 * left.max()))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     return figure
@@ -94,7 +97,7 @@ def draw_flow(results: Results) -> Figure:
     """What became of each cohort's scans: kept, or left out by ingest, preprocess or manifest."""
     flow = results.read_flow()
     if flow is None:
-        return _say(explain_missing("flow"))
+        return say(explain_missing("flow"))
     whole = flow[flow["reason"] == ""]
     lost = whole.pivot_table(index="cohort", columns="stage", values="excluded", aggfunc="sum", fill_value=0)
     stages = [name for name in dict.fromkeys(whole["stage"]) if name in lost]
@@ -102,7 +105,7 @@ def draw_flow(results: Results) -> Figure:
     parts = {f"left out by {name}": lost[name].reindex(received.index, fill_value=0) for name in stages}
     parts = {"kept": received - sum(parts.values())} | parts
     shares = {name: 100 * (part / received.clip(lower=1)) for name, part in parts.items()}
-    figure = _open_figure(8.5, 1.3 + 0.32 * len(received))
+    figure = open_figure(8.5, 1.3 + 0.32 * len(received))
     axes = figure.subplots()
     left = np.zeros(len(received))
     for name, share in shares.items():
@@ -112,7 +115,7 @@ def draw_flow(results: Results) -> Figure:
     for row, key in enumerate(received.index):
         described = f"  {parts['kept'][key]:,} of {received[key]:,}"
         axes.text(100, row, described, va="center", fontsize=8)
-    _list_rows(axes, list(received.index))
+    list_rows(axes, list(received.index))
     axes.set(xlabel="% of the scans received", xlim=(0, 125), xticks=range(0, 101, 20))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     return figure
@@ -122,12 +125,12 @@ def draw_ages(results: Results) -> Figure:
     """Ages at the first visit by cohort: a box with whiskers, or a dot a person where there are few."""
     labels = results.read("labels")
     if labels is None:
-        return _say(explain_missing("labels"))
+        return say(explain_missing("labels"))
     people = list_people(labels, "cohort")
     if not people["age_years"].notna().any():
-        return _say(f"n/a: no age is known (N = 0 of {people['person_id'].nunique():,} people)")
+        return say(f"n/a: no age is known (N = 0 of {people['person_id'].nunique():,} people)")
     names = sorted(set(people["cohort"]))
-    figure = _open_figure(8.5, 1.0 + 0.36 * len(names))
+    figure = open_figure(8.5, 1.0 + 0.36 * len(names))
     axes = figure.subplots()
     top = people["age_years"].max()
     for row, name in enumerate(names):
@@ -145,7 +148,7 @@ def draw_ages(results: Results) -> Figure:
             f"{len(ages):,} of {len(part):,} people" if len(ages) else f"n/a (0 of {len(part):,} people)"
         )
         axes.text(1.03 * top, row, described, va="center", fontsize=8)
-    _list_rows(axes, names)
+    list_rows(axes, names)
     axes.set(xlabel="age at the first visit (years); box: quartiles, whiskers: youngest and oldest")
     axes.set_xlim(0, 1.25 * top)
     axes.grid(axis="x", color="0.9")
@@ -157,11 +160,11 @@ def draw_coverage(results: Results) -> Figure:
     """The share of each cohort's volumes for which a field is known."""
     labels = results.read("labels")
     if labels is None:
-        return _say(explain_missing("labels"))
+        return say(explain_missing("labels"))
     known = measure_coverage(labels)
     shares = 100 * known.groupby(labels["cohort"]).mean()
     shares = pd.concat([pd.DataFrame({"all": 100 * known.mean()}).T, shares])
-    figure = _open_figure(9.5, 1.9 + 0.3 * len(shares))
+    figure = open_figure(9.5, 1.9 + 0.3 * len(shares))
     axes = figure.subplots()
     axes.imshow(shares.to_numpy(), cmap="Blues", vmin=0, vmax=100, aspect="auto")
     for row, column in np.ndindex(shares.shape):
@@ -181,16 +184,16 @@ def draw_pyramids(results: Results) -> Figure:
     """Sex and age band of the people of each diagnosis: female to the left, male to the right."""
     labels = results.read("labels")
     if labels is None:
-        return _say(explain_missing("labels"))
+        return say(explain_missing("labels"))
     keys = ["person_id", "dx"]
     people = spread_people(labels, "sex").merge(spread_people(labels, "age band"), on=keys)
     if not ((people["value_x"] != UNKNOWN) & (people["value_y"] != UNKNOWN)).any():
         n_people = people["person_id"].nunique()
-        return _say(f"n/a: both sex and age are known of nobody (N = 0 of {n_people:,} people)")
+        return say(f"n/a: both sex and age are known of nobody (N = 0 of {n_people:,} people)")
     classes = [dx for dx in (*list_classes(labels), UNKNOWN) if (people["dx"] == dx).any()]
     n_columns = min(4, len(classes))
     n_lines = -(-len(classes) // n_columns)
-    figure = _open_figure(1.0 + 2.4 * n_columns, 0.5 + 2.0 * n_lines)
+    figure = open_figure(1.0 + 2.4 * n_columns, 0.5 + 2.0 * n_lines)
     panels = figure.subplots(n_lines, n_columns, squeeze=False)
     for panel in panels.ravel()[len(classes) :]:
         panel.set_axis_off()

@@ -23,6 +23,7 @@ ATTRIBUTES = ("sex", "race", "age band", "cohort", "vendor")
 AGE_BANDS = {"under 18": 18, "18 to 39": 40, "40 to 59": 60, "60 to 74": 75, "75 and over": np.inf}
 MIN_PEOPLE = 10  # in a subgroup that is compared
 N_BOOTSTRAPS = 200
+SUMMARY = "1 - mean disparity"
 _BLANK = dict.fromkeys(["value", "low", "high"], float("nan"))
 
 
@@ -94,7 +95,7 @@ def compare_groups(
         unit = "" if probe.classes else "; as shares of the whole error"
         note = f"over {len(gaps)} attributes{unit}"
         for name, value in (
-            ("1 - mean disparity", 1 - np.mean(gaps)),
+            (SUMMARY, 1 - np.mean(gaps)),
             ("largest difference", max(gaps)),
             ("standard deviation", np.mean(deviations)),
         ):
