@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from braing3n.cohort.dates import parse_date
 from braing3n.cohort.records import to_number
 from braing3n.cohort.tables import describe_dead_link, read_rows
 from braing3n.core.contracts import TASK_COLUMNS
@@ -46,11 +47,12 @@ COLUMNS = {
     "dx": ("dx", "diagnosis", "group"),
     "site": ("site", "site_id", "scan_site"),
     "scan_date": ("acq_time",),
+    "handedness": ("handedness", "hand"),
 }
 # Columns whose name is the unit of their ages.
 AGE_UNITS = {"age_months": "months", "age_in_months": "months", "age_days": "days", "age_weeks": "weeks"}
 # What lasts from visit to visit: where a visit's row is silent, the person's other rows are read.
-LASTING = ("sex", "gender", "handedness", "race", "ethnicity", "apoe", "education_years")
+LASTING = ("sex", "gender", "handedness", "hand", "race", "ethnicity", "apoe", "education_years")
 
 
 def read_bids_records(raw_dir: Path, cohort: str, scans: pd.DataFrame) -> pd.DataFrame:
@@ -105,6 +107,7 @@ class Dataset:
         day = self.find_acquisition_time(Path(scan.path), labels.flags)
         if day:
             record |= {"scan_date": day, "scan_date_source": "scans.tsv:acq_time"}
+        record["scan_date"] = labels.read_day(record["scan_date"], record["scan_date_source"])
         for name, kind in TASK_COLUMNS.items():
             record |= labels.read_number(name) if kind is float else labels.read_text(name, (name,))
         record |= labels.read_code("handedness", decode_hand)
@@ -180,6 +183,13 @@ class ScanLabels:
         if field == "dx":
             record["dx_detail"] = spell_out(answer.text, levels) if answer.text else ""
         return record
+
+    def read_day(self, text: str, source: str) -> str:
+        """The day of an acquisition time, without the time and its zone; else a flag."""
+        day = parse_date(text)
+        if text and day is None:
+            self.flags.append(f"{source}, sub-{self.subject}: {text!r} is not a date")
+        return day.isoformat() if day else ""
 
     def check_species(self) -> None:
         """Flag an animal: its age may be in months, and no atlas of ours is its own."""

@@ -139,3 +139,24 @@ def test_dead_scans_tables_and_sidecars_are_flags(tmp_path, ingest):
     flags = ingest({}).loc["mine_sub-02_T1"].qc_flag
     assert "sub-02_T1w.json is a link to nothing and is not read" in flags
     assert "sub-02_scans.tsv is a link to nothing and is not read" in flags
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("2022-12-16T14:44:43.955625Z", "2022-12-16"),
+        ("18901014T123300", "1890-10-14"),
+        ("13:45:30", ""),
+    ],
+)
+def test_an_acquisition_time_is_a_day_or_a_flag(tmp_path, ingest, text, day):
+    (tmp_path / "raw/sub-02").mkdir(parents=True)
+    table = {"sub-02/sub-02_scans.tsv": f"filename\tacq_time\nanat/sub-02_T1w.nii.gz\t{text}\n"}
+    record = ingest(table).loc["mine_sub-02_T1"]
+    assert record.scan_date == day
+    assert record.qc_flag == ("" if day else f"scans.tsv:acq_time, sub-02: '{text}' is not a date")
+
+
+def test_the_column_hand_is_handedness(ingest):
+    records = ingest({"participants.tsv": "participant_id\thand\nsub-02\tL\n"})
+    assert records.loc["mine_sub-02_T1"].handedness == "L"
