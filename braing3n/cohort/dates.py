@@ -11,7 +11,7 @@ MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", 
 # Month before day, as in tables from the United States.
 FORMS = (
     r"(?P<y>\d{4})[-_/](?P<m>\d{1,2})[-_/](?P<d>\d{1,2})(?:[T _].*)?",
-    r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})",
+    r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?:T.*)?",
     r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})(?: .*)?",
     r"(?P<d>\d{1,2})[- ]?(?P<name>[A-Za-z]{3})[a-z]*[- ]?(?P<y>\d{4})",
     r"(?P<m>\d{1,2})/(?P<y>\d{4})",

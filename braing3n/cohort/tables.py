@@ -168,6 +168,12 @@ def _read_csv(text: str, separator: str) -> Iterator[list[str]]:
     return csv.reader(io.StringIO(text), delimiter=separator)
 
 
+def describe_dead_link(path: Path) -> str:
+    """A sentence where a table or sidecar is a link to nothing, as git-annex leaves them; else empty."""
+    is_dead = path.is_symlink() and not path.exists()
+    return f"{path.name} is a link to nothing and is not read" if is_dead else ""
+
+
 def decode_text(content: bytes) -> str:
     """Text with plain line ends: UTF-8 with or without a mark, UTF-16 by its mark, else Windows' Latin."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):

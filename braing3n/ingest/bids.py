@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
 
+from braing3n.cohort.dates import parse_date
 from braing3n.cohort.records import to_number
-from braing3n.cohort.tables import read_rows
+from braing3n.cohort.tables import describe_dead_link, read_rows
 from braing3n.core.contracts import TASK_COLUMNS
 from braing3n.ingest.bids_tables import (
     Answer,
@@ -39,16 +41,18 @@ COLUMNS = {
     "age_years": (
         *("age", "age_years", "age_yrs", "age_at_scan", "age_at_session", "age_at_visit", "ageatscan"),
         *("age_at_mri", "age_at_first_scan", "age_at_first_scan_years", "age_at_baseline", "age_baseline"),
+        *("age_scan", "scan_age", "age_mri"),
     ),
     "sex": ("sex", "gender", "sex_at_birth", "biological_sex"),
     "dx": ("dx", "diagnosis", "group"),
     "site": ("site", "site_id", "scan_site"),
     "scan_date": ("acq_time",),
+    "handedness": ("handedness", "hand"),
 }
 # Columns whose name is the unit of their ages.
 AGE_UNITS = {"age_months": "months", "age_in_months": "months", "age_days": "days", "age_weeks": "weeks"}
 # What lasts from visit to visit: where a visit's row is silent, the person's other rows are read.
-LASTING = ("sex", "gender", "handedness", "race", "ethnicity", "apoe", "education_years")
+LASTING = ("sex", "gender", "handedness", "hand", "race", "ethnicity", "apoe", "education_years")
 
 
 def read_bids_records(raw_dir: Path, cohort: str, scans: pd.DataFrame) -> pd.DataFrame:
@@ -75,10 +79,16 @@ class Dataset:
     def _read_visits(self, subject: str) -> LabelTable:
         return read_label_table(self.raw_dir / f"sub-{subject}" / f"sub-{subject}_sessions.tsv", "ses-")
 
-    def find_acquisition_time(self, scan_path: Path) -> str:
-        """A scan's `acq_time` in the `_scans.tsv` of its session or subject; empty where there is none."""
+    def find_acquisition_time(self, scan_path: Path, flags: list[str]) -> str:
+        """A scan's `acq_time` in the `_scans.tsv` of its session or subject; empty where there is none.
+
+        flags gains a sentence for a table that is not there to be read.
+        """
         for folder in scan_path.parents[1:3]:
             for path in sorted(folder.glob("sub-*_scans.tsv")):
+                if fault := describe_dead_link(path):
+                    flags.append(fault)
+                    continue
                 text = self.read_times(path).get(scan_path.relative_to(folder).as_posix(), "")
                 if not is_missing(text):
                     return text
@@ -94,9 +104,10 @@ class Dataset:
         labels.check_species()
         record |= labels.read_text("site", COLUMNS["site"])
         record |= labels.read_text("scan_date", COLUMNS["scan_date"])
-        day = self.find_acquisition_time(Path(scan.path))
+        day = self.find_acquisition_time(Path(scan.path), labels.flags)
         if day:
             record |= {"scan_date": day, "scan_date_source": "scans.tsv:acq_time"}
+        record["scan_date"] = labels.read_day(record["scan_date"], record["scan_date_source"])
         for name, kind in TASK_COLUMNS.items():
             record |= labels.read_number(name) if kind is float else labels.read_text(name, (name,))
         record |= labels.read_code("handedness", decode_hand)
@@ -173,6 +184,13 @@ class ScanLabels:
             record["dx_detail"] = spell_out(answer.text, levels) if answer.text else ""
         return record
 
+    def read_day(self, text: str, source: str) -> str:
+        """The day of an acquisition time, without the time and its zone; else a flag."""
+        day = parse_date(text)
+        if text and day is None:
+            self.flags.append(f"{source}, sub-{self.subject}: {text!r} is not a date")
+        return day.isoformat() if day else ""
+
     def check_species(self) -> None:
         """Flag an animal: its age may be in months, and no atlas of ours is its own."""
         answer = self.find(("species",))
@@ -193,8 +211,13 @@ class ScanLabels:
         return float("nan") if value is None else value
 
     def read_age(self) -> dict:
-        """Age at the scan; where only the baseline's age is known, the visit's days are added."""
+        """Age at the scan; where only the baseline's age is known, the visit's days are added.
+
+        A number that the table's description spells out as a class (`4`: 16-20 years) is no age.
+        """
         answer = self.find((*COLUMNS["age_years"], *AGE_UNITS))
+        spelled = spell_out(answer.text, self._find_levels(answer))
+        answer = replace(answer, text=spelled or answer.text)
         unit = AGE_UNITS.get(answer.column) or self._find_table(answer).units.get(answer.column, "")
         age = self._parse(
             answer, parse_age(answer.text, unit), f"plausible age{f' in {unit}' if unit else ''}"

@@ -9,7 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from braing3n.cohort.tables import ID_COLUMNS, decode_text, find_column, normalise_column, read_rows
+from braing3n.cohort.tables import (
+    ID_COLUMNS,
+    decode_text,
+    describe_dead_link,
+    find_column,
+    normalise_column,
+    read_rows,
+)
 from braing3n.core.errors import CohortError
 from braing3n.ingest.bids_values import is_missing
 
@@ -69,6 +76,7 @@ def read_label_table(path: Path, prefix: str) -> LabelTable:
     """
     table = LabelTable(path.name)
     if not path.exists():
+        table.faults += filter(None, [describe_dead_link(path)])
         return table
     header, rows, faults = read_rows(path)
     table.faults += faults
@@ -149,6 +157,7 @@ def _loosen(name: str) -> str:
 def _read_description(path: Path, table: LabelTable) -> None:
     """`Units` and `Levels` of each column, from the JSON beside a table."""
     if not path.exists():
+        table.faults += filter(None, [describe_dead_link(path)])
         return
     try:
         described = json.loads(decode_text(path.read_bytes()))

@@ -1,3 +1,3 @@
 """Raw folders to inventories, before the DAG: which files are which subject's scans."""
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from braing3n.cohort import Scan, Walk
 from braing3n.cohort.tables import ID_COLUMNS, find_column, read_rows
@@ -18,6 +18,7 @@ from braing3n.inventory.files import list_files
 from braing3n.inventory.scans import Segmentation, attach_segmentations
 from braing3n.inventory.sidecars import Sidecars, has_contrast, split_name
 
+Item = TypeVar("Item", Scan, Segmentation)
 MODALITIES = {"T1w": "T1", "T2w": "T2", "FLAIR": "FLAIR"}
 UNIT1 = {"UNIT1": "T1"}  # of MP2RAGE: T1-weighted, with a background of noise
 SEGMENTATIONS = ("mask", "dseg", "roi")  # with label- or desc-, which says of what
@@ -40,6 +41,7 @@ METADATA = {
 TABLE_ENDS = ("_sessions.tsv", "_scans.tsv")
 # Images of a scanner's series that no reader of T1 wants: `part-` says which half of a complex image one is.
 PARTS = ("mag",)
+MAX_ECHOES = 1000
 SPACES = {"MNI": "mni", "SRI24": "sri24", "TAL": "talairach", "ACPC": "acpc"}
 OWN_SPACES = ("T1w", "orig", "individual")
 
@@ -71,6 +73,8 @@ def find_bids_scans(raw_dir: Path, cohort: str, options: Mapping[str, Any] | Non
             walk.unused[path] = ".bidsignore names it"
         else:
             sort_file(Path(path), stamp, cohort, walk, segmentations, suffixes)
+    walk.scans = _settle_folders(walk.scans, raw_dir, walk)
+    segmentations = _settle_folders(segmentations, raw_dir, walk)
     sidecars = Sidecars(raw_dir)
     walk.scans = [find_contrast(scan, sidecars) for scan in walk.scans]
     walk.scans = attach_segmentations(_choose(walk), segmentations, walk)
@@ -100,6 +104,31 @@ def is_ignored(path: str, patterns: list[str]) -> bool:
         if any(fnmatchcase(name, wanted.lstrip("/")) for name in names):
             is_out = not pattern.startswith("!")
     return is_out
+
+
+def _settle_folders(items: list[Item], raw_dir: Path, walk: Walk) -> list[Item]:
+    """The files whose name and folders agree on person and session; a name without `ses-` takes its folder's.
+
+    A scan that lies in another person's folder is nobody's: which of the two is right, no file says.
+    """
+    settled, strays = [], []
+    for item in items:
+        folders = Path(item.path).relative_to(raw_dir).parts[:-1]
+        inside = {name[:3]: name[4:] for name in folders if name.startswith(("sub-", "ses-"))}
+        said = {"sub": item.subject_id, "ses": item.session_id or inside.get("ses", "")}
+        odd = [name for name, label in inside.items() if said[name] != label]
+        if odd:
+            name = odd[0]
+            walk.unused[item.path] = f"its name says {name}-{said[name]} and its folder {name}-{inside[name]}"
+            strays.append(item.path)
+        else:
+            settled.append(replace(item, session_id=said["ses"]))
+    if strays:
+        walk.warnings.append(
+            f"{len(strays)} files lie in another person's or session's folder than their names say and are "
+            f"not read, such as {strays[0]}; correct the name or move the file."
+        )
+    return settled
 
 
 def find_contrast(scan: Scan, sidecars: Sidecars) -> Scan:
@@ -136,7 +165,7 @@ def sort_file(
         return
     extension = next((end for end in EXTENSIONS if path.name.endswith(end)), None)
     if extension is None:
-        walk.unused[path.as_posix()] = "not a NIfTI file"
+        walk.unused[path.as_posix()] = _describe_other(path.name)
         return
     entities, suffix = split_name(path.name.removesuffix(extension))
     name = entities.get("label") or entities.get("desc", "")
@@ -163,6 +192,14 @@ def sort_file(
             group_id=person_id,
         )
     )
+
+
+def _describe_other(name: str) -> str:
+    """Why a file that is neither an image nor one of the known tables is not read."""
+    ending = next((end for end in (*EXTENSIONS, ".json", ".tsv") if name.lower().endswith(end)), "")
+    if not ending or (ending == ".tsv" and name.endswith(ending)):
+        return "a table that is not read" if ending else "not a NIfTI file"
+    return f"its ending is not '{ending}' in lower case; rename it"
 
 
 def _refuse(suffix: str, entities: dict[str, str], suffixes: Mapping[str, str]) -> str:
@@ -215,4 +252,12 @@ def _choose(walk: Walk) -> list[Scan]:
 
 def _rank(scan: Scan) -> tuple:
     is_slab = is_partial(measure_extent_mm(scan.path, scan.stamp))
-    return is_slab, scan.is_stripped, scan.raw_space != "native", "_UNIT1." in scan.path, scan.path
+    rawness = is_slab, scan.is_stripped, scan.raw_space != "native", "_UNIT1." in scan.path
+    return *rawness, _rank_echo(scan), scan.path
+
+
+def _rank_echo(scan: Scan) -> int:
+    """What is combined from echoes first; else of a T2 the last echo, which weighs T2 most, or the first."""
+    echo = split_name(Path(scan.path).name)[0].get("echo", "")
+    number = int(echo) if echo.isdecimal() else 0
+    return MAX_ECHOES - number if number and scan.modality == "T2" else number

@@ -101,6 +101,7 @@ def _check_found(key: str, cohort: Cohort, raw_dir: Path, walk: Walk) -> None:
         return
     files = sorted(walk.unused)
     found = f"its {len(files)} files belong to no rule, such as {files[0]}" if files else "it holds no image"
+    found = "; ".join([found, *(warning.rstrip(".") for warning in walk.warnings)])
     examples = [*(cohort.miniature.list_examples() if cohort.miniature else ()), *cohort.layouts.split()]
     known = ", ".join(examples or ["sub-01/anat/sub-01_T1w.nii.gz (BIDS)"])
     raise CohortError(
@@ -265,10 +266,15 @@ def _digest_tables(tables: list[Path], folder: Path) -> list[dict]:
 
 def _check_labels(key: str, scans: list[Scan]) -> None:
     """Two ids that would share a BIDS label are an error, since one would overwrite the other."""
-    seen: dict[str, str] = {}
+    seen: dict[tuple[str, ...], str] = {}
     for scan in scans:
-        other = seen.setdefault(label(scan.subject_id), scan.subject_id)
-        if other != scan.subject_id:
-            raise CohortError(
-                f"{key}: the ids {other!r} and {scan.subject_id!r} give one BIDS label; rename one."
-            )
+        where: tuple[str, ...] = ()
+        for name in (scan.subject_id, scan.session_id, scan.run):
+            labels = (*where, label(name) if name else "")
+            other = seen.setdefault(labels, name)
+            if other != name:
+                of = f" of {scan.subject_id}" if where else ""
+                raise CohortError(
+                    f"{key}: the ids {other!r} and {name!r}{of} give one BIDS label; rename one."
+                )
+            where = labels

@@ -37,7 +37,7 @@ def list_files(raw_dir: str | Path, skipped_dirs: Mapping[str, str], walk: Walk)
     Raises:
         CohortError: the raw folder itself cannot be listed.
     """
-    digest = hashlib.sha256()
+    digest, dead = hashlib.sha256(), []
     for folder, lines in _descend(to_prefix(raw_dir), skipped_dirs, digest):
         for line in lines:
             name, _, stamp = line.partition("\0")
@@ -50,8 +50,14 @@ def list_files(raw_dir: str | Path, skipped_dirs: Mapping[str, str], walk: Walk)
                 walk.warnings.append(f"the folder {show_path(path)} cannot be listed ({stamp[1:]}).")
             elif stamp in FAULTS:
                 walk.unused[show_path(path)] = FAULTS[stamp]
+                dead += [show_path(path)] if stamp == DEAD_LINK else []
             else:
                 yield path, stamp
+    if dead:
+        walk.warnings.append(
+            f"{len(dead)} files are links to nothing and are not read, such as {dead[0]}; in a DataLad "
+            "dataset fetch their content first (`datalad get`)."
+        )
     walk.listing, walk.skipped_dirs = digest.hexdigest(), tuple(skipped_dirs)
 
 

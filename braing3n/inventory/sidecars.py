@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from braing3n.cohort.headers import normalise_vendor, round_field_strength
-from braing3n.cohort.tables import decode_text
+from braing3n.cohort.tables import decode_text, describe_dead_link
 
 FIELDS = ("Manufacturer", "MagneticFieldStrength", "ContrastBolusIngredient")
 NO_CONTRAST = ("", "n/a", "na", "none", "no", "0", "false")
@@ -64,6 +64,8 @@ class Sidecars:
 
 
 def _read_fields(path: Path) -> tuple[dict[str, str], str]:
+    if fault := describe_dead_link(path):
+        return {}, fault
     try:
         content = json.loads(decode_text(path.read_bytes()))
     except (OSError, ValueError, RecursionError):

@@ -106,3 +106,57 @@ def test_a_download_of_which_nothing_is_taken_has_empty_books(tmp_path):
     records = build_records(cohort, "ixi", scans, left_out, [], {}, tmp_path / "raw")
     write_table(records, tmp_path / "records.parquet", RECORDS)
     assert read_table(tmp_path / "records.parquet", RECORDS).empty
+
+
+def test_an_age_in_classes_is_no_number_of_years(ingest):
+    records = ingest(
+        {
+            "participants.tsv": "participant_id\tage_onset\tage_scan\nsub-01\t1\t4\nsub-02\t1\t31\n",
+            "participants.json": json.dumps({"age_scan": {"Levels": {"4": "16-20 years"}}}),
+        }
+    )
+    one, two = records.loc["mine_sub-01_ses-1_T1"], records.loc["mine_sub-02_T1"]
+    assert pd.isna(one.age_years)
+    assert two.age_years == 31
+    assert one.qc_flag == "participants.tsv:age_scan, sub-01: '16-20 years' is not a plausible age"
+
+
+@pytest.mark.parametrize("name", ["participants.tsv", "participants.json"])
+def test_a_table_that_is_a_link_to_nothing_is_a_flag(tmp_path, ingest, name):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/participants.tsv").write_text("participant_id\tage\nsub-01\t4\n")
+    (tmp_path / "raw" / name).unlink(missing_ok=True)
+    (tmp_path / "raw" / name).symlink_to("../.git/annex/objects/a")
+    flags = ingest({}).loc["mine_sub-02_T1"].qc_flag
+    assert f"{name} is a link to nothing and is not read" in flags
+
+
+def test_dead_scans_tables_and_sidecars_are_flags(tmp_path, ingest):
+    anat = tmp_path / "raw/sub-02/anat"
+    anat.mkdir(parents=True)
+    (anat / "sub-02_T1w.json").symlink_to("../../.git/annex/objects/b")
+    (anat.parent / "sub-02_scans.tsv").symlink_to("../.git/annex/objects/c")
+    flags = ingest({}).loc["mine_sub-02_T1"].qc_flag
+    assert "sub-02_T1w.json is a link to nothing and is not read" in flags
+    assert "sub-02_scans.tsv is a link to nothing and is not read" in flags
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("2022-12-16T14:44:43.955625Z", "2022-12-16"),
+        ("18901014T123300", "1890-10-14"),
+        ("13:45:30", ""),
+    ],
+)
+def test_an_acquisition_time_is_a_day_or_a_flag(tmp_path, ingest, text, day):
+    (tmp_path / "raw/sub-02").mkdir(parents=True)
+    table = {"sub-02/sub-02_scans.tsv": f"filename\tacq_time\nanat/sub-02_T1w.nii.gz\t{text}\n"}
+    record = ingest(table).loc["mine_sub-02_T1"]
+    assert record.scan_date == day
+    assert record.qc_flag == ("" if day else f"scans.tsv:acq_time, sub-02: '{text}' is not a date")
+
+
+def test_the_column_hand_is_handedness(ingest):
+    records = ingest({"participants.tsv": "participant_id\thand\nsub-02\tL\n"})
+    assert records.loc["mine_sub-02_T1"].handedness == "L"

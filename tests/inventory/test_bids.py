@@ -209,3 +209,66 @@ def test_a_folder_without_a_scan_is_a_mistake_that_shows_known_layouts(tmp_path,
             build_inventories(config)
         assert ("image.mgz" if names else "holds no image") in str(caught.value)
         assert any(word in str(caught.value) for word in ("T1w", "mprage", "MPRAGE"))
+
+
+def test_a_folder_fills_a_missing_session_and_settles_nothing_else(tmp_path):
+    raw = write_tree(
+        tmp_path,
+        [
+            "sub-01/ses-a/anat/sub-01_T1w.nii.gz",
+            "sub-01/ses-b/anat/sub-01_T1w.nii.gz",
+            "sub-02/anat/sub-03_T1w.nii.gz",
+            "sub-04/ses-a/anat/sub-04_ses-b_T1w.nii.gz",
+            "sub-05/anat/sub-05_T1w.nii.gz",
+        ],
+    )
+    walk = find_bids_scans(raw, "mine")
+    assert [(scan.subject_id, scan.session_id) for scan in walk.scans] == [
+        ("01", "a"),
+        ("01", "b"),
+        ("05", ""),
+    ]
+    reasons = {Path(path).name: reason for path, reason in walk.unused.items()}
+    assert reasons["sub-03_T1w.nii.gz"] == "its name says sub-03 and its folder sub-02"
+    assert reasons["sub-04_ses-b_T1w.nii.gz"] == "its name says ses-b and its folder ses-a"
+    assert any("2 files" in text and "sub-03_T1w.nii.gz" in text for text in walk.warnings)
+
+
+def test_a_combined_image_comes_before_echoes_and_of_a_t2_the_last_echo(tmp_path):
+    names = [f"sub-01_acq-x_echo-{n}_{suffix}.nii.gz" for n in (1, 2, 10) for suffix in ("T1w", "T2w")]
+    names += ["sub-01_acq-x_rec-rms_T1w.nii.gz", "sub-02_echo-1_T1w.nii.gz", "sub-02_echo-2_T1w.nii.gz"]
+    walk = find_bids_scans(write_tree(tmp_path, [f"sub-{n[4:6]}/anat/{n}" for n in names]), "mine")
+    assert [Path(scan.path).name for scan in walk.scans] == [
+        "sub-01_acq-x_rec-rms_T1w.nii.gz",
+        "sub-01_acq-x_echo-10_T2w.nii.gz",
+        "sub-02_echo-1_T1w.nii.gz",
+    ]
+
+
+def test_links_to_nothing_are_counted_with_the_command_that_fetches_them(tmp_path):
+    raw = write_tree(tmp_path, ["sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/note.txt"])
+    dead = raw / "sub-02/anat/sub-02_T1w.nii.gz"
+    dead.symlink_to("../../.git/annex/objects/a/b/c.nii.gz")
+    walk = find_bids_scans(raw, "mine")
+    assert any("1 files are links to nothing" in text and str(dead) in text for text in walk.warnings)
+    assert any("datalad get" in text for text in walk.warnings)
+
+
+def test_two_sessions_that_share_a_label_stop(tmp_path):
+    names = [f"sub-01/ses-{name}/anat/sub-01_ses-{name}_T1w.nii.gz" for name in ("1.0", "10")]
+    config = parse_config({"run": "x", "cohorts": {"mine": {"kind": "bids", "raw_dir": str(tmp_path)}}})
+    write_tree(tmp_path, names)
+    with pytest.raises(CohortError, match=r"'1\.0' and '10' of 01 give one BIDS label"):
+        build_inventories(config)
+
+
+def test_endings_in_other_case_and_other_tables_are_named(tmp_path):
+    names = ["sub-01_T1w.NII.GZ", "sub-01_T1w.JSON", "participants.TSV", "phenotype/ages.tsv", "notes.docx"]
+    walk = find_bids_scans(write_tree(tmp_path, [*names, "sub-02_T1w.nii"]), "mine")
+    assert [walk.unused[str(tmp_path / name)] for name in names] == [
+        "its ending is not '.nii.gz' in lower case; rename it",
+        "its ending is not '.json' in lower case; rename it",
+        "its ending is not '.tsv' in lower case; rename it",
+        "a table that is not read",
+        "not a NIfTI file",
+    ]

@@ -53,9 +53,7 @@ rule extract_features:
         pretrain=lambda wildcards: [
             f"{SETTINGS}/{name}.json" for name in encoders.load(wildcards.encoder).SECTIONS
         ],
-        weights=lambda wildcards: encoders.list_weights(
-            wildcards.encoder, CONFIG.latents.foreign.weights
-        ),
+        weights=lambda wildcards: encoders.list_weights(wildcards.encoder, CONFIG.latents.foreign.weights),
     output:
         features=f"{RESULTS}/latents/features_{{encoder}}.npz",
     log:

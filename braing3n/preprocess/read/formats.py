@@ -21,6 +21,8 @@ from braing3n.preprocess.read.claims import MAX_VOXELS, check_claims, check_surp
 from braing3n.preprocess.read.slices import check_slices
 
 MAX_SIZE_DIFFERENCE = 0.01  # of a voxel's edge, between sform and qform: headers round
+# What a checkout holds in place of a file whose content was not fetched, in at most so many bytes.
+POINTERS, MAX_POINTER_BYTES = (b"annex/objects/", b"https://git-lfs.github.com/spec"), 256
 DCM2NIIX_LIMIT_S = 900
 MAX_RAW_BYTES = 8 * MAX_VOXELS
 MAX_TURN_DEGREES = 45.0  # between sform and qform: no head is tilted that far
@@ -79,14 +81,17 @@ def _read(path: Path, source_format: str):
 
 
 def _check_names(path: Path) -> None:
-    """What is called compressed is compressed."""
+    """What is called compressed is compressed, and nothing else is; a pointer is no image."""
     for file in list_raw_files(path):
-        if file.suffix.lower() == ".gz":
-            with file.open("rb") as stream:
-                if stream.read(2) != b"\x1f\x8b":
-                    raise ScanError(
-                        f"{file.name}: its name ends in .gz, but it is not compressed; rename it."
-                    )
+        with file.open("rb") as stream:
+            head = stream.read(MAX_POINTER_BYTES)
+        is_gz, is_compressed = file.suffix.lower() == ".gz", head.startswith(b"\x1f\x8b")
+        if any(mark in head for mark in POINTERS):
+            raise ScanError(f"{file.name}: is a pointer of git-annex or Git LFS; fetch the image itself.")
+        if is_gz and not is_compressed:
+            raise ScanError(f"{file.name}: its name ends in .gz, but it is not compressed; rename it.")
+        if file.suffix.lower() == ".nii" and is_compressed:
+            raise ScanError(f"{file.name}: is compressed, but its name does not end in .gz; rename it.")
 
 
 def _check_gzip(path: Path, n_claimed: int) -> None:
