@@ -210,3 +210,23 @@ def test_gaps_are_counted_and_small_unevenness_is_none():
     gaps, n_there = find_gaps([heights[k] for k in chosen], [numbers[k] for k in chosen])
     assert gaps == [(2, 5, 8), (1, 12, 14)]
     assert n_there == 17
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        (
+            "a.nii.gz",
+            b"../../.git/annex/objects/a/b/MD5E-s1--c.nii.gz",
+            "is a pointer of git-annex or Git LFS",
+        ),
+        ("a.nii", b"/annex/objects/MD5E-s1--c.nii\n", "is a pointer of git-annex or Git LFS"),
+        ("a.nii", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of git-annex"),
+        ("a.nii", gzip.compress(b"scan"), "is compressed, but its name does not end in .gz"),
+    ],
+)
+def test_a_file_in_place_of_the_image_is_named(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ScanError) as error:
+        load_image(tmp_path / name)
+    assert str(error.value).startswith(f"{name}: {reason}")

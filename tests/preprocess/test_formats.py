@@ -393,23 +393,3 @@ def test_an_overlay_is_no_second_series(tmp_path):
         dataset.save_as(path)
     scan = read_scan(tmp_path / "I1", "DICOM")
     np.testing.assert_array_equal(scan.data, IMAGE)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        (
-            "a.nii.gz",
-            b"../../.git/annex/objects/a/b/MD5E-s1--c.nii.gz",
-            "is a pointer of git-annex or Git LFS",
-        ),
-        ("a.nii", b"/annex/objects/MD5E-s1--c.nii\n", "is a pointer of git-annex or Git LFS"),
-        ("a.nii", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of git-annex"),
-        ("a.nii", gzip.compress(b"scan"), "is compressed, but its name does not end in .gz"),
-    ],
-)
-def test_a_file_in_place_of_the_image_is_named(tmp_path, name, content, reason):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ScanError) as error:
-        load_image(tmp_path / name)
-    assert tell(error).startswith(f"{name}: {reason}")
