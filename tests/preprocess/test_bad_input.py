@@ -222,7 +222,7 @@ def test_gaps_are_counted_and_small_unevenness_is_none():
         ),
         ("a.nii", b"/annex/objects/MD5E-s1--c.nii\n", "is a pointer of git-annex or Git LFS"),
         ("a.nii", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of git-annex"),
-        ("a.nii", gzip.compress(b"scan"), "is compressed, but its name does not end in .gz"),
+        ("a.nii", gzip.compress(b"scan", mtime=0), "is compressed, but its name does not end in .gz"),
     ],
 )
 def test_a_file_in_place_of_the_image_is_named(tmp_path, name, content, reason):
