@@ -20,7 +20,6 @@ def measure(
     coarse: Path | None = None,
     volumes_dir: Path | None = None,
     forecasts: Path | None = None,
-    forecast_table: Path | None = None,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -43,9 +42,8 @@ def measure(
     volumes_dir
         Folder of the packed volumes, for the copy detector.
     forecasts
-        Forecasts of held-out people (npz with tokens), which are audited as samples are.
-    forecast_table
-        Whose they are, and of which years.
+        Forecasts of held-out people (npz with tokens), which are audited as samples are; whose they are, and of
+        which years, stands in the table of the same name beside them.
     settings
         JSON of the section `memorization`, or a configuration file.
     """
@@ -55,8 +53,7 @@ def measure(
 
     section = parse_section(MemorizationSettings, settings)
     set_threads(threads)
-    of_people = forecasts, forecast_table
-    _measure(tokens, volume_list, samples, table, distances, coarse, volumes_dir, of_people, section)
+    _measure(tokens, volume_list, samples, table, distances, coarse, volumes_dir, forecasts, section)
 
 
 def _measure(tokens, volume_list, samples, table, distances, coarse, volumes_dir, forecasts, section):
@@ -74,7 +71,7 @@ def _measure(tokens, volume_list, samples, table, distances, coarse, volumes_dir
         sampled = file["tokens"]
     volumes, conditions = read_table(volume_list, VOLUME_LIST), pd.read_parquet(table)
     latents = np.load(tokens, mmap_mode="r")
-    more = _list_more(coarse, forecasts[0], forecasts[1], volumes)
+    more = _list_more(coarse, forecasts, volumes)
     write_table(audit_samples(latents, volumes, sampled, conditions, section, more), distances, MEMORIZATION)
     found = infer_membership(latents, volumes, sampled, conditions, section)
     write_table(found, distances.with_name("membership.parquet"), MEMBERSHIP)
@@ -82,7 +79,7 @@ def _measure(tokens, volume_list, samples, table, distances, coarse, volumes_dir
         _write_copies(coarse, conditions, volume_list, volumes_dir, distances.parent, section)
 
 
-def _list_more(coarse: Path | None, forecasts: Path | None, forecast_table: Path | None, volumes):
+def _list_more(coarse: Path | None, forecasts: Path | None, volumes):
     """What is audited beside samples: reconstructions of training volumes, as if nobody's, and forecasts.
 
     A 0-year forecast is the person's own visit, and is left out.
@@ -99,8 +96,8 @@ def _list_more(coarse: Path | None, forecasts: Path | None, forecast_table: Path
         is_train = (volumes["split"].iloc[rows] == "train").to_numpy()
         items = volumes.iloc[rows[is_train]].assign(person_id="", group_id="")
         more["reconstructed-real"] = latents[is_train], items.rename(columns={"volume_id": "item_id"})
-    if forecasts is not None and forecast_table is not None:
-        table = read_table(forecast_table, FORECASTS)
+    if forecasts is not None:
+        table = read_table(forecasts.with_suffix(".parquet"), FORECASTS)
         is_later = (table["years"] > 0).to_numpy()
         modality = volumes.set_index("volume_id")["modality"].reindex(table["volume_id"]).to_numpy()
         items = table.rename(columns={"forecast_id": "item_id"}).drop(columns="volume_id")

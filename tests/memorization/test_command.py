@@ -34,7 +34,7 @@ def test_the_command_asks_about_everything_it_is_given(tmp_path, monkeypatch):
     np.savez("forecasts.npz", tokens=tokens[[9, 9]].astype(np.float32))
     paths = ["--tokens", "tokens.npy", "--volume-list", "volumes.parquet", "--samples", "samples.npz"]
     paths += ["--table", "samples.parquet", "--distances", "out.parquet", "--coarse", "coarse.npz"]
-    paths += ["--forecasts", "forecasts.npz", "--forecast-table", "forecasts.parquet"]
+    paths += ["--forecasts", "forecasts.npz"]
     app(["measure", *paths], result_action="return_value")
     found = read_table("out.parquet", MEMORIZATION)
     own = found[found["pool"] == "T1"].groupby("comparison")["item_id"].agg(list)

@@ -145,6 +145,10 @@ def test_table_7_stands_beside_the_papers_scales(tmp_path):
     assert own["Age read at 30 / 50 / 70 y | ours"] == "31.0 / 49.0 / 72.0"
     assert own["Age read at 30 / 50 / 70 y | paper"] == "35.4 / 54.8 / 75.7"
     assert (other["CFG"], other["Sex | paper"], other["IDH1 | ours"]) == ("2.5", "-", "n/a: no arm")
+    ageless = [row for row in rows if not row["task"].endswith("0 y") or row["task"].startswith("30 /")]
+    write_table(fill(GUIDANCE, ageless), tmp_path / "control/guidance.parquet", GUIDANCE)
+    own, _ = build_table_7(Results(tmp_path)).frame.to_dict("records")
+    assert own["Age read at 30 / 50 / 70 y | ours"] == "- / - / -"
 
 
 def test_counterfactuals_stand_beside_changing_nothing(tmp_path):

@@ -45,5 +45,5 @@ rule audit_memorization:
         "python -m braing3n memorization measure --tokens {input.tokens:q} --volume-list {input.volumes:q}"
         " --samples {input.samples:q} --table {input.table:q} --distances {output.distances:q}"
         " --coarse {input.coarse:q} --volumes-dir {params.volumes_dir:q}"
-        " --forecasts {input.forecasts:q} --forecast-table {input.forecast_table:q}"
+        " --forecasts {input.forecasts:q}"
         " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -101,8 +101,8 @@ def build_table_7(results: Results) -> Table:
                 f"{head}{LEVELS}paper": paper.get(condition, "-"),
             }
             if condition == "age":
-                ages = cells.loc[[("age", f"{age} y") for age in (30, 50, 70)]]
-                means = " / ".join(f"{value:.1f}" if math.isfinite(value) else "-" for value in ages["value"])
+                ages = cells["value"].reindex([("age", f"{age} y") for age in (30, 50, 70)])
+                means = " / ".join(f"{value:.1f}" if math.isfinite(value) else "-" for value in ages)
                 head = "Age read at 30 / 50 / 70 y"
                 line |= {f"{head}{LEVELS}ours": means, f"{head}{LEVELS}paper": paper.get("ages", "-")}
         rows.append(line)
