@@ -42,8 +42,8 @@ def measure(
     volumes_dir
         Folder of the packed volumes, for the copy detector.
     forecasts
-        Forecasts of held-out people (npz with tokens), which are audited as samples are; whose they are, and of
-        which years, stands in the table of the same name beside them.
+        Forecasts of held-out people (npz with tokens), which are audited as samples are. The table of the same
+        name beside them says whose they are, and of which years.
     settings
         JSON of the section `memorization`, or a configuration file.
     """
