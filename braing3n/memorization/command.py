@@ -42,7 +42,7 @@ def measure(
     volumes_dir
         Folder of the packed volumes, for the copy detector.
     forecasts
-        Forecasts of held-out people (npz with tokens), which are audited as samples are. The table of the same
+        Forecasts of held-out people (npz with tokens), which are audited as samples are; the table of that
         name beside them says whose they are, and of which years.
     settings
         JSON of the section `memorization`, or a configuration file.
