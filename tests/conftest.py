@@ -10,6 +10,7 @@ from filelock import FileLock
 from braing3n.config import ResourceSettings
 from braing3n.core.errors import ResourceError
 from braing3n.core.resources import fetch
+from braing3n.core.runtime import THREAD_VARIABLES
 
 if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes test as there are cores
@@ -25,6 +26,17 @@ def shared_data():
     if not SHARED_DATA.is_dir():
         pytest.skip("../shared/data is not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def thread_variables():
+    """A command that a test runs in this process leaves no number of threads to the tests after it."""
+    before = {name: os.environ.get(name) for name in (*THREAD_VARIABLES, "BLOSC_NTHREADS")}
+    yield
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 @pytest.fixture

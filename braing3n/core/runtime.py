@@ -95,11 +95,20 @@ def limit_threads(n_threads: int) -> int:
     return max(1, min(n_threads, n_cpus))
 
 
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+
+
 def set_thread_variables(n_threads: int) -> None:
     """Limit what this process imports from now on, and the processes that it starts, to `n_threads`."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLOSC_NTHREADS"):
+    for name in THREAD_VARIABLES:
         os.environ[name] = str(n_threads)
-    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(n_threads)
+    # Blosc2 takes this over its own arguments, and several threads pack in the order in which they finish.
+    os.environ["BLOSC_NTHREADS"] = "1"
     # Large tensors of PyTorch on pages of 2 MB: on small ones the kernel takes a third of a training step.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 

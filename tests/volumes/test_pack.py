@@ -11,6 +11,7 @@ from braing3n.config import ResourceSettings, VolumesSettings
 from braing3n.core.contracts import write_table
 from braing3n.core.errors import ContractError
 from braing3n.core.resources import fetch_atlas_brain
+from braing3n.core.runtime import set_thread_variables
 from braing3n.preprocess.contracts import PREPROCESS
 from braing3n.preprocess.space.grid import load_atlas
 from braing3n.volumes.command import app
@@ -71,7 +72,10 @@ def test_real_brains_keep_the_bounds(shared_data, tmp_path):
 
 
 def test_the_same_volumes_give_the_same_bytes(packed):
+    set_thread_variables(2)
+    packed.pack()
     array, index = packed.array_path.read_bytes(), packed.index_path.read_bytes()
+    set_thread_variables(8)  # of another job
     packed.pack()
     assert packed.array_path.read_bytes() == array
     assert packed.index_path.read_bytes() == index
