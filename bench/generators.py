@@ -347,9 +347,6 @@ def measure_forecasts(study: Study, seed: int, folder: Path) -> dict:
     return found
 
 
-# ---- the run -----------------------------------------------------------------------------------------
-
-
 def run_seed(seed: int, n_people: int, guidance: float, folder: Path) -> dict:
     """All figures of one seed."""
     folder.mkdir(parents=True, exist_ok=True)
