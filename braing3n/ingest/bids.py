@@ -135,7 +135,7 @@ class ScanLabels:
         self.all_rows = self.people.rows.get(name, [])
         self.flags = [*self.people.faults, *self.visits.faults, *([remark] if remark else [])]
         if self.people.rows and not self.all_rows:
-            self.flags.append(f"{self.people.name}: no row of sub-{subject}")
+            self.flags.append(self.people.explain_no_row(subject))
         self.person = self.all_rows
         if self.people.has_visits:
             self.person = select_visit(self.all_rows, session)

@@ -21,6 +21,10 @@ from braing3n.core.errors import CohortError
 from braing3n.ingest.bids_values import is_missing
 
 
+# What a spreadsheet makes of ids such as `1-3` and `1e5`: a date, and a number with an exponent.
+CHANGED_ID = re.compile(r"\d{1,2}-[a-z]{3}|[a-z]{3}-\d{1,2}|\d(\.\d+)?e\+?\d+", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Answer:
     """A cell, and where it stood; `rivals` are its values where rows of one person contradict each other."""
@@ -53,6 +57,12 @@ class LabelTable:
         odd = [name for name in self.columns if what in name.split("_")]
         if odd and not set(read) & set(self.columns):
             self.faults.append(f"{self.name}: the column '{odd[0]}' is not read as {what}")
+
+    def explain_no_row(self, label: str) -> str:
+        """The flag of a person without a row, with the ids that may have been this one before a spreadsheet."""
+        changed = [name for name in self.rows if CHANGED_ID.fullmatch(name)]
+        hint = f"; a spreadsheet may have changed the id {changed[0]!r} (of {len(changed)})" if changed else ""
+        return f"{self.name}: no row of sub-{label}{hint}"
 
     def match(self, label: str, labels: Iterable[str]) -> tuple[str, str]:
         """The table's id of a BIDS label ('' where it has none), and a remark where the two differ.

@@ -85,6 +85,16 @@ def test_ids_that_lost_their_zeros_are_matched_and_reported(read):
     check_plain(records)
 
 
+@pytest.mark.parametrize(("subject", "changed"), [("1e5", "1.00E+05"), ("1-3", "01-Mar"), ("mar1", "Mar-01")])
+def test_an_id_that_a_spreadsheet_changed_is_named_beside_the_person_without_a_row(read, subject, changed):
+    records = read(
+        {"participants.tsv": f"participant_id\tage\n{changed}\t30\nsub-7e5x\t31\n"}, [f"sub-{subject}"]
+    )
+    assert records["age_years"].isna().all()
+    flag = f"no row of sub-{subject}; a spreadsheet may have changed the id {changed!r} (of 1)"
+    assert records["qc_flag"].iloc[0] == f"participants.tsv: {flag}"
+
+
 def test_ids_that_could_be_two_people_match_nobody(read):
     records = read(
         {"participants.tsv": "participant_id\tage\n1\t30\n"}, ["sub-001/ses-1", "sub-01/ses-1", "sub-2/ses-1"]
