@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ PROBES, STATISTICS = "probes.safetensors", "statistics.safetensors"
 NEEDED = (ENCODER, TOKENIZER, PROBES, STATISTICS)
 WEIGHTS = (ENCODER, TOKENIZER, DIT, BRIDGE, PROBES, STATISTICS)
 NAMES = (CONFIG, CARD, *WEIGHTS)
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def write_config(folder: Path, content: dict[str, Any]) -> None:
@@ -60,3 +62,30 @@ def read_config(folder: Path) -> dict[str, Any]:
                 f"{file}: is not the file that {CONFIG} names (its SHA-256 differs); {again}."
             )
     return content
+
+
+def find_folder(folder_or_hub_id: str | Path) -> Path:
+    """The folder itself, or that of the hub's files: those of the cache where they are all there.
+
+    Raises:
+        CheckpointError: no such folder, and nothing that the hub has.
+    """
+    folder = Path(folder_or_hub_id)
+    if folder.is_dir():
+        return folder
+    name = str(folder_or_hub_id)
+    if not HUB_ID.fullmatch(name):
+        raise CheckpointError(f"{name}: there is no such folder, and it is no id of a hub (owner/name).")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = list(NAMES)
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError):
+        pass
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(f"{name}: is no folder here, and the hub did not give it ({reason}).") from None

@@ -15,7 +15,7 @@ from braing3n import __version__
 from braing3n.core.runtime import write_atomically, write_if_changed
 from braing3n.core.settings import validate
 from braing3n.export import files
-from braing3n.export.pretrained import Pretrained, find_folder, from_pretrained
+from braing3n.export.pretrained import Pretrained, from_pretrained
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.pretrain.settings import PretrainSettings
 from braing3n.volumes.pack import load_volume
@@ -79,7 +79,7 @@ def write_bundle(folder: str | Path, out_dir: Path) -> None:
     Raises:
         BrainG3nError: the folder cannot be loaded, or the bundle cannot be written.
     """
-    folder = find_folder(folder)
+    folder = files.find_folder(folder)
     model, content = from_pretrained(folder, "cpu"), files.read_config(folder)
     name, licence = str(content.get("name", "braing3n")), str(content.get("licence", "other"))
     network = describe_network(model)

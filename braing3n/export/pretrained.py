@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +28,6 @@ from braing3n.tokenizer.model import Tokenizer
 from braing3n.volumes.settings import VolumesSettings
 
 GENERATORS = {files.DIT: "DiT", files.BRIDGE: "Bridge"}  # by file, the model that it holds
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def from_pretrained(folder_or_hub_id: str | Path, device: str = "auto") -> Pretr
         >>> model = braing3n.from_pretrained("results/demo/export")
         >>> found = model.predict(model.encode(volume).mean(dim=1)[0].numpy(), modality="T1")
     """
-    folder = find_folder(folder_or_hub_id)
+    folder = files.find_folder(folder_or_hub_id)
     content = files.read_config(folder)
     where = choose_device(device)
     try:
@@ -200,33 +198,6 @@ def _compare_parts(model: Pretrained) -> Iterator[tuple[str, bool]]:
         yield name, (known.get("d"), known.get("grid")) == latent
     yield files.PROBES, all(probe.fits(width) for probe in model.probes)
     yield files.STATISTICS, is_space(model.space, width)
-
-
-def find_folder(folder_or_hub_id: str | Path) -> Path:
-    """The folder itself, or that of the hub's files: those of the cache where they are all there.
-
-    Raises:
-        CheckpointError: no such folder, and nothing that the hub has.
-    """
-    folder = Path(folder_or_hub_id)
-    if folder.is_dir():
-        return folder
-    name = str(folder_or_hub_id)
-    if not HUB_ID.fullmatch(name):
-        raise CheckpointError(f"{name}: there is no such folder, and it is no id of a hub (owner/name).")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    patterns = list(files.NAMES)
-    try:
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError):
-        pass
-    try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise CheckpointError(f"{name}: is no folder here, and the hub did not give it ({reason}).") from None
 
 
 def choose_device(name: str) -> torch.device:

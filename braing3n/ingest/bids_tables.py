@@ -20,7 +20,6 @@ from braing3n.cohort.tables import (
 from braing3n.core.errors import CohortError
 from braing3n.ingest.bids_values import is_missing
 
-
 # What a spreadsheet makes of ids such as `1-3` and `1e5`: a date, and a number with an exponent.
 CHANGED_ID = re.compile(r"\d{1,2}-[a-z]{3}|[a-z]{3}-\d{1,2}|\d(\.\d+)?e\+?\d+", re.IGNORECASE)
 
@@ -59,9 +58,11 @@ class LabelTable:
             self.faults.append(f"{self.name}: the column '{odd[0]}' is not read as {what}")
 
     def explain_no_row(self, label: str) -> str:
-        """The flag of a person without a row, with the ids that may have been this one before a spreadsheet."""
+        """The flag of a person without a row, with an id that a spreadsheet may have changed."""
         changed = [name for name in self.rows if CHANGED_ID.fullmatch(name)]
-        hint = f"; a spreadsheet may have changed the id {changed[0]!r} (of {len(changed)})" if changed else ""
+        hint = (
+            f"; a spreadsheet may have changed the id {changed[0]!r} (of {len(changed)})" if changed else ""
+        )
         return f"{self.name}: no row of sub-{label}{hint}"
 
     def match(self, label: str, labels: Iterable[str]) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """The commands on a model folder, as a user runs them, on a volume in SRI24."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -178,6 +179,16 @@ def test_a_wrong_option_is_one_sentence(run, command, words, sentence):
     assert len(lines) == 1
     assert sentence in lines[0]
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(("scan_name", "model"), [("none.nii.gz", "."), ("", "no/such/folder")])
+def test_a_mistyped_path_is_reported_before_pytorch_is_loaded(tmp_path, scan_name, model):
+    (tmp_path / "scan.nii.gz").touch()
+    words = ["encode", str(tmp_path / (scan_name or "scan.nii.gz")), "--model", model, "-o", str(tmp_path)]
+    code = f"import sys; from braing3n.cli import main; print(main({words!r}), 'torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ended.stdout.split() == ["2", "False"]
+    assert "there is no such" in ended.stderr
 
 
 def test_facts_of_one_person_are_not_said_of_several(run, scan):

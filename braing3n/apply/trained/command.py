@@ -108,9 +108,10 @@ def encode(*scans: Path, model: Model, out: Out, tokens: bool = False, given: In
     tokens
         Write all tokens of each scan, too.
     """
+    opened = open_for_scans(scans, model, out, given)
+
     from braing3n.apply.trained import tasks
 
-    opened = open_for_scans(scans, model, out, given)
     found, warnings = find_scans(scans, opened, out, given)
     tasks.encode(opened, found, out, tokens, warnings)
     return finish(warnings, out)
@@ -126,11 +127,13 @@ def predict(*scans: Path, model: Model, out: Out, age: float = math.nan, given: 
     age
         The person's age in years at the scan; with it the age gap is given.
     """
-    from braing3n.apply.trained import tasks
     from braing3n.apply.trained.conditions import AGES_YEARS, check_range
 
     check_range("age", age, *AGES_YEARS)
     opened = open_for_scans(scans, model, out, given)
+
+    from braing3n.apply.trained import tasks
+
     found, warnings = find_scans(scans, opened, out, given, has_facts=age == age)
     tasks.predict(opened, found, out, age, warnings)
     return finish(warnings, out)
@@ -144,9 +147,10 @@ def reconstruct(*scans: Path, model: Model, out: Out, given: Input | None = None
     scans
         As of `braing3n encode`.
     """
+    opened = open_for_scans(scans, model, out, given)
+
     from braing3n.apply.trained import tasks
 
-    opened = open_for_scans(scans, model, out, given)
     found, warnings = find_scans(scans, opened, out, given)
     tasks.reconstruct(opened, found, out, warnings)
     return finish(warnings, out)
@@ -190,12 +194,14 @@ def generate(
     threads
         CPU threads.
     """
-    from braing3n.apply.trained import tasks
     from braing3n.apply.trained.conditions import Conditions
 
     if n < 1:
         raise BrainG3nError(f"--n {n}: give 1 or more.")
     opened = open_model(model, out, device, threads)
+
+    from braing3n.apply.trained import tasks
+
     wanted = Conditions(disease, sex, modality, site, age, idh1)
     settings = (sampling or Sampling()).change(opened.sampling)
     warnings: list[str] = []
@@ -238,12 +244,14 @@ def counterfactual(
     strength
         Of the change: 0 changes nothing, 1 is the model's, more exaggerates.
     """
-    from braing3n.apply.trained import tasks
     from braing3n.apply.trained.conditions import Conditions
 
     own = Conditions(disease=own_disease, sex=own_sex, age_years=own_age)
     new = Conditions(disease=disease, sex=sex, age_years=age)
     opened = open_for_scans(scans, model, out, given)
+
+    from braing3n.apply.trained import tasks
+
     tasks.check_change(opened, own, new, strength)
     settings = (sampling or Sampling()).change(opened.sampling)
     found, warnings = find_scans(scans, opened, out, given, has_facts=bool(own.describe()))
@@ -280,10 +288,11 @@ def forecast(
     cdr
         Clinical Dementia Rating at the scan.
     """
-    from braing3n.apply.trained import tasks
-
     own = {"disease": disease, "sex": sex, "age_years": age, "cdr": cdr}
     opened = open_for_scans(scans, model, out, given)
+
+    from braing3n.apply.trained import tasks
+
     tasks.check_years(opened, own, years)
     settings = (sampling or Sampling()).change(opened.forecast)
     found, warnings = find_scans(scans, opened, out, given, has_facts=True)
@@ -300,15 +309,20 @@ def find_app(name: str) -> App:
 
 
 def open_model(model: str, out: Path, device: str, threads: int) -> Any:
-    """Load a model folder, and make the folder of the results."""
+    """Load a model folder, and make the folder of the results.
+
+    What was mistyped is reported before PyTorch is loaded, which takes seconds.
+    """
     import os
 
     from braing3n.core.runtime import set_threads
+    from braing3n.export.files import find_folder
 
+    folder = find_folder(model)
     set_threads(threads or len(os.sched_getaffinity(0)))
     from braing3n.export.pretrained import from_pretrained
 
-    opened = from_pretrained(model, device)
+    opened = from_pretrained(folder, device)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -317,10 +331,13 @@ def open_model(model: str, out: Path, device: str, threads: int) -> Any:
 
 
 def open_for_scans(scans: tuple[Path, ...], model: str, out: Path, given: Input | None) -> Any:
-    """Load a model folder, once it is known that scans are named."""
+    """Load a model folder, once it is known that scans are named and there."""
     given = given or Input()
     if not scans and not given.by_modality:
         raise BrainG3nError("name a scan: a NIfTI, a BIDS folder, a DICOM folder, or preprocessed volumes.")
+    for path in (*scans, *given.by_modality.values()):
+        if not path.exists():
+            raise BrainG3nError(f"{path}: there is no such file or folder.")
     return open_model(model, out, given.device, given.threads)
 
 

@@ -78,12 +78,9 @@ def open_scans(given: Given, settings: PreprocessSettings, out_dir: Path) -> tup
         settings: the section `preprocess` that the model was trained with.
 
     Raises:
-        BrainG3nError: nothing there, nothing that a volume can be made of, one scan twice, or facts of one
-            person with scans of several; all but the second are found before the work.
+        BrainG3nError: nothing that a volume can be made of, one scan twice, or facts of one
+            person with scans of several; all but the first are found before the work.
     """
-    for path in [*given.paths, *given.by_modality.values()]:
-        if not path.exists():
-            raise BrainG3nError(f"{path}: there is no such file or folder.")
     found: list[Prepared] = []
     raw: list[Path] = []
     for path in given.paths:
