@@ -23,6 +23,7 @@ from braing3n.inventory.contracts import INVENTORY
 from braing3n.preprocess.settings import PreprocessSettings
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from braing3n.preprocess.shard import Job, Visit
@@ -47,12 +48,14 @@ class Request:
     n_workers: int = 1
     may_overwrite: bool = False
     check: Callable[[Sequence[Scan]], None] = lambda scans: None  # refuses, before the work, what was found
+    wants_grids: bool = False  # of kept scans, see `answer`
 
 
 def answer(request: Request) -> list[dict]:
-    """Preprocess, print what came of each scan, and return a row a scan, kept or excluded, with its `raw`.
+    """Preprocess, print what came of each scan, and return a row a scan, kept or excluded.
 
-    The results are those of the DAG for the same scans, byte by byte; `out_dir` is one BIDS derivative.
+    Where the request wants them, a kept scan's row has its own `grid`: shape, and affine voxel -> RAS mm. The
+    results are those of the DAG for the same scans, byte by byte; `out_dir` is one BIDS derivative.
 
     Raises:
         BrainG3nError: a mistake that the user can fix; nothing was written then.
@@ -76,20 +79,34 @@ def answer(request: Request) -> list[dict]:
         _announce(found, visits, reused)
         table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
         table = measure_crop(table, settings.spacing_mm)
+        rows = table.to_dict("records")
+        used_scans = [_find_used(row, found.scans) for row in rows]
+        if request.wants_grids:  # while the links to a study's series are there
+            for row, used in zip(rows, used_scans, strict=True):
+                row["grid"] = read_grid(used) if row["status"] == "kept" else None
     draw_mosaic(table, out_dir / PICTURE_NAME)
     _write_numbers(table, out_dir / TABLE_NAME)
-    scans = {find_id(vars(scan)): scan for scan in found.scans}
-    rows = table.to_dict("records")
-    for row in rows:
-        scan = scans[find_id(row)]
-        used = [scan, *scan.spares][row["n_refused"]]
-        row["raw"] = used.path
+    for row, used in zip(rows, used_scans, strict=True):
         print(
             describe_scan(row, found.names.get(used.path, Path(used.path).name), used.raw_space), end="\n\n"
         )
     numbers, picture = out_dir / TABLE_NAME, out_dir / PICTURE_NAME
     print(f"{count_kept(rows)} of {len(rows)} volumes kept; numbers in {numbers}, picture in {picture}.")
     return rows
+
+
+def _find_used(row: Mapping, scans: Iterable[Scan]) -> Scan:
+    """The scan that a row is of: of its series the one that was not refused."""
+    scan = next(scan for scan in scans if find_id(vars(scan)) == find_id(row))
+    return [scan, *scan.spares][row["n_refused"]]
+
+
+def read_grid(scan: Scan) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape (3) of a raw scan, and its affine voxel -> RAS mm (4 x 4)."""
+    from braing3n.preprocess.read.formats import load_image
+
+    image = load_image(scan.path, scan.source_format, scan.axes, scan.modality)
+    return image.shape[:3], image.affine
 
 
 def count_kept(rows: Iterable[Mapping]) -> int:

@@ -212,13 +212,14 @@ def test_an_earlier_calls_volumes_are_not_taken_again(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True)
         path.write_bytes(encode_nifti(np.ones(GRID.shape, np.float32), GRID))
     row = {"subject_id": "08", "session_id": "", "run": "", "modality": "T1"}
-    row |= {"status": "kept", "raw": "b.nii.gz"}
+    grid = ((2, 3, 4), np.eye(4))
+    row |= {"status": "kept", "grid": grid}
     monkeypatch.setattr("braing3n.apply.preprocess.answer", lambda request: [row])
     monkeypatch.setattr("braing3n.core.errors.require", lambda *modules: None)
     (tmp_path / "b.nii.gz").write_bytes(b"")
     (found,), warnings = open_scans(Given([tmp_path / "b.nii.gz"]), PreprocessSettings(), out)
     assert warnings == []
-    assert (found.subject, found.raw_path) == ("08", Path("b.nii.gz"))
+    assert (found.subject, found.grid) == ("08", grid)
 
 
 def test_a_file_that_is_only_named_space_sri24_is_refused(made, tmp_path, capsys):  # noqa: F811
@@ -256,7 +257,7 @@ def test_one_bad_volume_does_not_stop_the_others(run, scan, share):
 
 def test_scans_that_preprocessing_excludes_are_warned_of(tmp_path, monkeypatch):
     kept = derivative_path(tmp_path, "preprocessed", "07", "", "", "T1", "preproc")
-    row = {"session_id": "", "run": "", "modality": "T1", "raw": "a.nii.gz"}
+    row = {"session_id": "", "run": "", "modality": "T1", "grid": None}
     rows = [row | {"subject_id": "07", "status": "kept", "reason": ""}]
     rows.append(row | {"subject_id": "08", "status": "excluded", "reason": "b.nii.gz: is truncated."})
     monkeypatch.setattr("braing3n.apply.preprocess.answer", lambda request: rows)
@@ -385,10 +386,11 @@ def test_results_are_carried_back_to_the_scans_own_space(tmp_path):
     to_sri24[:3, 3] = [4, -6, 9]
     (tmp_path / "x.mat").write_bytes(encode_affine(to_sri24))  # LPS points of the scan -> of SRI24
     raw_affine = np.array([[0, -2.0, 0, 60], [2.5, 0, 0, 20], [0, 0, 3.0, -20], [0, 0, 0, 1]])
-    nib.save(nib.Nifti1Image(np.zeros((100, 110, 70), np.float32), raw_affine), tmp_path / "raw.nii.gz")
-    scan = Prepared("1", "", "", "T1", tmp_path / "p", None, tmp_path / "x.mat", tmp_path / "raw.nii.gz")
+    grid = ((100, 110, 70), raw_affine)
+    scan = Prepared("1", "", "", "T1", tmp_path / "p", None, tmp_path / "x.mat", grid)
     moved, found_affine = outputs.carry_back(image, affine, scan)
     assert np.array_equal(found_affine, raw_affine)
+    assert moved.shape == grid[0]
     flip = np.diag([-1.0, -1, 1, 1])
     centre = flip @ np.linalg.inv(to_sri24) @ flip @ affine @ [8, 12, 7, 1]  # RAS of the scan
     expected = np.linalg.inv(raw_affine) @ centre

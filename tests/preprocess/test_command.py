@@ -1,5 +1,6 @@
 """One person's scans without the DAG: what is typed, printed and left, and the same bytes as the DAG's."""
 
+import itertools
 import json
 import re
 import shutil
@@ -11,6 +12,8 @@ import pandas as pd
 import pydicom
 import pytest
 
+from braing3n.apply.gather import Facts
+from braing3n.apply.preprocess import Request, answer
 from braing3n.phantoms.formats import PLANTED, write_dicom
 
 from .brains import ATLAS_CENTRE, centred_affine, make_row, rotate, sample, write_brain
@@ -187,6 +190,25 @@ def test_a_dicom_study_tells_its_contrasts_and_no_identity(tmp_path, type_in, is
     assert [text for text in secrets if text.encode() in everything] == []
     assert {path: path.read_bytes() for path in before} == content
     assert len([path for path in study.rglob("*") if path.is_file()]) == len(before) + 1
+
+
+def list_corners(shape, affine):
+    """Where the eight corners of a grid lie, sorted along each axis (8, 4)."""
+    ends = itertools.product(*((0, n - 1) for n in shape))
+    return np.sort([affine @ [*end, 1] for end in ends], axis=0)
+
+
+@pytest.mark.parametrize("is_mixed", [False, True], ids=["a folder a series", "all in one folder"])
+def test_a_kept_scan_brings_its_own_grid_also_from_dicom(tmp_path, type_in, is_mixed):
+    """What is carried back from SRI24 lies where the scan's own voxels do, in whatever order they come."""
+    study = tmp_path / "study"
+    write_series(study if is_mixed else study / "1", "T1", "t1_mprage_sag", 1)
+    write_series(study if is_mixed else study / "2", "T2", "t2_tse_tra", 2)
+    facts, config = Facts(is_stripped=True, is_bias_corrected=True), tmp_path / "small.yaml"
+    asked = Request([study], tmp_path / "out", facts=facts, config_path=config, wants_grids=True)
+    own = list_corners(SHAPE, centred_affine(SHAPE, SPACING_MM))
+    for row in answer(asked):
+        assert list_corners(*row["grid"]) == pytest.approx(own, abs=1e-3)
 
 
 def test_of_an_mp2rage_study_the_uniform_image_of_the_whole_head_is_taken(tmp_path, type_in):

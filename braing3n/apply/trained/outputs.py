@@ -58,20 +58,17 @@ def carry_back(image: np.ndarray, affine: np.ndarray, scan: Prepared) -> tuple[n
 
     One linear interpolation; outside the model's box is 0.
     """
-    import nibabel as nib
     from scipy import ndimage
 
-    if scan.raw_path is None or scan.back_path is None:
+    if scan.grid is None or scan.back_path is None:
         return None
-    raw = nib.load(scan.raw_path)
-    assert isinstance(raw, nib.spatialimages.SpatialImage)  # it was preprocessed
+    shape, own_affine = scan.grid
     to_sri24 = RAS_TO_LPS @ read_affine(scan.back_path) @ RAS_TO_LPS
-    to_voxel = np.linalg.inv(affine) @ to_sri24 @ raw.affine
-    shape = raw.shape[:3]
+    to_voxel = np.linalg.inv(affine) @ to_sri24 @ own_affine
     moved = ndimage.affine_transform(
         image.astype(np.float32), to_voxel[:3, :3], to_voxel[:3, 3], output_shape=shape, order=1, cval=0.0
     )
-    return moved, raw.affine
+    return moved, own_affine
 
 
 def read_affine(path: Path) -> np.ndarray:

@@ -19,7 +19,6 @@ from braing3n.preprocess.settings import PreprocessSettings
 if TYPE_CHECKING:
     from braing3n.cohort import Scan
 
-NIFTI_ENDS = (".nii", ".nii.gz")
 SRI24_MM = (240, 240, 155)  # the box, L-P-S
 
 
@@ -30,7 +29,7 @@ class Prepared:
     Attributes:
         path, mask_path: the volume and its brain mask; without a mask the brain is what is not 0.
         back_path: the ITK affine that maps points of the scan to points of SRI24; None: unknown.
-        raw_path: the scan itself, a NIfTI, whose grid results are carried back to; None: unknown.
+        grid: shape of the scan itself and its affine voxel -> RAS mm, where results are carried back to.
     """
 
     subject: str
@@ -40,7 +39,7 @@ class Prepared:
     path: Path
     mask_path: Path | None = None
     back_path: Path | None = None
-    raw_path: Path | None = None
+    grid: tuple[tuple[int, ...], np.ndarray] | None = None
 
     @property
     def name(self) -> str:
@@ -191,7 +190,7 @@ def take_volume(path: Path, given: Given) -> Prepared:
 def _preprocess(
     raw: list[Path], prepared: list[Prepared], given: Given, settings: PreprocessSettings, out_dir: Path
 ) -> tuple[list[Prepared], list[str]]:
-    """Preprocess scans as the model's volumes were; each with the NIfTI that it came from.
+    """Preprocess scans as the model's volumes were; each with the grid of the scan that it came from.
 
     prepared: volumes that need none of it, of which no scan may be.
     """
@@ -210,6 +209,7 @@ def _preprocess(
         resources_dir=given.resources_dir,
         n_workers=given.n_workers,
         check=lambda scans: check_scans(prepared, scans, given.has_facts),
+        wants_grids=True,
     )
     found, warnings = [], []
     for row in answer(request):  # and no volume of an earlier call into the same folder
@@ -219,6 +219,5 @@ def _preprocess(
             warnings.append(f"{name}: is left out, for preprocessing excluded it ({row['reason']})")
             continue
         scan = take_volume(derivative_path(out_dir, store_dir.name, *who), Given([]))
-        raw_path = Path(row["raw"]) if row["raw"].endswith(NIFTI_ENDS) else None
-        found.append(replace(scan, raw_path=raw_path))
+        found.append(replace(scan, grid=row["grid"]))
     return found, warnings
