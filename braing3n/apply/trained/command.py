@@ -301,11 +301,9 @@ def find_app(name: str) -> App:
 
 def open_model(model: str, out: Path, device: str, threads: int) -> Any:
     """Load a model folder, and make the folder of the results."""
-    import os
+    from braing3n.core.runtime import count_cpus, set_threads
 
-    from braing3n.core.runtime import set_threads
-
-    set_threads(threads or len(os.sched_getaffinity(0)))
+    set_threads(threads or count_cpus())
     from braing3n.export.pretrained import from_pretrained
 
     opened = from_pretrained(model, device)

@@ -120,7 +120,10 @@ def predict(
     table = pd.DataFrame(rows)
     with write_atomically(out_dir / "predictions.tsv") as beside:
         table.to_csv(beside, sep="\t", index=False, na_rep="n/a")
-    report(out_dir / "predict.json", "predict", scans, {"Predictions": table.to_dict("records")}, warnings)
+    known = [
+        {name: value for name, value in row.items() if value == value} for row in rows
+    ]  # JSON has no NaN
+    report(out_dir / "predict.json", "predict", scans, {"Predictions": known}, warnings)
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Calibration, cohorts, sites left out and shuffled labels, each against a computation of its own."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
@@ -9,10 +10,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braing3n.core.contracts import check_table
-from braing3n.probe.beside.checks import N_BINS, check_encoders, measure_calibration
-from braing3n.probe.beside.matched import find_holders, leave_sites_out, permute
+from braing3n.probe.beside import matched
+from braing3n.probe.beside.checks import N_BINS, check_encoders, check_predictions, measure_calibration
+from braing3n.probe.beside.matched import find_holders, leave_sites_out, match_sites, permute
 from braing3n.probe.compare import Readings, probe_encoder
 from braing3n.probe.contracts import CHECKS
+from braing3n.probe.halves import Reading
 from braing3n.probe.plan import plan_probe, plan_probes
 from braing3n.probe.tasks import PAPER_TASKS, list_tasks
 
@@ -69,6 +72,33 @@ def test_numbers_are_read_within_cohorts_beside_the_cohorts_mean(checks, corpus)
     assert sum(row.n_people for row in parts) == corpus[0]["person_id"].nunique()
 
 
+def test_a_cohorts_mean_is_of_the_other_folds_and_its_errors_are_its_own(corpus, settings):
+    """One person is alone in a cohort, whose mean no other fold knows."""
+    labels = corpus[0]
+    cohort = np.where(labels["age_years"] < 50, "young", "old").astype(object)
+    cohort[labels["person_id"] == "p020"] = "alone"
+    labels = labels.assign(cohort=cohort)
+    probe = plan_probe(TASKS["age"], "all", labels, settings)
+    y, fold = probe.units["target"].to_numpy(float), probe.units["fold"].to_numpy()
+    predicted = y + np.random.default_rng(4).normal(0, 8, len(y)) + 5 * fold
+    rows = check_predictions(probe, Reading(predicted[:, None], {}, True), labels)
+    found = {(row["check"], row.get("group", "")): row for row in rows}
+    table = pd.DataFrame({"y": y, "p": predicted, "fold": fold, "cohort": cohort.astype(str)})
+    means = []
+    for row in table.itertuples():
+        others = table[table["fold"] != row.fold]
+        means.append(others[others["cohort"] == row.cohort]["y"].mean())
+        means[-1] = others["y"].mean() if np.isnan(means[-1]) else means[-1]
+    error = (table["y"] - means).abs()
+    assert found["MAE of the cohort's mean", ""]["value"] == pytest.approx(error.mean())
+    for name, part in table.groupby("cohort"):
+        row = found["MAE within a cohort", name]
+        assert row["value"] == pytest.approx((part["y"] - part["p"]).abs().mean())
+        assert row["note"] == f"{error[part.index].mean():.2f} by the cohort's mean"
+    apart = table[["y", "p"]] - table.groupby(["cohort", "fold"])[["y", "p"]].transform("mean")
+    assert found["r within cohorts", ""]["value"] == pytest.approx(apart["y"].corr(apart["p"]))
+
+
 def test_a_decoy_is_at_chance_at_sites_left_out(checks):
     """It is high when pooled (`test_controls`); another site says nothing of it."""
     table = checks[0]
@@ -76,7 +106,42 @@ def test_a_decoy_is_at_chance_at_sites_left_out(checks):
     assert set(rows["group"]) == {"S0", "S1", "S2", "S3"}
     assert set(rows[rows["value"].isna()]["note"]) == {"one class only"}
     assert abs(find(checks, "control_decoy", "AUC at sites left out").value - 0.5) < 0.25
-    assert find(checks, "sex", "AUC at sites left out").value > 0.8
+    row = find(checks, "sex", "AUC at sites left out")
+    assert row.value > 0.8
+    table = table[(table["task"] == "sex") & (table["check"] == "AUC at a site left out")]
+    assert row.value == pytest.approx(table["value"].mean())
+
+
+def test_within_sites_only_people_of_known_sites_with_both_classes_count(checks, corpus, settings):
+    """At S3 are women only."""
+    labels, features = corpus
+    at_mixed = labels[labels["site"] != "S3"]
+    assert find(checks, "sex", "AUC within sites").n_people == at_mixed["person_id"].nunique()
+    labels = labels.assign(site=labels["site"].replace("S0", ""))
+    probe = plan_probe(TASKS["sex"], "all", labels, settings)
+    found = match_sites(probe, features, labels, settings)
+    np.testing.assert_array_equal(found.is_matched, labels["site"].isin(["S1", "S2"]))
+
+
+def test_the_interval_within_sites_is_the_value_less_the_range_of_shuffled_labels(
+    corpus, settings, monkeypatch
+):
+    """Of a range that is not even about chance the upper end gives the lower bound; p has both tails."""
+    shuffled = np.append(np.linspace(0.25, 0.5, 50), np.linspace(0.55, 0.8, 50))
+    asked = []
+
+    def score(x, y, *_):
+        asked.append(y)
+        return np.append(0.7, shuffled)
+
+    monkeypatch.setattr(matched, "score_within_sites", score)
+    probe = plan_probe(TASKS["sex"], "all", corpus[0], settings)
+    found = match_sites(probe, corpus[1], corpus[0], settings)
+    low, high = np.percentile(shuffled, [2.5, 97.5]) - 0.5
+    assert (found.low, found.high) == pytest.approx((0.7 - high, 0.7 - low))
+    assert found.p_value == (1 + np.sum((shuffled <= 0.3) | (shuffled >= 0.7))) / 101
+    by_person = pd.DataFrame(asked[0]).groupby(probe.units["person_id"].to_numpy())
+    assert by_person.nunique().max().max() == 1, "all scans of a person have one label"
 
 
 def test_a_site_left_out_is_scored_by_a_probe_of_all_others(corpus, settings):
