@@ -120,9 +120,8 @@ def predict(
     table = pd.DataFrame(rows)
     with write_atomically(out_dir / "predictions.tsv") as beside:
         table.to_csv(beside, sep="\t", index=False, na_rep="n/a")
-    known = [
-        {name: value for name, value in row.items() if value == value} for row in rows
-    ]  # JSON has no NaN
+    # JSON has no NaN: what a probe does not answer is left out.
+    known = [{name: value for name, value in row.items() if value == value} for row in rows]
     report(out_dir / "predict.json", "predict", scans, {"Predictions": known}, warnings)
 
 
