@@ -1,6 +1,7 @@
 """What a user says reaches the model: conditions, options, the scan's contrast, and how it is read."""
 
 import json
+import re
 
 import nibabel as nib
 import numpy as np
@@ -68,17 +69,20 @@ def test_a_counterfactual_keeps_what_is_not_said(run, one, asked):  # noqa: F811
 
 def test_a_forecast_has_the_persons_facts_and_each_its_years(run, one, asked):  # noqa: F811
     facts = "--disease", "MCI", "--age", "50", "--sex", "F", "--cdr", "0.5"
-    words = *facts, "--years", "4", "1", "--steps", "3", "--guidance", "2.5"
+    words = *facts, "--years", "4", "0.5", "--steps", "3", "--guidance", "2.5"
     status, out, printed = run("forecast", one, "--modality", "T2", *words, scans=False)
     assert status == 0, printed
     table, options = asked["forecast"]
-    assert list(table["years"]) == [0, 1, 4]
+    assert list(table["years"]) == [0, 0.5, 4]
     known = table[["disease", "sex", "age_years", "cdr"]].drop_duplicates()
     assert known.to_numpy().tolist() == [["MCI", "F", 50.0, 0.5]]
     assert (options.n_steps, options.guidance) == (3, 2.5)
     assert "the bridge knows T1 alone, not T2" in printed
+    assert all(
+        re.search(r"_desc-[A-Za-z0-9]+_T2w\.(nii\.gz|png)$", path.name) for path in out.glob("sub-*.*")
+    )
     shown = {path.name.split("Forecast")[1].split("_")[0]: read(path) for path in out.glob("*.nii.gz")}
-    for name in ("1y", "4y"):
+    for name in ("0p5y", "4y"):
         np.testing.assert_allclose(shown[f"{name}Difference"], shown[name] - shown["0y"], atol=1e-5)
     _, _, printed = run("forecast", one, "--disease", "HC", "--age", "99", scans=False)
     assert "an age of 99 years is outside" in printed

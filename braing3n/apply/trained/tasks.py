@@ -261,7 +261,9 @@ def forecast(
         table = pd.DataFrame([own | {"years": year} for year in horizons])
         moved = forecast_tokens(bridge, tokens.repeat(len(table), 1, 1), table, options)
         decoded = [model.tokenizer.decode(one) for one in moved.split(1)]
-        images = {f"{year:g}y": image for year, image in zip(horizons, decoded, strict=True)}
+        # A BIDS label has letters and digits alone: 0.5 years are 0p5y.
+        names = [f"{year:g}y".replace(".", "p") for year in horizons]
+        images = dict(zip(names, decoded, strict=True))
         save_change(model, seen, images, "syntheticForecast", out_dir, compared_with="0y")
     described = {"Own": {k: v for k, v in own.items() if v == v and v != ""}, "Years": horizons}
     report(out_dir / "forecast.json", "forecast", scans, described, warnings)

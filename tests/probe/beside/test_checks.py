@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from braing3n.core.contracts import check_table
 from braing3n.probe.beside import matched
 from braing3n.probe.beside.checks import N_BINS, check_encoders, check_predictions, measure_calibration
-from braing3n.probe.beside.matched import find_holders, leave_sites_out, match_sites, permute
+from braing3n.probe.beside.matched import find_first, find_holders, leave_sites_out, match_sites, permute
 from braing3n.probe.compare import Readings, probe_encoder
 from braing3n.probe.contracts import CHECKS
 from braing3n.probe.halves import Reading
@@ -168,11 +168,51 @@ def test_a_site_with_few_people_of_a_class_is_not_scored(corpus, settings):
     assert found["small"][1] in ("1 people of a class", "2 people of a class")
 
 
+def test_the_sites_with_most_people_of_the_rarer_class_are_left_out(corpus, settings, monkeypatch):
+    labels, features = corpus
+    monkeypatch.setattr(matched, "MAX_SITES", 1)
+    probe = plan_probe(TASKS["sex"], "all", labels, settings)
+    group_site = labels.groupby("group_id")["site"].first()
+    people = labels.assign(site=labels["group_id"].map(group_site)).drop_duplicates("person_id")
+    rarer = people.groupby("site")["sex"].agg(lambda sex: min((sex == "F").sum(), (sex == "M").sum()))
+    scored = [name for name, value, _ in leave_sites_out(probe, features, labels, settings) if value == value]
+    assert scored == [rarer.idxmax()]
+    assert rarer.nlargest(2).nunique() == 2, "the choice is clear"
+
+
+@pytest.mark.parametrize("key", ["sex", "age"])
+def test_in_a_permutation_a_person_has_one_label_and_a_family_one_fold(corpus, settings, monkeypatch, key):
+    asked = []
+
+    def score(x, y, folds, alpha):
+        asked.append((y, folds))
+        return np.zeros(y.shape[1])
+
+    monkeypatch.setattr(matched, "_score_columns", score)
+    probe = plan_probe(TASKS[key], "all", corpus[0], settings)
+    permute(probe, corpus[1], settings)
+    assert sum(y.shape[1] for y, _ in asked) == 1 + settings.n_permutations
+    for y, folds in asked:
+        assert pd.Series(folds).groupby(probe.units["group_id"]).nunique().max() == 1
+        labels = pd.DataFrame(y.reshape(len(y), -1))
+        assert labels.groupby(probe.units["person_id"].to_numpy()).nunique().max().max() == 1
+
+
 @pytest.mark.parametrize("key", ["sex", "age", "modality"])
 def test_a_planted_label_is_further_out_than_its_shufflings(corpus, settings, key):
     labels, features = corpus
     probe = plan_probe(TASKS[key], "all", labels, settings)
     assert permute(probe, features, settings)[1] == pytest.approx(1 / (1 + settings.n_permutations))
+
+
+@pytest.mark.parametrize("name", ["all", "T2", "patient-pooled"])
+def test_a_units_site_is_that_of_its_own_volumes(corpus, settings, name):
+    """Also where a probe has a part of the volumes: here of T2, and of those whose sex is known."""
+    labels = corpus[0].assign(sex=corpus[0]["sex"].where(corpus[0]["person_id"] > "p015", ""))
+    probe = plan_probe(TASKS["sex"], name, labels, settings)
+    site_of_person = labels.groupby("person_id")["site"].first()
+    expected = probe.units["person_id"].map(site_of_person).to_numpy(str)
+    np.testing.assert_array_equal(find_first(probe, labels, "site"), expected)
 
 
 def test_labels_are_shuffled_by_person_unless_they_differ_within_most(corpus, settings):
