@@ -165,6 +165,30 @@ def test_units_and_levels_of_the_description_are_used(read):
     assert "participants.tsv:group, sub-002: the code '7' is not known" in records["qc_flag"].iloc[2]
 
 
+def test_a_visits_table_has_units_and_levels_of_its_own(read):
+    people = "participant_id\tage\tgroup\nsub-001\t60\t1\nsub-002\t50\t1\n"
+    visits = "session_id\tage\tgroup\nses-1\t732\t2\nses-2\tn/a\tn/a\n"
+    described = {"age": {"Units": "months"}, "group": {"Levels": {"1": "AD", "2": "control"}}}
+    records = read(
+        {
+            "participants.tsv": people,
+            "participants.json": {"group": {"Levels": {"1": "PD", "2": "SCZ"}}},
+            "sub-001/sub-001_sessions.tsv": visits,
+            "sub-001/sub-001_sessions.json": described,
+        }
+    )
+    assert list(records["age_years"]) == [61, 60, 50]
+    assert list(records["dx"]) == ["HC", "PD", "PD"]
+
+
+def test_a_visit_that_two_rows_could_be_of_has_neither(read):
+    rows = "participant_id\tsession\tage\nsub-001\t1\t30\nsub-001\t01\t31\nsub-002\t1\t50\n"
+    records = read({"participants.tsv": rows}, ["sub-001/ses-001", "sub-001/ses-01", "sub-002/ses-01"])
+    assert math.isnan(records["age_years"].iloc[0])
+    assert list(records["age_years"].iloc[1:]) == [31, 50]
+    assert "no row of sub-001 is of session '001'" in records["qc_flag"].iloc[0]
+
+
 @pytest.mark.parametrize(
     "word", ["td", "Control", "typically developing", "HC", "Healthy_Control", "healthy"]
 )
