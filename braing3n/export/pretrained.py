@@ -120,10 +120,12 @@ def _read(probe: FittedProbe, features: np.ndarray, age_years: float) -> dict[st
     else:
         row["value"] = float(values[0])
     if probe.task == "age" and "gap_slope" in known:
-        # The interval of the scan's own age is that of the corrected gaps on people out of fold.
-        middle = (values[0] - known["gap_intercept"]) / (1 + known["gap_slope"])
-        spread = [known[name] / (1 + known["gap_slope"]) for name in ("gap_low_years", "gap_high_years")]
-        row |= {"low": middle + spread[0], "high": middle + spread[1]}
+        # The age is what is read less the line's gap and less a gap as of people out of fold, so that the
+        # largest gap gives the low end. Where what is read does not rise with age, there is no interval.
+        rise, read = 1 + known["gap_slope"], values[0] - known["gap_intercept"]
+        if rise > 0:
+            ends = {"low": known["gap_high_years"], "high": known["gap_low_years"]}
+            row |= {name: (read - end) / rise for name, end in ends.items()}
         gap = values[0] - age_years
         corrected = gap - known["gap_slope"] * age_years - known["gap_intercept"]
         row |= {"age_gap_years": float(gap), "age_gap_corrected_years": float(corrected)}

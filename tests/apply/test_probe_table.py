@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import metrics
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
@@ -35,11 +36,11 @@ def tables(tmp_path):
     return tmp_path
 
 
-def run(folder, label="age", group="family", **changed):
+def run(folder, label="age", group="family", more=(), **changed):
     options = {"features": "features.parquet", "labels": "labels.tsv"} | changed
     words = [part for name, value in options.items() for part in (f"--{name}", str(folder / value))]
     words += ["--label", label, "--group", group, "--out", str(folder / "out"), "--random-labels", "4"]
-    return main(["probe", *words])
+    return main(["probe", *words, *more])
 
 
 def read_scores(folder, metric):
@@ -84,6 +85,51 @@ def test_a_planted_class_is_found(tables):
     assert list(pd.read_csv(tables / "out/predictions.tsv", sep="\t").columns[-2:]) == [
         *("chance_control", "chance_patient")
     ]
+
+
+def test_the_chances_and_the_curve_are_of_the_named_class(tables, monkeypatch):
+    drawn = []
+    curve = metrics.roc_curve
+    monkeypatch.setattr(metrics, "roc_curve", lambda *given: drawn.append(given) or curve(*given))
+    run(tables, label="group")
+    found = pd.read_csv(tables / "out/predictions.tsv", sep="\t")
+    assert metrics.roc_auc_score(found["target"] == "patient", found["chance_patient"]) > 0.8
+    np.testing.assert_allclose(found["chance_control"], 1 - found["chance_patient"], atol=1e-9)
+    assert [metrics.roc_auc_score(*given) > 0.8 for given in drawn] == [True]
+
+
+def test_rows_without_a_label_are_left_out_with_their_features(tables):
+    """Each other row keeps its own: the same as where only those with a label were given."""
+    labels = pd.read_csv(tables / "labels.tsv", sep="\t")
+    labels.loc[[0, 3, 17], "age"] = np.nan
+    labels.to_csv(tables / "labels.tsv", sep="\t", index=False)
+    run(tables)
+    found = pd.read_csv(tables / "out/predictions.tsv", sep="\t")
+    scans = pd.read_parquet(tables / "features.parquet")
+    kept = scans["participant_id"].isin(labels.loc[labels["age"].notna(), "participant_id"])
+    assert list(found["row"]) == [f"row {k + 1}" for k in np.flatnonzero(kept)]
+    scans[kept].to_parquet(tables / "features.parquet")
+    run(tables)
+    again = pd.read_csv(tables / "out/predictions.tsv", sep="\t")
+    np.testing.assert_allclose(again["predicted"], found["predicted"])
+
+
+def test_another_seed_deals_other_folds(tables):
+    run(tables)
+    ours = pd.read_csv(tables / "out/predictions.tsv", sep="\t")["fold"]
+    run(tables, more=["--seed", "7"])
+    assert (pd.read_csv(tables / "out/predictions.tsv", sep="\t")["fold"] != ours).any()
+
+
+def test_one_scan_under_two_peoples_ids_is_refused(tables, capsys):
+    scans = pd.read_parquet(tables / "features.parquet")
+    more = np.random.default_rng(1).normal(size=(len(scans), 20))
+    scans = pd.concat([scans, pd.DataFrame(more).add_prefix("feature_more_")], axis=1)
+    columns = scans.columns.drop("participant_id")
+    scans.loc[40, columns] = scans.loc[0, columns]
+    scans.to_parquet(tables / "features.parquet")
+    assert run(tables) == 2
+    assert "row 1 and row 41 have equal features" in capsys.readouterr().err
 
 
 def test_numeric_columns_are_features_where_none_is_named_so(tables):

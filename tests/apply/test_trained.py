@@ -89,6 +89,9 @@ def test_every_probe_answers_with_its_error_and_the_age_gap(run):
     age = table.loc["age"]
     assert age["age_gap_years"] == pytest.approx(float(age["value"]) - 40)
     assert "not a medical device" in json.loads((out / "predict.json").read_text())["Notice"]
+    run("predict")
+    content = json.loads((out / "predict.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+    assert all("age_gap_years" not in row for row in content["Predictions"])
 
 
 def test_an_unusual_age_and_a_cut_brain_are_warned_of(run):

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ import braing3n
 from braing3n.core.errors import BrainG3nError, CheckpointError
 from braing3n.core.runtime import digest_file
 from braing3n.export import files
-from braing3n.export.probes import measure_bias
+from braing3n.export.probes import FittedProbe, measure_bias
 from braing3n.export.statistics import describe_population, find_percentiles, measure_space
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -82,6 +83,27 @@ def test_the_age_gap_is_corrected_for_what_follows_age(made):
         if found["task"] == "age"
     ]
     assert np.mean(inside) >= 0.9
+
+
+def test_the_interval_of_an_age_leaves_as_many_people_out_below_as_above(made):
+    """Gaps with a long tail upwards: who seems far older is younger, so that the low end is far off."""
+    rng = np.random.default_rng(1)
+    ages = rng.uniform(20, 90, 2000)
+    read = 20 + 0.6 * ages + rng.exponential(8, 2000)
+    ids = [f"v{i}" for i in range(2000)]
+    labels = pd.DataFrame({"volume_id": ids, "age_years": ages})
+    predictions = pd.DataFrame({"unit_id": ids, "prediction": read, "task": "age", "slice": "all"})
+    bias = measure_bias(predictions.assign(people="everyone"), labels, "all")
+    described = dict.fromkeys(["metric", "value", "low", "high", "n_people_fitted"], 0) | bias
+    one, zero = np.ones(1), np.zeros(1)
+    probe = FittedProbe("age", "Brain age", "all", (), zero, one, one[:, None], zero, described)
+    model = replace(braing3n.from_pretrained(made[0], "cpu"), probes=[probe])
+    ends = pd.DataFrame([model.predict(np.array([x]))[0] for x in read])
+    assert (ages < ends["low"]).mean() == pytest.approx(0.025, abs=0.005)
+    assert (ages > ends["high"]).mean() == pytest.approx(0.025, abs=0.005)
+    known = replace(probe, described=described | {"gap_slope": -1.1})
+    (row,) = replace(model, probes=[known]).predict(np.array([50.0]))
+    assert "low" not in row, "what is read falls with age"
 
 
 def test_the_distance_knows_what_is_far_and_seen_and_unseen_alike():

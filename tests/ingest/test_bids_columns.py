@@ -46,6 +46,16 @@ def test_named_columns_are_read_as_they_are(raw, tables, tmp_path):
     assert flags == ["mine: participants.tsv:iq, sub-02: 'high' is not a number"]
 
 
+def test_a_named_column_is_that_of_the_visit(tmp_path):
+    rows = "participant_id\tsession_id\tIQ\nsub-01\tses-1\t100\nsub-01\tses-2\t110\n"
+    (tmp_path / "participants.tsv").write_text(rows)
+    volumes = pd.DataFrame({"volume_id": ["b", "a"], "cohort": "mine", "subject_id": "01"})
+    volumes = volumes.assign(session_id=["2", "1"])
+    table, flags = read_columns(volumes, volumes, {"IQ": "regression"}, {"mine": tmp_path})
+    assert table["own:IQ"].tolist() == [110, 100]
+    assert flags == []
+
+
 def test_a_misspelled_column_is_said_before_the_dag(raw, tmp_path, monkeypatch, capsys):
     check_columns(KINDS, {"mine": raw})
     with pytest.raises(ConfigurationError, match="has a column 'grup'; did you mean 'group'"):

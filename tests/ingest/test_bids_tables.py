@@ -175,6 +175,30 @@ def test_units_and_levels_of_the_description_are_used(read):
     assert "participants.tsv:group, sub-002: the code '7' is not known" in records["qc_flag"].iloc[2]
 
 
+def test_a_visits_table_has_units_and_levels_of_its_own(read):
+    people = "participant_id\tage\tgroup\nsub-001\t60\t1\nsub-002\t50\t1\n"
+    visits = "session_id\tage\tgroup\nses-1\t732\t2\nses-2\tn/a\tn/a\n"
+    described = {"age": {"Units": "months"}, "group": {"Levels": {"1": "AD", "2": "control"}}}
+    records = read(
+        {
+            "participants.tsv": people,
+            "participants.json": {"group": {"Levels": {"1": "PD", "2": "SCZ"}}},
+            "sub-001/sub-001_sessions.tsv": visits,
+            "sub-001/sub-001_sessions.json": described,
+        }
+    )
+    assert list(records["age_years"]) == [61, 60, 50]
+    assert list(records["dx"]) == ["HC", "PD", "PD"]
+
+
+def test_a_visit_that_two_rows_could_be_of_has_neither(read):
+    rows = "participant_id\tsession\tage\nsub-001\t1\t30\nsub-001\t01\t31\nsub-002\t1\t50\n"
+    records = read({"participants.tsv": rows}, ["sub-001/ses-001", "sub-001/ses-01", "sub-002/ses-01"])
+    assert math.isnan(records["age_years"].iloc[0])
+    assert list(records["age_years"].iloc[1:]) == [31, 50]
+    assert "no row of sub-001 is of session '001'" in records["qc_flag"].iloc[0]
+
+
 @pytest.mark.parametrize(
     "word", ["td", "Control", "typically developing", "HC", "Healthy_Control", "healthy"]
 )
@@ -226,6 +250,9 @@ def test_the_time_of_a_scan_is_read_from_its_scans_table(read):
     table = "filename\tacq_time\nanat/sub-001_ses-2_T1w.nii.gz\t2012-03-04T10:00:00\n"
     records = read({"sub-001/ses-2/sub-001_ses-2_scans.tsv": table})
     assert list(records["scan_date"]) == ["", "2012-03-04", ""]
+    table = "filename\tacq_time\nses-1/anat/sub-001_ses-1_T1w.nii.gz\t2011-03-04T10:00:00\n"
+    records = read({"sub-001/sub-001_scans.tsv": table})  # of all sessions
+    assert list(records["scan_date"]) == ["2011-03-04", "2012-03-04", ""]
 
 
 @pytest.mark.parametrize("text", ["inf", "1_0", "3,5", "high"])
@@ -327,3 +354,10 @@ def test_an_age_that_the_days_since_the_baseline_make_impossible_is_flagged(read
     assert math.isnan(records["age_years"].iloc[0])
     assert f"'{n_days}' days after the baseline the age would be" in records["qc_flag"].iloc[0]
     assert records["age_years"].iloc[1] == 32
+
+
+def test_an_age_of_the_visit_stays_as_it_is_beside_the_days_since_the_baseline(read):
+    text = "participant_id\tsession_id\tage\nsub-001\tses-1\t30\nsub-001\tses-2\t32\nsub-002\tses-1\t50\n"
+    sessions = "session_id\tdays_since_baseline\nses-1\t0\nses-2\t730.5\n"
+    records = read({"participants.tsv": text, "sub-001/sub-001_sessions.tsv": sessions})
+    assert list(records["age_years"]) == [30, 32, 50]

@@ -162,6 +162,11 @@ def test_a_sidecar_that_names_a_contrast_agent_makes_t1c(tmp_path):
     (tmp_path / "sub-01/anat/sub-01_T1w.json").write_text('{"ContrastBolusIngredient": "GADOLINIUM"}')
     (tmp_path / "sub-02/anat/sub-02_T1w.json").write_text('{"ContrastBolusIngredient": "NONE"}')
     assert [scan.modality for scan in find_bids_scans(tmp_path, "mine").scans] == ["T1c", "T1"]
+    for name in ("T2w", "FLAIR"):  # after the agent a T2 is a T2 all the same
+        write_tree(tmp_path, [f"sub-01/anat/sub-01_{name}.nii.gz"])
+        (tmp_path / f"sub-01/anat/sub-01_{name}.json").write_text('{"ContrastBolusIngredient": "GADOLINIUM"}')
+    found = [(scan.subject_id, scan.modality) for scan in find_bids_scans(tmp_path, "mine").scans]
+    assert found == [("01", "FLAIR"), ("01", "T1c"), ("01", "T2"), ("02", "T1")]
 
 
 def test_phase_and_imaginary_parts_are_no_scans(tmp_path):

@@ -90,3 +90,13 @@ def test_a_sidecar_holds_where_its_entities_are_the_scans(scan_path, entities):
 def test_a_word_for_no_agent_is_none_in_any_case(text):
     assert not has_contrast({"ContrastBolusIngredient": text})
     assert has_contrast({"ContrastBolusIngredient": f"GADOLINIUM {text}"})
+
+
+def test_of_one_folder_the_sidecar_with_more_entities_wins(tmp_path):
+    """Whichever comes first by name."""
+    for name, vendor in (("sub-1_T1w", "GE"), ("sub-1_acq-x_T1w", "Siemens"), ("sub-1_run-2_T1w", "Philips")):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"Manufacturer": vendor}))
+    sidecars = Sidecars(tmp_path)
+    for name, vendor in (("acq-x_", "Siemens"), ("run-2_", "Philips"), ("run-1_", "GE")):
+        facts, faults = sidecars.read(tmp_path / f"sub-1_{name}T1w.nii.gz")
+        assert (facts["Manufacturer"], faults) == (vendor, [])

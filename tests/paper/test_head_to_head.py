@@ -41,22 +41,20 @@ def results(tmp_path):
             for encoder, mean in (("mae", 0.7), ("brainiac", 0.85), ("untrained", 0.7))
         ),
         *(score("medicalnet", name=name, **none) for name in ("T1", "all")),
-        *(score(encoder, "age", "T1", mean, "mae") for encoder, mean in (("mae", 4.0), ("brainiac", 7.0))),
+        *(
+            score(encoder, "age", "T1", mean, "mae")
+            for encoder, mean in (("mae", 4.0), ("brainiac", 7.0), ("untrained", 5.0))
+        ),
     ]
     difference = {"encoder": "mae", "task": "sex", "metric": "auc"}
     differences = [
         {**difference, "other": "brainiac", "slice": "T1", "difference": 0.0, "low": -0.1, "high": 0.1},
         {**difference, "other": "brainiac", "difference": -0.15, "low": -0.2, "high": -0.1},
         {**difference, "other": "untrained", "difference": 0.0, "low": -0.1, "high": 0.1},
-        {
-            **difference,
-            "other": "brainiac",
-            "task": "age",
-            "slice": "T1",
-            "metric": "r",
-            "low": 0.1,
-            "high": 0.2,
-        },
+    ]
+    age = {**difference, "task": "age", "slice": "T1", "metric": "r", "high": 0.2}
+    differences += [
+        {**age, "other": name, "low": low} for name, low in (("brainiac", 0.1), ("untrained", -0.1))
     ]
     rivals = [{**score(""), "rival": name, "columns": "sex"} for name in ("intercept", "acquisition")]
     rivals[1] |= {"value": np.nan, "reason": "none of its columns is known"}
@@ -100,6 +98,10 @@ def test_table_1_counts_by_the_printed_means_and_by_intervals(results):
     assert sex["Highest | published three"] == "equal"  # .8996 is printed as 0.900
     assert sex["By interval | published three"] == "level with brainiac"
     assert (age["Highest | published three"], age["By interval | published three"]) == ("yes", "ahead")
+    assert (age["Highest | all encoders"], age["By interval | all encoders"]) == (
+        "yes",
+        "level with untrained",
+    )
     total = find(table, "Tasks")
     assert total["Highest | published three"] == "yes 1, equal 1 of 2"
     assert total["By interval | published three"] == "ahead 1, level 1, behind 0 of 2"

@@ -55,6 +55,14 @@ def test_small_classes_are_shared_out():
         assert min(np.bincount(side * 5 + fold)) >= 6
 
 
+def test_a_family_is_dealt_by_its_own_label_however_many_volumes_it_has():
+    groups = pd.Series(np.repeat([f"g{k:02d}" for k in range(60)], 3))
+    target = pd.Series(np.where(groups < "g10", "rare", "other"))
+    for seed in range(10):
+        side, _ = deal_halves(target, groups, "classification", 5, seed)
+        assert list(pd.Series(side[target == "rare"]).value_counts()) == [15, 15]
+
+
 def test_every_deal_is_another_and_is_dealt_alike_for_every_encoder(corpus, settings):
     labels, features = corpus
     probe = plan_probe(TASKS["sex"], "all", labels, settings)

@@ -33,6 +33,14 @@ def test_no_group_lies_in_two_folds_and_folds_are_the_same_again(corpus, setting
     assert all((a.units["fold"] == b.units["fold"]).all() for a, b in zip(probes, again, strict=True))
 
 
+def test_folds_are_others_by_another_seed(corpus, settings):
+    ours, theirs = (
+        plan_probe(TASKS["sex"], "all", corpus[0], settings.model_copy(update={"seed": seed})).units["fold"]
+        for seed in (1, 2)
+    )
+    assert (ours != theirs).any()
+
+
 def test_folds_of_a_regression_have_like_targets():
     target = pd.Series(np.arange(100.0))
     folds = assign_folds(target, pd.Series(np.arange(100)), "regression", 5, 0)

@@ -313,13 +313,11 @@ def open_model(model: str, out: Path, device: str, threads: int) -> Any:
 
     What was mistyped is reported before PyTorch is loaded, which takes seconds.
     """
-    import os
-
-    from braing3n.core.runtime import set_threads
+    from braing3n.core.runtime import count_cpus, set_threads
     from braing3n.export.files import find_folder
 
     folder = find_folder(model)
-    set_threads(threads or len(os.sched_getaffinity(0)))
+    set_threads(threads or count_cpus())
     from braing3n.export.pretrained import from_pretrained
 
     opened = from_pretrained(folder, device)

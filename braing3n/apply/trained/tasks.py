@@ -120,7 +120,9 @@ def predict(
     table = pd.DataFrame(rows)
     with write_atomically(out_dir / "predictions.tsv") as beside:
         table.to_csv(beside, sep="\t", index=False, na_rep="n/a")
-    report(out_dir / "predict.json", "predict", scans, {"Predictions": table.to_dict("records")}, warnings)
+    # JSON has no NaN: what a probe does not answer is left out.
+    known = [{name: value for name, value in row.items() if value == value} for row in rows]
+    report(out_dir / "predict.json", "predict", scans, {"Predictions": known}, warnings)
 
 
 @torch.no_grad()
@@ -259,7 +261,9 @@ def forecast(
         table = pd.DataFrame([own | {"years": year} for year in horizons])
         moved = forecast_tokens(bridge, tokens.repeat(len(table), 1, 1), table, options)
         decoded = [model.tokenizer.decode(one) for one in moved.split(1)]
-        images = {f"{year:g}y": image for year, image in zip(horizons, decoded, strict=True)}
+        # A BIDS label has letters and digits alone: 0.5 years are 0p5y.
+        names = [f"{year:g}y".replace(".", "p") for year in horizons]
+        images = dict(zip(names, decoded, strict=True))
         save_change(model, seen, images, "syntheticForecast", out_dir, compared_with="0y")
     described = {"Own": {k: v for k, v in own.items() if v == v and v != ""}, "Years": horizons}
     report(out_dir / "forecast.json", "forecast", scans, described, warnings)

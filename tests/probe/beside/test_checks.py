@@ -1,6 +1,7 @@
 """Calibration, cohorts, sites left out and shuffled labels, each against a computation of its own."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
@@ -9,10 +10,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braing3n.core.contracts import check_table
-from braing3n.probe.beside.checks import N_BINS, check_encoders, measure_calibration
-from braing3n.probe.beside.matched import find_holders, leave_sites_out, permute
+from braing3n.probe.beside import matched
+from braing3n.probe.beside.checks import N_BINS, check_encoders, check_predictions, measure_calibration
+from braing3n.probe.beside.matched import find_first, find_holders, leave_sites_out, match_sites, permute
 from braing3n.probe.compare import Readings, probe_encoder
 from braing3n.probe.contracts import CHECKS
+from braing3n.probe.halves import Reading
 from braing3n.probe.plan import plan_probe, plan_probes
 from braing3n.probe.tasks import PAPER_TASKS, list_tasks
 
@@ -69,6 +72,33 @@ def test_numbers_are_read_within_cohorts_beside_the_cohorts_mean(checks, corpus)
     assert sum(row.n_people for row in parts) == corpus[0]["person_id"].nunique()
 
 
+def test_a_cohorts_mean_is_of_the_other_folds_and_its_errors_are_its_own(corpus, settings):
+    """One person is alone in a cohort, whose mean no other fold knows."""
+    labels = corpus[0]
+    cohort = np.where(labels["age_years"] < 50, "young", "old").astype(object)
+    cohort[labels["person_id"] == "p020"] = "alone"
+    labels = labels.assign(cohort=cohort)
+    probe = plan_probe(TASKS["age"], "all", labels, settings)
+    y, fold = probe.units["target"].to_numpy(float), probe.units["fold"].to_numpy()
+    predicted = y + np.random.default_rng(4).normal(0, 8, len(y)) + 5 * fold
+    rows = check_predictions(probe, Reading(predicted[:, None], {}, True), labels)
+    found = {(row["check"], row.get("group", "")): row for row in rows}
+    table = pd.DataFrame({"y": y, "p": predicted, "fold": fold, "cohort": cohort.astype(str)})
+    means = []
+    for row in table.itertuples():
+        others = table[table["fold"] != row.fold]
+        means.append(others[others["cohort"] == row.cohort]["y"].mean())
+        means[-1] = others["y"].mean() if np.isnan(means[-1]) else means[-1]
+    error = (table["y"] - means).abs()
+    assert found["MAE of the cohort's mean", ""]["value"] == pytest.approx(error.mean())
+    for name, part in table.groupby("cohort"):
+        row = found["MAE within a cohort", name]
+        assert row["value"] == pytest.approx((part["y"] - part["p"]).abs().mean())
+        assert row["note"] == f"{error[part.index].mean():.2f} by the cohort's mean"
+    apart = table[["y", "p"]] - table.groupby(["cohort", "fold"])[["y", "p"]].transform("mean")
+    assert found["r within cohorts", ""]["value"] == pytest.approx(apart["y"].corr(apart["p"]))
+
+
 def test_a_decoy_is_at_chance_at_sites_left_out(checks):
     """It is high when pooled (`test_controls`); another site says nothing of it."""
     table = checks[0]
@@ -76,7 +106,42 @@ def test_a_decoy_is_at_chance_at_sites_left_out(checks):
     assert set(rows["group"]) == {"S0", "S1", "S2", "S3"}
     assert set(rows[rows["value"].isna()]["note"]) == {"one class only"}
     assert abs(find(checks, "control_decoy", "AUC at sites left out").value - 0.5) < 0.25
-    assert find(checks, "sex", "AUC at sites left out").value > 0.8
+    row = find(checks, "sex", "AUC at sites left out")
+    assert row.value > 0.8
+    table = table[(table["task"] == "sex") & (table["check"] == "AUC at a site left out")]
+    assert row.value == pytest.approx(table["value"].mean())
+
+
+def test_within_sites_only_people_of_known_sites_with_both_classes_count(checks, corpus, settings):
+    """At S3 are women only."""
+    labels, features = corpus
+    at_mixed = labels[labels["site"] != "S3"]
+    assert find(checks, "sex", "AUC within sites").n_people == at_mixed["person_id"].nunique()
+    labels = labels.assign(site=labels["site"].replace("S0", ""))
+    probe = plan_probe(TASKS["sex"], "all", labels, settings)
+    found = match_sites(probe, features, labels, settings)
+    np.testing.assert_array_equal(found.is_matched, labels["site"].isin(["S1", "S2"]))
+
+
+def test_the_interval_within_sites_is_the_value_less_the_range_of_shuffled_labels(
+    corpus, settings, monkeypatch
+):
+    """Of a range that is not even about chance the upper end gives the lower bound; p has both tails."""
+    shuffled = np.append(np.linspace(0.25, 0.5, 50), np.linspace(0.55, 0.8, 50))
+    asked = []
+
+    def score(x, y, *_):
+        asked.append(y)
+        return np.append(0.7, shuffled)
+
+    monkeypatch.setattr(matched, "score_within_sites", score)
+    probe = plan_probe(TASKS["sex"], "all", corpus[0], settings)
+    found = match_sites(probe, corpus[1], corpus[0], settings)
+    low, high = np.percentile(shuffled, [2.5, 97.5]) - 0.5
+    assert (found.low, found.high) == pytest.approx((0.7 - high, 0.7 - low))
+    assert found.p_value == (1 + np.sum((shuffled <= 0.3) | (shuffled >= 0.7))) / 101
+    by_person = pd.DataFrame(asked[0]).groupby(probe.units["person_id"].to_numpy())
+    assert by_person.nunique().max().max() == 1, "all scans of a person have one label"
 
 
 def test_a_site_left_out_is_scored_by_a_probe_of_all_others(corpus, settings):
@@ -103,11 +168,51 @@ def test_a_site_with_few_people_of_a_class_is_not_scored(corpus, settings):
     assert found["small"][1] in ("1 people of a class", "2 people of a class")
 
 
+def test_the_sites_with_most_people_of_the_rarer_class_are_left_out(corpus, settings, monkeypatch):
+    labels, features = corpus
+    monkeypatch.setattr(matched, "MAX_SITES", 1)
+    probe = plan_probe(TASKS["sex"], "all", labels, settings)
+    group_site = labels.groupby("group_id")["site"].first()
+    people = labels.assign(site=labels["group_id"].map(group_site)).drop_duplicates("person_id")
+    rarer = people.groupby("site")["sex"].agg(lambda sex: min((sex == "F").sum(), (sex == "M").sum()))
+    scored = [name for name, value, _ in leave_sites_out(probe, features, labels, settings) if value == value]
+    assert scored == [rarer.idxmax()]
+    assert rarer.nlargest(2).nunique() == 2, "the choice is clear"
+
+
+@pytest.mark.parametrize("key", ["sex", "age"])
+def test_in_a_permutation_a_person_has_one_label_and_a_family_one_fold(corpus, settings, monkeypatch, key):
+    asked = []
+
+    def score(x, y, folds, alpha):
+        asked.append((y, folds))
+        return np.zeros(y.shape[1])
+
+    monkeypatch.setattr(matched, "_score_columns", score)
+    probe = plan_probe(TASKS[key], "all", corpus[0], settings)
+    permute(probe, corpus[1], settings)
+    assert sum(y.shape[1] for y, _ in asked) == 1 + settings.n_permutations
+    for y, folds in asked:
+        assert pd.Series(folds).groupby(probe.units["group_id"]).nunique().max() == 1
+        labels = pd.DataFrame(y.reshape(len(y), -1))
+        assert labels.groupby(probe.units["person_id"].to_numpy()).nunique().max().max() == 1
+
+
 @pytest.mark.parametrize("key", ["sex", "age", "modality"])
 def test_a_planted_label_is_further_out_than_its_shufflings(corpus, settings, key):
     labels, features = corpus
     probe = plan_probe(TASKS[key], "all", labels, settings)
     assert permute(probe, features, settings)[1] == pytest.approx(1 / (1 + settings.n_permutations))
+
+
+@pytest.mark.parametrize("name", ["all", "T2", "patient-pooled"])
+def test_a_units_site_is_that_of_its_own_volumes(corpus, settings, name):
+    """Also where a probe has a part of the volumes: here of T2, and of those whose sex is known."""
+    labels = corpus[0].assign(sex=corpus[0]["sex"].where(corpus[0]["person_id"] > "p015", ""))
+    probe = plan_probe(TASKS["sex"], name, labels, settings)
+    site_of_person = labels.groupby("person_id")["site"].first()
+    expected = probe.units["person_id"].map(site_of_person).to_numpy(str)
+    np.testing.assert_array_equal(find_first(probe, labels, "site"), expected)
 
 
 def test_labels_are_shuffled_by_person_unless_they_differ_within_most(corpus, settings):

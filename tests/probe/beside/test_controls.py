@@ -86,6 +86,25 @@ def test_random_labels_are_of_families_and_differ(corpus, settings):
         assert n_groups == labels["group_id"].nunique() // 2
 
 
+def test_random_labels_are_others_by_another_seed(corpus, settings):
+    ours, theirs = (
+        next(iter(draw_labels(corpus[0], settings.model_copy(update={"seed": seed})))) for seed in (1, 2)
+    )
+    assert not np.array_equal(ours, theirs)
+
+
+def test_the_upper_half_is_of_people_whose_number_is_known(corpus):
+    """Those with two volumes have larger heads; of ten people nothing is known."""
+    labels, features = corpus
+    number = int(labels["control_head_size"].median()) + 500 * (labels["modality"] == "T2")
+    number = number.groupby(labels["person_id"]).transform("max") + labels["person_id"].str[1:].astype(int)
+    is_known = labels["person_id"] >= "p010"
+    labels = labels.assign(control_head_size=number.where(is_known).astype(float))
+    row = find(run(features, labels), "control_head_size", "AUC of the upper half")
+    n_known = labels["person_id"][is_known].nunique()
+    assert (row["n_cases"], row["n_controls"]) == (n_known // 2, n_known - n_known // 2)
+
+
 def test_the_count_is_held_against_the_binomial_law():
     for n in (8, 40, 200):
         chances = [comb(n, k) * 0.05**k * 0.95 ** (n - k) for k in range(n + 1)]

@@ -7,7 +7,14 @@ from sklearn.metrics import roc_auc_score
 
 from braing3n.core.contracts import check_table
 from braing3n.manifest.contracts import LABELS
-from braing3n.probe.beside.fairness import describe_spread, measure_fairness, name_age_bands, weigh_auc
+from braing3n.probe.beside.fairness import (
+    N_BOOTSTRAPS,
+    describe_spread,
+    draw_people,
+    measure_fairness,
+    name_age_bands,
+    weigh_auc,
+)
 from braing3n.probe.contracts import FAIRNESS
 from braing3n.probe.fit import predict_out_of_fold
 from braing3n.probe.halves import Reading
@@ -98,6 +105,31 @@ def test_the_summary_is_of_the_attributes(planted):
     assert len(gaps) == 4  # sex, age band, cohort, vendor; nobody's race is known
     assert find(planted, "hc_vs_ad", "all", "1 - mean disparity").value == pytest.approx(1 - gaps.mean())
     assert find(planted, "hc_vs_ad", "all", "largest difference").value == pytest.approx(gaps.max())
+
+
+def test_people_of_several_volumes_are_drawn_and_counted_once(corpus):
+    labels, features = corpus
+    (task,) = [task for task in list_tasks(labels) if task.key == "age"]
+    probe = plan_probe(task, "all", labels, SETTINGS)
+    weights, person = draw_people(probe, seed=3)
+    n_people = labels["person_id"].nunique()
+    assert weights.shape == (n_people, 1 + N_BOOTSTRAPS)
+    assert (weights.sum(axis=0) == n_people).all()
+    assert pd.Series(person).groupby(probe.units["person_id"]).nunique().max() == 1
+    assert not np.array_equal(weights, draw_people(probe, seed=4)[0])
+    table = measure_fairness(Given(features), labels, [probe], seed=3)
+    for name, people in labels.groupby("sex")["person_id"]:
+        assert find(table, "age", "sex", name).n_people == people.nunique()
+
+
+def test_the_summary_of_errors_is_in_shares_of_the_whole_error(planted):
+    rows = planted[(planted["task"] == "age") & (planted["attribute"] != "all")]
+    people = rows[rows["attribute"] == "sex"].set_index("group").loc[["F", "M"]]
+    whole = np.average(people["value"], weights=people["n_people"])
+    for group, summary in (("largest difference", "1 - mean disparity"), ("standard deviation",) * 2):
+        share = rows[rows["group"] == group]["value"].mean() / whole
+        expected = 1 - share if summary.startswith("1") else share
+        assert find(planted, "age", "all", summary).value == pytest.approx(expected)
 
 
 def test_a_small_subgroup_is_not_compared():

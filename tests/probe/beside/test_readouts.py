@@ -3,13 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 
 from braing3n.core.contracts import write_table
+from braing3n.probe.beside import readouts
 from braing3n.probe.beside.readouts import N_NEIGHBOURS, draw_people, predict_neighbours, read_otherwise
 from braing3n.probe.contracts import READOUTS
+from braing3n.probe.folds import deal_halves
 from braing3n.probe.plan import plan_probe
+from braing3n.probe.scores import score
 from braing3n.probe.tasks import PAPER_TASKS
 
 TASKS = {task.key: task for task in PAPER_TASKS}
@@ -51,6 +55,34 @@ def test_a_draw_has_a_volume_a_person_and_fewer_people_lie_within_more():
         assert dict(units["target"].iloc[rows].value_counts()) == {"a": n, "b": n}
     assert set(draws[0]) < set(draws[1]) < set(draws[2])
     assert set(draw_people(units, 5, seed=4)) != set(draws[0])
+
+
+@pytest.mark.parametrize("key", ["sex", "age"])
+def test_a_half_is_read_by_its_own_peoples_neighbours(key, corpus, settings):
+    labels, features = corpus
+    probe = plan_probe(TASKS[key], "all", labels, settings)
+    x, target, kind = probe.pool(features), probe.units["target"].to_numpy(), probe.task.kind
+    (halves,) = readouts.read_neighbours(x, probe, settings, False).halves.values()
+    for deal in range(settings.n_halvings):
+        dealt = probe.units["target"], probe.units["group_id"], kind, settings.n_folds
+        side, fold = deal_halves(*dealt, settings.seed + 1 + deal)
+        for k in range(2):
+            own = side == k
+            found = predict_neighbours(x[own], target[own], fold[own], probe.classes, settings, False)
+            values = score(kind, target[own], found, probe.classes, fold[own])
+            assert halves[deal, k] == pytest.approx(values["auc" if probe.classes else "r"])
+
+
+def test_the_interval_of_few_people_is_where_one_more_draw_lies(corpus, both, monkeypatch):
+    aucs = np.linspace(0.6, 0.7, readouts.N_DRAWS)
+    draws, given = iter(aucs), []
+    monkeypatch.setattr(readouts, "score", lambda *_: {"auc": next(draws)})
+    monkeypatch.setattr(readouts, "_predict_few", lambda *rest: given.append(rest[4]) or 0)
+    probe = plan_probe(TASKS["sex"], "all", corpus[0], both)
+    row = readouts.read_few(corpus[1], probe, both, 10, False)
+    reach = stats.t.ppf(0.975, len(aucs) - 1) * aucs.std(ddof=1) * np.sqrt(1 + 1 / len(aucs))
+    assert (row["low"], row["value"], row["high"]) == pytest.approx((0.65 - reach, 0.65, 0.65 + reach))
+    assert given == list(range(len(aucs)))
 
 
 def test_readouts_find_what_is_planted_and_say_what_is_missing(corpus, both, tmp_path):

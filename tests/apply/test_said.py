@@ -1,0 +1,177 @@
+"""What a user says reaches the model: conditions, options, the scan's contrast, and how it is read."""
+
+import json
+import re
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from braing3n.apply.trained.conditions import Conditions
+from braing3n.apply.trained.scans import Given, open_scans, take_volume
+from braing3n.cli import main
+from braing3n.config import PreprocessSettings
+from braing3n.core.errors import BrainG3nError
+from braing3n.export.pretrained import from_pretrained
+from braing3n.volumes.pack import load_volume
+
+from .test_trained import made, read, run, scan  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def one(scan):  # noqa: F811
+    """The one volume of the visit."""
+    return str(next(scan.rglob("*preproc_T1w.nii.gz")))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the generators are asked, by command; samples are noise, and a later forecast is brighter."""
+    found = {}
+
+    def change(dit, tokens, own, new, settings, strength=1.0):
+        found["counterfactual"] = own.iloc[0], new.iloc[0], settings, strength
+        return tokens
+
+    def forecast(bridge, tokens, table, options):
+        found["forecast"] = table, options
+        return tokens * torch.tensor(1 + table["years"].to_numpy(np.float32))[:, None, None]
+
+    def sample(dit, table, settings, device):
+        found.setdefault("generate", []).append((table, settings))
+        return torch.zeros(len(table), dit.n_tokens, dit.d)
+
+    monkeypatch.setattr("braing3n.diffusion.edit.change_conditions", change)
+    monkeypatch.setattr("braing3n.longitudinal.forecast.forecast_tokens", forecast)
+    monkeypatch.setattr("braing3n.diffusion.sample.sample_tokens", sample)
+    return found
+
+
+def test_a_counterfactual_keeps_what_is_not_said(run, one, asked):  # noqa: F811
+    own = "--own-disease", "AD", "--own-sex", "M", "--own-age", "60"
+    options = "--strength", "0.5", "--guidance", "3", "--steps", "7"
+    words = one, "--modality", "T2", *own, "--disease", "HC", "--sex", "F", *options
+    status, _, printed = run("counterfactual", *words, scans=False)
+    assert status == 0, printed
+    known, wanted, settings, strength = asked["counterfactual"]
+    names = ["disease", "sex", "modality", "age_years"]
+    assert list(known[names]) == ["AD", "M", "T2", 60]
+    assert list(wanted[names]) == ["HC", "F", "T2", 60]
+    assert (strength, settings.guidance, settings.n_steps) == (0.5, 3.0, 7)
+    assert "hardly any or no training volume is a T2" in printed
+    _, _, printed = run("counterfactual", one, "--age", "99", scans=False)
+    assert "an age of 99 years is outside" in printed
+
+
+def test_a_forecast_has_the_persons_facts_and_each_its_years(run, one, asked):  # noqa: F811
+    facts = "--disease", "MCI", "--age", "50", "--sex", "F", "--cdr", "0.5"
+    words = *facts, "--years", "4", "0.5", "--steps", "3", "--guidance", "2.5"
+    status, out, printed = run("forecast", one, "--modality", "T2", *words, scans=False)
+    assert status == 0, printed
+    table, options = asked["forecast"]
+    assert list(table["years"]) == [0, 0.5, 4]
+    known = table[["disease", "sex", "age_years", "cdr"]].drop_duplicates()
+    assert known.to_numpy().tolist() == [["MCI", "F", 50.0, 0.5]]
+    assert (options.n_steps, options.guidance) == (3, 2.5)
+    assert "the bridge knows T1 alone, not T2" in printed
+    assert all(
+        re.search(r"_desc-[A-Za-z0-9]+_T2w\.(nii\.gz|png)$", path.name) for path in out.glob("sub-*.*")
+    )
+    shown = {path.name.split("Forecast")[1].split("_")[0]: read(path) for path in out.glob("*.nii.gz")}
+    for name in ("0p5y", "4y"):
+        np.testing.assert_allclose(shown[f"{name}Difference"], shown[name] - shown["0y"], atol=1e-5)
+    _, _, printed = run("forecast", one, "--disease", "HC", "--age", "99", scans=False)
+    assert "an age of 99 years is outside" in printed
+    assert "the bridge knows" not in printed
+
+
+def test_samples_are_of_the_conditions_and_have_the_options(run, asked):  # noqa: F811
+    said = "--modality", "FLAIR", "--disease", "AD", "--age", "99", "--sex", "F", "--site", "lab/one"
+    words = *said, "--n", "40", "--guidance", "4", "--steps", "5", "--seed", "8"
+    status, out, printed = run("generate", *words, scans=False)
+    assert status == 0, printed
+    table = pd.concat([table for table, _ in asked["generate"]])
+    assert table["sample_id"].is_unique
+    assert len(table) == 40
+    assert {path.name.split("_space")[0] for path in out.glob("*_FLAIR.nii.gz")} == set(table["sample_id"])
+    known = table[["disease", "sex", "modality", "site", "age_years"]].drop_duplicates()
+    assert known.to_numpy().tolist() == [["AD", "F", "FLAIR", "lab/one", 99.0]]
+    settings = asked["generate"][0][1]
+    assert (settings.guidance, settings.n_steps, settings.seed) == (4.0, 5, 8)
+    assert "an age of 99 years is outside" in printed
+
+
+def test_a_reconstruction_is_the_tokens_decoded_and_its_error_is_from_the_scan(run, made, scan):  # noqa: F811
+    status, out, _ = run("reconstruct")
+    assert status == 0
+    model = from_pretrained(made[0], "cpu")
+    volume, _ = load_volume(*(next(scan.rglob(f"*{end}.nii.gz")) for end in ("T1w", "mask")), model.volumes)
+    volume = torch.from_numpy(volume)[None, None]
+    with torch.no_grad():
+        image = model.decode(model.project(model.encode(volume)))
+    (path,) = out.glob("*Reconstructed_T1w.nii.gz")
+    np.testing.assert_allclose(read(path), image[0, 0].numpy(), atol=1e-5)
+    (error,) = json.loads((out / "reconstruct.json").read_text())["MeanSquaredError"].values()
+    assert error == pytest.approx((image - volume).square().mean().item(), rel=1e-4)
+
+
+def test_the_probe_of_the_scans_contrast_answers(run):  # noqa: F811
+    _, out, _ = run("predict")
+    table = pd.read_csv(out / "predictions.tsv", sep="\t")
+    assert set(table["probe_of"]) == {"T1"}
+
+
+def test_what_is_said_stands_before_what_is_known():
+    known = Conditions(disease="AD", age_years=60.0)
+    assert Conditions(disease="HC", sex="F").over(known) == Conditions("HC", "F", age_years=60.0)
+
+
+def test_a_young_age_is_warned_of(run):  # noqa: F811
+    _, _, printed = run("predict", "--age", "3")
+    assert "an age of 3 years is outside" in printed
+
+
+def test_raw_scans_are_preprocessed_as_the_models_volumes_and_as_said(tmp_path, monkeypatch):
+    path, asked = tmp_path / "scan.nii.gz", []
+    path.write_bytes(b"")
+    monkeypatch.setattr("braing3n.apply.preprocess.answer", lambda request: asked.append(request) or [])
+    monkeypatch.setattr("braing3n.core.errors.require", lambda *modules: None)
+    settings = PreprocessSettings(spacing_mm=3.0)
+    given = Given([path], subject="9", session="2", is_stripped=True)
+    with pytest.raises(BrainG3nError, match="no volume was kept"):
+        open_scans(given, settings, tmp_path)
+    facts = asked[0].facts
+    assert (facts.subject_id, facts.session_id, facts.is_stripped) == ("9", "2", True)
+    assert asked[0].changes == settings.model_dump(mode="json")
+
+
+def test_stripped_is_said_on_the_command_line(made, tmp_path, monkeypatch):  # noqa: F811
+    asked = []
+    (tmp_path / "scan.nii.gz").write_bytes(b"")
+    monkeypatch.setattr(
+        "braing3n.apply.trained.scans.open_scans", lambda given, *_: asked.append(given) or ([], [])
+    )
+    words = ["encode", str(tmp_path / "scan.nii.gz"), "--model", str(made[0]), "-o", str(tmp_path / "out")]
+    main([*words, "--stripped", "--subject", "9", "--session", "2"])
+    assert (asked[0].is_stripped, asked[0].subject, asked[0].session) == (True, "9", "2")
+
+
+def test_the_name_tells_an_agent_and_whose_mask_lies_beside_it(tmp_path):
+    stem = "sub-1_ses-2"
+    for name in (f"{stem}_ce-gadolinium_space-SRI24_desc-preproc_T1w", f"{stem}_space-SRI24_desc-brain_mask"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    (tmp_path / "sub-1_space-SRI24_desc-brain_mask.nii.gz").touch()  # of another visit
+    found = take_volume(next(tmp_path.glob("*T1w.nii.gz")), Given([]))
+    assert (found.modality, found.mask_path.name) == ("T1c", f"{stem}_space-SRI24_desc-brain_mask.nii.gz")
+
+
+def test_a_volume_of_other_directions_is_refused(made, tmp_path, capsys):  # noqa: F811
+    """The box of SRI24, but R-A-S: taken as it is, left would be right."""
+    path = tmp_path / "sub-1_space-SRI24_T1w.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((30, 30, 20), np.float32), np.diag([8.0, 8, 8, 1])), path)
+    assert main(["encode", str(path), "--model", str(made[0]), "-o", str(tmp_path / "out")]) == 2
+    assert "stored L-P-S" in capsys.readouterr().err

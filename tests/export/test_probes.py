@@ -1,0 +1,86 @@
+"""What stands beside a probe is its own: slice, people and encoder; and whom the statistics are of."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import braing3n
+from braing3n.export import files
+from braing3n.export.probes import fit_probes, measure_bias
+from braing3n.export.statistics import describe_population, find_percentiles, measure_space
+
+from .conftest import PROBE, make_labels
+
+
+@pytest.fixture(scope="module")
+def run(made):
+    """(labels, features, scores of which each has a value of its own, predictions)."""
+    labels, features = make_labels()
+    scores = made[3].copy()
+    scores["value"] = np.where(scores["value"].notna(), np.linspace(0.1, 0.9, len(scores)), np.nan)
+    others = scores.assign(encoder="untrained", value=scores["value"] / 100)
+    return (
+        labels,
+        features,
+        pd.concat([others, scores]),
+        pd.read_parquet(made[0].parent / "predictions.parquet"),
+    )
+
+
+def test_the_error_of_a_probe_is_ours_of_its_slice_on_unseen_people_where_there_is_one(run):
+    labels, features, scores, predictions = run
+    own = scores[scores["encoder"] == "mae"].set_index(["task", "slice", "metric", "people"])["value"]
+    own = own.drop(("sex", "T1", "auc", "unseen"))
+    kept = scores[~((scores["task"] == "sex") & (scores["slice"] == "T1") & (scores["people"] == "unseen"))]
+    found = fit_probes(features, labels, kept, predictions, PROBE)
+    assert {(probe.task, probe.slice) for probe in found} >= {
+        (t, s) for t in ("age", "sex") for s in ("all", "T1")
+    }
+    for probe in found:
+        known, key = probe.described, (probe.task, probe.slice, probe.described["metric"])
+        assert known["people"] == ("everyone" if key[:2] == ("sex", "T1") else "unseen")
+        assert known["value"] == own[(*key, known["people"])]
+
+
+def test_the_line_of_the_gaps_is_of_everyone_and_of_the_probes_slice(run):
+    labels, _, _, predictions = run
+    moved = predictions.copy()
+    is_own = (moved["task"] == "age") & (moved["slice"] == "T1") & (moved["people"] == "everyone")
+    moved["prediction"] += np.where(is_own, 0, 100 * np.arange(len(moved)) % 77)
+    assert measure_bias(moved, labels, "T1") == measure_bias(predictions, labels, "T1")
+
+
+def test_a_scan_of_another_contrast_is_read_by_the_probe_of_all(made):
+    model = braing3n.from_pretrained(made[0], "cpu")
+    for modality, expected in (("T1", "T1"), ("FLAIR", "all"), ("", "all")):
+        assert {row["probe_of"] for row in model.predict(made[2][0], modality)} == {expected}
+
+
+def test_the_space_is_of_the_training_people(made):
+    folder, labels, features, _ = made
+    space = braing3n.from_pretrained(folder, "cpu").space
+    np.testing.assert_allclose(space["mean"], features[labels["split"] == "train"].mean(axis=0))
+
+
+def test_the_distance_of_a_new_person_is_usual_also_where_people_have_many_scans():
+    """A person's other scans would lie near, and every new person seem far."""
+    rng = np.random.default_rng(0)
+    people, new = rng.normal(size=(60, 12)), rng.normal(size=(500, 12))
+    scans = np.repeat(people, 5, axis=0) + 0.05 * rng.normal(size=(300, 12))
+    space = measure_space(scans, np.repeat(np.arange(60), 5), 12)
+    assert 35 < np.median(find_percentiles(new, space)) < 65
+
+
+def test_counts_are_of_people_and_the_oldest_is_not_named():
+    labels = pd.concat([make_labels()[0]] * 4, ignore_index=True)
+    labels = labels.assign(split="train", age_years=50.0 + np.arange(len(labels)) % 7)
+    labels.loc[0, "age_years"] = 103.0
+    population = describe_population(labels, 5, ["lab/one"])
+    assert population["sites"] == {"lab/one": 90}
+    assert population["n_people"] == 90
+    assert population["age_years"]["max"] < 100
+
+
+def test_the_card_has_a_probe_once(made):
+    text = (made[0] / files.CARD).read_text()
+    assert text.count("Brain age") == 1
