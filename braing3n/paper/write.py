@@ -21,7 +21,14 @@ from braing3n.paper.printed.beside import (
     build_readouts,
     build_rivals,
 )
-from braing3n.paper.printed.fidelity import build_fidelity, build_table_2b, build_table_8, build_variety
+from braing3n.paper.printed.fidelity import (
+    build_fidelity,
+    build_fidelity_by_split,
+    build_table_2b,
+    build_table_8,
+    build_table_8_by_split,
+    build_variety,
+)
 from braing3n.paper.printed.generation import (
     build_counterfactuals,
     build_judged,
@@ -61,7 +68,9 @@ SECTIONS = {
         build_judged,
         build_table_2b,
         build_table_8,
+        build_table_8_by_split,
         build_fidelity,
+        build_fidelity_by_split,
         build_variety,
         build_memorization,
         build_copies,

@@ -195,7 +195,7 @@ def test_the_command_measures_the_3d_fid_where_there_are_weights(run_dir, monkey
     settings = json.dumps({"n_draws": 5, "inception_weights": "weights.pth"})
     packed = ["--volume-list", "list.parquet", "--volumes-dir", "volumes"]
     found = run("--tokens", "tokens.npy", *packed, "--settings", settings)
-    row = found.set_index(["quantity", "arm", "comparison"]).loc[FID]
+    row = found[found["reference"] == "corpus"].set_index(["quantity", "arm", "comparison"]).loc[FID]
     assert row.loc[("Sex F (T1)", "gen-vs-real"), "value"] > 0
     assert row.loc[("Sex F (T1)", "recons-vs-real"), "value"] > 0
     assert row.loc[("Sex F (T1)", "gen-vs-real"), "n_features"] == 4
