@@ -30,6 +30,7 @@ from braing3n.paper.printed.fidelity import (
     build_variety,
 )
 from braing3n.paper.printed.generation import (
+    build_changes,
     build_counterfactuals,
     build_judged,
     build_longitudinal,
@@ -65,6 +66,7 @@ SECTIONS = {
         build_counterfactuals,
         build_usefulness,
         build_longitudinal,
+        build_changes,
         build_judged,
         build_table_2b,
         build_table_8,
