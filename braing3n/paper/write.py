@@ -24,6 +24,7 @@ from braing3n.paper.printed.beside import (
 from braing3n.paper.printed.fidelity import (
     build_fidelity,
     build_fidelity_by_split,
+    build_fidelity_on_others,
     build_table_2b,
     build_table_8,
     build_table_8_by_split,
@@ -73,6 +74,7 @@ SECTIONS = {
         build_table_8_by_split,
         build_fidelity,
         build_fidelity_by_split,
+        build_fidelity_on_others,
         build_variety,
         build_memorization,
         build_copies,

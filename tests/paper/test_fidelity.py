@@ -3,8 +3,12 @@
 import pandas as pd
 
 from braing3n.fidelity.contracts import DISTANCES
-from braing3n.fidelity.sliced import FID, KID
-from braing3n.paper.printed.fidelity import build_table_2b, build_table_8_by_split
+from braing3n.fidelity.sliced import FID, KID, MEDICALNET, RADIMAGENET
+from braing3n.paper.printed.fidelity import (
+    build_fidelity_on_others,
+    build_table_2b,
+    build_table_8_by_split,
+)
 from braing3n.paper.results import Results
 
 BLANK = {name: 0 if kind in (int, float) else "" for name, (kind, _) in DISTANCES.items()}
@@ -43,3 +47,12 @@ def test_table_8_by_split_has_a_row_for_each_kind_of_people_beside_its_own_floor
     assert (frame.loc["corpus", "Above the floor"], held_out["Above the floor"]) == ("yes", "no")
     assert (held_out["KID | samples"], held_out["KID | real people"]) == ("0.3", "0.2")
     assert held_out["Real people / volumes"] == "13 / 14"
+
+
+def test_distances_on_features_of_others_stand_under_their_own_names(tmp_path):
+    medicalnet = {"quantity": MEDICALNET, "value": 3.0, "floor": 1.0, "floor_low": 0.5, "floor_high": 2.0}
+    rows = [{"value": 99.0}, medicalnet, {"quantity": RADIMAGENET, "reason": "no file"}]
+    row = build_fidelity_on_others(write(tmp_path, rows)).frame.set_index("Arm").loc["Sex F (T1)"]
+    assert (row["MedicalNet | gen-vs-real"], row["MedicalNet | above the floor"]) == ("3", "yes")
+    assert row["RadImageNet | gen-vs-real"] == "n/a: no file"
+    assert row["MedicalNet | gen-vs-recons"] == "n/a: arm not measured"

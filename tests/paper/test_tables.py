@@ -337,7 +337,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "encoders",
         "controls",
         "memorization",
-        *("fidelity", "fidelity_by_split", "table_8_by_split", "variety"),
+        *("fidelity", "fidelity_by_split", "fidelity_on_others", "table_8_by_split", "variety"),
         *("copies", "membership", "usefulness"),
         "flow",
         "masked_loss",

@@ -13,7 +13,7 @@ import pandas as pd
 from braing3n.fidelity.arms import CORPUS, REFERENCES
 from braing3n.fidelity.deals import FEW_PEOPLE
 from braing3n.fidelity.measure import MORE, QUANTITY
-from braing3n.fidelity.sliced import FID
+from braing3n.fidelity.sliced import FID, MEDICALNET, RADIMAGENET
 from braing3n.fidelity.variety import QUANTITY as SIMILARITY
 from braing3n.paper.printed.tables import LEVELS, Table
 from braing3n.paper.published import read_published
@@ -98,6 +98,30 @@ def build_fidelity_by_split(results: Results) -> Table:
     )
     notes = [_SPLIT_NOTE, _FLOOR_NOTE]
     return _build_distances(results, QUANTITY, "fidelity_by_split", title, notes, arms, REFERENCES)
+
+
+def build_fidelity_on_others(results: Results) -> Table:
+    """The Fréchet distance on features of networks for medical images, whose weights the user brings."""
+    distances = results.read("distances")
+    rows = []
+    for arm in read_published()["table_8"]:
+        row = {"Arm": arm}
+        for head, quantity in (("RadImageNet", RADIMAGENET), ("MedicalNet", MEDICALNET)):
+            found = _index(distances, quantity)
+            for comparison in _COMPARISONS:
+                show = partial(_read_distance, found, arm, comparison)
+                row[f"{head}{LEVELS}{comparison}"] = show(lambda r: _round(r["value"]))
+            show = partial(_read_distance, found, arm, "gen-vs-real")
+            row[f"{head}{LEVELS}floor"] = show(_describe_floor)
+            row[f"{head}{LEVELS}above the floor"] = show(_judge_floor)
+        rows.append(row)
+    notes = [
+        "RadImageNet: ResNet-50 on the slices of the 3D-FID; MedicalNet: ResNet-50 on whole volumes. Other "
+        "quantities than the paper's 3D-FID: compare each with its own floor only.",
+        _FLOOR_NOTE,
+    ]
+    title = "Distances on features of others by arm"
+    return Table("fidelity_on_others", title, pd.DataFrame(rows), locate("distances"), notes)
 
 
 def _build_distances(
