@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED, USEFULNESS
@@ -15,7 +16,7 @@ from braing3n.control.evaluate import Real, measure_control
 from braing3n.control.judge import choose_real, decode_coarsely, judge_samples
 from braing3n.control.picture import draw_control
 from braing3n.control.settings import ControlSettings
-from braing3n.control.usefulness import measure_usefulness
+from braing3n.control.usefulness import NETWORK, choose_seen, measure_usefulness, plan_tasks
 from braing3n.core.contracts import read_table, write_table
 from braing3n.core.runtime import write_atomically
 from braing3n.diffusion.contracts import SAMPLES
@@ -77,7 +78,6 @@ def read_all(
     scores, guidance = measure_control(spaces, samples, absent, real)
     write_table(scores, out / "scores.parquet", CONTROL)
     write_table(guidance, out / "guidance.parquet", GUIDANCE)
-    write_table(measure_usefulness(spaces[0], samples, real), out / "usefulness.parquet", USEFULNESS)
     draw_control(scores, guidance, out / "scores.png")
 
     options = settings.counterfactuals
@@ -87,9 +87,21 @@ def read_all(
     with write_atomically(out / "counterfactuals.png") as beside:
         draw_counterfactuals(changed, model.decode, beside)
 
+    tasks = plan_tasks(real, samples)
+    seen = choose_seen(tasks, samples, real)
     rows, table = choose_real(labels, probe.seed), read_table(results / "diffusion/samples.parquet", SAMPLES)
-    coarse, sampled = (
-        decode_coarsely(model.tokenizer, part, model.device) for part in (cached[rows], tokens[: len(table)])
+    every = np.union1d(rows, seen[0]), np.union1d(np.arange(len(table)), seen[1])
+    coarse, drawn = (
+        decode_coarsely(model.tokenizer, part[chosen], model.device)
+        for part, chosen in zip((cached, tokens), every, strict=True)
     )
-    judged = judge_samples(coarse, labels.iloc[rows], sampled, table, probe)
+    useful = [measure_usefulness(spaces[0], samples, real, tasks)]
+    if settings.usefulness.network.n_draws:
+        images = Space("image", coarse[np.isin(every[0], seen[0])], drawn[np.isin(every[1], seen[1])])
+        own = Real.of(labels.iloc[seen[0]], settings, probe)
+        useful.append(measure_usefulness(images, samples.iloc[seen[1]], own, tasks, NETWORK))
+    write_table(pd.concat(useful, ignore_index=True), out / "usefulness.parquet", USEFULNESS)
+    judged = judge_samples(
+        coarse[np.isin(every[0], rows)], labels.iloc[rows], drawn[: len(table)], table, probe
+    )
     write_table(judged, out / "judged.parquet", JUDGED)

@@ -15,7 +15,7 @@ from braing3n.config import (
     TokenizerSettings,
 )
 from braing3n.control.command import app
-from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED, SWEPT
+from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED, SWEPT, USEFULNESS
 from braing3n.control.draw import FILES, is_own, list_swept, locate, open_tokens, read_samples
 from braing3n.control.judge import choose_real, decode_coarsely, judge_samples
 from braing3n.core.contracts import read_table
@@ -141,6 +141,15 @@ def test_the_judgement_is_that_of_the_decoded_samples(done):
     found = read_table(done / "control/judged.parquet", JUDGED)
     np.testing.assert_allclose(found["value"], expected["value"], rtol=1e-4)
     assert found["value"].notna().any()
+
+
+def test_samples_are_tried_on_a_probe_and_on_a_network(done):
+    found = read_table(done / "control/usefulness.parquet", USEFULNESS)
+    assert set(found["learner"]) == {"probe", "network"}
+    few = found[(found["task"] == "F vs M") & (found["n_rare"] == 4)].set_index(["learner", "trained_on"])
+    assert few["auc"].between(0, 1).all()
+    assert few.loc[("probe", "both"), "n_samples"] == few.loc[("network", "both"), "n_samples"] == 3
+    assert few.loc["network", "n_held_out"].iloc[0] == few.loc["probe", "n_held_out"].iloc[0]
 
 
 def test_a_scale_that_the_run_has_is_not_drawn_again(folder):
