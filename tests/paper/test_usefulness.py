@@ -32,6 +32,8 @@ def test_the_gain_stands_beside_the_price(tmp_path):
     }
     audits = [audit | {"item_id": f"disease-AD-{k:04d}", "is_below_threshold": k == 0} for k in range(3)]
     audits.append(audit | {"item_id": "disease-HC-0000", "is_below_threshold": True})
+    other = {"comparison": "other-arms-real", "is_below_threshold": True}
+    audits.append(audit | other | {"item_id": "disease-AD-0004"})
     tables = {"control/usefulness": (rows, USEFULNESS), "memorization/distances": (audits, MEMORIZATION)}
     for name, (lines, contract) in tables.items():
         path = tmp_path / f"{name}.parquet"
@@ -45,5 +47,5 @@ def test_the_gain_stands_beside_the_price(tmp_path):
     assert shown["AUC [95 %] | both, wrong class"] == "n/a: no samples of the common class"
     assert shown["Gain of both over real"] == "0.100 [0.050, 0.150]"
     assert (shown["Samples"], shown["Held-out people"]) == ("16", "30")
-    assert shown["Flagged by L2"] == "1 of 3"
+    assert shown["Flagged by L2"] == "2 of 4"
     assert shown["Flagged as copies"].startswith("n/a: this run has no ")

@@ -42,10 +42,11 @@ def build_usefulness(results: Results) -> Table:
 
 
 def _count_flagged(results: Results, name: str, arm: str, column: str) -> str:
-    """How many samples of an arm an audit flags; the audits see the 13 arms of Table 8 alone."""
+    """How many samples of an arm an audit flags."""
     audit = results.read(name)
     if audit is None:
         return explain_missing(name)
-    own = audit[(audit["comparison"] == "synthetic-real") & audit["item_id"].str.startswith(f"{arm}-")]
+    is_sampled = audit["comparison"].isin(["synthetic-real", "other-arms-real"])
+    own = audit[is_sampled & audit["item_id"].str.startswith(f"{arm}-")]
     own = own[own["pool"] == "all"] if "pool" in own else own
     return f"{own[column].sum()} of {len(own)}" if len(own) else "n/a: the audit has no samples of this arm"
