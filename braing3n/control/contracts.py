@@ -100,7 +100,7 @@ JUDGED = Contract(
     },
 )
 
-# Of a rare class with `n_rare` real people; `gain` is over the probe of these alone, draw by draw.
+# Of a rare class with `n_rare` real people; `gain` is over the same learner of these alone, draw by draw.
 USEFULNESS = Contract(
     "usefulness",
     {
@@ -108,6 +108,7 @@ USEFULNESS = Contract(
         "rare": (str, None),
         "arm": (str, None),
         "n_rare": _N,
+        "learner": (str, ("probe", "network")),
         "trained_on": (str, ("real", "synthetic", "both", "both, wrong class")),
         "auc": (float, (0, 1)),
         "low": (float, None),

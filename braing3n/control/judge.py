@@ -13,7 +13,7 @@ from braing3n import training
 from braing3n.core.runtime import track
 from braing3n.diffusion.conditions import read_conditions
 from braing3n.diffusion.sample import ARMS, Arm
-from braing3n.encoders.voxels import average_voxels
+from braing3n.encoders.voxels import coarsen
 from braing3n.probe.fit import build_model
 from braing3n.probe.plan import span_rows
 from braing3n.probe.settings import ProbeSettings
@@ -41,12 +41,12 @@ def choose_real(labels: pd.DataFrame, seed: int) -> np.ndarray:
 
 @torch.no_grad()
 def decode_coarsely(tokenizer: Tokenizer, tokens: np.ndarray, device: torch.device) -> np.ndarray:
-    """What is seen of tokens (M, T, d): their decoded volumes, averaged over cubes, (M, F)."""
+    """What is seen of tokens (M, T, d): their decoded volumes, averaged over cubes, (M, d, h, w)."""
     batches = training.cut_batches(tokens, N_AT_ONCE)
     seen = []
     for batch in track(batches, "control: decoded", len(batches)):
         images = tokenizer.decode(torch.from_numpy(np.asarray(batch, np.float32)).to(device))
-        seen += [average_voxels(image, image != 0) for image in images[:, 0].float().cpu().numpy()]
+        seen += [coarsen(image) for image in images[:, 0].float().cpu().numpy()]
     return np.stack(seen)
 
 
@@ -60,11 +60,12 @@ def judge_samples(
     tokens: a generator may move a channel that a probe of tokens reads and the decoder does not show.
 
     Args:
-        real: (N, F) of decoded real volumes, rows as in `labels`.
-        sampled: (M, F) of decoded samples, rows as in `table`.
+        real: (N, ...) of decoded real volumes, rows as in `labels`.
+        sampled: (M, ...) of decoded samples, rows as in `table`.
     """
     conditions = read_conditions(labels)
-    real, sampled = np.split(span_rows(np.concatenate([real, sampled])), [len(labels)])
+    both = np.concatenate([real, sampled])
+    real, sampled = np.split(span_rows(both.reshape(len(both), -1)), [len(labels)])
     read = partial(
         _read,
         real=real,

@@ -38,11 +38,22 @@ class CounterfactualSettings(Settings):
     batch_size: int = setting(16, "people at once", ge=1)
 
 
+class NetworkSettings(Settings):
+    """The small network beside the probe: it sees decoded volumes, averaged to voxels of about 8 mm."""
+
+    n_draws: int = setting(3, "draws of the rare class's people; 0: there is no network", ge=0)
+    n_people: int = setting(256, "people of a class that are decoded for it, trained on and held out", ge=1)
+    n_steps: int = setting(60, "of its training", ge=1)
+    batch_size: int = setting(32, "volumes a step, half of each class", ge=2)
+    lr: float = setting(3e-3, "step size of AdamW", gt=0)
+
+
 class UsefulnessSettings(Settings):
     """Whether samples help a probe of a rare class."""
 
     counts: tuple[int, ...] = setting((4, 16, 64), "real training people of the rare class", min_length=1)
     n_draws: int = setting(10, "draws of these people", ge=3)
+    network: NetworkSettings = setting(NetworkSettings, "a small network beside the probe")
 
 
 class ControlSettings(Settings):

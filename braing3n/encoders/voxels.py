@@ -18,14 +18,19 @@ def compute(volumes, settings, pretrain, device) -> np.ndarray:
 
 
 def average_voxels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The z-scored crop averaged over the smallest cubes (2, 4, 8 ...) that leave at most 10,000 numbers.
-
-    image is (D, H, W); axes that the cube does not divide are padded with background.
-    """
+    """The z-scored crop (D, H, W) as at most 10,000 numbers (F,): see `coarsen`."""
     del mask  # the image is 0 outside it
+    return coarsen(image).ravel()
+
+
+def coarsen(image: np.ndarray) -> np.ndarray:
+    """A volume (D, H, W) averaged over the smallest cubes (2, 4, 8 ...) that leave at most 10,000 numbers.
+
+    Axes that the cube does not divide are padded with background.
+    """
     edge = 2
     while np.prod([-(-n // edge) for n in image.shape]) > MOST_VOXELS:
         edge *= 2
     padded = np.pad(image, [(0, -n % edge) for n in image.shape])
     d, h, w = (n // edge for n in padded.shape)
-    return padded.reshape(d, edge, h, edge, w, edge).mean(axis=(1, 3, 5), dtype=np.float32).ravel()
+    return padded.reshape(d, edge, h, edge, w, edge).mean(axis=(1, 3, 5), dtype=np.float32)

@@ -10,6 +10,8 @@ import pandas as pd
 from braing3n.fidelity.settings import FidelitySettings
 
 DROPPABLE = ("disease", "sex", "site", "age_years", "idh1")
+# Whose real volumes stand against the samples: everybody's, as in the paper, or one side's of the split.
+CORPUS, TRAINING, HELD_OUT = REFERENCES = ("corpus", "training", "held-out")
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,20 @@ def select_real(arm: Arm, labels: pd.DataFrame, age_window_years: float) -> np.n
     return chosen
 
 
-def choose_real(arm: Arm, labels: pd.DataFrame, n_samples: int, settings: FidelitySettings) -> np.ndarray:
+def select_reference(labels: pd.DataFrame, reference: str) -> np.ndarray:
+    """Mask (N,) of the volumes of one of `REFERENCES`."""
+    if reference == CORPUS:
+        return np.full(len(labels), True)
+    return ((labels["split"] == "train") == (reference == TRAINING)).to_numpy()
+
+
+def choose_real(
+    arm: Arm, labels: pd.DataFrame, n_samples: int, settings: FidelitySettings, reference: str = CORPUS
+) -> np.ndarray:
     """Rows of the real volumes that an arm is measured on: one a group, at random, bounded in number.
 
     People of one group (relatives, or one brain under two ids) would make real lie near real. One order of
-    all groups serves every arm, so that arms that share people share what has to be decoded.
+    all groups serves every arm and reference, so that what these share is decoded once.
 
     Args:
         n_samples: of the arm; as many real people behind its floor come on top of `settings.n_real`.
@@ -97,12 +108,18 @@ def choose_real(arm: Arm, labels: pd.DataFrame, n_samples: int, settings: Fideli
     rng = np.random.default_rng(settings.seed)
     groups, names = pd.factorize(labels["group_id"], sort=True)
     order = np.lexsort((rng.permutation(len(labels)), rng.permutation(len(names))[groups]))
-    order = order[select_real(arm, labels, settings.age_window_years)[order]]
+    is_real = select_real(arm, labels, settings.age_window_years) & select_reference(labels, reference)
+    order = order[is_real[order]]
     _, first = np.unique(groups[order], return_index=True)
     return order[np.sort(first)][: n_samples + settings.n_real]
 
 
 def list_real(samples: pd.DataFrame, labels: pd.DataFrame, settings: FidelitySettings) -> np.ndarray:
     """Rows of all real volumes that any arm is measured on, in order."""
-    chosen = [choose_real(arm, labels, int(select_samples(arm, samples).sum()), settings) for arm in ARMS]
+    counts = [int(select_samples(arm, samples).sum()) for arm in ARMS]
+    chosen = [
+        choose_real(arm, labels, n, settings, reference)
+        for arm, n in zip(ARMS, counts, strict=True)
+        for reference in REFERENCES
+    ]
     return np.unique(np.concatenate(chosen))

@@ -38,14 +38,20 @@ def average_cubes(volume: np.ndarray, edge: int, multiple: int = 1) -> np.ndarra
 
 
 class CoarseVolumes:
-    """Coarse volumes by row, float16; a watcher of `encode_decoded`."""
+    """Coarse volumes by row, float16; a watcher of `encode_decoded`.
 
-    def __init__(self) -> None:
+    wanted: the rows that are kept; None: all.
+    """
+
+    def __init__(self, wanted: np.ndarray | None = None) -> None:
+        self._wanted = None if wanted is None else set(wanted.tolist())
         self.rows: list[int] = []
         self.volumes: list[np.ndarray] = []
 
     def __call__(self, rows: np.ndarray, volumes: np.ndarray) -> None:
         for row, volume in zip(rows.tolist(), volumes, strict=True):
+            if self._wanted is not None and row not in self._wanted:
+                continue
             self.rows.append(row)
             self.volumes.append(coarsen(volume, choose_edge(volume.shape)).astype(np.float16))
 

@@ -46,7 +46,7 @@ def measure(
     tokens
         Cached latents of the real volumes; with them the reconstructions of those drawn are measured, too.
     volume_list
-        The volume list, for the 3D-FID, which sees real volumes.
+        The volume list, for the networks of others, which see real volumes.
     volumes_dir
         Folder of the packed volumes.
     settings
@@ -92,18 +92,18 @@ def _measure(
     from braing3n.core.contracts import read_table
     from braing3n.diffusion.contracts import SAMPLES
     from braing3n.fidelity.measure import FRECHET, MORE, measure_arms
-    from braing3n.fidelity.sliced import list_judges
+    from braing3n.fidelity.sliced import SLOTS
     from braing3n.fidelity.variety import KeptVolumes, list_rows, measure_variety
     from braing3n.manifest.contracts import LABELS
-    from braing3n.nets.inception import NO_WEIGHTS
     from braing3n.probe.plan import load_features
 
     labelled, conditions = read_table(labels, LABELS), read_table(table, SAMPLES)
     real, sampled = load_features(features, labelled), np.load(samples)["tokens"]
     encode, decoded = _load_models(*weights, section), None
     kept = [KeptVolumes(rows) for rows in list_rows(conditions, labelled, section)]
-    slices = _open_slices(packed, conditions, labelled, section)
-    watchers = [[one, small[k], *([slices[k]] if slices else [])] for k, one in enumerate(kept)]
+    opened = [_open_slot(slot, packed, conditions, labelled, section) for slot in SLOTS]
+    seen = [sets for sets, _ in opened if sets]
+    watchers = [[one, small[k], *(sets[k] for sets in seen)] for k, one in enumerate(kept)]
     rows = np.arange(len(sampled))
     generated = encode(sampled, rows, description="samples", watchers=watchers[0])
     if tokens is not None:
@@ -114,28 +114,29 @@ def _measure(
     on_mae = partial(measure_arms, generated, conditions, real, decoded, *rest)
     measured = [on_mae(FRECHET), on_mae(MORE)]
     measured.append(measure_variety(kept[0], kept[1] if tokens else None, conditions, *rest))
-    on_slices, reason = on_mae, f"fidelity.inception_weights: {NO_WEIGHTS}"
-    if slices:
-        known = slices[1] if tokens else None
-        on_slices, reason = partial(measure_arms, slices[0], conditions, slices[2], known, *rest), ""
-    measured += [on_slices(judge, reason) for judge in list_judges(section.n_slice_draws)]
+    for slot, (sets, reason) in zip(SLOTS, opened, strict=True):
+        on_others = on_mae
+        if sets:
+            known = sets[1] if tokens else None
+            on_others = partial(measure_arms, sets[0], conditions, sets[2], known, *rest)
+        measured += [on_others(judge, reason) for judge in slot.list_judges(section.n_slice_draws)]
     return pd.concat(measured, ignore_index=True)
 
 
-def _open_slices(packed: tuple[Path, Path] | None, conditions, labelled, section):
-    """Sets of slices: empty ones for samples and reconstructions, and of real volumes; else nothing."""
-    if not section.inception_weights or packed is None:
-        return None
+def _open_slot(slot, packed: tuple[Path, Path] | None, conditions, labelled, section):
+    """A network's features: empty sets for samples and reconstructions, and of real volumes; or why not."""
+    reason = slot.explain_absence(section)
+    if reason or packed is None:
+        return None, reason or "no --volume-list and --volumes-dir given"
     from braing3n.fidelity.arms import list_real
-    from braing3n.fidelity.sliced import see_others, see_real
-    from braing3n.nets.inception import Inception
+    from braing3n.fidelity.sliced import see_real
     from braing3n.training import open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
 
-    network = Inception(Path(section.inception_weights), open_accelerator().device)
+    network = slot.open(section, open_accelerator().device)
     rows = list_real(conditions, labelled, section)
-    real = see_real(network, PackedVolumes(*packed).load, rows, len(labelled))
-    return see_others(real, len(conditions)), see_others(real, len(labelled)), real
+    real = see_real(network, PackedVolumes(*packed).load, rows, len(labelled), slot.cut)
+    return (real.see_others(len(conditions)), real.see_others(len(labelled)), real), ""
 
 
 def _load_models(encoder: Path, tokenizer: Path, section):

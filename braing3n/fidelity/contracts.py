@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from braing3n.core.contracts import COUNT_COLUMNS, Contract
+from braing3n.fidelity.arms import REFERENCES
 
 DISTANCES = Contract(
     "distances",
     {
         "arm": (str, None),
+        "reference": (str, REFERENCES),
         "comparison": (str, ("gen-vs-real", "gen-vs-recons", "recons-vs-real")),
         "quantity": (str, None),
         **dict.fromkeys(("value", "low", "high"), (float, None)),

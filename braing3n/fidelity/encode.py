@@ -4,7 +4,8 @@ A volume of the paper's size takes 1.8 TFLOP (decoding 1.25, encoding .55). All 
 at least 4 minutes of an H100 in float32, and days of a few CPU cores. An arm is therefore measured on at most
 `fidelity.n_real` real people and as many more as it has samples. With 256 and 64 that is 320 volumes for each
 of the 13 arms and 1,856 for the two pooled ones: 6,016 where no two arms share a volume, 11 PFLOP at most.
-The 832 samples take another 1.5. Tokens are read batch by batch, and no volume is kept.
+The training and the held-out people, on whom each arm is measured as well, add as many volumes each at most,
+and share most. The 832 samples take another 1.5. Tokens are read batch by batch, and no volume is kept.
 """
 
 from __future__ import annotations

@@ -4,10 +4,13 @@ A Fréchet distance between small sets is biased upwards, the more the smaller t
 floor have the same numbers on both sides. A draw deals the arm's real people into `people`, as many as there
 are samples, and `others`: the distance of the samples to the others is the value, that of the people to the
 same others the floor. Brackets hold 95 % of the draws: they say what other real people would change.
+Real people are those of the corpus, as in the paper, of training, or held out: samples that are nearer to
+training people than to the others repeat them.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +19,15 @@ import numpy as np
 import pandas as pd
 
 from braing3n.core.errors import ContractError
-from braing3n.fidelity.arms import ARMS, Arm, choose_real, select_real, select_samples
+from braing3n.fidelity.arms import (
+    ARMS,
+    REFERENCES,
+    Arm,
+    choose_real,
+    select_real,
+    select_reference,
+    select_samples,
+)
 from braing3n.fidelity.formulas.frechet import measure_frechet
 from braing3n.fidelity.formulas.kernels import choose_sigma, measure_kid, measure_mmd
 from braing3n.fidelity.formulas.neighbourhoods import N_NEAREST, measure_neighbourhoods
@@ -46,12 +57,14 @@ class Judge:
         prepare: from features of an arm's real people, what measures them between two sets.
         comparisons: in which they are measured.
         n_draws: of people; None: as many as are set.
+        references: whose real people it is measured on.
     """
 
     quantities: tuple[str, ...]
     prepare: Callable[[np.ndarray], Numbers]
     comparisons: tuple[str, ...] = tuple(COMPARISONS)
     n_draws: int | None = None
+    references: tuple[str, ...] = REFERENCES
 
 
 FRECHET = Judge((QUANTITY,), lambda _: lambda x, y: (measure_frechet(x, y),))
@@ -84,7 +97,7 @@ def measure_arms(
     judge: Judge = FRECHET,
     why_not: str = "",
 ) -> pd.DataFrame:
-    """A row an arm, comparison and quantity; what cannot be measured has a reason.
+    """A row an arm, reference, comparison and quantity; what cannot be measured has a reason.
 
     Args:
         generated: (M, F) features of the samples, whose conditions are `samples`; (M, k, F): k rows a volume.
@@ -101,21 +114,23 @@ def measure_arms(
             "fidelity: features and tables differ in length; rerun the latents and diffusion stages."
         )
     rows: list[dict] = []
-    for arm in ARMS:
+    for arm, reference in itertools.product(ARMS, judge.references):
         is_sample = select_samples(arm, samples)
-        chosen = choose_real(arm, labels, int(is_sample.sum()), settings)
+        chosen = choose_real(arm, labels, int(is_sample.sum()), settings, reference)
         features = {"generated": generated[is_sample], "real": real, "reconstructed": reconstructed}
-        base = {**_describe(arm, labels, settings), "n_features": generated.shape[-1]}
+        base = {**_describe(arm, reference, labels, settings), "n_features": generated.shape[-1]}
         base["n_samples"] = is_sample.sum()
         measured = _leave_out(judge, why_not) if why_not else _measure_arm(features, chosen, settings, judge)
         rows.extend({**base, **row} for row in measured)
     return pd.DataFrame(rows)
 
 
-def _describe(arm: Arm, labels: pd.DataFrame, settings: FidelitySettings) -> dict:
-    people = labels.loc[select_real(arm, labels, settings.age_window_years), "person_id"]
+def _describe(arm: Arm, reference: str, labels: pd.DataFrame, settings: FidelitySettings) -> dict:
+    is_real = select_real(arm, labels, settings.age_window_years) & select_reference(labels, reference)
+    people = labels.loc[is_real, "person_id"]
     return {
         "arm": arm.title,
+        "reference": reference,
         "n_people": people.nunique(),
         "n_volumes": len(people),
     }

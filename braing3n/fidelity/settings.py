@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from braing3n.core.settings import Precision, Settings, setting
 
 
@@ -19,9 +21,24 @@ class FidelitySettings(Settings):
     )
     n_draws: int = setting(100, "draws of real people behind a distance and its floor", ge=1)
     inception_weights: str = setting(
-        "", "weight file of Inception V3 for the 3D-FID (sha256 begins with 6726825d); empty: it is n/a"
+        "",
+        "weight file of Inception V3 for the 3D-FID (sha256 begins with 6726825d); without it, it is n/a",
     )
-    n_slice_draws: int = setting(10, "draws behind a 3D-FID and its floor, each of some seconds", ge=1)
+    radimagenet_weights: str = setting(
+        "", "weight file of RadImageNet's ResNet-50 for the distance on it; without it, it is n/a"
+    )
+    radimagenet_sha256: str = setting(
+        "08629f7e", "how that file's sha256 begins (the official ResNet50.pt); another of a converted file"
+    )
+    medicalnet_weights: str = setting(
+        "", "weight file of MedicalNet's ResNet-50 for the distance on it; without it, it is n/a"
+    )
+    medicalnet_sha256: str = setting(
+        "5b6189ca", "how that file's sha256 begins (resnet_50.pth; resnet_50_23dataset.pth: ff48a622)"
+    )
+    n_slice_draws: int = setting(
+        10, "draws behind a distance on features of others and its floor, each of some seconds", ge=1
+    )
     n_similar: int = setting(
         5, "volumes of an arm whose pairs say how much it varies (MS-SSIM); they are kept in memory", ge=2
     )
@@ -30,3 +47,8 @@ class FidelitySettings(Settings):
         "float32", "autocast type of decoding and encoding; that of latents, whose features are compared"
     )
     seed: int = setting(2025, "who is drawn")
+
+    def list_weights(self) -> list[str]:
+        """The weight files of others that are named and there."""
+        named = (self.inception_weights, self.radimagenet_weights, self.medicalnet_weights)
+        return [path for path in named if path and Path(path).is_file()]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from braing3n.fidelity.arms import ARMS, Arm, choose_real, select_samples
+from braing3n.fidelity.arms import ARMS, CORPUS, Arm, choose_real, select_samples
 from braing3n.fidelity.formulas.similarity import measure_ms_ssim
 from braing3n.fidelity.settings import FidelitySettings
 from braing3n.fidelity.slices import apply_window
@@ -66,6 +66,7 @@ def measure_variety(
         sampled, real = choose_rows(arm, samples, labels, settings)
         row: dict[str, Any] = {
             "arm": arm.title,
+            "reference": CORPUS,
             "comparison": "gen-vs-recons",
             "quantity": QUANTITY,
             "reason": "",

@@ -117,7 +117,6 @@ def forecast(
     pairs: Path,
     out: Path,
     table: Path,
-    picture: Path,
     settings: str,
     threads: Threads = 1,
 ) -> None:
@@ -137,8 +136,6 @@ def forecast(
         Tokens of the forecasts to write (.npz).
     table
         One row a forecast to write (.parquet), and beside it a JSON with the reason where there is none.
-    picture
-        Decoded forecasts of two people, less the 0-year forecast (.png).
     settings
         The section `longitudinal.forecast`: its settings file, or a configuration file.
     """
@@ -151,12 +148,12 @@ def forecast(
 
     options = parse_section(ForecastSettings, settings)
     given = {"weights": weights, "tokens": tokens, "tokenizer": tokenizer, "labels": labels, "pairs": pairs}
-    run_forecasts(given, {"forecasts": out, "table": table, "picture": picture}, options)
+    run_forecasts(given, {"forecasts": out, "table": table}, options)
 
 
 @app.command
 def evaluate(*, results: Path, threads: Threads = 1) -> None:
-    """Read the ageing of forecasts with a probe of real people, beside that of true later visits.
+    """Read the ageing of forecasts with a probe of real people, beside later visits; draw Figures 4 and 7.
 
     Parameters
     ----------

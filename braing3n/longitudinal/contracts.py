@@ -57,3 +57,19 @@ AGEING = Contract(
         "reason": (str, None),
     },
 )
+
+# Figures 4 and 7 in numbers, in z units of decoded volumes. `change` is the mean absolute difference from the
+# same person's 0-year forecast, and of a true later visit that from the earlier one; `error` that of a
+# forecast from the true visit of the same time. Guidance is missing where nothing is forecast.
+CHANGES = Contract(
+    "changes",
+    {
+        "person_id": (str, None),
+        "disease": (str, None),
+        "method": (str, ("forecast", "true later visit")),
+        "guidance": (float, (0, float("inf"))),
+        "years": (float, (0, 130)),
+        "change": (float, (0, float("inf"))),
+        "error": (float, (0, float("inf"))),
+    },
+)

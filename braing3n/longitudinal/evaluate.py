@@ -22,7 +22,15 @@ from braing3n.longitudinal.ageing import (
     measure_ageing,
     measure_errors,
 )
-from braing3n.longitudinal.contracts import AGEING, FORECASTS, PAIRS
+from braing3n.longitudinal.contracts import AGEING, CHANGES, FORECASTS, PAIRS
+from braing3n.longitudinal.figures import (
+    Shown,
+    choose_people,
+    choose_scales,
+    show_person,
+    tabulate,
+    write_figures,
+)
 from braing3n.longitudinal.forecast import forecast_tokens
 from braing3n.longitudinal.model import Bridge
 from braing3n.longitudinal.pairs import list_visits
@@ -71,7 +79,7 @@ def evaluate_forecasts(
     evaluation: EvaluationSettings,
     probe: ProbeSettings,
 ) -> None:
-    """Write `longitudinal/ageing.parquet`; where the run lacks something, a row says what."""
+    """Write the tables `ageing` and `changes` and Figures 4 and 7; a row says what the run lacks."""
     labels = read_table(results / "manifest/labels.parquet", LABELS).reset_index(drop=True)
     pairs = read_table(results / "longitudinal/pairs.parquet", PAIRS)
     weights, out = results / "longitudinal/bridge.safetensors", results / "longitudinal/ageing.parquet"
@@ -81,6 +89,7 @@ def evaluate_forecasts(
     if reason := read_head(weights).get("reason", "") or age_probe.reason:
         rows = [base | {"quantity": name, "reason": str(reason)} for name in ("slope", "r", "error, volume")]
         write_table(pd.DataFrame(rows), out, AGEING)
+        _write_figures([], results)
         return
     device = training.open_accelerator().device
     bridge = load_model(Bridge, weights).to(device)
@@ -119,6 +128,22 @@ def evaluate_forecasts(
         base | row for row in _compare(drawn, table, pairs, cached, row_of, read_ages, decode, probe.seed)
     ]
     write_table(pd.DataFrame(rows), out, AGEING)
+
+    shown = {scale: drawn[scale] for scale in choose_scales(options.guidance, evaluation.guidance)}
+    own = (table[table["volume_id"] == name] for name in choose_people(table))
+    _write_figures([_show_person(one, shown, cached, row_of, decode) for one in own], results)
+
+
+def _show_person(table, drawn, cached, row_of, decode) -> Shown:
+    """What the figures show of one person's rows of the forecasts."""
+    names = [table["volume_id"].iloc[0], *table.loc[table["later_volume_id"] != "", "later_volume_id"]]
+    ends = {name: np.asarray(cached[row_of[name]], np.float32) for name in names}
+    return show_person(table, drawn, ends, decode)
+
+
+def _write_figures(people: list[Shown], results: Path) -> None:
+    write_figures(people, results / "longitudinal")
+    write_table(tabulate(people), results / "longitudinal/changes.parquet", CHANGES)
 
 
 def _describe(age_probe: AgeProbe) -> dict[str, Any]:

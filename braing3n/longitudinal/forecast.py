@@ -26,9 +26,6 @@ from braing3n.nets.weight_file import read_head
 from braing3n.nets.weights import load_model
 from braing3n.tokenizer.model import Tokenizer
 
-N_DRAWN = 2  # people in the picture
-MAGNIFIED = 4  # a difference, so that it is seen on the scale of the images
-
 
 def list_forecasts(
     labels: pd.DataFrame, pairs: pd.DataFrame, settings: LongitudinalSettings, options: ForecastSettings
@@ -116,36 +113,14 @@ def write_tokens(npz: Path, tokens: np.ndarray, names: np.ndarray) -> None:
         np.savez(beside, tokens=tokens, forecast_id=names.astype(str))
 
 
-@torch.no_grad()
-def draw_forecasts(tokenizer: Tokenizer, tokens: np.ndarray, table: pd.DataFrame, path: Path) -> None:
-    """A picture of the first people's forecasts, decoded, and what differs from the 0-year forecast."""
-    from braing3n.training.picture import draw_volumes
-
-    device = next(tokenizer.parameters()).device
-    volumes: dict[str, np.ndarray] = {}
-    for n, person in enumerate(table["person_id"].unique()[:N_DRAWN], 1):
-        own = table[(table["person_id"] == person) & (table["later_volume_id"] == "")]
-        drawn = {}
-        for i, years in zip(own.index, own["years"], strict=True):
-            batch = torch.from_numpy(tokens[i : i + 1]).to(device)
-            drawn[years] = tokenizer.decode(batch)[0, 0].float().cpu().numpy()
-        volumes |= {f"person {n}: {years:g} y": image for years, image in drawn.items()}
-        for years, image in drawn.items():
-            if years:
-                volumes[f"{n}: {MAGNIFIED} x ({years:g} y - 0 y)"] = MAGNIFIED * (image - drawn[0.0])
-    n_columns = max(1, len(volumes) // max(1, min(N_DRAWN, table["person_id"].nunique())))
-    with write_atomically(path) as beside:
-        draw_volumes(volumes, beside, n_columns)
-
-
 def run_forecasts(given: dict[str, Path], outputs: dict[str, Path], options: ForecastSettings) -> None:
-    """Read what the job is given, forecast, and write tokens, table and picture.
+    """Read what the job is given, forecast, and write tokens and table.
 
-    Where the run has no bridge, all three are empty, and `<table>_absent.json` says why.
+    Where the run has no bridge, both are empty, and `<table>_absent.json` says why.
 
     Args:
         given: weights, tokens, tokenizer, labels, pairs.
-        outputs: forecasts, table, picture.
+        outputs: forecasts, table.
     """
     labels, pairs = read_table(given["labels"], LABELS), read_table(given["pairs"], PAIRS)
     record = read_head(given["weights"])
@@ -168,4 +143,3 @@ def run_forecasts(given: dict[str, Path], outputs: dict[str, Path], options: For
     write_table(table, outputs["table"], FORECASTS)
     absent_path = outputs["table"].with_name(f"{outputs['table'].stem}_absent.json")
     write_if_changed(absent_path, json.dumps({"bridge": reason} if reason else {}, indent=1) + "\n")
-    draw_forecasts(tokenizer, tokens, table, outputs["picture"])

@@ -15,11 +15,11 @@ def measure(
     tokens: Path,
     volume_list: VolumeList,
     samples: Path,
-    table: Path,
     distances: Path,
     coarse: Path | None = None,
     volumes_dir: Path | None = None,
     forecasts: Path | None = None,
+    others: Path | None = None,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -30,9 +30,7 @@ def measure(
     tokens
         Cached latents (npy), rows in the volume list's order.
     samples
-        Samples (npz with tokens).
-    table
-        The samples' conditions.
+        Samples (npz with tokens); the table of that name beside them holds their conditions.
     distances
         Table to write, and beside it `membership.parquet`.
     coarse
@@ -44,6 +42,9 @@ def measure(
     forecasts
         Forecasts of held-out people (npz with tokens), which are audited as samples are; the table of that
         name beside them says whose they are, and of which years.
+    others
+        Decoded samples of MCI and PD on coarse voxels (npz), beside `samples.npz` and `samples.parquet`; they
+        are audited as samples are, under a name of their own.
     settings
         JSON of the section `memorization`, or a configuration file.
     """
@@ -53,10 +54,11 @@ def measure(
 
     section = parse_section(MemorizationSettings, settings)
     set_threads(threads)
-    _measure(tokens, volume_list, samples, table, distances, coarse, volumes_dir, forecasts, section)
+    files = coarse, forecasts, others
+    _measure(tokens, volume_list, samples, distances, volumes_dir, files, section)
 
 
-def _measure(tokens, volume_list, samples, table, distances, coarse, volumes_dir, forecasts, section):
+def _measure(tokens, volume_list, samples, distances, volumes_dir, files, section):
     """Every audit that the command is given the files of."""
     import numpy as np
     import pandas as pd
@@ -64,23 +66,33 @@ def _measure(tokens, volume_list, samples, table, distances, coarse, volumes_dir
     from braing3n.core.contracts import read_table, write_table
     from braing3n.memorization.audit import audit_samples
     from braing3n.memorization.contracts import MEMBERSHIP, MEMORIZATION
+    from braing3n.memorization.detect import Others
     from braing3n.memorization.membership import infer_membership
     from braing3n.volumes.contracts import VOLUME_LIST
 
+    coarse, forecasts, others = files
+    others = Others.open(others) if others is not None else None
     with np.load(samples) as file:
         sampled = file["tokens"]
-    volumes, conditions = read_table(volume_list, VOLUME_LIST), pd.read_parquet(table)
+    volumes, conditions = (
+        read_table(volume_list, VOLUME_LIST),
+        pd.read_parquet(samples.with_suffix(".parquet")),
+    )
     latents = np.load(tokens, mmap_mode="r")
-    more = _list_more(coarse, forecasts, volumes)
+    more = _list_more(coarse, forecasts, others, volumes)
     write_table(audit_samples(latents, volumes, sampled, conditions, section, more), distances, MEMORIZATION)
     found = infer_membership(latents, volumes, sampled, conditions, section)
+    if others is not None and len(others.table):
+        theirs = infer_membership(latents, volumes, others.tokens, others.table, section)
+        theirs = theirs[theirs["comparison"] == "samples"].assign(comparison="other arms")
+        found = pd.concat([found, theirs], ignore_index=True)
     write_table(found, distances.with_name("membership.parquet"), MEMBERSHIP)
     if coarse is not None and volumes_dir is not None:
-        _write_copies(coarse, conditions, volume_list, volumes_dir, distances.parent, section)
+        _write_copies(coarse, conditions, others, volume_list, volumes_dir, distances.parent, section)
 
 
-def _list_more(coarse: Path | None, forecasts: Path | None, volumes):
-    """What is audited beside samples: reconstructions of training volumes, as if nobody's, and forecasts.
+def _list_more(coarse: Path | None, forecasts: Path | None, others, volumes):
+    """What is audited beside samples: those of MCI and PD, reconstructions as if nobody's, and forecasts.
 
     A 0-year forecast is the person's own visit, and is left out.
     """
@@ -90,6 +102,9 @@ def _list_more(coarse: Path | None, forecasts: Path | None, volumes):
     from braing3n.longitudinal.contracts import FORECASTS
 
     more = {}
+    if others is not None:
+        items = others.table[["sample_id", "modality"]].rename(columns={"sample_id": "item_id"})
+        more["other-arms-real"] = others.tokens, items.assign(person_id="", group_id="")
     if coarse is not None:
         with np.load(coarse) as file:
             rows, latents = file["reconstructions_rows"], file["reconstructions_tokens"]
@@ -106,7 +121,9 @@ def _list_more(coarse: Path | None, forecasts: Path | None, volumes):
     return more
 
 
-def _write_copies(coarse: Path, conditions, volume_list: Path, volumes_dir: Path, out_dir: Path, section):
+def _write_copies(
+    coarse: Path, conditions, others, volume_list: Path, volumes_dir: Path, out_dir: Path, section
+):
     """The copy detector's table, and a picture of the nearest pairs."""
     import numpy as np
 
@@ -118,6 +135,6 @@ def _write_copies(coarse: Path, conditions, volume_list: Path, volumes_dir: Path
     packed = PackedVolumes(volume_list, volumes_dir)
     with np.load(coarse) as file:
         decoded = dict(file)
-    found = detect_copies(decoded, conditions, packed, section)
+    found = detect_copies(decoded, conditions, packed, section, others)
     write_table(found, out_dir / "copies.parquet", COPIES)
     draw_nearest(found, decoded["samples"], conditions, packed, out_dir / "nearest.png")

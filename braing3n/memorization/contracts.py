@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from braing3n.core.contracts import MODALITIES, PERSON_COLUMNS, Contract
 
+# `other-arms-real`: samples of MCI and PD, arms that Table 8 has not; `synthetic-real` are those of its 13.
 MEMORIZATION = Contract(
     "memorization",
     {
         "comparison": (
             str,
-            ("real-real", "held-out-real", "synthetic-real", "reconstructed-real", "forecast-real"),
+            (
+                "real-real",
+                "held-out-real",
+                "synthetic-real",
+                "other-arms-real",
+                "reconstructed-real",
+                "forecast-real",
+            ),
         ),
         "pool": (str, None),
         "item_id": (str, None),
@@ -26,7 +34,10 @@ MEMORIZATION = Contract(
 COPIES = Contract(
     "copies",
     {
-        "comparison": (str, ("real-real", "held-out-real", "synthetic-real", "reconstructed-real")),
+        "comparison": (
+            str,
+            ("real-real", "held-out-real", "synthetic-real", "other-arms-real", "reconstructed-real"),
+        ),
         "item_id": (str, None),
         **PERSON_COLUMNS,
         "modality": (str, MODALITIES),
@@ -38,12 +49,13 @@ COPIES = Contract(
     },
 )
 
-# `samples`: training volumes against held-out ones; `members only`: against each other, in random halves.
+# `samples`: training volumes against held-out ones; `other arms`: the same by samples of MCI and PD;
+# `members only`: training volumes against each other, in random halves.
 MEMBERSHIP = Contract(
     "membership",
     {
         "pool": (str, None),
-        "comparison": (str, ("samples", "members only")),
+        "comparison": (str, ("samples", "members only", "other arms")),
         "auc": (float, (0, 1)),
         "low": (float, (0, 1)),
         "high": (float, (0, 1)),

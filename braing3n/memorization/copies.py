@@ -131,7 +131,8 @@ def tabulate_copies(sets: dict[str, Queries], percentile: float, n_reference: in
     tables, threshold = [], float("nan")
     for comparison in sorted(sets, key=lambda name: name != "real-real"):
         part = sets[comparison]
-        part = part if comparison == "synthetic-real" else part.draw(n_reference, seed)
+        is_sampled = comparison in ("synthetic-real", "other-arms-real")
+        part = part if is_sampled else part.draw(n_reference, seed)
         found = find_copies(len(part.names), part.load, part.owners, pool, f"copies: {comparison}")
         has_one = found["nearest"] >= 0
         if comparison == "real-real" and has_one.any():

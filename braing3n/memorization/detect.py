@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from braing3n.core.contracts import read_table
 from braing3n.core.runtime import write_atomically
+from braing3n.diffusion.contracts import SAMPLES
 from braing3n.fidelity.coarse import choose_edge, coarsen
 from braing3n.memorization.contracts import COPIES
 from braing3n.memorization.copies import Queries, tabulate_copies
@@ -21,11 +24,30 @@ if TYPE_CHECKING:
 N_PAIRS_DRAWN = 8
 
 
+@dataclass(frozen=True)
+class Others:
+    """Samples of MCI and PD, which `control` draws: table, tokens (n, T, d), coarse volumes (n, d, h, w)."""
+
+    table: pd.DataFrame
+    tokens: np.ndarray
+    coarse: np.ndarray
+
+    @classmethod
+    def open(cls, coarse: Path) -> Others:
+        """From `control`'s file of coarse volumes and the samples beside it."""
+        with np.load(coarse) as file:
+            rows, volumes = file["samples_rows"], file["samples"]
+        table = read_table(coarse.with_name("samples.parquet"), SAMPLES)
+        with np.load(coarse.with_name("samples.npz")) as file:
+            return cls(table.iloc[rows].reset_index(drop=True), file["tokens"][rows], volumes)
+
+
 def detect_copies(
     decoded: dict[str, np.ndarray],
     sample_table: pd.DataFrame,
     packed: PackedVolumes,
     settings: MemorizationSettings,
+    others: Others | None = None,
 ) -> pd.DataFrame:
     """A row a volume that was asked about, modality by modality.
 
@@ -53,6 +75,10 @@ def detect_copies(
                 volumes["volume_id"].to_numpy()[rebuilt[trained]], decoded["reconstructions"], trained
             ),
         }
+        if others is not None:
+            own = np.flatnonzero(others.table["modality"] == modality)
+            names = others.table["sample_id"].to_numpy()[own]
+            sets["other-arms-real"] = _ask(names, others.coarse, own)
         found = tabulate_copies(sets, settings.percentile, settings.n_reference, settings.seed)
         tables.append(found.assign(modality=modality))
     columns = [name for name in COPIES if name not in ("person_id", "group_id")]

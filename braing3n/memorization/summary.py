@@ -5,7 +5,14 @@ from __future__ import annotations
 import pandas as pd
 from scipy.stats import betabinom
 
-COMPARISONS = ("real-real", "held-out-real", "synthetic-real", "reconstructed-real", "forecast-real")
+COMPARISONS = (
+    "real-real",
+    "held-out-real",
+    "synthetic-real",
+    "other-arms-real",
+    "reconstructed-real",
+    "forecast-real",
+)
 DUPLICATE_SHARE = 0.1  # of the median distance to the nearest other person
 
 

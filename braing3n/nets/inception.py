@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from braing3n.core.errors import CheckpointError, MissingPackageError
-from braing3n.core.runtime import digest_file
+from braing3n.nets.weight_file import check_digest
 
 SHA256_PREFIX = "6726825d"
 WIDTH = 2048
@@ -31,10 +31,7 @@ class Inception:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
         except ImportError:
             raise MissingPackageError(f"{NO_PACKAGE}.") from None
-        if not path.is_file():
-            raise CheckpointError(f"{path}: there is no such file; it would be {SOURCE}.")
-        if not digest_file(path).startswith(SHA256_PREFIX):
-            raise CheckpointError(f"{path}: its sha256 does not begin with {SHA256_PREFIX}; get {SOURCE}.")
+        check_digest(path, SHA256_PREFIX, SOURCE)
         try:
             torch.load(path, map_location="cpu", weights_only=True)  # tensors alone: nothing is executed
             network = FeatureExtractorInceptionV3("inception", ["2048"], str(path))

@@ -1,4 +1,4 @@
-"""The head of a safetensors file, read without PyTorch and checked before any tensor is read."""
+"""Weight files, checked before any tensor is read: the head of our own, the digest of others'."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from braing3n.core.errors import CheckpointError
+from braing3n.core.runtime import digest_file
 
 MAX_HEADER_BYTES = 100 * 2**20
 DTYPE_BYTES = {
@@ -47,3 +48,18 @@ def read_head(path: str | Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise CheckpointError(f"{path}: its record is no object but {type(record).__name__}; train it again.")
     return record
+
+
+def check_digest(path: Path, sha256: str, source: str) -> None:
+    """Refuse a file whose sha256 does not begin so.
+
+    Args:
+        source: what the file should be, and where it is to be had.
+
+    Raises:
+        CheckpointError: no such file, or another one.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file; it would be {source}.")
+    if not digest_file(path).startswith(sha256):
+        raise CheckpointError(f"{path}: its sha256 does not begin with {sha256}; get {source}.")

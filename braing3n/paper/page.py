@@ -24,6 +24,8 @@ FIGURES = (
     ("One noise under every arm", "control/one_noise.png"),
     ("Samples read by probes of real people", "control/scores.png"),
     ("Held-out people under other conditions", "control/counterfactuals.png"),
+    ("Figure 4. Two held-out people: forecasts beside the true later visit", "longitudinal/figure_4.png"),
+    ("Figure 7. What forecasts of the same people change, by years", "longitudinal/figure_7.png"),
     ("The samples most like a training volume, each beside it", "memorization/nearest.png"),
 )
 

@@ -11,7 +11,7 @@ import pandas as pd
 from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED, USEFULNESS
 from braing3n.core.contracts import read_table
 from braing3n.fidelity.contracts import DISTANCES
-from braing3n.longitudinal.contracts import AGEING
+from braing3n.longitudinal.contracts import AGEING, CHANGES
 from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
 from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION
 from braing3n.pretrain.contracts import MASKED_LOSS
@@ -45,6 +45,7 @@ TABLES = {
     "usefulness": ("control/usefulness.parquet", USEFULNESS),
     "judged": ("control/judged.parquet", JUDGED),
     "ageing": ("longitudinal/ageing.parquet", AGEING),
+    "changes": ("longitudinal/changes.parquet", CHANGES),
     "distances": ("fidelity/distances.parquet", DISTANCES),
     "memorization": ("memorization/distances.parquet", MEMORIZATION),
     "membership": ("memorization/membership.parquet", MEMBERSHIP),

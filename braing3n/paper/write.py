@@ -21,8 +21,17 @@ from braing3n.paper.printed.beside import (
     build_readouts,
     build_rivals,
 )
-from braing3n.paper.printed.fidelity import build_fidelity, build_table_2b, build_table_8, build_variety
+from braing3n.paper.printed.fidelity import (
+    build_fidelity,
+    build_fidelity_by_split,
+    build_fidelity_on_others,
+    build_table_2b,
+    build_table_8,
+    build_table_8_by_split,
+    build_variety,
+)
 from braing3n.paper.printed.generation import (
+    build_changes,
     build_counterfactuals,
     build_judged,
     build_longitudinal,
@@ -58,10 +67,14 @@ SECTIONS = {
         build_counterfactuals,
         build_usefulness,
         build_longitudinal,
+        build_changes,
         build_judged,
         build_table_2b,
         build_table_8,
+        build_table_8_by_split,
         build_fidelity,
+        build_fidelity_by_split,
+        build_fidelity_on_others,
         build_variety,
         build_memorization,
         build_copies,

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from invented_people import make_labels
@@ -15,9 +16,10 @@ from braing3n.config import (
     TokenizerSettings,
 )
 from braing3n.control.command import app
-from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED, SWEPT
+from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED, SWEPT, USEFULNESS
 from braing3n.control.draw import FILES, is_own, list_swept, locate, open_tokens, read_samples
 from braing3n.control.judge import choose_real, decode_coarsely, judge_samples
+from braing3n.control.read import Decoder, list_others
 from braing3n.core.contracts import read_table
 from braing3n.core.errors import ContractError
 from braing3n.diffusion import sample as sampling
@@ -25,6 +27,7 @@ from braing3n.diffusion.conditions import build_vocabularies
 from braing3n.diffusion.contracts import SAMPLES
 from braing3n.diffusion.model import DiT
 from braing3n.diffusion.settings import SamplingSettings
+from braing3n.fidelity.coarse import CoarseVolumes, coarsen
 from braing3n.manifest.contracts import LABELS
 from braing3n.nets.weights import load_model
 from braing3n.pretrain.model import MaskedAutoencoder
@@ -141,6 +144,41 @@ def test_the_judgement_is_that_of_the_decoded_samples(done):
     found = read_table(done / "control/judged.parquet", JUDGED)
     np.testing.assert_allclose(found["value"], expected["value"], rtol=1e-4)
     assert found["value"].notna().any()
+
+
+def test_samples_are_tried_on_a_probe_and_on_a_network(done):
+    found = read_table(done / "control/usefulness.parquet", USEFULNESS)
+    assert set(found["learner"]) == {"probe", "network"}
+    few = found[(found["task"] == "F vs M") & (found["n_rare"] == 4)].set_index(["learner", "trained_on"])
+    assert few["auc"].between(0, 1).all()
+    assert few.loc[("probe", "both"), "n_samples"] == few.loc[("network", "both"), "n_samples"] == 3
+    assert few.loc["network", "n_held_out"].iloc[0] == few.loc["probe", "n_held_out"].iloc[0]
+
+
+def test_samples_of_mci_and_pd_are_left_on_coarse_voxels_for_the_memorization_audit(folder):
+    """Each as the models decode it, by its row in control's table; null sets are not among them."""
+    arms = [
+        sampling.Arm("null-sex", "T1"),
+        sampling.Arm("disease-MCI", "T1"),
+        sampling.Arm("disease-PD", "T1"),
+    ]
+    own = sampling.list_samples([sampling.Arm("sex-F", "T1")], 2)
+    table = pd.concat([own, sampling.list_samples(arms, 2)], ignore_index=True)
+    swept = sampling.list_samples([sampling.Arm("disease-MCI", "T1")], 1)
+    table = pd.concat([table.assign(is_main=True), swept.assign(is_main=False)], ignore_index=True)
+    assert list_others(table, 2).tolist() == [4, 5, 6, 7]
+    model = Decoder(locate(folder, "encoder"), locate(folder, "tokenizer"), SETTINGS)
+    tokens = np.random.default_rng(0).normal(size=(len(table), 8, 4)).astype(np.float32)
+    kept = CoarseVolumes(list_others(table, 2))
+    model.encode(tokens, watchers=[kept])
+    assert kept.rows == [4, 5, 6, 7]
+    for volume, image in zip(kept.volumes, model.decode(tokens[4:8]), strict=True):
+        np.testing.assert_allclose(volume, coarsen(image, 1), atol=1e-2)
+
+
+def test_a_run_without_these_arms_leaves_an_empty_file(done):
+    with np.load(done / "control/decoded.npz") as file:
+        assert len(file["samples_rows"]) == len(file["samples"]) == 0
 
 
 def test_a_scale_that_the_run_has_is_not_drawn_again(folder):

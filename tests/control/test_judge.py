@@ -133,7 +133,7 @@ def test_volumes_are_decoded_and_averaged_over_cubes():
     tokens = np.random.default_rng(0).normal(size=(19, 4, 4)).astype(np.float32)
     seen = decode_coarsely(tokenizer, tokens, torch.device("cpu"))
     wanted = [[image[:2].mean(), image[2:].mean()] for image in tokens.reshape(-1, 4, 2, 2)]
-    np.testing.assert_allclose(seen, wanted, rtol=1e-5)
+    np.testing.assert_allclose(seen[:, :, 0, 0], wanted, rtol=1e-5)
 
 
 def test_real_volumes_are_drawn_from_both_sides_of_the_split(monkeypatch):

@@ -1,7 +1,9 @@
-"""A perfect generator's samples help a probe of few people; those of the wrong class do not."""
+"""A perfect generator's samples help a probe and a network of few people; those of the wrong class do not."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from invented_people import draw, make_features, make_labels, make_real, make_samples
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -10,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from braing3n.control.contracts import USEFULNESS
 from braing3n.control.contrasts import Space
-from braing3n.control.usefulness import TRAINED_ON, measure_usefulness
+from braing3n.control.usefulness import NETWORK, TRAINED_ON, choose_seen, measure_usefulness, plan_tasks
 from braing3n.core.contracts import check_table
 
 LABELS, SAMPLES = make_labels(), make_samples()
@@ -29,7 +31,7 @@ RARE = COUNTS.index[-1]
 
 def measure(drawn=DRAWN, samples=SAMPLES, labels=LABELS, **options):
     real = make_real(labels, usefulness={"counts": (4, 16, 1000), **options})
-    found = measure_usefulness(Space("encoder", FEATURES, drawn), samples, real)
+    found = measure_usefulness(Space("encoder", FEATURES, drawn), samples, real, plan_tasks(real, samples))
     return check_table(found, USEFULNESS, "test").set_index(["task", "n_rare", "trained_on"]).sort_index()
 
 
@@ -91,3 +93,76 @@ def test_what_is_missing_has_a_reason(perfect):
         assert bare.loc[("HC vs AD", 4, name), "reason"].startswith("no samples of the ")
     alone = LABELS.assign(split="train")
     assert (measure(labels=alone)["reason"].str.contains("held-out|training people")).all()
+
+
+SHAPE = (16, 8, 8)
+
+
+def show(rows, is_asked, seed):
+    """Volumes of noise; who is of the class has a brighter block, of a place of its own."""
+    volumes = np.random.default_rng(seed).normal(size=(len(rows), *SHAPE))
+    volumes[is_asked, 2:8, 2:6, 2:6] += 0.5
+    return volumes.astype(np.float32)
+
+
+def see(labels=LABELS, is_deaf=False, **network):
+    """The network's rows: women, and samples of women, have the block; a deaf generator's never have."""
+    real = make_real(labels, usefulness={"counts": (4, 1000), "network": network})
+    tasks = plan_tasks(real, SAMPLES)[1:]
+    is_woman = (labels["sex"] == tasks[0][1]).to_numpy()
+    is_asked = (SAMPLES["sex"] == tasks[0][1]).to_numpy() & (not is_deaf)
+    space = Space("image", show(labels, is_woman, 1), show(SAMPLES, is_asked, 2))
+    found = measure_usefulness(space, SAMPLES, real, tasks, NETWORK)
+    return check_table(found, USEFULNESS, "test").set_index(["n_rare", "trained_on"]).sort_index()
+
+
+@pytest.fixture(scope="module")
+def seen():
+    return see(n_draws=4)
+
+
+def test_a_network_of_few_people_gains_by_samples_of_a_perfect_generator_alone(seen):
+    few = seen.loc[4]
+    assert set(few["learner"]) == {"network"}
+    assert set(few["n_draws"]) == {4}
+    assert few.loc["real", "auc"] < 0.85
+    assert few.loc["both", "gain_low"] > 0
+    assert few.loc["synthetic", "auc"] > 0.85
+    assert few.loc["both, wrong class", "gain"] < 0.02
+    deaf = see(is_deaf=True, n_draws=4).loc[4]
+    assert deaf.loc["synthetic", "auc"] < 0.65
+    assert deaf.loc["both", "gain"] < few.loc["both", "gain"] - 0.05
+    assert seen.loc[1000, "reason"].str.contains("training people with").all()
+
+
+def test_the_same_numbers_give_the_same_network_whatever_threads_and_draws_came_before(seen):
+    torch.manual_seed(7)
+    before, n_threads = torch.get_rng_state(), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        again = see(n_draws=4)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(n_threads)
+    assert torch.equal(torch.get_rng_state(), before)
+    pd.testing.assert_frame_equal(seen, again)
+    other = see(LABELS.assign(person_id=LABELS["person_id"] + "x"), n_draws=3)
+    assert (other.loc[4, "auc"] != seen.loc[4, "auc"]).all()
+
+
+def test_few_people_of_each_class_and_the_samples_of_their_arms_are_decoded():
+    real = make_real(LABELS, usefulness={"network": {"n_people": 5}})
+    tasks = plan_tasks(real, SAMPLES)
+    rows, drawn = choose_seen(tasks, SAMPLES, real)
+    assert tasks[0][1] == RARE
+    assert set(SAMPLES["arm"].iloc[drawn]) == {"disease-HC", f"disease-{RARE}", "sex-F", "sex-M"}
+    assert len(drawn) == 240
+    chosen = LABELS.iloc[rows]
+    assert set(chosen["modality"]) == {"T1"}
+    for split in ("train", "test"):
+        counts = chosen.loc[chosen["split"] == split, ["dx"]].value_counts()
+        assert counts[("HC",)] >= 5
+        assert counts[(RARE,)] >= 5
+        assert (chosen["split"] == split).sum() <= 20
+    off = make_real(LABELS, usefulness={"network": {"n_draws": 0}})
+    assert [len(part) for part in choose_seen(tasks, SAMPLES, off)] == [0, 0]

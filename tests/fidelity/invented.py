@@ -22,7 +22,7 @@ def make_people(n, n_features, seed=0):
     """One T1 each of `n` people, and their standard normal features."""
     ids = [f"p{k:03d}" for k in range(n)]
     labels = pd.DataFrame({"person_id": ids, "group_id": ids, "modality": "T1", "dx": "HC", "sex": "F"})
-    labels = labels.assign(age_years=50.0, idh1="")
+    labels = labels.assign(age_years=50.0, idh1="", split=np.where(np.arange(n) % 4, "train", "test"))
     return labels, np.random.default_rng(seed).normal(size=(n, n_features))
 
 
@@ -39,6 +39,7 @@ def make_corpus():
             "sex": np.where(np.arange(n) // 2 % 2, "F", "M"),
             "age_years": rng.uniform(20, 80, n),
             "idh1": np.where(np.arange(n) // 2 % 3, "", "wildtype"),
+            "split": np.where(np.arange(n) // 2 % 5, "train", "validation"),
         }
     )
     return labels, rng.normal(size=(n, 16)), make_samples()

@@ -18,7 +18,7 @@ from braing3n.fidelity.command import app
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.fidelity.encode import encode_decoded
 from braing3n.fidelity.measure import MORE, QUANTITY, measure_arms
-from braing3n.fidelity.sliced import FID, KID
+from braing3n.fidelity.sliced import FID, KID, MEDICALNET, RADIMAGENET
 from braing3n.fidelity.variety import QUANTITY as SIMILARITY
 from braing3n.manifest.contracts import LABELS
 from braing3n.pretrain.model import MaskedAutoencoder
@@ -27,7 +27,7 @@ from braing3n.training import write_weights
 
 from .invented import Levels, make_corpus
 
-QUANTITIES = {QUANTITY, *MORE.quantities, SIMILARITY, FID, KID}
+QUANTITIES = {QUANTITY, *MORE.quantities, SIMILARITY, FID, KID, RADIMAGENET, MEDICALNET}
 
 
 def make_models():
@@ -95,9 +95,21 @@ def test_the_command_line_writes_what_the_parts_give(run_dir):
     for column in ("value", "floor", "floor_low", "floor_high"):
         np.testing.assert_allclose(found[column], expected[column], rtol=1e-4, atol=1e-6)
     assert found["value"].notna().sum() > 20
-    of_inception = others["quantity"].str.contains("Inception")
-    assert (others.loc[of_inception, "reason"].str.startswith("fidelity.inception_weights: no ")).all()
-    assert others.loc[of_inception, "value"].isna().all()
+    for quantity, start in (
+        (
+            FID,
+            "fidelity.inception_weights: no file is named; it is weights-inception-2015-12-05-6726825d.pth",
+        ),
+        (
+            RADIMAGENET,
+            "fidelity.radimagenet_weights: no file is named; it is RadImageNet_pytorch/ResNet50.pt",
+        ),
+        (MEDICALNET, "fidelity.medicalnet_weights: no file is named; it is pretrain/resnet_50.pth"),
+    ):
+        rows = others[others["quantity"] == quantity]
+        assert rows["reason"].str.startswith(start).all()
+        assert rows["value"].isna().all()
+        assert set(rows["reference"]) == {"corpus", "training", "held-out"}
     assert set(run().loc[lambda frame: frame["reason"] == "", "comparison"]) == {
         "gen-vs-real",
         "gen-vs-recons",
@@ -177,8 +189,16 @@ def test_the_command_uses_the_device_that_there_is(run_dir, monkeypatch):
     assert devices == ["meta"] * 4
 
 
-def test_the_command_measures_the_3d_fid_where_there_are_weights(run_dir, monkeypatch):
-    """Packed volumes, a network in Inception's place, and the rows that were n/a."""
+class Whole:
+    """In the place of MedicalNet: mean and deviation of a whole volume of levels."""
+
+    def encode(self, volumes):
+        assert [volume.shape for volume in volumes] == [(16, 16, 16)]
+        return np.array([[volume.mean(), volume.std()] for volume in volumes], np.float32)
+
+
+def test_the_command_measures_each_network_whose_weights_are_there(run_dir, monkeypatch):
+    """Packed volumes, small networks in the others' place, and what was n/a; one file is not there."""
     run, *_, labels, _, _ = run_dir
     rng = np.random.default_rng(0)
     real = rng.normal(size=(len(labels), 16, 16, 16)).astype(np.float32)
@@ -192,10 +212,26 @@ def test_the_command_measures_the_3d_fid_where_there_are_weights(run_dir, monkey
 
     monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", Packed)
     monkeypatch.setattr("braing3n.nets.inception.Inception", lambda path, device: Levels())
-    settings = json.dumps({"n_draws": 5, "inception_weights": "weights.pth"})
+    opened = []
+    monkeypatch.setattr(
+        "braing3n.nets.medical.MedicalNet", lambda *given: opened.append(given[:2]) or Whole()
+    )
+    for name in ("inception.pth", "medicalnet.pth"):
+        Path(name).write_bytes(b"")
+    files = {f"{name}_weights": f"{name}.pth" for name in ("inception", "medicalnet", "radimagenet")}
+    settings = json.dumps({"n_draws": 5, **files, "medicalnet_sha256": "abc"})
     packed = ["--volume-list", "list.parquet", "--volumes-dir", "volumes"]
     found = run("--tokens", "tokens.npy", *packed, "--settings", settings)
-    row = found.set_index(["quantity", "arm", "comparison"]).loc[FID]
-    assert row.loc[("Sex F (T1)", "gen-vs-real"), "value"] > 0
-    assert row.loc[("Sex F (T1)", "recons-vs-real"), "value"] > 0
-    assert row.loc[("Sex F (T1)", "gen-vs-real"), "n_features"] == 4
+    found = found[found["reference"] == "corpus"].set_index(["quantity", "arm", "comparison"]).sort_index()
+    for quantity, n_features in ((FID, 4), (MEDICALNET, 2)):
+        row = found.loc[quantity]
+        assert row.loc[("Sex F (T1)", "gen-vs-real"), "value"] > 0
+        assert row.loc[("Sex F (T1)", "recons-vs-real"), "value"] > 0
+        assert row.loc[("Sex F (T1)", "gen-vs-real"), "n_features"] == n_features
+    assert opened == [(Path("medicalnet.pth"), "abc")]
+    reasons = set(found.loc[RADIMAGENET, "reason"])
+    assert len(reasons) == 1
+    assert reasons.pop().startswith("fidelity.radimagenet_weights: radimagenet.pth does not exist; it is ")
+    without = run("--tokens", "tokens.npy", "--settings", settings)
+    reasons = without.loc[without["quantity"] == FID, "reason"]
+    assert set(reasons) == {"no --volume-list and --volumes-dir given"}

@@ -30,10 +30,15 @@ def ask(n):
 
 
 def measure_t1(generated, real, labels, reconstructed=None, **settings):
-    """The rows of the arm "Modality T1", by comparison."""
+    """The rows of the arm "Modality T1" against the whole corpus, by comparison."""
     samples = ask(len(generated))
     table = measure_arms(generated, samples, real, reconstructed, labels, FidelitySettings(**settings))
-    return check_table(table, DISTANCES, "test").set_index(["arm", "comparison"]).loc["Modality T1"]
+    return index(check_table(table, DISTANCES, "test")).loc["Modality T1"]
+
+
+def index(table, reference="corpus", by=("arm", "comparison")):
+    """The rows of one reference."""
+    return table[table["reference"] == reference].set_index(list(by))
 
 
 def measure_densely(x, y):
@@ -125,9 +130,10 @@ def test_at_most_so_many_people_are_drawn_and_nothing_else_is_decoded():
     samples, settings = make_samples(), FidelitySettings(n_real=20)
     rows = list_real(samples, labels, settings)
     # 32 samples of T1 in all and 48 pooled: the pools draw on 52 and 68 people, and the arms' lie among these
-    # or among the first 24 women, men or healthy people.
+    # or among the first 24 women, men or healthy people. Of held-out people, who are a quarter, the pools
+    # need 52 and 68 more, and of training people 68, most of whom are among the first.
     assert list(rows) == sorted(set(rows))
-    assert 68 <= len(rows) <= 75
+    assert 68 + 40 <= len(rows) <= 68 + 80
     reconstructed = np.full(real.shape, np.nan)
     reconstructed[rows] = real[rows]
     generated = np.random.default_rng(0).normal(size=(len(samples), 4))
@@ -136,6 +142,42 @@ def test_at_most_so_many_people_are_drawn_and_nothing_else_is_decoded():
     assert set(measured["n_others"]) == {20}
     assert (measured["n_floor_people"] == measured["n_samples"]).all()
     assert measured[["value", "floor", "floor_low", "floor_high"]].notna().all(axis=None)
+
+
+@pytest.mark.parametrize(("reference", "n_chosen"), [("training", 16), ("held-out", 12)])
+def test_a_reference_reads_its_own_people_alone(corpus, reference, n_chosen):
+    """Values, floors and counts stay as they are where all other people change."""
+    labels, real, samples = corpus
+    is_own = ((labels["split"] == "train") == (reference == "training")).to_numpy()
+    generated = np.random.default_rng(1).normal(size=(len(samples), 16))
+    settings = FidelitySettings(n_real=12, n_draws=5)
+    changed = real + 100 * ~is_own[:, None]
+    tables = [measure_arms(generated, samples, x, x / 2, labels, settings) for x in (real, changed)]
+    found, same = (index(table, reference) for table in tables)
+    pd.testing.assert_frame_equal(found, same)
+    assert found["value"].notna().sum() > 20
+    of_all = [index(table).loc[("Pooled across all arms", "gen-vs-real"), "value"] for table in tables]
+    assert of_all[0] != of_all[1]
+    chosen = choose_real(ARM, labels, 4, settings, reference)
+    assert (len(chosen), is_own[chosen].all()) == (n_chosen, True)
+    row = found.loc[("Modality T1", "gen-vs-real")]
+    assert (row["n_floor_people"], row["n_others"]) == (4, n_chosen - 4)
+    assert row["n_people"] == (is_own & (labels["modality"] == "T1")).sum()
+
+
+def test_samples_of_the_training_peoples_law_lie_above_the_floor_of_other_people_alone():
+    """What two sides of the split that differ show: the floor of each is of its own people."""
+    labels, real = make_people(160, 12)
+    is_held_out = (labels["split"] != "train").to_numpy()
+    real = real + 0.8 * is_held_out[:, None]
+    generated = np.random.default_rng(1).normal(size=(20, 12))
+    table = measure_arms(generated, ask(20), real, None, labels, FidelitySettings())
+    training, held_out = (
+        index(table, one).loc[("Modality T1", "gen-vs-real")] for one in ("training", "held-out")
+    )
+    assert training["value"] < training["floor_high"]
+    assert held_out["value"] > held_out["floor_high"]
+    assert (training["n_others"], held_out["n_others"]) == (100, 20)
 
 
 def test_the_seed_alone_decides_who_is_drawn(corpus):
@@ -157,7 +199,7 @@ def test_every_arm_has_its_own_samples_and_people(corpus):
     table = measure_arms(near + 3 * is_far[:, None], samples, real, real, labels, FidelitySettings())
     check_table(table, DISTANCES, "near")
     assert set(table["quantity"]) == {QUANTITY}
-    found = table.set_index(["arm", "comparison"])
+    found = index(table)
     row = found.loc[("Pooled across all arms", "gen-vs-real")]
     assert (row["n_people"], row["n_volumes"], row["n_samples"], row["n_features"]) == (60, 120, 48, 16)
     above = found["value"] > found["floor_high"]
@@ -170,7 +212,7 @@ def test_every_arm_has_its_own_samples_and_people(corpus):
 def test_what_is_missing_has_a_reason(corpus):
     labels, real, samples = corpus
     table = measure_arms(np.zeros((len(samples), 16)), samples, real, None, labels, FidelitySettings())
-    reason = table.set_index(["arm", "comparison"])["reason"]
+    reason = index(table)["reason"]
     assert reason[("Sex F (T1)", "gen-vs-recons")] == NO_RECONSTRUCTIONS
     assert reason[("Sex F (T1)", "recons-vs-real")] == NO_RECONSTRUCTIONS
     assert reason[("Sex F (T1)", "gen-vs-real")] == ""
@@ -178,9 +220,7 @@ def test_what_is_missing_has_a_reason(corpus):
     assert reason[("Modality FLAIR", "gen-vs-real")] == "0 unrelated real people, fewer than 4"
     flair = labels.assign(modality="FLAIR")
     table = measure_arms(np.zeros((len(samples), 16)), samples, real, None, flair, FidelitySettings())
-    assert table.set_index(["arm", "comparison"])["reason"][("Modality FLAIR", "gen-vs-real")] == (
-        "0 samples of this arm"
-    )
+    assert index(table)["reason"][("Modality FLAIR", "gen-vs-real")] == ("0 samples of this arm")
     assert (table["value"].isna() == (table["reason"] != "")).all()
 
 
@@ -245,7 +285,7 @@ def test_the_other_quantities_are_those_of_their_formulas_beside_real_people():
     samples = ask(20)
     table = measure_arms(generated, samples, real, None, labels, FidelitySettings(n_draws=30), MORE)
     check_table(table, DISTANCES, "more")
-    found = table.set_index(["arm", "quantity"]).loc["Modality T1"]
+    found = index(table, by=("arm", "quantity")).loc["Modality T1"]
     assert list(found.index) == list(MORE.quantities)
     assert set(found["comparison"]) == {"gen-vs-real"}
     kid, mmd = found.loc["KID on MAE features"], found.loc["MMD on MAE features"]
@@ -266,7 +306,7 @@ def test_held_out_people_in_the_place_of_samples_exceed_the_95th_percentile_at_m
         labels, real = make_people(60, 4, seed)
         held_out = np.random.default_rng(1000 + seed).normal(size=(20, 4))
         table = measure_arms(held_out, ask(20), real, None, labels, FidelitySettings(n_draws=20), MORE)
-        found = table.set_index(["arm", "quantity"]).loc["Modality T1"].iloc[:2]
+        found = index(table, by=("arm", "quantity")).loc["Modality T1"].iloc[:2]
         n_above += (found["value"] > found["floor_95"]).to_numpy()
     assert (
         binom.sf(n_above.max() - 1, n_runs, 0.1) > 0.001

@@ -9,7 +9,7 @@ from braing3n.fidelity.arms import list_real
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.fidelity.formulas.frechet import measure_frechet
 from braing3n.fidelity.measure import measure_arms
-from braing3n.fidelity.sliced import FID, KID, list_judges, measure_slices, see_others, see_real
+from braing3n.fidelity.sliced import FID, KID, SLOTS, measure_slices, see_real
 from braing3n.fidelity.variety import KeptVolumes, list_rows, measure_variety
 
 from .invented import Levels, make_people
@@ -35,23 +35,23 @@ def test_all_sets_are_seen_alike(corpus):
     rows = list_real(samples, labels, settings)
     real = see_real(Levels(), load, rows, len(labels))
     assert (len(real), real.shape) == (30, (30, 30, 4))
-    decoded, generated = see_others(real, 30), see_others(real, 10)
+    decoded, generated = real.see_others(30), real.see_others(10)
     outside = volumes + 50 * ~load(0)[1]  # the decoder's background is no zero
     for start in range(0, len(rows), 4):
         decoded(rows[start : start + 4], outside[rows[start : start + 4]])
     np.testing.assert_array_equal(decoded[rows], real[rows])
     generated(np.arange(10), np.random.default_rng(1).normal(0.5, 1, size=(10, *SHAPE)))
-    fid, kid = list_judges(10)
+    fid, kid = SLOTS[0].list_judges(10)
     table = measure_arms(generated, samples, real, decoded, labels, settings, fid)
     check_table(table, DISTANCES, "3D-FID")
-    found = table.set_index(["arm", "comparison"]).loc["Modality T1"]
+    found = table[table["reference"] == "corpus"].set_index(["arm", "comparison"]).loc["Modality T1"]
     assert set(found["quantity"]) == {FID}
     assert found.loc["gen-vs-real", "value"] == found.loc["gen-vs-recons", "value"]
     assert found.loc["gen-vs-real", "value"] > found.loc["gen-vs-real", "floor_95"]
     assert found.loc["recons-vs-real", "value"] == pytest.approx(found.loc["recons-vs-real", "floor"])
     assert found.loc["gen-vs-real", ["n_features", "rank", "n_others"]].tolist() == [4, 4, 10]
     kernel = measure_arms(generated, samples, real, decoded, labels, settings, kid)
-    measured = kernel[kernel["reason"] == ""].set_index("arm").loc["Modality T1"]
+    measured = kernel[kernel["reference"] == "corpus"].set_index("arm").loc["Modality T1"]
     assert (measured["comparison"], measured["quantity"]) == ("gen-vs-real", KID)
     assert measured["value"] > measured["floor_95"]
 

@@ -12,7 +12,7 @@ from braing3n.config import LongitudinalSettings, PretrainSettings, ProbeSetting
 from braing3n.core.contracts import read_table, write_table
 from braing3n.longitudinal.ageing import average_changes, find_changes, measure_ageing, measure_errors
 from braing3n.longitudinal.command import app
-from braing3n.longitudinal.contracts import AGEING, FORECASTS, PAIRS
+from braing3n.longitudinal.contracts import AGEING, CHANGES, FORECASTS, PAIRS
 from braing3n.longitudinal.evaluate import AgeProbe
 from braing3n.longitudinal.forecast import forecast_tokens, list_forecasts, write_forecasts
 from braing3n.longitudinal.model import Bridge
@@ -220,6 +220,16 @@ def test_a_run_is_evaluated_from_its_files(tmp_path):
         expected = (tokenizer.decode(moved) - tokenizer.decode(later)).abs().mean().item()
     row = found[(found["guidance"] == 3) & (found["quantity"] == "error, volume") & (found["scanner"] == "")]
     assert row["value"].item() == pytest.approx(expected, rel=1e-4)
+    # the figures' numbers of the first of two people, by the models themselves
+    changes = read_table(tmp_path / "longitudinal/changes.parquet", CHANGES)
+    person = true["person_id"].iloc[0]
+    assert changes["person_id"].drop_duplicates().tolist() == sorted(true["person_id"])[:2]
+    own = changes[(changes["person_id"] == person) & changes["error"].notna()].set_index("guidance")
+    with torch.no_grad():
+        images = tokenizer.decode(torch.cat([start[:1], later[:1], moved[:1]]))[:, 0]
+    assert own.loc[3.0, "error"] == pytest.approx((images[2] - images[1]).abs().mean().item(), rel=1e-4)
+    visit = changes[(changes["person_id"] == person) & (changes["method"] == "true later visit")]
+    assert visit["change"].tolist() == pytest.approx([(images[1] - images[0]).abs().mean().item()], rel=1e-4)
 
 
 def test_the_probe_is_fitted_on_training_people_and_scored_on_others(tmp_path):
@@ -241,7 +251,12 @@ def test_what_a_run_lacks_is_a_row_with_the_reason(tmp_path):
     assert lacking["value"].isna().all()
     assert (lacking["reason"] == "no forecast person has a later visit").all()
     assert found.loc[found["method"] == "forecast", "value"].notna().any()
+    changes = read_table(tmp_path / "longitudinal/changes.parquet", CHANGES)
+    assert changes["error"].isna().all()
+    assert changes.groupby(["person_id", "guidance"])["years"].apply(list).tolist() == [[1.0, 4.0]] * 4
     write_weights(tmp_path / "longitudinal/bridge.safetensors", {}, "no bridge", {"reason": "2 pairs"})
     found = evaluate(tmp_path)
     assert found["reason"].tolist() == ["2 pairs"] * 3
+    assert read_table(tmp_path / "longitudinal/changes.parquet", CHANGES).empty
+    assert (tmp_path / "longitudinal/figure_4.png").stat().st_size > 100
     assert found["value"].isna().all()

@@ -8,14 +8,12 @@ import pytest
 import torch
 from scipy import stats
 
-from braing3n.config import LongitudinalSettings, OptimiserSettings, TokenizerSettings
+from braing3n.config import LongitudinalSettings, OptimiserSettings
 from braing3n.longitudinal import forecast
 from braing3n.longitudinal.forecast import forecast_tokens
 from braing3n.longitudinal.model import Bridge, Conditions, drop_conditions
 from braing3n.longitudinal.train import Ends, interpolate, train_bridge
 from braing3n.nets.weights import load_model
-from braing3n.tokenizer.model import Tokenizer
-from braing3n.training import picture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GRID, D = (2, 2, 2), 3
@@ -159,26 +157,3 @@ def test_a_killed_forecast_goes_on_with_the_same_bytes(bridge, tmp_path, monkeyp
     assert len(done) == 5, "four batches, one of them twice"
     assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert not list(Path(tmp_path).glob(".forecasts-*"))
-
-
-def test_the_picture_has_each_person_in_a_row_and_no_one_is_a_picture_too(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(
-        picture, "draw_volumes", lambda volumes, path, n: drawn.append((list(volumes), n)) or path.touch()
-    )
-    table = pd.DataFrame(
-        {"person_id": ["p"] * 3 + ["q"] * 3, "years": [0.0, 1.0, 5.0] * 2, "later_volume_id": ""}
-    )
-    tokenizer = Tokenizer(TokenizerSettings(d=D, widths=(8, 4), n_blocks=1), 12, 4, GRID).requires_grad_(
-        False
-    )
-    forecast.draw_forecasts(tokenizer, np.zeros((6, 8, D), np.float32), table, tmp_path / "a.png")
-    forecast.draw_forecasts(tokenizer, np.zeros((0, 8, D), np.float32), table[:0], tmp_path / "b.png")
-    assert drawn[0][0][:5] == [
-        "person 1: 0 y",
-        "person 1: 1 y",
-        "person 1: 5 y",
-        "1: 4 x (1 y - 0 y)",
-        "1: 4 x (5 y - 0 y)",
-    ]
-    assert (drawn[0][1], drawn[1]) == (5, ([], 1))

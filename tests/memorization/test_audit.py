@@ -366,13 +366,13 @@ def test_the_command_line_writes_the_table(tmp_path, monkeypatch, corpus):
     paths = ["--tokens", "tokens.npy", "--volume-list", "volumes.parquet", "--samples", "samples.npz"]
     settings = ["--settings", '{"percentile": 20}']
     app(
-        ["measure", *paths, "--table", "samples.parquet", "--distances", "out.parquet", *settings],
+        ["measure", *paths, "--distances", "out.parquet", *settings],
         result_action="return_value",
     )
     expected = audit_samples(tokens, volumes, samples, table, MemorizationSettings(percentile=20))
     pd.testing.assert_frame_equal(read_table("out.parquet", MEMORIZATION), expected, check_dtype=False)
     app(
-        ["measure", *paths, "--table", "samples.parquet", "--distances", "out.parquet"],
+        ["measure", *paths, "--distances", "out.parquet"],
         result_action="return_value",
     )
     expected = audit_samples(tokens, volumes, samples, table, MemorizationSettings())

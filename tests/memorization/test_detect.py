@@ -13,7 +13,7 @@ from braing3n.core.contracts import check_table
 from braing3n.fidelity.coarse import CoarseVolumes, choose_edge, coarsen, halve, write_coarse
 from braing3n.memorization.contracts import COPIES
 from braing3n.memorization.copies import Pool, Queries, find_copies, list_shifted, tabulate_copies
-from braing3n.memorization.detect import detect_copies, draw_nearest
+from braing3n.memorization.detect import Others, detect_copies, draw_nearest
 
 SHAPE = (20, 24, 20)
 PLACES = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij"))
@@ -135,8 +135,13 @@ def test_a_run_is_searched_modality_by_modality(people, tmp_path):
     write_coarse({"samples": samples, "reconstructions": rebuilt}, path)
     decoded = dict(np.load(path))
     assert decoded["samples"].dtype == np.float16
-    found = detect_copies(decoded, conditions, packed, MemorizationSettings())
+    theirs = pd.DataFrame({"sample_id": ["disease-MCI-0", "disease-PD-0"], "modality": "T1"})
+    others = Others(theirs, np.empty(0), np.stack([people[102], people[5]]).astype(np.float16))
+    found = detect_copies(decoded, conditions, packed, MemorizationSettings(), others)
     check_table(found, COPIES, "copies")
+    more = found[found["comparison"] == "other-arms-real"].set_index("item_id")
+    assert more["is_flagged"].to_dict() == {"disease-MCI-0": False, "disease-PD-0": True}
+    assert more.loc["disease-PD-0", "nearest_id"] == "5-T1"
     samples = found[found["comparison"] == "synthetic-real"].set_index("item_id")
     assert samples["is_flagged"].to_dict() == {"a": True, "b": False, "c": True, "d": False}
     assert samples.loc[["a", "c"], "nearest_id"].tolist() == ["3-T1", "4-T2"]

@@ -6,9 +6,10 @@ import pytest
 
 from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED
 from braing3n.core.contracts import write_table
-from braing3n.longitudinal.contracts import AGEING
+from braing3n.longitudinal.contracts import AGEING, CHANGES
 from braing3n.paper.page import render_page
 from braing3n.paper.printed.generation import (
+    build_changes,
     build_counterfactuals,
     build_judged,
     build_longitudinal,
@@ -191,3 +192,24 @@ def test_forecasts_stand_beside_true_later_visits_and_no_change(tmp_path):
     assert (nothing["Method"], nothing["Error"], nothing["r"]) == ("no change", "0.12", "-")
     assert "recover 27% of true ageing" in table.notes[0]
     assert "on 52 held-out people: 7.26 years" in table.notes[1]
+
+
+def test_the_figures_numbers_stand_by_years_with_the_true_later_visit_beside_them(tmp_path):
+    base = {"person_id": "p", "disease": "AD", "method": "forecast", "guidance": 1.5, "error": np.nan}
+    rows = [base | {"years": years, "change": years / 10} for years in (1.0, 5.0)]
+    rows.append(base | {"years": 2.6, "change": 0.3, "error": 0.4})
+    rows.append(base | {"method": "true later visit", "guidance": np.nan, "years": 2.6, "change": 0.25})
+    rows.append(base | {"person_id": "q", "disease": "HC", "years": 1.0, "change": 0.7})
+    write_table(pd.DataFrame(rows), tmp_path / "demo/longitudinal/changes.parquet", CHANGES)
+    table = build_changes(Results(tmp_path / "demo"))
+    first, true, other = table.frame.to_dict("records")
+    assert (first["Person"], first["CFG"], first["1 y"], first["5 y"]) == ("p (AD)", "1.5", "0.100", "0.500")
+    assert (first["At the true later visit"], first["From the true later visit"]) == (
+        "0.300 (2.6 y)",
+        "0.400",
+    )
+    assert (true["1 y"], true["At the true later visit"]) == ("-", "0.250 (2.6 y)")
+    assert (other["1 y"], other["5 y"]) == ("0.700", "-")
+    assert other["At the true later visit"] == "n/a: no later visit"
+    write_table(pd.DataFrame(rows)[:0], tmp_path / "demo/longitudinal/changes.parquet", CHANGES)
+    assert build_changes(Results(tmp_path / "demo")).frame.iloc[0, 0] == "n/a: nobody is forecast"

@@ -98,6 +98,7 @@ def list_scores():
 def list_distances():
     """Tables of fidelity and memorization."""
     arm = {"arm": "Sex F (T1)", "comparison": "gen-vs-real", "value": 12.345, "floor": 6.789, **COUNTS}
+    arm["reference"] = "corpus"
     arm |= {"floor_low": 5.5, "floor_high": 12.5, "n_samples": 8, "n_floor_people": 8, "n_others": 20}
     low = {**arm, "arm": "Sex M (T1)", "floor_reason": "9 unrelated people leave fewer than 4 beside 8"}
     high = {**arm, "arm": "Modality T2", "value": 12.6}
@@ -330,21 +331,14 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
     names = [
         *(f"table_{n}" for n in ("2a", "2b", 3, 5, 6, 7, 8)),
         "counterfactuals",
-        "longitudinal",
-        *(
-            "table_1",
-            "appendix_f",
-            "rivals",
-            "checks",
-            "every_check",
-            "fairness_summary",
-            "fairness",
-            "readouts",
-        ),
+        *("longitudinal", "changes"),
+        *("table_1", "appendix_f", "rivals", "checks", "every_check"),
+        *("fairness_summary", "fairness", "readouts"),
         "encoders",
         "controls",
         "memorization",
-        *("fidelity", "variety", "copies", "membership", "usefulness"),
+        *("fidelity", "fidelity_by_split", "fidelity_on_others", "table_8_by_split", "variety"),
+        *("copies", "membership", "usefulness"),
         "flow",
         "masked_loss",
         "scores",

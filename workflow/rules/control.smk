@@ -65,6 +65,7 @@ rule read_control:
         counterfactuals=f"{RESULTS}/control/counterfactuals.parquet",
         usefulness=f"{RESULTS}/control/usefulness.parquet",
         judged=f"{RESULTS}/control/judged.parquet",
+        coarse=f"{RESULTS}/control/decoded.npz",
         picture=report(
             f"{RESULTS}/control/scores.png", caption="../report/control.rst", category="Generation"
         ),

@@ -10,16 +10,17 @@ rule fidelity:
 
 
 rule measure_fidelity:
-    """Distances of generated to real volumes by arm, on our encoder's features and, with weights, Inception's."""
+    """Distances of generated to real volumes by arm, on our encoder's features and, with weights, on those of others."""
     input:
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
         tokens=rules.cache_latents.output.tokens,
         encoder=MAE,
         tokenizer=TOKENIZER,
-        # The 3D-FID alone sees real volumes.
-        volumes=rules.build_volume_list.output.volumes if CONFIG.fidelity.inception_weights else [],
-        indices=rules.volumes.input if CONFIG.fidelity.inception_weights else [],
+        # The networks of others alone see real volumes.
+        weights=CONFIG.fidelity.list_weights(),
+        volumes=rules.build_volume_list.output.volumes if CONFIG.fidelity.list_weights() else [],
+        indices=rules.volumes.input if CONFIG.fidelity.list_weights() else [],
         features=rules.cache_latents.output.features,
         labels=rules.build_label_table.output.labels,
         settings=f"{SETTINGS}/fidelity.json",

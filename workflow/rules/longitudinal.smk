@@ -87,7 +87,7 @@ if CONFIG.longitudinal.weights:
 
 
 rule forecast_longitudinal:
-    """Forecast held-out people from their first visit and decode a few for the eye."""
+    """Forecast held-out people from their first visit."""
     input:
         weights=BRIDGE,
         tokens=rules.cache_latents.output.tokens,
@@ -98,9 +98,6 @@ rule forecast_longitudinal:
     output:
         forecasts=f"{RESULTS}/longitudinal/forecasts.npz",
         table=f"{RESULTS}/longitudinal/forecasts.parquet",
-        picture=report(
-            f"{RESULTS}/longitudinal/forecasts.png", caption="../report/forecasts.rst", category="Generation"
-        ),
     log:
         f"{LOGS}/longitudinal/forecasts.log",
     benchmark:
@@ -116,12 +113,12 @@ rule forecast_longitudinal:
     shell:
         "python -m braing3n longitudinal forecast --weights {input.weights:q} --tokens {input.tokens:q}"
         " --tokenizer {input.tokenizer:q} --labels {input.labels:q} --pairs {input.pairs:q}"
-        " --out {output.forecasts:q} --table {output.table:q} --picture {output.picture:q}"
+        " --out {output.forecasts:q} --table {output.table:q}"
         " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule evaluate_longitudinal:
-    """Read the ageing of forecasts with a probe of real people, beside that of true later visits."""
+    """Read the ageing of forecasts with a probe of real people, beside that of true later visits; draw Figures 4 and 7."""
     input:
         weights=BRIDGE,
         forecasts=rules.forecast_longitudinal.output.forecasts,
@@ -138,6 +135,13 @@ rule evaluate_longitudinal:
         ],
     output:
         ageing=f"{RESULTS}/longitudinal/ageing.parquet",
+        changes=f"{RESULTS}/longitudinal/changes.parquet",
+        follow_up=report(
+            f"{RESULTS}/longitudinal/figure_4.png", caption="../report/figure_4.rst", category="Generation"
+        ),
+        by_years=report(
+            f"{RESULTS}/longitudinal/figure_7.png", caption="../report/figure_7.rst", category="Generation"
+        ),
     log:
         f"{LOGS}/longitudinal/ageing.log",
     benchmark:

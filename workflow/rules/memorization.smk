@@ -19,6 +19,9 @@ rule audit_memorization:
         samples=rules.sample_diffusion.output.samples,
         table=rules.sample_diffusion.output.table,
         coarse=rules.measure_fidelity.output.coarse,
+        others=rules.read_control.output.coarse,
+        other_samples=rules.sample_control.output.samples,
+        other_table=rules.sample_control.output.table,
         forecasts=rules.forecast_longitudinal.output.forecasts,
         forecast_table=rules.forecast_longitudinal.output.table,
         indices=rules.volumes.input,
@@ -43,7 +46,7 @@ rule audit_memorization:
         stage=STAGE["memorization"],
     shell:
         "python -m braing3n memorization measure --tokens {input.tokens:q} --volume-list {input.volumes:q}"
-        " --samples {input.samples:q} --table {input.table:q} --distances {output.distances:q}"
+        " --samples {input.samples:q} --distances {output.distances:q}"
         " --coarse {input.coarse:q} --volumes-dir {params.volumes_dir:q}"
-        " --forecasts {input.forecasts:q}"
+        " --forecasts {input.forecasts:q} --others {input.others:q}"
         " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -28,8 +28,7 @@ SHOWN = [
     rules.sample_diffusion.output.picture,
     rules.read_control.output,
     rules.sample_control.output.picture,
-    rules.forecast_longitudinal.output.picture,
-    rules.evaluate_longitudinal.output.ageing,
+    rules.evaluate_longitudinal.output,
     *([] if CONFIG.pretrain.weights else [rules.train_mae.output.loss, rules.train_mae.output.table]),
 ]
 SHOWN = [str(path) for part in SHOWN for path in ([part] if isinstance(part, str) else part)]

@@ -35,11 +35,10 @@ def compute(volumes, settings, pretrain, device) -> np.ndarray:
         CheckpointError: the file holds another net.
     """
     from braing3n.nets.checkpoint import read_checkpoint
-    from braing3n.nets.foreign.resnet import ResNet
+    from braing3n.nets.foreign.resnet import build_medicalnet
 
     path = RELEASE.find(settings)
-    dilated = ResNet(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
-    net = load_net(dilated, path, take_part(read_checkpoint(path), "", path), device)
+    net = load_net(build_medicalnet(), path, take_part(read_checkpoint(path), "", path), device)
     has_noise = settings.foreign.medicalnet_background == "noise"
 
     def encode(batch: Tensor) -> Tensor:

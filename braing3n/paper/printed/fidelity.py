@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from braing3n.fidelity.arms import CORPUS, REFERENCES
 from braing3n.fidelity.deals import FEW_PEOPLE
 from braing3n.fidelity.measure import MORE, QUANTITY
-from braing3n.fidelity.sliced import FID
+from braing3n.fidelity.sliced import FID, MEDICALNET, RADIMAGENET
 from braing3n.fidelity.variety import QUANTITY as SIMILARITY
 from braing3n.paper.printed.tables import LEVELS, Table
 from braing3n.paper.published import read_published
@@ -23,6 +25,12 @@ _FLOOR_NOTE = (
     "are samples, drawn at random, against the arm's other people (n people/others; one volume a person, no "
     "relatives). Distances and floors are means over draws; brackets hold 95 % of the floor's draws. Above "
     "the floor: gen-vs-real exceeds the bracket."
+)
+_SPLIT_NOTE = (
+    "Corpus: everybody, as in the paper; training: the people that the models are trained on; held-out: the "
+    "others. Counts differ between these, so each distance is compared with its own floor only: samples "
+    "above the floor of held-out people and within that of training people repeat what the models have seen. "
+    "KID stands beside the 95th percentile of real people in the samples' place; few people do not bias it."
 )
 
 
@@ -37,10 +45,21 @@ def build_table_8(results: Results) -> Table:
     return _build_distances(results, FID, "table_8", title, notes, read_published()["table_8"])
 
 
+def build_table_8_by_split(results: Results) -> Table:
+    """Table 8 against real people of the corpus, of training, and held out."""
+    title, arms = (
+        "Table 8 by split. The 3D-FID by arm and real people",
+        dict.fromkeys(read_published()["table_8"]),
+    )
+    return _build_distances(
+        results, FID, "table_8_by_split", title, [_SPLIT_NOTE, _FLOOR_NOTE], arms, REFERENCES
+    )
+
+
 def build_table_2b(results: Results) -> Table:
     """The 3D-FID by condition: the mean of a condition's arms in Table 8, as in the paper."""
     distances, title = results.read("distances"), "Table 2b. Generation fidelity by condition"
-    found = None if distances is None else _index(distances, FID)
+    found = _index(distances, FID)
     rows = []
     for condition, published in read_published()["table_2b"].items():
         row = {"Condition": condition}
@@ -67,22 +86,63 @@ def build_fidelity(results: Results) -> Table:
         "volumes. It is another quantity than the paper's 3D-FID: compare it with its floor only.",
         _FLOOR_NOTE,
     ]
-    arms = dict.fromkeys(read_published()["table_8"])
-    return _build_distances(results, QUANTITY, "fidelity", "Distances on MAE features by arm", notes, arms)
+    arms, title = dict.fromkeys(read_published()["table_8"]), "Distances on MAE features by arm"
+    return _build_distances(results, QUANTITY, "fidelity", title, notes, arms)
+
+
+def build_fidelity_by_split(results: Results) -> Table:
+    """The distances on MAE features against real people of the corpus, of training, and held out."""
+    title, arms = (
+        "Distances on MAE features by arm and real people",
+        dict.fromkeys(read_published()["table_8"]),
+    )
+    notes = [_SPLIT_NOTE, _FLOOR_NOTE]
+    return _build_distances(results, QUANTITY, "fidelity_by_split", title, notes, arms, REFERENCES)
+
+
+def build_fidelity_on_others(results: Results) -> Table:
+    """The Fréchet distance on features of networks for medical images, whose weights the user brings."""
+    distances = results.read("distances")
+    rows = []
+    for arm in read_published()["table_8"]:
+        row = {"Arm": arm}
+        for head, quantity in (("RadImageNet", RADIMAGENET), ("MedicalNet", MEDICALNET)):
+            found = _index(distances, quantity)
+            for comparison in _COMPARISONS:
+                show = partial(_read_distance, found, arm, comparison)
+                row[f"{head}{LEVELS}{comparison}"] = show(lambda r: _round(r["value"]))
+            show = partial(_read_distance, found, arm, "gen-vs-real")
+            row[f"{head}{LEVELS}floor"] = show(_describe_floor)
+            row[f"{head}{LEVELS}above the floor"] = show(_judge_floor)
+        rows.append(row)
+    notes = [
+        "RadImageNet: ResNet-50 on the slices of the 3D-FID; MedicalNet: ResNet-50 on whole volumes. Other "
+        "quantities than the paper's 3D-FID: compare each with its own floor only.",
+        _FLOOR_NOTE,
+    ]
+    title = "Distances on features of others by arm"
+    return Table("fidelity_on_others", title, pd.DataFrame(rows), locate("distances"), notes)
 
 
 def _build_distances(
-    results: Results, quantity: str, name: str, title: str, notes: list[str], arms: dict
+    results: Results,
+    quantity: str,
+    name: str,
+    title: str,
+    notes: list[str],
+    arms: dict,
+    references: Sequence[str] = (CORPUS,),
 ) -> Table:
-    """A row an arm; arms: title -> the paper's three numbers, or None where there are none."""
-    distances = results.read("distances")
-    found = None if distances is None else _index(distances, quantity)
-    rows = []
-    for arm, published in arms.items():
-        row = {"Arm": arm}
+    """A row an arm and reference; arms: title -> the paper's three numbers, or None where there are none."""
+    distances, rows = results.read("distances"), []
+    kid = f"KID{quantity[quantity.index(' on ') :]}"
+    for (arm, published), reference in itertools.product(arms.items(), references):
+        row, found = {"Arm": arm}, _index(distances, quantity, reference)
+        if len(references) > 1:
+            row["Real people of"] = reference
         show = partial(_read_distance, found, arm)
         for k, comparison in enumerate(_COMPARISONS):
-            head = "ours (3D-FID)" if published else "MAE features"
+            head = "ours (3D-FID)" if quantity == FID else "MAE features"
             row[f"{comparison}{LEVELS}{head}"] = show(comparison, lambda r: _round(r["value"]))
             if published:
                 row[f"{comparison}{LEVELS}paper (3D-FID)"] = published[k]
@@ -90,6 +150,8 @@ def _build_distances(
         show = partial(show, "gen-vs-real")
         row["Floor, real-vs-real"] = show(_describe_floor)
         row["Above the floor"] = show(_judge_floor)
+        if len(references) > 1:
+            row |= _show_beside(_index(distances, kid, reference), arm, "gen-vs-real", "KID")
         row["Samples"] = show(_count_samples)
         row["Real people / volumes"] = show(lambda r: f"{r['n_people']} / {r['n_volumes']}")
         rows.append(row)
@@ -105,11 +167,8 @@ def build_variety(results: Results) -> Table:
     for arm in read_published()["table_8"]:
         row = {"Arm": arm}
         for short, quantity in quantities.items():
-            found = None if distances is None else _index(distances, quantity)
             comparison = "gen-vs-recons" if quantity == SIMILARITY else "gen-vs-real"
-            show = partial(_read_distance, found, arm, comparison)
-            row[f"{short}{LEVELS}samples"] = show(lambda r: _round(r["value"]))
-            row[f"{short}{LEVELS}real people"] = show(_show_floor)
+            row |= _show_beside(_index(distances, quantity), arm, comparison, short)
         rows.append(row)
     notes = [
         "On MAE features: KID and MMD (Gaussian kernel, as wide as the median distance of real people) are 0 "
@@ -123,8 +182,20 @@ def build_variety(results: Results) -> Table:
     )
 
 
-def _index(distances: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    return distances[distances["quantity"] == quantity].set_index(["arm", "comparison"])
+def _show_beside(found: pd.DataFrame | None, arm: str, comparison: str, head: str) -> dict[str, str]:
+    """Two cells: a quantity of the samples, and of real people in their place."""
+    show = partial(_read_distance, found, arm, comparison)
+    return {
+        f"{head}{LEVELS}samples": show(lambda r: _round(r["value"])),
+        f"{head}{LEVELS}real people": show(_show_floor),
+    }
+
+
+def _index(distances: pd.DataFrame | None, quantity: str, reference: str = CORPUS) -> pd.DataFrame | None:
+    if distances is None:
+        return None
+    is_here = (distances["quantity"] == quantity) & (distances["reference"] == reference)
+    return distances[is_here].set_index(["arm", "comparison"])
 
 
 def _show_floor(row: pd.Series) -> str:

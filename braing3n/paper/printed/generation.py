@@ -174,6 +174,40 @@ def build_longitudinal(results: Results) -> Table:
     return Table("longitudinal", title, pd.DataFrame(rows), source, notes)
 
 
+def build_changes(results: Results) -> Table:
+    """Figures 4 and 7 in numbers: how much two people's decoded forecasts change with the years."""
+    table, source = results.read("changes"), locate("changes")
+    title = "Figures 4 and 7. Two held-out people: mean absolute change by years"
+    if table is None or table.empty:
+        cell = explain_missing("changes") if table is None else "n/a: nobody is forecast"
+        return Table("changes", title, pd.DataFrame([{"Person": cell}]), source)
+    grid = sorted(set(table.loc[(table["method"] == "forecast") & table["error"].isna(), "years"]))
+    rows = []
+    for (person, method, scale), part in table.groupby(
+        ["person_id", "method", "guidance"], sort=False, dropna=False
+    ):
+        row = {"Person": f"{person} ({part['disease'].iloc[0]})", "Method": method}
+        row["CFG"] = f"{scale:g}" if math.isfinite(scale) else "-"
+        is_then = part["error"].notna() | (method != "forecast")
+        on_grid = part[~is_then].set_index("years")["change"]
+        row |= {f"{years:g} y": format_number(on_grid[years]) if years in on_grid else "-" for years in grid}
+        then = part[is_then].iloc[-1] if is_then.any() else None
+        row["At the true later visit"] = (
+            "n/a: no later visit"
+            if then is None
+            else f"{format_number(then['change'])} ({then['years']:.1f} y)"
+        )
+        error = math.nan if then is None else then["error"]
+        row["From the true later visit"] = format_number(error) if math.isfinite(error) else "-"
+        rows.append(row)
+    notes = [
+        "The healthy person and the person with a disease whose last true later visit is farthest, of those "
+        "who are forecast. Mean absolute differences of decoded volumes in z units: of a forecast from the "
+        "person's own 0-year forecast, and of the true later visit from the earlier one, both decoded.",
+    ]
+    return Table("changes", title, pd.DataFrame(rows), source, notes)
+
+
 def _describe_forecasts(method: str, scanner: str, part: pd.DataFrame) -> dict[str, str]:
     """One row: a method, a scale and a kind of pair."""
     scale = part["guidance"].iloc[0]

@@ -8,6 +8,8 @@ from braing3n.memorization.summary import expect_below, summarise_audit
 from braing3n.paper.printed.tables import LEVELS, Table, format_interval, format_number
 from braing3n.paper.results import Results, explain_missing, locate
 
+NO_OTHERS = "no samples of MCI or PD in this pool"
+
 
 def build_memorization(results: Results) -> Table:
     """The nearest-neighbour audit, a row a pool."""
@@ -35,6 +37,7 @@ def build_memorization(results: Results) -> Table:
         cells["Samples below the real-real percentile"] = f"{n_below} of {n}"
         cells["Expected of as many held-out people"] = _describe_expected(row)
         cells["More than expected"] = _judge_expected(row)
+        cells["Samples of MCI and PD below"] = _count_below(row, "other_arms_real", NO_OTHERS)
         cells["Reconstructions below"] = _count_below(row, "reconstructed_real", "no reconstructions")
         cells["Forecasts below"] = _count_below(row, "forecast_real", absence)
         cells["Samples that are one volume"] = str(row["n_identical"])
@@ -48,7 +51,8 @@ def build_memorization(results: Results) -> Table:
         "Expected: the number of samples below if they were as often below as held-out people (n people, "
         "each counted once), and 95 % of what so many draws give. Read it within a modality: in the whole "
         "pool samples and people differ in their modalities. Reconstructions are of training volumes, so "
-        "their share is the power of the threshold through this decoder; forecasts are of held-out people.",
+        "their share is the power of the threshold through this decoder; forecasts are of held-out people. "
+        "Samples of MCI and PD are drawn beside the 13 arms of Table 8, and count with nothing else.",
     ]
     return Table("memorization", title, pd.DataFrame(rows), source, notes)
 
@@ -102,6 +106,9 @@ def build_copies(results: Results) -> Table:
         cells["Expected of as many held-out people"] = _describe_expected(row)
         row |= {"n_synthetic_real": len(samples), "n_below_synthetic_real": samples["is_flagged"].sum()}
         cells["More than expected"] = _judge_expected(row)
+        others = parts["other-arms-real"]
+        n_flagged = f"{others['is_flagged'].sum()} of {len(others)}"
+        cells["Samples of MCI and PD flagged"] = n_flagged if len(others) else f"n/a: {NO_OTHERS}"
         rebuilt = parts["reconstructed-real"]
         cells["Reconstructions flagged"] = f"{rebuilt['is_flagged'].sum()} of {len(rebuilt)}"
         rows.append(cells)
@@ -114,7 +121,7 @@ def build_copies(results: Results) -> Table:
     return Table("copies", title, pd.DataFrame(rows), source, notes)
 
 
-_COMPARISONS = ("real-real", "held-out-real", "synthetic-real", "reconstructed-real")
+_COMPARISONS = ("real-real", "held-out-real", "synthetic-real", "other-arms-real", "reconstructed-real")
 
 
 def build_membership(results: Results) -> Table:
@@ -125,6 +132,7 @@ def build_membership(results: Results) -> Table:
         reason = explain_missing("membership") if table is None else "n/a: no volumes with samples"
         return Table("membership", title, pd.DataFrame([{"Pool": reason}]), source)
     heads = {"samples": "Training against held-out", "members only": "Two halves of training"}
+    heads["other arms"] = "Training against held-out, samples of MCI and PD"
     rows = []
     for pool, group in table.groupby("pool", sort=False):
         cells = {"Pool": pool}
@@ -139,4 +147,5 @@ def build_membership(results: Results) -> Table:
         "training volume away. The two random halves of the training people are a control that no generator "
         "can move. Brackets hold 95 % of draws of people.",
     ]
-    return Table("membership", title, pd.DataFrame(rows), source, notes)
+    frame = pd.DataFrame(rows).fillna(f"n/a: {NO_OTHERS}")
+    return Table("membership", title, frame, source, notes)

@@ -1,4 +1,4 @@
-"""Whether samples help a probe of a rare class, and what the same samples cost in privacy."""
+"""Whether samples help to find a rare class, and what the same samples cost in privacy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from braing3n.paper.results import Results, explain_missing, locate
 def build_usefulness(results: Results) -> Table:
     """A row a task and number of real people; the audits' counts of the samples stand beside it."""
     table, source = results.read("usefulness"), locate("usefulness")
-    title = "Do samples help? A probe of a rare class on held-out people"
+    title = "Do samples help? A rare class in held-out people"
     if table is None:
         return Table("usefulness", title, pd.DataFrame([{"Task": explain_missing("usefulness")}]), source)
     rows = []
-    for (task, n_rare), part in table.groupby(["task", "n_rare"], sort=False):
+    for (task, learner, n_rare), part in table.groupby(["task", "learner", "n_rare"], sort=False):
         first = part.iloc[0]
-        cells = {"Task": task, "Rare class": first["rare"], "Real people of it": str(n_rare)}
+        cells = {"Task": task, "Learner": learner, "Rare class": first["rare"]}
+        cells["Real people of it"] = str(n_rare)
         for row in part.to_dict("records"):
             head = f"AUC [95 %]{LEVELS}{row['trained_on']}"
             auc = format_interval(row["auc"], row["low"], row["high"])
@@ -33,17 +34,19 @@ def build_usefulness(results: Results) -> Table:
     notes = [
         "The common class is always real people; the rare one is few real people, the samples of its arm, or "
         "both. Wrong class: samples of the common class that are called the rare one, which must not help. "
-        "Means over draws of the real people, and their 95 %. Flagged: how many of the same samples the "
-        "memorization audits flag, in the whole pool and in their modality.",
+        "Means over draws of the real people, and their 95 %. Probe: of the encoder's features; network: a "
+        "small one of volumes decoded from tokens, real ones too, at 8 mm. Flagged: how many of the same "
+        "samples the memorization audits flag, in the whole pool and in their modality.",
     ]
     return Table("usefulness", title, pd.DataFrame(rows), source, notes)
 
 
 def _count_flagged(results: Results, name: str, arm: str, column: str) -> str:
-    """How many samples of an arm an audit flags; the audits see the 13 arms of Table 8 alone."""
+    """How many samples of an arm an audit flags."""
     audit = results.read(name)
     if audit is None:
         return explain_missing(name)
-    own = audit[(audit["comparison"] == "synthetic-real") & audit["item_id"].str.startswith(f"{arm}-")]
+    is_sampled = audit["comparison"].isin(["synthetic-real", "other-arms-real"])
+    own = audit[is_sampled & audit["item_id"].str.startswith(f"{arm}-")]
     own = own[own["pool"] == "all"] if "pool" in own else own
     return f"{own[column].sum()} of {len(own)}" if len(own) else "n/a: the audit has no samples of this arm"
