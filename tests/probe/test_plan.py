@@ -162,6 +162,10 @@ def test_pooling_is_the_mean_of_a_persons_features_by_label(corpus, settings):
     assert probe.units["n_volumes"].sum() == len(labels)
     by_modality = plan_probe(TASKS["modality"], "patient-pooled", labels, settings)
     assert len(by_modality.units) == len(labels)
+    later = labels.assign(age_years=labels["age_years"] + 4.0 * (labels["modality"] == "T2"))
+    units = plan_probe(TASKS["age"], "patient-pooled", later, settings).units.set_index("person_id")
+    expected = later.groupby("person_id")["age_years"].mean()
+    np.testing.assert_allclose(units["target"], expected[units.index])
 
 
 def test_a_slices_features_are_its_rows_in_order(corpus, settings):

@@ -117,6 +117,15 @@ def test_a_raw_number_is_that_number(key):
     np.testing.assert_array_equal(found, [1.5, 20, np.nan, np.nan])
 
 
+def test_the_sites_with_most_people_are_kept_whatever_their_volumes():
+    """Of 21 sites, 0 to 20 people more each, the two smallest are left out; the smallest has most volumes."""
+    people = [(f"s{k:02d}", f"s{k:02d}p{i}") for k in range(21) for i in range(k + 1)]
+    people += [("s00", "s00p0")] * 40
+    labels = pd.DataFrame(people, columns=["site", "person_id"])
+    (task,) = (task for task in PAPER_TASKS if task.key == "site")
+    assert set(task.read_target(labels)) == {"", *(f"s{k:02d}" for k in range(2, 21))}
+
+
 def test_the_other_tasks_are_pairs_own_columns_and_planted_controls():
     labels = pd.DataFrame({"control_decoy": ["case", "control"], "control_head_size": [1.0, 2.0]})
     others = {
