@@ -7,7 +7,7 @@ COLUMNS = f"{RESULTS}/probe/columns.parquet"
 OWN_COLUMNS = " --columns {input.columns:q} --own {input.own:q}" if CONFIG.probe.columns else ""
 
 READOUTS = [f"{RESULTS}/probe/readouts.parquet"] if CONFIG.probe.readouts else []
-READS_TOKENS = bool({"pca"} & set(CONFIG.probe.readouts))
+READS_TOKENS = bool({"pca", "attentive"} & set(CONFIG.probe.readouts))
 TOKENS = " --tokens {input.tokens:q}" if READS_TOKENS else ""
 
 

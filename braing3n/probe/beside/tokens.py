@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from braing3n.probe.beside.attentive import read_attentive
 from braing3n.probe.beside.flattened import read_flattened
 from braing3n.probe.plan import Probe
 from braing3n.probe.settings import ProbeSettings
 
-READERS = {"pca": read_flattened}
+READERS = {"pca": read_flattened, "attentive": read_attentive}
 
 
 def read_tokens(path: Path, probes: list[Probe], settings: ProbeSettings) -> list[pd.DataFrame]:
