@@ -89,6 +89,9 @@ class Listed:
     def __len__(self):
         return 2
 
+    def digest(self):
+        return "of the list"
+
 
 def test_the_features_of_an_encoder_without_weights_are_a_reason(tmp_path, monkeypatch, capsys):
     """The command that the DAG runs ends well and writes the file that the DAG waits for."""
