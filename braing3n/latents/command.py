@@ -86,7 +86,7 @@ def features(
         The settings files of `latents` and of what the encoder's `SECTIONS` names: `pretrain`, for sizes, or
         `latents.foreign`, for weights.
     """
-    from braing3n.core.runtime import set_threads
+    from braing3n.core.runtime import digest_file, set_threads
 
     set_threads(threads)
     import numpy as np
@@ -106,12 +106,12 @@ def features(
     section = parse_section(LatentsSettings, given.get("latents", "{}"))
     foreign = parse_section(ForeignSettings, given.get("latents.foreign", "{}"))
     section, reason = section.model_copy(update={"foreign": foreign}), ""
-    weights = map(Path, list_weights(name, foreign.weights))
-    inputs = foreign.model_copy(update={"weights": {}}).as_json()
-    part_dir = choose_part_dir(features, section, [name, inputs, volumes.digest(), *weights])
+    weights = "".join(digest_file(path) for path in list_weights(name, foreign.weights))  # of at most one
+    inputs = foreign.model_copy(update={"weights": {}, "sha256": {}}).as_json()
+    part_dir = choose_part_dir(features, section, [name, inputs, volumes.digest(), weights])
     try:
         values = compute_features(name, volumes, section, pretrain, open_accelerator().device, part_dir)
     except MissingWeightsError as error:
         values, reason = np.empty((len(volumes), 0)), str(error)
         print(f"warning: no features of {name}, whose scores will be n/a: {reason}")
-    write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features, reason)
+    write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features, reason, weights)

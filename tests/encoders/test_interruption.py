@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from braing3n.core.runtime import digest_file
+from braing3n.probe.plan import read_weights
+
 sys.path.insert(0, str(Path(__file__).parent))
 import extraction
 from extraction import N_AT_ONCE, N_BATCHES, N_VOLUMES
@@ -47,6 +50,7 @@ def test_a_killed_job_loses_a_batch_and_ends_with_the_same_bytes(run_child, kill
     assert rest == list(range(N_AT_ONCE * n_done, N_VOLUMES))
     assert rows == list(range(N_VOLUMES))
     assert found == expected
+    assert read_weights(folder / "features.npz") == digest_file(folder / "weights")
     assert not list(folder.glob(".latents-*"))
 
 

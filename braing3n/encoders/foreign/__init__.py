@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from braing3n.core.errors import CheckpointError, MissingWeightsError
-from braing3n.core.runtime import track
+from braing3n.core.runtime import digest_file, track
 
 if TYPE_CHECKING:
     import torch
@@ -43,15 +43,25 @@ class Release:
 
         Raises:
             MissingWeightsError: it names none, or one that is not there.
+            CheckpointError: its digest is not the one that the configuration names.
         """
         given = settings.foreign.weights.get(self.encoder, "")
         if given and Path(given).exists():
+            self._check_digest(Path(given), settings.foreign.sha256.get(self.encoder, ""))
             return Path(given)
         what = f"{given} does not exist" if given else "no file is named"
         raise MissingWeightsError(
             f"latents.foreign.weights.{self.encoder}: {what}; {self.file_name} is at {self.address} "
             f"({self.licence})."
         )
+
+    def _check_digest(self, path: Path, expected: str) -> None:
+        found = digest_file(path) if expected else ""
+        if found != expected.lower():
+            raise CheckpointError(
+                f"{self.encoder}: {path} has sha256 {found}, but latents.foreign.sha256.{self.encoder} says "
+                f"{expected}; get {self.file_name} again, or correct the setting."
+            )
 
 
 def load_net(net: Net, path: Path, tensors: dict[str, Tensor], device: torch.device) -> Net:
