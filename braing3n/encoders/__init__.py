@@ -2,9 +2,9 @@
 
 A file says `SECTIONS`, the settings files that its features depend on beside `latents`, and `HAS_PCA`,
 whether its features are so many that probes take their principal components, fitted in the fold.
-Its `compute(volumes, settings, pretrain, device)` gives the features, float32 (N, F); one without it has
-features from elsewhere, as `mae`, whose tokens are cached with them. Those of `foreign/` need weights that
-the user brings (`latents.foreign.weights`).
+Its `compute(volumes, settings, pretrain, device, part_dir)` gives the features, float32 (N, F); one without
+it has features from elsewhere, as `mae`, whose tokens are cached with them. Those of `foreign/` need weights
+that the user brings (`latents.foreign.weights`); theirs take hours, and grow in `part_dir`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"braing3n.encoders{folder}.{name}")
 
 
-def compute_features(name: str, volumes, settings, pretrain, device) -> np.ndarray:
+def compute_features(name: str, volumes, settings, pretrain, device, part_dir: Path) -> np.ndarray:
     """The features of one encoder that computes its own, float32 (N, F).
+
+    part_dir: where a killed job goes on, named by what the features are made from.
 
     Raises:
         ConfigurationError: there is no such encoder, or its features lie with the tokens.
@@ -50,7 +52,7 @@ def compute_features(name: str, volumes, settings, pretrain, device) -> np.ndarr
     encoder = load(name)
     if not hasattr(encoder, "compute"):
         raise ConfigurationError(f"latents: the features of '{name}' are cached with its tokens.")
-    return encoder.compute(volumes, settings, pretrain, device)
+    return encoder.compute(volumes, settings, pretrain, device, part_dir)
 
 
 def list_weights(name: str, weights: dict[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ SECTIONS = ("pretrain",)
 HAS_PCA = False
 
 
-def compute(volumes: Volumes, settings, pretrain, device) -> np.ndarray:
+def compute(volumes: Volumes, settings, pretrain, device, part_dir) -> np.ndarray:
     """Mean and deviation of each place in a patch, float32 (N, 2 * patch_size^3)."""
     rows = track(range(len(volumes)), "latents: patches", len(volumes))
     return np.stack([summarise_patches(*volumes.load(i), pretrain.patch_size) for i in rows])

@@ -22,7 +22,7 @@ MOST_TOKEN_NUMBERS = 2**28  # of all volumes' flattened tokens: 1 GB
 
 
 def compute(
-    volumes: Volumes, settings: LatentsSettings, pretrain: PretrainSettings, device: torch.device
+    volumes: Volumes, settings: LatentsSettings, pretrain: PretrainSettings, device: torch.device, part_dir
 ) -> np.ndarray:
     """Mean tokens, float32 (N, width)."""
     return encode_untrained(volumes, settings, pretrain, device)

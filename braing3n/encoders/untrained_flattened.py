@@ -13,7 +13,7 @@ SECTIONS = ("pretrain",)
 HAS_PCA = True
 
 
-def compute(volumes, settings, pretrain, device) -> np.ndarray:
+def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
     """All tokens, float32 (N, tokens * width).
 
     Raises:

@@ -20,6 +20,7 @@ from braing3n.core.settings import Settings
 from braing3n.diffusion.model import DiT
 from braing3n.export import files
 from braing3n.export.probes import fit_probes, pack_probes
+from braing3n.export.rivals import compare_rivals
 from braing3n.export.settings import ExportSettings
 from braing3n.export.statistics import describe_population, measure_space
 from braing3n.longitudinal.model import Bridge
@@ -27,7 +28,7 @@ from braing3n.manifest.contracts import LABELS
 from braing3n.nets.weight_file import read_head
 from braing3n.nets.weights import load_model, write_weights
 from braing3n.pretrain.model import MaskedAutoencoder
-from braing3n.probe.contracts import PREDICTIONS, SCORES
+from braing3n.probe.contracts import PREDICTIONS, RIVALS, SCORES
 from braing3n.probe.plan import load_features
 from braing3n.probe.settings import ProbeSettings
 from braing3n.site.pages import render_card
@@ -52,6 +53,7 @@ class Sources:
     features: Path
     labels: Path
     scores: Path
+    rivals: Path
     predictions: Path
     masked_loss: Path
     metrics: Path
@@ -68,6 +70,7 @@ def find_sources(results_dir: Path) -> Sources:
         "features": "latents/features_mae.npz",
         "labels": "manifest/labels.parquet",
         "scores": "probe/scores.parquet",
+        "rivals": "probe/rivals.parquet",
         "predictions": "probe/predictions_mae.parquet",
         "masked_loss": "pretrain/masked_loss.parquet",
         "metrics": "tokenizer/metrics.json",
@@ -93,13 +96,8 @@ def write_folder(
     _copy_weights(sources, folder)
     probe_settings = sections["probe"]
     assert isinstance(probe_settings, ProbeSettings)
-    probes = fit_probes(
-        features,
-        labels,
-        read_table(sources.scores, SCORES),
-        read_table(sources.predictions, PREDICTIONS),
-        probe_settings,
-    )
+    scores, predictions = read_table(sources.scores, SCORES), read_table(sources.predictions, PREDICTIONS)
+    probes = fit_probes(features, labels, scores, predictions, probe_settings)
     sites = read_head(folder / files.DIT)["vocabularies"]["site"] if (folder / files.DIT).is_file() else []
     # The classes of the probe of sites are sites: they are published only where the generator names them all.
     probes = [probe for probe in probes if probe.task != "site" or set(probe.classes) <= set(sites)]
@@ -121,7 +119,10 @@ def write_folder(
         "population": population,
         "versions": {"braing3n": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
     }
-    card = render_card(min_count=settings.min_count, **_describe(content, described, sources, folder))
+    facts = _describe(content, described, sources, folder)
+    shown = [probe["task"] for probe in facts["probes"]]
+    facts["rivals"] = compare_rivals(scores, read_table(sources.rivals, RIVALS), shown)
+    card = render_card(min_count=settings.min_count, **facts)
     with write_atomically(folder / files.CARD) as beside:
         beside.write_text(card)
     files.write_config(folder, content)

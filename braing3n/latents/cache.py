@@ -93,13 +93,14 @@ def to_float16(values: Tensor) -> Tensor:
     return half
 
 
-def write_features(volume_ids: np.ndarray, features: np.ndarray, path: Path, reason: str = "") -> None:
+def write_features(
+    volume_ids: np.ndarray, features: np.ndarray, path: Path, reason: str = "", weights: str = ""
+) -> None:
     """Features float32 (N, F) with their volume ids (.npz); equal content gives equal bytes.
 
-    reason: why there are none (F = 0).
+    reason: why there are none (F = 0); weights: the sha256 of the file that made them, of others' encoders.
     """
     content: dict[str, Any] = {"volume_id": volume_ids.astype(str), "features": features.astype(np.float32)}
-    if reason:
-        content["reason"] = np.array(reason)
+    content |= {name: np.array(text) for name, text in (("reason", reason), ("weights", weights)) if text}
     with write_atomically(path) as beside:
         np.savez(beside, **content)

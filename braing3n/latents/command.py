@@ -72,7 +72,7 @@ def features(
     settings: Paths,
     threads: Threads = 1,
 ) -> None:
-    """Compute the features of an encoder that this run does not train.
+    """Compute the features of an encoder that this run does not train; a killed job of others' goes on.
 
     Where its weights are missing, the file has no features and the reason, and its scores are n/a.
 
@@ -86,15 +86,15 @@ def features(
         The settings files of `latents` and of what the encoder's `SECTIONS` names: `pretrain`, for sizes, or
         `latents.foreign`, for weights.
     """
-    from braing3n.core.runtime import set_threads
+    from braing3n.core.runtime import digest_file, set_threads
 
     set_threads(threads)
     import numpy as np
 
     from braing3n.core.errors import MissingWeightsError
     from braing3n.core.settings import parse_section
-    from braing3n.encoders import compute_features
-    from braing3n.latents.cache import write_features
+    from braing3n.encoders import compute_features, list_weights
+    from braing3n.latents.cache import choose_part_dir, write_features
     from braing3n.latents.settings import ForeignSettings, LatentsSettings
     from braing3n.pretrain.settings import PretrainSettings
     from braing3n.training import open_accelerator
@@ -106,9 +106,12 @@ def features(
     section = parse_section(LatentsSettings, given.get("latents", "{}"))
     foreign = parse_section(ForeignSettings, given.get("latents.foreign", "{}"))
     section, reason = section.model_copy(update={"foreign": foreign}), ""
+    weights = "".join(digest_file(path) for path in list_weights(name, foreign.weights))  # of at most one
+    inputs = foreign.model_copy(update={"weights": {}, "sha256": {}}).as_json()
+    part_dir = choose_part_dir(features, section, [name, inputs, volumes.digest(), weights])
     try:
-        values = compute_features(name, volumes, section, pretrain, open_accelerator().device)
+        values = compute_features(name, volumes, section, pretrain, open_accelerator().device, part_dir)
     except MissingWeightsError as error:
         values, reason = np.empty((len(volumes), 0)), str(error)
         print(f"warning: no features of {name}, whose scores will be n/a: {reason}")
-    write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features, reason)
+    write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features, reason, weights)

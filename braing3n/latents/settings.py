@@ -16,6 +16,9 @@ class ForeignSettings(Settings):
     weights: dict[str, str] = setting(
         dict, "encoder -> file of its official weights; none: its scores are n/a, with where to get them"
     )
+    sha256: dict[str, str] = setting(
+        dict, "encoder -> digest that its file of weights must have; none: it is recorded, not checked"
+    )
     channel_fill: Literal["replicate", "slot"] = setting(
         "replicate",
         "brainsegfounder: a volume in every channel, or in its contrast's alone",
@@ -24,14 +27,14 @@ class ForeignSettings(Settings):
         "zero", "outside the brain; noise: normal, as its authors train, from a seed for each volume"
     )
 
-    @field_validator("weights")
+    @field_validator("weights", "sha256")
     @classmethod
-    def _are_foreign(cls, weights: dict[str, str]) -> dict[str, str]:
-        for name in weights:
+    def _are_foreign(cls, given: dict[str, str]) -> dict[str, str]:
+        for name in given:
             if name not in list_encoders("foreign"):
                 known = ", ".join(list_encoders("foreign"))
                 raise ValueError(f"'{name}' is no encoder of others ({known})")
-        return weights
+        return given
 
 
 class LatentsSettings(Settings):

@@ -16,6 +16,7 @@ from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, Q
 from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION
 from braing3n.pretrain.contracts import MASKED_LOSS
 from braing3n.probe.contracts import CHECKS, CONTROLS, DIFFERENCES, FAIRNESS, READOUTS, RIVALS, SCORES
+from braing3n.probe.plan import read_weights
 from braing3n.sweep.contracts import SWEEP
 from braing3n.volumes.contracts import VOLUME_LIST
 
@@ -96,6 +97,11 @@ class Results:
         """The metrics of the tokenizer, or of an arm of the sweep."""
         path = self.results_dir / name
         return json.loads(path.read_text()) if path.exists() else None
+
+    def read_weights(self, encoder: str) -> str:
+        """The sha256 of the weights that an encoder's features come from; empty where none are recorded."""
+        path = self.results_dir / "latents" / f"features_{encoder}.npz"
+        return read_weights(path) if path.exists() else ""
 
     def list_cohorts(self) -> list[str] | None:
         """The cohorts that the run is configured with; None where nothing says which."""

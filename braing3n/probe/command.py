@@ -122,6 +122,7 @@ def readouts(
     *,
     encoders: Names,
     features_dir: Path,
+    tokens: Path | None = None,
     labels: Labels,
     readouts: Path,
     chosen: Path,
@@ -136,6 +137,8 @@ def readouts(
         Names of the encoders.
     features_dir
         Folder of their features (features_<encoder>.npz).
+    tokens
+        Our encoder's cached tokens (.npy), for the readouts of tokens.
     readouts
         Table to write.
     chosen
@@ -155,11 +158,13 @@ def readouts(
     from braing3n import encoders as registry
     from braing3n.core.contracts import write_table
     from braing3n.probe.beside.readouts import read_otherwise
+    from braing3n.probe.beside.tokens import read_tokens
     from braing3n.probe.contracts import READOUTS
     from braing3n.probe.plan import load_features, plan_probes, read_labels, read_reason
 
-    table = read_labels(labels)
-    probes, found = plan_probes(table, section, "paper"), []
+    table, found = read_labels(labels), []
+    planned = plan_probes(table, section, "paper")
+    probes = [probe for probe in planned if (probe.slice, probe.people) == ("all", "everyone")]
     for name in encoders:
         path = features_dir / f"features_{name}.npz"
         if read_reason(path):
@@ -167,6 +172,9 @@ def readouts(
             continue
         has_pca = registry.load(name).HAS_PCA
         found.append(read_otherwise(name, load_features(path, table), probes, section, has_pca))
+    if tokens:
+        load_features(features_dir / "features_mae.npz", table)  # whose rows are those of the tokens
+        found += read_tokens(tokens, probes, section)
     none = pd.DataFrame(columns=list(READOUTS))
     write_table(pd.concat(found or [none], ignore_index=True), readouts, READOUTS)
 

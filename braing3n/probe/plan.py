@@ -169,8 +169,17 @@ def load_features(path, labels: pd.DataFrame) -> np.ndarray:
 
 def read_reason(path) -> str:
     """Why an encoder has no features, as its file says; empty where it has some."""
+    return _read_text(path, "reason")
+
+
+def read_weights(path) -> str:
+    """The sha256 of the weights that an encoder's features come from, as their file says; empty of ours."""
+    return _read_text(path, "weights")
+
+
+def _read_text(path, name: str) -> str:
     with np.load(path) as file:
-        return str(file["reason"]) if "reason" in file else ""
+        return str(file[name]) if name in file else ""
 
 
 def check_duplicates(features: np.ndarray, labels: pd.DataFrame) -> None:

@@ -24,7 +24,7 @@ class ProbeSettings(Settings):
         "columns of participants.tsv, or of the label table, that are probed beside the paper's tasks",
         is_apart=True,
     )
-    readouts: tuple[Literal["knn", "few_shot"], ...] = setting(
+    readouts: tuple[Literal["knn", "few_shot", "pca", "attentive"], ...] = setting(
         (), "other readouts beside the linear probe of everyone", is_apart=True
     )
     min_class_people: int = setting(5, "classes with fewer people are dropped and named", ge=2)

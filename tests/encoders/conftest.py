@@ -26,13 +26,13 @@ def volumes():
 
 
 @pytest.fixture
-def compute(volumes):
+def compute(volumes, tmp_path):
     """compute(encoder, path, **options of latents.foreign): features of the three volumes."""
 
     def run(name, path, **options):
         foreign = {"weights": {name: str(path)} if path else {}, **options}
         settings = LatentsSettings.model_validate({"batch_size": 2, "foreign": foreign})
-        return compute_features(name, volumes, settings, None, torch.device("cpu"))
+        return compute_features(name, volumes, settings, None, torch.device("cpu"), tmp_path / "part")
 
     return run
 

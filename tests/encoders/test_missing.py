@@ -10,9 +10,10 @@ import torch
 from braing3n.cli import main
 from braing3n.config import load_config
 from braing3n.core.errors import CheckpointError, ConfigurationError, MissingWeightsError
+from braing3n.core.runtime import digest_file
 from braing3n.encoders import list_encoders, list_weights, load
 from braing3n.latents.cache import write_features
-from braing3n.probe.plan import load_features, read_reason
+from braing3n.probe.plan import load_features, read_reason, read_weights
 
 WITH_WEIGHTS = [name for name in list_encoders("foreign") if name != "braindino"]
 
@@ -45,6 +46,30 @@ def test_a_file_of_weights_is_an_input_where_it_is_there(tmp_path):
     weights = {"brainiac": str(tmp_path / "a.pt"), "medicalnet": str(tmp_path / "absent.pt")}
     assert list_weights("brainiac", weights) == [str(tmp_path / "a.pt")]
     assert list_weights("medicalnet", weights) == list_weights("openmind", weights) == []
+
+
+@pytest.mark.parametrize("name", WITH_WEIGHTS)
+def test_another_file_than_the_digest_says_is_refused_in_one_sentence(name, compute, tmp_path):
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"of the user")
+    found, other = digest_file(path), "0" * 64
+    with pytest.raises(CheckpointError) as caught:
+        compute(name, path, sha256={name: other})
+    assert str(caught.value).startswith(
+        f"{name}: {path} has sha256 {found}, but latents.foreign.sha256.{name}"
+    )
+    assert f"says {other}; get " in str(caught.value)
+    assert "\n" not in str(caught.value)
+    for given in ({name: found.upper()}, {}):  # of the right bytes, or of no digest, the content is at fault
+        with pytest.raises(CheckpointError, match="cannot be read as weights"):
+            compute(name, path, sha256=given)
+
+
+def test_digests_are_named_for_encoders_of_others_only(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("latents: {foreign: {sha256: {voxels: abc}}}")
+    with pytest.raises(ConfigurationError, match=r"'voxels' is no encoder of others \(braindino, "):
+        load_config(path)
 
 
 class Code:
@@ -89,6 +114,9 @@ class Listed:
     def __len__(self):
         return 2
 
+    def digest(self):
+        return "of the list"
+
 
 def test_the_features_of_an_encoder_without_weights_are_a_reason(tmp_path, monkeypatch, capsys):
     """The command that the DAG runs ends well and writes the file that the DAG waits for."""
@@ -107,4 +135,4 @@ def test_the_features_of_an_encoder_without_weights_are_a_reason(tmp_path, monke
 
 def test_features_have_no_reason(tmp_path):
     write_features(np.array(["a", "b"]), np.eye(2), tmp_path / "some.npz")
-    assert read_reason(tmp_path / "some.npz") == ""
+    assert read_reason(tmp_path / "some.npz") == read_weights(tmp_path / "some.npz") == ""

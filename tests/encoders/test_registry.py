@@ -21,7 +21,7 @@ def test_the_encoders_are_the_files_of_the_folder():
     with pytest.raises(ConfigurationError, match="'pca' is no file of braing3n/encoders"):
         encoders.load("pca")
     with pytest.raises(ConfigurationError, match="'mae' are cached with its tokens"):
-        encoders.compute_features("mae", None, None, None, None)
+        encoders.compute_features("mae", None, None, None, None, None)
 
 
 @pytest.mark.parametrize(("name", "has_pca"), HAS_PCA.items())

@@ -27,6 +27,7 @@ from braing3n.longitudinal.model import Bridge
 from braing3n.manifest.contracts import LABELS
 from braing3n.nets.weights import write_weights
 from braing3n.pretrain.model import MaskedAutoencoder
+from braing3n.probe.beside.rivals import probe_rivals
 from braing3n.probe.compare import Readings, compare_encoders, probe_encoder
 from braing3n.probe.plan import plan_probes
 from braing3n.tokenizer.model import Tokenizer
@@ -95,14 +96,20 @@ def made(tmp_path_factory):
     labels.to_parquet(folder / "labels.parquet")
     np.savez(folder / "features.npz", volume_id=labels["volume_id"].to_numpy(str), features=features)
     predictions, halves = probe_encoder("mae", features, labels, PROBE)
-    scores, _ = compare_encoders(Readings([predictions], [halves]), plan_probes(labels, PROBE), PROBE)
+    noise = np.random.default_rng(1).normal(size=features.shape)
+    others = probe_encoder("untrained", noise, labels, PROBE)
+    none = probe_encoder("voxels", np.empty((len(labels), 0)), labels, PROBE, "no weights")
+    readings = Readings([predictions, others[0], none[0]], [halves, others[1], none[1]])
+    probes = plan_probes(labels, PROBE)
+    scores, _ = compare_encoders(readings, probes, PROBE)
     scores.to_parquet(folder / "scores.parquet")
+    probe_rivals(labels, probes, PROBE).to_parquet(folder / "rivals.parquet")
     predictions.to_parquet(folder / "predictions.parquet")
     names = ("encoder", "tokenizer", "dit", "bridge")
     sources = replace(
         find_sources(folder),
         **{name: folder / f"{name}.safetensors" for name in names},
-        **{name: folder / f"{name}.parquet" for name in ("labels", "scores", "predictions")},
+        **{name: folder / f"{name}.parquet" for name in ("labels", "scores", "rivals", "predictions")},
         features=folder / "features.npz",
     )
     sampling = DiffusionSettings().sampling.model_copy(update={"n_steps": 6, "precision": "float32"})

@@ -153,9 +153,28 @@ def test_the_cards_front_matter_and_numbers_are_the_runs(made):
     folder, _, _, scores = made
     _, front, text = (folder / files.CARD).read_text().split("---\n", 2)
     assert yaml.safe_load(front)["license"] == "apache-2.0"
+    scores = scores[scores["encoder"] == "mae"]
     row = scores.query("task == 'sex' and slice == 'all' and metric == 'auc'").sort_values("people").iloc[-1]
     assert f"| Sex (AUC) | auc | {row['value']:.3f} |" in text
     assert "research only" in text.lower()
+
+
+def test_the_card_has_the_rivals_of_the_run_beside_ours(made):
+    folder, _, _, scores = made
+    lines = (folder / files.CARD).read_text().splitlines()
+    head = "| probe | metric | ours | untrained | voxels | histogram | age and sex |"
+    start = lines.index(head)
+    assert lines[start + 1] == "|---" * 7 + "|"
+    (line,) = [line for line in lines[start + 2 :] if line.startswith("| Sex (AUC) | auc |")]
+    cells = [cell.strip() for cell in line.split("|")[3:-1]]
+    found = scores.query("task == 'sex' and slice == 'all' and people == 'everyone'").set_index("encoder")
+    for name, cell in (("mae", cells[0]), ("untrained", cells[1])):
+        row = found.loc[name]
+        assert cell == f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+    assert cells[2:4] == ["n/a: no weights", "n/a: not in this run"]
+    rivals = pd.read_parquet(folder.parent / "rivals.parquet")
+    chosen = rivals.query("task == 'sex' and slice == 'all' and rival == 'demographics' and metric == 'auc'")
+    assert cells[4].startswith(f"{chosen['value'].iloc[0]:.3f} (")
 
 
 class Bomb:

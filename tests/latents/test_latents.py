@@ -87,7 +87,9 @@ def test_without_a_projection_tokens_are_the_encoders(models, tmp_path):
 def test_bfloat16_is_used_where_it_is_asked_for(models, tmp_path):
     volumes, half = InventedVolumes(n=12), SETTINGS.model_copy(update={"precision": "bfloat16"})
     found = {settings.precision: cache(models, volumes, tmp_path, settings) for settings in (SETTINGS, half)}
-    untrained = [compute_features("untrained", volumes, options, SIZES, CPU) for options in (SETTINGS, half)]
+    untrained = [
+        compute_features("untrained", volumes, options, SIZES, CPU, None) for options in (SETTINGS, half)
+    ]
     exact, rounded = (found[precision] for precision in ("float32", "bfloat16"))
     pairs = [(exact[0], rounded[0]), (exact[1]["features"], rounded[1]["features"]), untrained]
     for one, other in pairs:
@@ -145,31 +147,31 @@ def test_histogram_is_the_share_of_brain_voxels():
 
 def test_untrained_encoder_is_the_same_class_from_another_seed():
     volumes = InventedVolumes(n=6)
-    features = compute_features("untrained", volumes, SETTINGS, SIZES, CPU)
+    features = compute_features("untrained", volumes, SETTINGS, SIZES, CPU, None)
     torch.manual_seed(SIZES.seed + 1)
     encoder = MaskedAutoencoder(SIZES, (8, 8, 8))
     tokens = encoder.encode(torch.from_numpy(volumes.load(3)[0])[None, None])
     expected = tokens.mean(1)
     assert features.shape == (6, 12)
     assert np.allclose(features[3], expected.numpy(force=True)[0], atol=1e-5)
-    flat = compute_features("untrained_flattened", volumes, SETTINGS, SIZES, CPU)
+    flat = compute_features("untrained_flattened", volumes, SETTINGS, SIZES, CPU, None)
     assert flat.shape == (6, 8 * 12)
     assert np.allclose(flat.reshape(6, 8, 12).mean(1), features, atol=1e-6)
     assert np.allclose(flat[3, 12:24], tokens[0, 1].numpy(force=True), atol=1e-5)
     with pytest.raises(ConfigurationError, match=r"'pca' is no file of braing3n/encoders \(braindino"):
-        compute_features("pca", volumes, SETTINGS, SIZES, CPU)
+        compute_features("pca", volumes, SETTINGS, SIZES, CPU, None)
 
 
 def test_flattened_tokens_that_would_fill_the_disk_are_refused(monkeypatch):
     monkeypatch.setattr("braing3n.encoders.untrained.MOST_TOKEN_NUMBERS", 6 * 8 * 12)
-    assert len(compute_features("untrained_flattened", InventedVolumes(n=6), SETTINGS, SIZES, CPU)) == 6
+    assert len(compute_features("untrained_flattened", InventedVolumes(n=6), SETTINGS, SIZES, CPU, None)) == 6
     with pytest.raises(ConfigurationError, match="7 volumes of 8 tokens"):
-        compute_features("untrained_flattened", InventedVolumes(n=7), SETTINGS, SIZES, CPU)
+        compute_features("untrained_flattened", InventedVolumes(n=7), SETTINGS, SIZES, CPU, None)
 
 
 def test_patches_are_means_and_deviations_over_the_places_of_a_grid():
     volumes = InventedVolumes(n=6)
-    features = compute_features("patches", volumes, SETTINGS, SIZES, CPU)
+    features = compute_features("patches", volumes, SETTINGS, SIZES, CPU, None)
     assert features.shape == (6, 2 * 64)
     image = volumes.images[2]
     for i, j, k in ((0, 0, 0), (3, 1, 2)):  # a voxel's place in its patch: every fourth voxel of the volume

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from braing3n.latents.cache import write_features
 from braing3n.paper.printed.beside import build_checks, build_fairness_summary, build_rivals
 from braing3n.paper.printed.head_to_head import build_appendix_f, build_table_1, rank
 from braing3n.paper.results import Results
@@ -107,6 +108,19 @@ def test_table_1_counts_by_the_printed_means_and_by_intervals(results):
     assert total["By interval | published three"] == "ahead 1, level 1, behind 0 of 2"
     note = "7.33 ± .11 years in the paper, lost as BrainIAC published it; here 7.00 ± 0.01."
     assert table.notes[-1].endswith(note)
+
+
+def test_table_1_names_the_weights_of_others(results):
+    folder = results.results_dir / "latents"
+    folder.mkdir()
+    digests = {"brainiac": "a" * 64, "medicalnet": "b" * 64, "untrained": ""}
+    for name, digest in digests.items():
+        write_features(np.array(["v"]), np.eye(1), folder / f"features_{name}.npz", weights=digest)
+    (note,) = [note for note in build_table_1(results).notes if "sha256" in note]
+    assert note == f"Weights of others by sha256: BrainIAC {'a' * 64}; MedicalNet {'b' * 64}."
+    for path in folder.iterdir():
+        path.unlink()
+    assert not any("sha256" in note for note in build_table_1(results).notes)
 
 
 def test_appendix_f_has_the_best_slice_and_all_volumes(results):

@@ -30,6 +30,7 @@ rule write_model_folder:
         features=rules.cache_latents.output.features,
         labels=rules.build_label_table.output.labels,
         scores=rules.compare_encoders.output.scores,
+        rivals=rules.compare_encoders.output.rivals,
         predictions=f"{RESULTS}/probe/predictions_mae.parquet",
         losses=[] if CONFIG.pretrain.weights else rules.train_mae.output.table,
         metrics=f"{RESULTS}/tokenizer/metrics.json",

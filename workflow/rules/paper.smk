@@ -7,6 +7,13 @@ NAMES = [*(f"table_{n}" for n in (1, "2a", "2b", 3, 5, 6, 7, 8)), "appendix_f"]
 TABLES = [f"{RESULTS}/paper/{name}.{end}" for name in NAMES for end in ("csv", "md", "tex", "html")]
 
 
+# Which weights they come from is printed.
+FOREIGN = [
+    f"{RESULTS}/latents/features_{encoder}.npz"
+    for encoder in CONFIG.latents.encoders
+    if encoder in encoders.list_encoders("foreign")
+]
+
 # As text: a rule's output named as such would bring its rule along, past `--allowed-rules`.
 SHOWN = [
     rules.manifest.input,
@@ -17,6 +24,7 @@ SHOWN = [
     rules.build_label_table.output.flow,
     rules.volumes.input,
     rules.compare_encoders.output,
+    FOREIGN,
     READOUTS,
     rules.measure_fidelity.output.distances,
     rules.audit_memorization.output.distances,

@@ -7,6 +7,8 @@ COLUMNS = f"{RESULTS}/probe/columns.parquet"
 OWN_COLUMNS = " --columns {input.columns:q} --own {input.own:q}" if CONFIG.probe.columns else ""
 
 READOUTS = [f"{RESULTS}/probe/readouts.parquet"] if CONFIG.probe.readouts else []
+READS_TOKENS = bool({"pca", "attentive"} & set(CONFIG.probe.readouts))
+TOKENS = " --tokens {input.tokens:q}" if READS_TOKENS else ""
 
 
 rule probe:
@@ -86,6 +88,7 @@ rule read_otherwise:
     """Read all encoders by the readouts that `probe.readouts` names."""
     input:
         features=[f"{RESULTS}/latents/features_{encoder}.npz" for encoder in CONFIG.latents.encoders],
+        tokens=rules.cache_latents.output.tokens if READS_TOKENS else [],
         labels=rules.build_label_table.output.labels,
         chosen=f"{SETTINGS}/probe.readouts.json",
         settings=f"{SETTINGS}/probe.json",
@@ -108,7 +111,7 @@ rule read_otherwise:
     shell:
         "python -m braing3n probe readouts --encoders {params.encoders:q} --features-dir {params.features_dir:q}"
         " --labels {input.labels:q} --readouts {output.readouts:q} --chosen {input.chosen:q}"
-        " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --settings {input.settings:q} --threads {threads}" + TOKENS + " 2>&1 | tee {log:q}"
 
 
 rule read_columns:

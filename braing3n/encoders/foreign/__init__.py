@@ -7,15 +7,15 @@ of them were trained on other spaces and intensities than ours, a shift that the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from braing3n.core.errors import CheckpointError, MissingWeightsError
-from braing3n.core.runtime import track
+from braing3n.core.runtime import digest_file, track
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from braing3n.latents.settings import LatentsSettings
     from braing3n.training import Volumes
+
+    Net = TypeVar("Net", bound=nn.Module)
 
 WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")  # what parallel training and compiling put before names
 
@@ -41,9 +43,11 @@ class Release:
 
         Raises:
             MissingWeightsError: it names none, or one that is not there.
+            CheckpointError: its digest is not the one that the configuration names.
         """
         given = settings.foreign.weights.get(self.encoder, "")
         if given and Path(given).exists():
+            self._check_digest(Path(given), settings.foreign.sha256.get(self.encoder, ""))
             return Path(given)
         what = f"{given} does not exist" if given else "no file is named"
         raise MissingWeightsError(
@@ -51,8 +55,16 @@ class Release:
             f"({self.licence})."
         )
 
+    def _check_digest(self, path: Path, expected: str) -> None:
+        found = digest_file(path) if expected else ""
+        if found != expected.lower():
+            raise CheckpointError(
+                f"{self.encoder}: {path} has sha256 {found}, but latents.foreign.sha256.{self.encoder} says "
+                f"{expected}; get {self.file_name} again, or correct the setting."
+            )
 
-def load_net(net: nn.Module, path: Path, tensors: dict[str, Tensor], device: torch.device) -> nn.Module:
+
+def load_net(net: Net, path: Path, tensors: dict[str, Tensor], device: torch.device) -> Net:
     """The net with these tensors and no others, frozen, in evaluation mode, on the device.
 
     Raises:
@@ -82,16 +94,18 @@ def encode_volumes(
     name: str,
     prepare: Callable[[int, Tensor, Tensor], Tensor],
     encode: Callable[[Tensor], Tensor],
+    n_features: int,
     volumes: Volumes,
     settings: LatentsSettings,
     device: torch.device,
+    part_dir: Path,
     n_at_once: int = 1,
 ) -> np.ndarray:
-    """Features of every volume, float32 (N, F).
+    """Features of every volume, float32 (N, n_features), which grow in `part_dir` (`training.grow_arrays`).
 
     Args:
         prepare: row, z-scored volume and mask (D, H, W) -> what the net takes, (channels, D', H', W').
-        encode: a batch of these -> features (B, F).
+        encode: a batch of these -> features (B, n_features).
         n_at_once: volumes a batch; of whole volumes at 1 mm more than one would fill memory.
 
     Raises:
@@ -105,16 +119,19 @@ def encode_volumes(
         image, mask = volumes.load(row)
         return prepare(row, torch.from_numpy(image), torch.from_numpy(mask))
 
-    features = []
+    def encode_rows(rest: list[np.ndarray]) -> Iterator[dict[str, Tensor]]:
+        for rows in track(rest, f"latents: {name}", len(rest)):
+            batch = torch.stack([load_row(row) for row in rows.tolist()]).to(device)
+            with torch.no_grad(), training.autocast(device, settings):
+                found = encode(batch).float()
+            if not bool(found.isfinite().all()):
+                raise CheckpointError(
+                    f"{name}: its features are not finite; look at the file of its weights, or encode in "
+                    "float32 (latents.precision)."
+                )
+            yield {"features": found}
+
     batches = training.cut_batches(np.arange(len(volumes)), n_at_once)
-    for rows in track(batches, f"latents: {name}", len(batches)):
-        batch = torch.stack([load_row(row) for row in rows.tolist()]).to(device)
-        with torch.no_grad(), training.autocast(device, settings):
-            features.append(encode(batch).float().cpu().numpy())
-    found = np.concatenate(features)
-    if not np.isfinite(found).all():
-        raise CheckpointError(
-            f"{name}: its features are not finite; look at the file of its weights, or encode in float32 "
-            "(latents.precision)."
-        )
-    return found
+    shapes = {"features": ((n_features,), np.float32)}
+    with training.grow_arrays(part_dir, shapes, batches, encode_rows) as arrays:
+        return np.load(arrays["features"])

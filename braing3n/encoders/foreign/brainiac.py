@@ -29,7 +29,7 @@ RELEASE = Release(
 SHAPE = (96, 96, 96)
 
 
-def compute(volumes, settings, pretrain, device) -> np.ndarray:
+def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
     """Token 0 after the last norm, float32 (N, 768).
 
     Raises:
@@ -43,7 +43,17 @@ def compute(volumes, settings, pretrain, device) -> np.ndarray:
     tensors = take_part(read_checkpoint(path), "backbone.", path)
     net = load_net(VisionTransformer(SHAPE), path, tensors, device)
     n_at_once = settings.batch_size
-    return encode_volumes("brainiac", prepare, lambda x: net(x)[:, 0], volumes, settings, device, n_at_once)
+    return encode_volumes(
+        "brainiac",
+        prepare,
+        lambda x: net(x)[:, 0],
+        net.n_features,
+        volumes,
+        settings,
+        device,
+        part_dir,
+        n_at_once,
+    )
 
 
 def prepare(row: int, image: Tensor, mask: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ RELEASE = Release(
 SHAPE = (128, 128, 128)
 
 
-def compute(volumes, settings, pretrain, device) -> np.ndarray:
+def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
     """The mean over the last map, float32 (N, 2048).
 
     Raises:
@@ -42,7 +42,10 @@ def compute(volumes, settings, pretrain, device) -> np.ndarray:
     def encode(batch: Tensor) -> Tensor:
         return net(batch).mean(dim=(2, 3, 4))
 
-    return encode_volumes("brainiac_v1", prepare, encode, volumes, settings, device, settings.batch_size)
+    n_at_once = settings.batch_size
+    return encode_volumes(
+        "brainiac_v1", prepare, encode, net.n_features, volumes, settings, device, part_dir, n_at_once
+    )
 
 
 def prepare(row: int, image: Tensor, mask: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ RELEASE = Release(
 SLOTS = {2: {"T1": 0, "T1c": 0, "FLAIR": 1, "T2": 1}, 4: {"FLAIR": 0, "T1c": 1, "T1": 2, "T2": 3}}
 
 
-def compute(volumes, settings, pretrain, device) -> np.ndarray:
+def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
     """The mean over the fourth stage's map, float32 (N, 768).
 
     Raises:
@@ -63,7 +63,9 @@ def compute(volumes, settings, pretrain, device) -> np.ndarray:
     def encode(batch: Tensor) -> Tensor:
         return net(batch).mean(dim=(2, 3, 4))
 
-    return encode_volumes("brainsegfounder", prepare_row, encode, volumes, settings, device)
+    return encode_volumes(
+        "brainsegfounder", prepare_row, encode, net.n_features, volumes, settings, device, part_dir
+    )
 
 
 def rename(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ RELEASE = Release(
 )
 
 
-def compute(volumes, settings, pretrain, device) -> np.ndarray:
+def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
     """The mean over the last map, float32 (N, 2048).
 
     Raises:
@@ -47,7 +47,9 @@ def compute(volumes, settings, pretrain, device) -> np.ndarray:
     def prepare_row(row: int, image: Tensor, mask: Tensor) -> Tensor:
         return prepare(row, image, mask, has_noise)
 
-    return encode_volumes("medicalnet", prepare_row, encode, volumes, settings, device)
+    return encode_volumes(
+        "medicalnet", prepare_row, encode, net.n_features, volumes, settings, device, part_dir
+    )
 
 
 def prepare(row: int, image: Tensor, mask: Tensor, has_noise: bool = False) -> Tensor:

@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING
 from braing3n.encoders.foreign import Release, encode_volumes, load_net, take_part
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from braing3n.nets.foreign.primus import Primus
+    from braing3n.nets.foreign.resenc import ResidualEncoder
 
 SECTIONS = ("latents.foreign",)
 HAS_PCA = False
@@ -31,7 +35,7 @@ RELEASE = Release(
 DECODER = ("decoder.", "up_projection.", "mask_token")  # what Primus-M's file has beside the encoder
 
 
-def compute(volumes, settings, pretrain, device) -> np.ndarray:
+def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
     """The mean over the last map or over all tokens, float32 (N, 320 or 864).
 
     Raises:
@@ -43,28 +47,34 @@ def compute(volumes, settings, pretrain, device) -> np.ndarray:
     path = RELEASE.find(settings)
     tensors = take_part(read_checkpoint(path), "", path)
     is_primus = "down_projection.proj.weight" in tensors
+    build: Callable[..., tuple[Primus | ResidualEncoder, dict[str, Tensor]]]
     build = build_primus if is_primus else build_resenc
-    net = load_net(*build(tensors, path), device)
+    bare, part = build(tensors, path)
+    net = load_net(bare, path, part, device)
     axes = (1,) if is_primus else (2, 3, 4)
-    return encode_volumes("openmind", prepare, lambda x: net(x).mean(dim=axes), volumes, settings, device)
+
+    def encode(batch: Tensor) -> Tensor:
+        return net(batch).mean(dim=axes)
+
+    return encode_volumes("openmind", prepare, encode, net.n_features, volumes, settings, device, part_dir)
 
 
-def build_resenc(tensors: dict[str, Tensor], path: Path) -> tuple[nn.Module, Path, dict[str, Tensor]]:
+def build_resenc(tensors: dict[str, Tensor], path: Path) -> tuple[ResidualEncoder, dict[str, Tensor]]:
     """The CNN and its tensors, each of which the file holds twice more."""
     from braing3n.nets.foreign.resenc import ResidualEncoder
 
     part = take_part(tensors, "encoder.", path)
-    return ResidualEncoder(), path, {name: x for name, x in part.items() if ".all_modules." not in name}
+    return ResidualEncoder(), {name: x for name, x in part.items() if ".all_modules." not in name}
 
 
-def build_primus(tensors: dict[str, Tensor], path: Path) -> tuple[nn.Module, Path, dict[str, Tensor]]:
+def build_primus(tensors: dict[str, Tensor], path: Path) -> tuple[Primus, dict[str, Tensor]]:
     """The transformer and its tensors, with the scales and the norms that the file has."""
     from braing3n.nets.foreign.primus import Primus
 
     part = {name: x for name, x in tensors.items() if not name.startswith(DECODER)}
     has_scales = "eva.blocks.0.gamma_1" in part
     net = Primus(has_scales=has_scales, has_inner_norm="eva.blocks.0.attn.norm.weight" in part)
-    return net, path, part
+    return net, part
 
 
 def prepare(row: int, image: Tensor, mask: Tensor) -> Tensor:

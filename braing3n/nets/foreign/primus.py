@@ -31,6 +31,7 @@ class Primus(nn.Module):
         self.down_projection = nn.ModuleDict({"proj": nn.Conv3d(1, width, patch_size, patch_size)})
         blocks = [Block(width, n_heads, has_scales, has_inner_norm) for _ in range(depth)]
         self.eva = Trunk(n_places, width, blocks)
+        self.n_features = width
         self.n_turns = width // n_heads // 6  # planes that an axis turns in each head
 
     def forward(self, volume: Tensor) -> Tensor:

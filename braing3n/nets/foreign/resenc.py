@@ -29,6 +29,7 @@ class ResidualEncoder(nn.Module):
             stages.append(Stage(blocks))
             n_in = width
         self.stages = nn.ModuleList(stages)
+        self.n_features = widths[-1]
 
     def forward(self, volume: Tensor) -> Tensor:
         """The map of the last stage."""

@@ -49,6 +49,7 @@ class ResNet(nn.Module):
                 blocks.append(Bottleneck(n_in, inner, 1 if i else stride, dilation, shortcut, n_dims))
                 n_in = inner * EXPANSION
             setattr(self, f"layer{k + 1}", nn.Sequential(*blocks))
+        self.n_features = n_in
 
     def forward(self, volume: Tensor) -> Tensor:
         """The map of the last layer."""

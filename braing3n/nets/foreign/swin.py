@@ -38,6 +38,7 @@ class SwinTransformer(nn.Module):
             stage = Stage(width * 2**k, depth, heads, window)
             setattr(self, f"layers{k + 1}", nn.ModuleList([stage]))
         self.n_stages = len(depths)
+        self.n_features = width * 2 ** len(depths)
 
     def forward(self, volume: Tensor) -> Tensor:
         """The last stage's map, each token normalised."""

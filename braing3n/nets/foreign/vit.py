@@ -29,6 +29,7 @@ class VisionTransformer(nn.Module):
         self.patch_embedding = PatchEmbedding(n_tokens, patch_size, width)
         self.blocks = nn.ModuleList(Block(width, n_heads, mlp_width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
+        self.n_features = width
 
     def forward(self, volume: Tensor) -> Tensor:
         """Tokens after the last norm, in the order of the patches' corners (D slowest)."""

@@ -123,10 +123,18 @@ def build_table_1(results: Results) -> Table:
         "Mean ± standard deviation over folds.",
         *_RULES,
         f"The paper counts {published['counts']['table_1']}: all but modality, where it is equal.",
+        *_list_weights(results, scores),
         f"BrainIAC's brain-age error on T1 is the paper's check of its protocol: {_compare_age(scores)}",
     ]
     title = "Table 1. Ours against published encoders, eight tasks"
     return Table("table_1", title, frame, "probe/scores.parquet", notes)
+
+
+def _list_weights(results: Results, scores: Scores | None) -> list[str]:
+    """One note with the digests of others' weights; none where the run has no such weights."""
+    found = {name: results.read_weights(name) for name in (scores.encoders if scores else [])}
+    listed = "; ".join(f"{TITLES.get(name, name)} {digest}" for name, digest in found.items() if digest)
+    return [f"Weights of others by sha256: {listed}."] if listed else []
 
 
 def _show(scores: Scores | None, encoder: str, task: str, name: str, metric: str) -> str:

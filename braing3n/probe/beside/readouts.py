@@ -23,11 +23,10 @@ N_DRAWS = 10
 def read_otherwise(
     encoder: str, features: np.ndarray, probes: list[Probe], settings: ProbeSettings, has_pca: bool = False
 ) -> pd.DataFrame:
-    """A row a readout, task and metric of one encoder on all volumes of everyone; features (n_volumes, F)."""
+    """A row a readout, task and metric of one encoder; features are (n_volumes, F)."""
     rows = []
-    chosen = [probe for probe in probes if probe.slice == "all" and probe.people == "everyone"]
-    for probe in track(chosen, f"readouts: {encoder}"):
-        base = {"encoder": encoder, "slice": "all", "people": "everyone", "title": probe.task.title}
+    for probe in track(probes, f"readouts: {encoder}"):
+        base = {"encoder": encoder, "slice": probe.slice, "people": probe.people, "title": probe.task.title}
         pooled = probe.pool(features)
         if "knn" in settings.readouts:
             reading = None if probe.reason else read_neighbours(pooled, probe, settings, has_pca)
