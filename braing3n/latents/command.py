@@ -84,7 +84,7 @@ def features(
         Features to write (.npz).
     settings
         The settings files of `latents` and of what the encoder's `SECTIONS` names: `pretrain`, for sizes, or
-        `latents.foreign`, for weights.
+        `latents.foreign`, for weights, or `volumes`, `preprocess` and `resources`, for where voxels lie.
     """
     from braing3n.core.runtime import set_threads
 
@@ -92,13 +92,15 @@ def features(
     import numpy as np
 
     from braing3n.core.errors import MissingWeightsError
-    from braing3n.core.settings import parse_section
+    from braing3n.core.settings import ResourceSettings, parse_section
     from braing3n.encoders import compute_features
     from braing3n.latents.cache import write_features
     from braing3n.latents.settings import ForeignSettings, LatentsSettings
+    from braing3n.preprocess.settings import PreprocessSettings
     from braing3n.pretrain.settings import PretrainSettings
     from braing3n.training import open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
+    from braing3n.volumes.settings import VolumesSettings
 
     volumes = PackedVolumes(volume_list, volumes_dir)
     given = {path.stem: path for path in settings}  # an encoder names the sections that it reads
@@ -106,8 +108,13 @@ def features(
     section = parse_section(LatentsSettings, given.get("latents", "{}"))
     foreign = parse_section(ForeignSettings, given.get("latents.foreign", "{}"))
     section, reason = section.model_copy(update={"foreign": foreign}), ""
+    others = {
+        "volumes": parse_section(VolumesSettings, given.get("volumes", "{}")),
+        "preprocess": parse_section(PreprocessSettings, given.get("preprocess", "{}")),
+        "resources": parse_section(ResourceSettings, given.get("resources", "{}")),
+    }
     try:
-        values = compute_features(name, volumes, section, pretrain, open_accelerator().device)
+        values = compute_features(name, volumes, section, pretrain, open_accelerator().device, others)
     except MissingWeightsError as error:
         values, reason = np.empty((len(volumes), 0)), str(error)
         print(f"warning: no features of {name}, whose scores will be n/a: {reason}")
