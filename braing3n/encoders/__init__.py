@@ -3,16 +3,18 @@
 A file says `SECTIONS`, the settings files that its features depend on beside `latents`, and `HAS_PCA`,
 whether its features are so many that probes take their principal components, fitted in the fold.
 Its `compute(volumes, settings, pretrain, device, part_dir)` gives the features, float32 (N, F); one without
-it has features from elsewhere, as `mae`, whose tokens are cached with them. Those of `foreign/` need weights
-that the user brings (`latents.foreign.weights`); theirs take hours, and grow in `part_dir`.
+it has features from elsewhere, as `mae`, whose tokens are cached with them. What `SECTIONS` names beside
+`pretrain` and `latents.foreign` comes parsed, by name, as `sections`. Those of `foreign/` need weights that
+the user brings (`latents.foreign.weights`); theirs take hours, and grow in `part_dir`.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from braing3n.core.errors import ConfigurationError
 
@@ -40,10 +42,19 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"braing3n.encoders{folder}.{name}")
 
 
-def compute_features(name: str, volumes, settings, pretrain, device, part_dir: Path) -> np.ndarray:
+def compute_features(
+    name: str,
+    volumes,
+    settings,
+    pretrain,
+    device,
+    part_dir: Path,
+    sections: Mapping[str, Any] | None = None,
+) -> np.ndarray:
     """The features of one encoder that computes its own, float32 (N, F).
 
     part_dir: where a killed job goes on, named by what the features are made from.
+    sections: parsed settings by the names that an encoder's `SECTIONS` may hold.
 
     Raises:
         ConfigurationError: there is no such encoder, or its features lie with the tokens.
@@ -52,7 +63,10 @@ def compute_features(name: str, volumes, settings, pretrain, device, part_dir: P
     encoder = load(name)
     if not hasattr(encoder, "compute"):
         raise ConfigurationError(f"latents: the features of '{name}' are cached with its tokens.")
-    return encoder.compute(volumes, settings, pretrain, device, part_dir)
+    named = {name: given for name, given in (sections or {}).items() if name in encoder.SECTIONS}
+    return encoder.compute(
+        volumes, settings, pretrain, device, part_dir, **({"sections": named} if named else {})
+    )
 
 
 def list_weights(name: str, weights: dict[str, str]) -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from braing3n.atlas.templates import centred_affine
 from braing3n.cohort import Cohort, Scan, Walk, settle_options
 from braing3n.cohort.records import Book
 from braing3n.core.errors import ConfigurationError
@@ -28,7 +29,6 @@ from braing3n.core.runtime import digest_file, digest_text, track
 from braing3n.core.settings import ResourceSettings
 from braing3n.inventory.scans import Candidate, describe, list_facts, name_segmentation, sort_files
 from braing3n.phantoms import STAGE_VERSION
-from braing3n.phantoms.anatomy import centred_affine
 from braing3n.phantoms.formats import write_analyze, write_dicom, write_nifti, write_pair
 from braing3n.phantoms.miniature import KEY_FILE, load_world, open_pool
 from braing3n.phantoms.people import SITES, Person, Site, draw_tumour

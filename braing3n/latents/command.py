@@ -84,7 +84,7 @@ def features(
         Features to write (.npz).
     settings
         The settings files of `latents` and of what the encoder's `SECTIONS` names: `pretrain`, for sizes, or
-        `latents.foreign`, for weights.
+        `latents.foreign`, for weights, or `volumes`, `preprocess` and `resources`, for where voxels lie.
     """
     from braing3n.core.runtime import digest_file, set_threads
 
@@ -92,13 +92,15 @@ def features(
     import numpy as np
 
     from braing3n.core.errors import MissingWeightsError
-    from braing3n.core.settings import parse_section
+    from braing3n.core.settings import ResourceSettings, parse_section
     from braing3n.encoders import compute_features, list_weights
     from braing3n.latents.cache import choose_part_dir, write_features
     from braing3n.latents.settings import ForeignSettings, LatentsSettings
+    from braing3n.preprocess.settings import PreprocessSettings
     from braing3n.pretrain.settings import PretrainSettings
     from braing3n.training import open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
+    from braing3n.volumes.settings import VolumesSettings
 
     volumes = PackedVolumes(volume_list, volumes_dir)
     given = {path.stem: path for path in settings}  # an encoder names the sections that it reads
@@ -109,8 +111,14 @@ def features(
     weights = "".join(digest_file(path) for path in list_weights(name, foreign.weights))  # of at most one
     inputs = foreign.model_copy(update={"weights": {}, "sha256": {}}).as_json()
     part_dir = choose_part_dir(features, section, [name, inputs, volumes.digest(), weights])
+    others = {
+        "volumes": parse_section(VolumesSettings, given.get("volumes", "{}")),
+        "preprocess": parse_section(PreprocessSettings, given.get("preprocess", "{}")),
+        "resources": parse_section(ResourceSettings, given.get("resources", "{}")),
+    }
+    device = open_accelerator().device
     try:
-        values = compute_features(name, volumes, section, pretrain, open_accelerator().device, part_dir)
+        values = compute_features(name, volumes, section, pretrain, device, part_dir, others)
     except MissingWeightsError as error:
         values, reason = np.empty((len(volumes), 0)), str(error)
         print(f"warning: no features of {name}, whose scores will be n/a: {reason}")

@@ -43,7 +43,7 @@ class LatentsSettings(Settings):
     batch_size: int = setting(16, "volumes encoded at once", ge=1)
     precision: Precision = setting("float32", "autocast type of encoding")
     encoders: tuple[str, ...] = setting(
-        ("mae", "untrained", "patches", "voxels", "histogram"),
+        ("mae", "untrained", "patches", "voxels", "histogram", "tissue"),
         "files of braing3n/encoders whose features are probed; mae is ours",
         is_apart=True,
     )

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from braing3n.phantoms.anatomy import ORIGIN_MM, SHAPE, SPACING_MM, Anatomy, interpolate
+from braing3n.atlas.templates import ORIGIN_MM, SHAPE, SPACING_MM, find_ventricles, interpolate
+from braing3n.phantoms.anatomy import Anatomy
 
 FIELD_STEP = 4  # displacement fields live on every fourth voxel of the anatomy: 6 mm
 FIELD_SPACING_MM = FIELD_STEP * SPACING_MM
@@ -101,21 +102,9 @@ def _contraction(positions: np.ndarray, centre, radius_mm: float) -> np.ndarray:
     return _on_both_sides(positions, lambda points: _fading_offset(points, centre, radius_mm))
 
 
-def find_ventricles(anatomy: Anatomy) -> np.ndarray:
-    """The lateral and third ventricles as a mask on the anatomy's grid."""
-    brain = anatomy.gm + anatomy.wm + anatomy.csf > 0.5
-    depth_mm = ndimage.distance_transform_edt(brain) * SPACING_MM
-    x, y, z = np.ogrid[tuple(slice(0, n) for n in SHAPE)]
-    x_mm, y_mm, z_mm = (ORIGIN_MM[a] + SPACING_MM * v for a, v in enumerate((x, y, z)))
-    box = (np.abs(x_mm) < 42) & (y_mm > -52) & (y_mm < 40) & (z_mm > -6) & (z_mm < 36)
-    parts, _ = ndimage.label((anatomy.csf > 0.5) & (depth_mm > 14) & box)
-    sizes = np.bincount(parts.ravel())
-    return np.isin(parts, [i for i in range(1, len(sizes)) if sizes[i] > 300])
-
-
 def _ventricle_field(anatomy: Anatomy) -> np.ndarray:
     """Outward normals of the ventricles, fading over 14 mm of tissue."""
-    ventricles = find_ventricles(anatomy)
+    ventricles = find_ventricles(anatomy.gm + anatomy.wm + anatomy.csf > 0.5, anatomy.csf)
     distance_mm = SPACING_MM * (
         ndimage.distance_transform_edt(~ventricles) - ndimage.distance_transform_edt(ventricles)
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from braing3n.atlas.templates import SRI24_TO_MNI
 from braing3n.core.runtime import write_atomically
-from braing3n.phantoms.anatomy import SRI24_TO_MNI
 from braing3n.phantoms.effects import MARKER_MM, MARKER_RADIUS_MM
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from braing3n.atlas.templates import SRI24_CENTRE_MM, SRI24_TO_MNI, centred_affine, grid_positions
 from braing3n.phantoms import effects
-from braing3n.phantoms.anatomy import HEAD_TO_MNI, SRI24_CENTRE_MM, SRI24_TO_MNI, Anatomy, centred_affine
+from braing3n.phantoms.anatomy import HEAD_TO_MNI, Anatomy
 from braing3n.phantoms.people import Person
 
 MODALITIES = ("T1", "T1c", "T2", "FLAIR")
@@ -94,13 +95,6 @@ def label_tumour(tissue: dict[str, np.ndarray]) -> np.ndarray:
         if name in tissue:
             labels[tissue[name] > 0.5] = code
     return labels
-
-
-def grid_positions(shape, to_mni: np.ndarray) -> np.ndarray:
-    """MNI mm of every voxel, (3, X, Y, Z)."""
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")).astype(np.float32)
-    moved = np.tensordot(to_mni[:3, :3].astype(np.float32), index, axes=1)
-    return moved + to_mni[:3, 3].reshape(3, 1, 1, 1).astype(np.float32)
 
 
 def place_tissue(world: World, person: Person, visit: int, positions_mm: np.ndarray) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from braing3n.atlas.templates import centred_affine
 from braing3n.core.contracts import read_table, write_table
 from braing3n.core.errors import ContractError
 from braing3n.core.runtime import track, write_atomically
@@ -51,6 +52,18 @@ def crop_start(axis: int, have: int, want: int, crop: Crop, n_across: int) -> in
     middle_mm = sum(ATLAS_BRAIN_MM[axis]) / 2 - ATLAS_SHAPE_MM[axis] / 2
     spacing_mm = ATLAS_SHAPE_MM[0] / n_across
     return math.floor((have - want) / 2 + middle_mm / spacing_mm + 0.5)
+
+
+def locate_grid(settings: VolumesSettings, preprocessed_mm: float) -> np.ndarray:
+    """Voxel of the model's grid -> RAS mm of SRI24, 4 x 4; preprocessed_mm: spacing of what is cropped."""
+    factor = max(1, round(settings.spacing_mm / preprocessed_mm))
+    box = [math.ceil(mm / preprocessed_mm - 1e-6) for mm in ATLAS_SHAPE_MM]
+    affine = centred_affine(box, preprocessed_mm)
+    wanted = [n * factor for n in settings.shape]
+    start = [crop_start(axis, box[axis], wanted[axis], settings.crop, box[0]) for axis in range(3)]
+    affine[:3, 3] += affine[:3, :3] @ (np.array(start) + (factor - 1) / 2)
+    affine[:3, :3] *= factor
+    return affine
 
 
 def average_blocks(array: np.ndarray, factor: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from braing3n.core.errors import ConfigurationError
 from braing3n.probe import compare
 
 HAS_PCA = {"mae": False, "untrained": False, "untrained_flattened": True, "patches": False}
-HAS_PCA |= {"voxels": True, "histogram": False}
+HAS_PCA |= {"voxels": True, "histogram": False, "tissue": False}
 FOREIGN = ["braindino", "brainiac", "brainiac_v1", "brainsegfounder", "medicalnet", "openmind"]
 HAS_PCA |= dict.fromkeys(FOREIGN, False)
 

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from braing3n.atlas.templates import centred_affine, grid_positions
 from braing3n.phantoms import effects
-from braing3n.phantoms.anatomy import centred_affine
 from braing3n.phantoms.miniature import render_preprocessed
 from braing3n.phantoms.people import draw_people
 from braing3n.phantoms.picture import find_left_marker
-from braing3n.phantoms.scanner import grid_positions, place_tissue, scan_brain, scan_head
+from braing3n.phantoms.scanner import place_tissue, scan_brain, scan_head
 
 BOX = np.diag([2.0, 2.0, 2.0, 1.0])
 BOX[:3, 3] = [-44, -52, -8]

@@ -296,7 +296,8 @@ def test_no_identity_is_in_anything_that_preprocessing_writes(tmp_path, job, cap
 @pytest.fixture(scope="module")
 def head(fetch_resource):
     """(spacing -> image, affine, voxel of that grid -> SRI24 mm) of one phantom."""
-    from braing3n.phantoms.anatomy import HEAD_TO_MNI, SRI24_TO_MNI
+    from braing3n.atlas.templates import SRI24_TO_MNI
+    from braing3n.phantoms.anatomy import HEAD_TO_MNI
     from braing3n.phantoms.miniature import load_world
     from braing3n.phantoms.people import draw_people
     from braing3n.phantoms.scanner import _draw_pose, scan_head

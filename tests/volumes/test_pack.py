@@ -16,7 +16,7 @@ from braing3n.preprocess.contracts import PREPROCESS
 from braing3n.preprocess.space.grid import load_atlas
 from braing3n.volumes.command import app
 from braing3n.volumes.dataset import PackedShard, PackedVolumes
-from braing3n.volumes.pack import average_blocks, crop_or_pad, to_model_grid
+from braing3n.volumes.pack import average_blocks, crop_or_pad, locate_grid, to_model_grid
 
 from .conftest import Shard, invent_brain
 
@@ -252,3 +252,23 @@ def test_the_command_packs_with_the_settings_given(packed, tmp_path):
     table = ["--table", str(packed.table_path), "--settings", settings.model_dump_json()]
     app(["pack", *table, *outputs], result_action="return_value")
     assert PackedShard(tmp_path / "a.parquet").load(0)[0].shape == (8, 16, 8)
+
+
+CASES = [(4, 4, (40, 48, 40)), (4, 1, (40, 48, 40)), (1, 1, (160, 192, 160))]
+
+
+@pytest.mark.parametrize("crop", ["centre", "atlas_centred"])
+@pytest.mark.parametrize(("spacing_mm", "preprocessed_mm", "shape"), CASES)
+def test_the_models_grid_lies_where_its_voxels_came_from(crop, spacing_mm, preprocessed_mm, shape):
+    box = [-(-mm // preprocessed_mm) for mm in (240, 240, 155)]
+    first_mm = {1: (0, 239, 0), 4: (-1.5, 237.5, 1)}[preprocessed_mm]
+    settings = VolumesSettings(spacing_mm=spacing_mm, shape=shape, crop=crop)
+    affine = locate_grid(settings, preprocessed_mm)
+    middle = np.array(shape) // 2
+    for axis, index in enumerate(np.ogrid[tuple(slice(n) for n in box)]):
+        sign = 1 if axis == 2 else -1
+        mm = np.broadcast_to(first_mm[axis] + sign * preprocessed_mm * index.astype(np.float32), box)
+        seen, mask, _ = to_model_grid(mm, np.ones(box, bool), settings)
+        assert mask[tuple(middle)]
+        expected = affine[axis, :3] @ middle + affine[axis, 3]
+        assert seen[tuple(middle)] == pytest.approx(expected, abs=1e-3)

