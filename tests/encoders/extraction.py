@@ -50,7 +50,7 @@ def extract(folder, n_batches=None, weights="weights", fill="replicate"):
         given = volumes, settings, device, part_dir
         return encode_volumes("openmind", prepare, encode, 2, *given, N_AT_ONCE)
 
-    dataset.PackedVolumes, encoders.load = Listed, lambda name: SimpleNamespace(compute=compute)
+    dataset.PackedVolumes, encoders.load = Listed, lambda name: SimpleNamespace(compute=compute, SECTIONS=())
     foreign = {"weights": {"openmind": str(folder / "weights")}, "channel_fill": fill}
     (folder / "latents.foreign.json").write_text(json.dumps(foreign))
     given = ["--volume-list", "list.parquet", "--volumes-dir", "volumes", "--features"]

@@ -25,6 +25,9 @@ class Rendered:
     def load(self, i):
         return self.volumes[i], self.masks[i]
 
+    def digest(self):
+        return "of the phantoms"
+
 
 def test_the_command_writes_volumes_and_shares(fetch_resource, tmp_path, monkeypatch):
     wheels = [fetch_resource(name) for name in ("brain-templates", "head-template")]
