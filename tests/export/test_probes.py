@@ -1,5 +1,7 @@
 """What stands beside a probe is its own: slice, people and encoder; and whom the statistics are of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +56,8 @@ def test_a_scan_of_another_contrast_is_read_by_the_probe_of_all(made):
     model = braing3n.from_pretrained(made[0], "cpu")
     for modality, expected in (("T1", "T1"), ("FLAIR", "all"), ("", "all")):
         assert {row["probe_of"] for row in model.predict(made[2][0], modality)} == {expected}
+    of_t1 = replace(model, probes=[probe for probe in model.probes if probe.slice == "T1"])
+    assert of_t1.predict(made[2][0], "FLAIR") == [], "a probe of T1 does not know FLAIR"
 
 
 def test_the_space_is_of_the_training_people(made):
