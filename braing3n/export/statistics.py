@@ -42,8 +42,9 @@ def _fit_space(features: np.ndarray, n_components: int) -> dict[str, np.ndarray]
     _, values, directions = np.linalg.svd(features - mean, full_matrices=False)
     spread = values[:k] / np.sqrt(max(n - 1, 1))
     rest = np.sqrt((values[k:] ** 2).sum() / max(n - 1, 1))
-    space = {"mean": mean, "directions": directions[:k], "spread": np.maximum(spread, 1e-9)}
-    return space | {"rest": np.array([max(rest, 1e-9)])}
+    least = max(1e-6 * spread[0], 1e-9)  # less is rounding, as of what lies outside all directions
+    space = {"mean": mean, "directions": directions[:k], "spread": np.maximum(spread, least)}
+    return space | {"rest": np.array([max(rest, least)])}
 
 
 def _square(features: np.ndarray, space: dict[str, np.ndarray]) -> np.ndarray:
