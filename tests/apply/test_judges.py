@@ -282,6 +282,28 @@ def test_inceptions_features_are_of_the_users_file_alone(compare, tmp_path, monk
     assert row["reason"].endswith("pip install torch-fidelity")
 
 
+def test_networks_for_medical_images_stand_under_their_own_names(compare, tmp_path, monkeypatch):
+    """Another file stops the command; the right one is asked about whole volumes with the common mask."""
+    (tmp_path / "resnet_50.pth").write_bytes(b"none")
+    words = ["--draws", "5", "--medicalnet-weights", str(tmp_path / "resnet_50.pth")]
+    status, tables, said = compare(*words)
+    assert (status, tables) == (2, {})
+    assert "its sha256 does not begin with 5b6189ca; get pretrain/resnet_50.pth" in said
+
+    class Whole:
+        def encode(self, volumes):
+            return np.array([[v.mean(), v[v > 0].std(), v.max()] for v in volumes], np.float32)
+
+    monkeypatch.setattr("braing3n.nets.medical.MedicalNet", lambda path, sha256, device: Whole())
+    status, tables, _ = compare(*words)
+    found = tables["distances"].set_index(["features", "quantity"])
+    assert status == 0
+    assert np.isfinite(
+        found.loc[("MedicalNet, whole volume", "Fréchet distance"), ["value", "floor"]].to_list()
+    ).all()
+    assert not found.index.get_level_values(0).str.contains("RadImageNet").any()
+
+
 def test_axes_and_margins_do_not_matter(tmp_path):
     """One head stored L-P-S, R-A-S, and with a margin is one array."""
     head, folder = make_brain(0), tmp_path / "a"

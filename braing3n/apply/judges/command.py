@@ -46,6 +46,8 @@ def compare(
     out: Out,
     model: ModelFolder = None,
     inception_weights: Path | None = None,
+    radimagenet_weights: Path | None = None,
+    medicalnet_weights: Path | None = None,
     draws: int = 100,
     pairs: int = 50,
     seed: int = 2025,
@@ -61,6 +63,10 @@ def compare(
         Folder of real volumes, whose brains give the common mask.
     inception_weights
         Weight file of Inception V3 for the 3D-FID (sha256 begins with 6726825d).
+    radimagenet_weights
+        RadImageNet's ResNet50.pt, for the distance on its features of the same slices (08629f7e).
+    medicalnet_weights
+        MedicalNet's resnet_50.pth, for the distance on its features of whole volumes (5b6189ca).
     draws
         Draws of people behind the intervals and floors.
     pairs
@@ -78,7 +84,8 @@ def compare(
     if draws < 2 or pairs < 1:
         raise BrainG3nError("--draws must be at least 2, and --pairs at least 1.")
     check_out(out, generated, real)
-    asked = Comparison(generated, real, out, model, inception_weights, draws, pairs, seed)
+    medical = {"radimagenet": radimagenet_weights, "medicalnet": medicalnet_weights}
+    asked = Comparison(generated, real, out, model, inception_weights, draws, pairs, seed, medical)
     table = compare_folders(asked)
     print_table(table, DISTANCES)
     warn_of(table, out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Comparison:
     n_draws: int = 100
     n_pairs: int = 50
     seed: int = 2025
+    medical: dict[str, Path | None] = field(default_factory=dict)
 
 
 def compare_folders(asked: Comparison) -> pd.DataFrame:
@@ -48,7 +49,7 @@ def compare_folders(asked: Comparison) -> pd.DataFrame:
     model, box = open_model(asked.model)
     found = open_folders({"generated": asked.generated, "real": asked.real}, box)
     generated, real = found["generated"], found["real"]
-    features = open_features(model, asked.weights, real)
+    features = open_features(model, asked.weights, real, asked.medical)
     values = {one.role: compute(one, features) for one in found.values()}
     rows = []
     for feature in features:

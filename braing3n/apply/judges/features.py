@@ -1,4 +1,4 @@
-"""What volumes are compared by: Inception's features of slices, our encoder's, or coarse voxels."""
+"""What volumes are compared by: features of others' networks, our encoder's, or coarse voxels."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from braing3n.export.pretrained import Pretrained
 
 INCEPTION, MAE, VOXELS = "Inception V3, 30 slices a volume", "MAE, mean token", "coarse voxels"
+MEDICAL = {"radimagenet": "RadImageNet, 30 slices a volume", "medicalnet": "MedicalNet, whole volume"}
 
 
 @dataclass(frozen=True)
@@ -34,33 +35,44 @@ class Feature:
     why_not: str = ""
 
 
-def open_features(model: Pretrained | None, weights: Path | None, mask_of: VolumeFolder) -> list[Feature]:
+def open_features(
+    model: Pretrained | None, weights: Path | None, mask_of: VolumeFolder, medical: dict[str, Path | None]
+) -> list[Feature]:
     """The features that this call can compute, and Inception's with the reason where it cannot.
 
     Our encoder's stand for coarse voxels where a model folder is given.
 
     Args:
+        weights: Inception's weight file.
         mask_of: the folder whose common mask and box all volumes have.
+        medical: weight files of `MEDICAL`; what is not given is not measured.
 
     Raises:
-        CheckpointError: a weight file is given and is not that of the FID.
+        CheckpointError: a weight file is given and is not the official one.
     """
+    from braing3n.fidelity.settings import FidelitySettings
+    from braing3n.fidelity.sliced import SLOTS
     from braing3n.fidelity.slices import apply_window, cut_slices
     from braing3n.nets.inception import NO_WEIGHTS, Inception
 
-    def see_slices(network: Inception) -> Callable[[np.ndarray], np.ndarray]:
+    def see(network, cut: Callable[[np.ndarray], list[np.ndarray]]) -> Callable[[np.ndarray], np.ndarray]:
         assert mask_of.mask is not None
         mask = mask_of.mask
-        return lambda volume: network.encode(cut_slices(apply_window(volume, mask)))
+        return lambda volume: network.encode(cut(apply_window(volume, mask)))
 
     found = []
     if weights is None:
         found.append(Feature(INCEPTION, None, NO_WEIGHTS))
     else:
         try:
-            found.append(Feature(INCEPTION, see_slices(Inception(weights, choose_device(model)))))
+            found.append(Feature(INCEPTION, see(Inception(weights, choose_device(model)), cut_slices)))
         except MissingPackageError as error:
             found.append(Feature(INCEPTION, None, str(error).removesuffix(".")))
+    for slot in SLOTS:
+        if path := medical.get(slot.name):
+            settings = FidelitySettings.model_validate({f"{slot.name}_weights": str(path)})
+            network = slot.open(settings, choose_device(model))
+            found.append(Feature(MEDICAL[slot.name], see(network, slot.cut)))
     if model is not None:
         found.append(Feature(MAE, lambda volume: encode(model, volume).mean(axis=0)[None]))
     else:
