@@ -136,6 +136,22 @@ def test_within_sites_only_people_of_known_sites_with_both_classes_count(checks,
     np.testing.assert_array_equal(found.is_matched, labels["site"].isin(["S1", "S2"]))
 
 
+def test_a_label_that_only_its_site_tells_is_at_chance_within_sites(corpus, settings):
+    """At two sites nine in ten are women, at two one in ten; the features say the site and noise."""
+    labels, _ = corpus
+    people = labels["person_id"].astype("category").cat.codes.to_numpy()
+    at_women = people % 2 == 0
+    is_woman = (people // 2 % 10 == 0) ^ at_women
+    site = np.where(at_women, "W", "M") + pd.Series(people // 20 % 2).astype(str).to_numpy()
+    labels = labels.assign(sex=np.where(is_woman, "F", "M"), site=site)
+    features = np.column_stack([3.0 * at_women, rng.normal(size=(len(labels), 3))])
+    probe = plan_probe(TASKS["sex"], "all", labels, settings)
+    assert roc_auc_score(is_woman, at_women) > 0.85, "pooled, the site is enough"
+    found = match_sites(probe, features, labels, settings)
+    assert found.low < 0.5 < found.high
+    assert found.value < 0.7
+
+
 def test_the_interval_within_sites_is_the_value_less_the_range_of_shuffled_labels(
     corpus, settings, monkeypatch
 ):
