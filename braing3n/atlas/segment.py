@@ -135,8 +135,8 @@ def _step(mixture: Mixture, values, is_edge, priors, drawn) -> Mixture:
     normal += 1e-6 * len(values) * np.eye(4)  # a tissue that is not there keeps a mean
     means_edge = np.linalg.solve(normal, np.append(expected @ values, values @ is_edge))
     means, edge = means_edge[:3], float(means_edge[3])
-    off = (values - np.float32(edge) * is_edge) - (SHARES @ means).astype(np.float32)[:, None]
-    variance = float((after * off * off).sum()) / len(values)
+    left = values - np.float32(edge) * is_edge
+    squares = float(left @ left) - 2 * means @ (expected @ left) + of_mixtures @ (SHARES @ means) ** 2
     weighted = priors / (mixture.abundance.astype(np.float32) @ priors)
     abundance = expected.sum(axis=1) / np.maximum(weighted.sum(axis=1), 1e-6)
-    return Mixture(means, abundance, max(math.sqrt(variance), LEAST_DEVIATION), edge)
+    return Mixture(means, abundance, math.sqrt(max(squares / len(values), LEAST_DEVIATION**2)), edge)
