@@ -103,7 +103,7 @@ rule read_otherwise:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=720,
+        runtime=1440 if READS_TOKENS else 720,
     params:
         encoders=CONFIG.latents.encoders,
         features_dir=f"{RESULTS}/latents",
