@@ -5,19 +5,21 @@ from __future__ import annotations
 from braing3n.core.contracts import MODALITIES, PERSON_COLUMNS, Contract
 
 # `other-arms-real`: samples of MCI and PD, arms that Table 8 has not; `synthetic-real` are those of its 13.
+COMPARISONS = (
+    "real-real",
+    "held-out-real",
+    "synthetic-real",
+    "other-arms-real",
+    "reconstructed-real",
+    "forecast-real",
+)
+
 MEMORIZATION = Contract(
     "memorization",
     {
         "comparison": (
             str,
-            (
-                "real-real",
-                "held-out-real",
-                "synthetic-real",
-                "other-arms-real",
-                "reconstructed-real",
-                "forecast-real",
-            ),
+            COMPARISONS,
         ),
         "pool": (str, None),
         "item_id": (str, None),

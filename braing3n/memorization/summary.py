@@ -5,14 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from scipy.stats import betabinom
 
-COMPARISONS = (
-    "real-real",
-    "held-out-real",
-    "synthetic-real",
-    "other-arms-real",
-    "reconstructed-real",
-    "forecast-real",
-)
+from braing3n.memorization.contracts import COMPARISONS
+
 DUPLICATE_SHARE = 0.1  # of the median distance to the nearest other person
 
 

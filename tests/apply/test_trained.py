@@ -39,10 +39,9 @@ def scan(tmp_path):
     folder = tmp_path / "scans"
     files = {"preproc": encode_nifti(image, GRID), "mask": encode_nifti(mask.astype(np.uint8), GRID)}
     files["inverse_xfm"] = encode_affine(np.eye(4))
+    (folder / "lab" / "sub-07" / "ses-1" / "anat").mkdir(parents=True)
     for kind, content in files.items():
-        path = derivative_path(folder, "lab", "07", "1", "", "T1", kind)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        derivative_path(folder, "lab", "07", "1", "", "T1", kind).write_bytes(content)
     return folder / "lab"
 
 
@@ -52,8 +51,7 @@ def run(made, scan, tmp_path, capsys):  # noqa: F811
 
     def run(command, *words, scans=True):
         out = tmp_path / "out"
-        given = [str(scan)] if scans else []
-        status = main([command, *given, "--model", str(made[0]), "-o", str(out), *words])
+        status = main([command, *[str(scan)] * scans, "--model", str(made[0]), "-o", str(out), *words])
         printed = capsys.readouterr()
         return status, out, printed.out + printed.err
 
@@ -186,8 +184,8 @@ def test_a_wrong_option_is_one_sentence(run, command, words, sentence):
 
 @pytest.mark.parametrize(("scan_name", "model"), [("none.nii.gz", "."), ("", "no/such/folder")])
 def test_a_mistyped_path_is_reported_before_pytorch_is_loaded(tmp_path, scan_name, model):
-    (tmp_path / "scan.nii.gz").touch()
-    words = ["encode", str(tmp_path / (scan_name or "scan.nii.gz")), "--model", model, "-o", str(tmp_path)]
+    (tmp_path / "scan").touch()
+    words = ["encode", str(tmp_path / (scan_name or "scan")), "--model", model, "-o", str(tmp_path)]
     code = f"import sys; from braing3n.cli import main; print(main({words!r}), 'torch' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ended.stdout.split() == ["2", "False"]
