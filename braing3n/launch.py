@@ -34,7 +34,7 @@ LOOKING = (
     "--report",
     "--summary",
 )
-BEFORE_SPLITS = ("inventory", "ingest", "preprocess")  # targets that need no split
+BEFORE_SPLITS = ("inventory", "ingest", "preprocess", "volumes")  # targets that need no split
 LOCK_PATIENCE_S = 20.0
 _held: dict[Path, FileLock] = {}  # this process's locks, which end with it
 

@@ -33,6 +33,7 @@ def test_an_empty_split_is_found_where_a_split_is_needed(tmp_path, monkeypatch, 
     assert start(data, "all") == 2
     assert "split has nobody: 6 people or families, of which 0.98 train" in capsys.readouterr().err
     start_run(data, True, ["preprocess"])
+    start_run(data, True, ["volumes"])
     start_run(data, True, ["ingest_mine"])
     start_run(data | {"manifest": {"train": 0.4, "validation": 0.3}}, True, ["all"])
 

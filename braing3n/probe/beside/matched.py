@@ -121,7 +121,8 @@ def leave_sites_out(
     """Of each site the AUC of a probe fitted on all others: (site, AUC, note).
 
     NaN where the site has one class, or too few people of one. A family lies at one site, that of its first
-    unit. At most `MAX_SITES` sites are left out, those with most people of their rarer class.
+    unit. At most `MAX_SITES` sites are left out, those with most people of their rarer class; the others are
+    NaN.
     """
     units = probe.units
     sites = (
@@ -136,10 +137,13 @@ def leave_sites_out(
         .drop("", errors="ignore")
     )
     few = settings.min_class_people
-    mixed = list(rarer[rarer >= few].sort_values(ascending=False, kind="stable").index[:MAX_SITES])
+    ordered = list(rarer[rarer >= few].sort_values(ascending=False, kind="stable").index)
+    mixed, beyond = ordered[:MAX_SITES], ordered[MAX_SITES:]
     fold = sites.map({name: k for k, name in enumerate(mixed)}).fillna(len(mixed)).to_numpy(int)
     remarks = rarer[rarer < few].map(lambda n: f"{n:.0f} people of a class" if n else "one class only")
     found = [(str(name), float("nan"), note) for name, note in remarks.items()]
+    limit = f"not left out: {MAX_SITES} sites have more people of their rarer class"
+    found += [(str(name), float("nan"), limit) for name in beyond]
     if not mixed or len(np.unique(fold)) < 2:
         return found
     code = (target == probe.classes[1]).astype(int)

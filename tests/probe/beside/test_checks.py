@@ -204,8 +204,14 @@ def test_the_sites_with_most_people_of_the_rarer_class_are_left_out(corpus, sett
     group_site = labels.groupby("group_id")["site"].first()
     people = labels.assign(site=labels["group_id"].map(group_site)).drop_duplicates("person_id")
     rarer = people.groupby("site")["sex"].agg(lambda sex: min((sex == "F").sum(), (sex == "M").sum()))
-    scored = [name for name, value, _ in leave_sites_out(probe, features, labels, settings) if value == value]
+    found = leave_sites_out(probe, features, labels, settings)
+    scored = [name for name, value, _ in found if value == value]
     assert scored == [rarer.idxmax()]
+    limit = "not left out: 1 sites have more people of their rarer class"
+    skipped = [name for name, _, note in found if note == limit]
+    is_scored = rarer >= settings.min_class_people
+    assert sorted(skipped) == sorted(rarer.index[is_scored & (rarer < rarer.max())]), "each site has a row"
+    assert skipped and {name for name, *_ in found} == set(rarer.index)
     assert rarer.nlargest(2).nunique() == 2, "the choice is clear"
 
 
