@@ -18,7 +18,7 @@ from braing3n.core.errors import ConfigurationError
 if TYPE_CHECKING:
     from braing3n.config import Config
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "auto"]  # auto: bfloat16 on CUDA and CPUs with AMX, else float32
 
 
 def setting(
@@ -103,7 +103,7 @@ class OptimiserSettings(Settings):
         "cosine", "of the learning rate after the warm-up: half a cosine to 0, or the peak to the end"
     )
     gradient_clip: float = setting(0.0, "largest gradient norm; 0: no clipping", ge=0)
-    precision: Precision = setting("bfloat16", "autocast type")
+    precision: Precision = setting("bfloat16", "autocast type; auto: bfloat16 where it is the faster")
     n_accumulation_steps: int = setting(
         1, "parts of its batch that a device takes one after another, to save memory", ge=1
     )

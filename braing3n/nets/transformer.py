@@ -8,22 +8,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from braing3n.core.runtime import is_intel
+
 NORM_EPS = 1e-6  # of layer norms, as in the official code of MAE and DiT; PyTorch's own is 1e-5
-_HAS_ONEDNN = torch.backends.mkldnn.is_available()
+_PREFERS_ONEDNN = torch.backends.mkldnn.is_available() and not is_intel()
 SHORT_HEIGHT = 0.4
 MOST_TOKENS_WRITTEN_OUT = 512  # of more, the attention weights that backward needs would fill memory
 
 
 class Linear(nn.Linear):
-    """A linear layer over tokens (B, N, C); in float32 on a CPU it runs as a convolution over one pixel.
+    """A linear layer over tokens (B, N, C); in float32 on a CPU not Intel's a convolution over one pixel.
 
-    PyTorch leaves float32 matrix products to MKL and convolutions to oneDNN, which on some processors
-    multiplies twice as fast (`bench/mae.py`). Elsewhere it is `nn.Linear`.
+    PyTorch leaves float32 matrix products to MKL and convolutions to oneDNN. On AMD's processors oneDNN
+    multiplies twice as fast, on Intel's MKL is as fast or faster (`bench/mae.py`).
     """
 
     def forward(self, x: Tensor) -> Tensor:
         is_float32 = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        if x.device.type != "cpu" or not (is_float32 and _HAS_ONEDNN):
+        if x.device.type != "cpu" or not (is_float32 and _PREFERS_ONEDNN):
             return super().forward(x)
         pixels = x.transpose(1, 2)[:, :, None]  # (B, C, 1, N), channels last in memory: nothing is copied
         return functional.conv2d(pixels, self.weight[..., None, None], self.bias)[:, :, 0].transpose(1, 2)

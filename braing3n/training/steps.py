@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from braing3n.core.errors import BrainG3nError, ConfigurationError, StoppedError
-from braing3n.core.runtime import has_bfloat16
+from braing3n.core.runtime import has_bfloat16, has_matrix_units
 from braing3n.core.settings import OptimiserSettings, Precision
 from braing3n.training.batches import cut_batches
 
@@ -65,10 +65,17 @@ class HasPrecision(Protocol):
 
 def autocast(device: torch.device, options: HasPrecision) -> torch.autocast:
     """The precision of a section; float32 leaves everything as it is."""
-    is_half = options.precision == "bfloat16"
+    is_half = uses_bfloat16(device, options)
     if is_half and device.type == "cpu":
         warn_of_emulation()
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_half)
+
+
+def uses_bfloat16(device: torch.device, options: HasPrecision) -> bool:
+    """Whether a section computes in bfloat16 on this device; `auto` does where that is the faster."""
+    if options.precision == "auto":
+        return device.type == "cuda" or (device.type == "cpu" and has_matrix_units())
+    return options.precision == "bfloat16"
 
 
 @cache
@@ -77,7 +84,7 @@ def warn_of_emulation() -> None:
     if not has_bfloat16():
         print(
             "braing3n: this processor has no units for bfloat16, which takes several times as long as float32"
-            " on it; set `precision: float32`.",
+            " on it; set `precision: float32` or `auto`.",
             file=sys.stderr,
         )
 
@@ -287,7 +294,7 @@ def check_cudnn(net: nn.Module, options: OptimiserSettings, device: torch.device
         ConfigurationError: what was found, and what to install.
     """
     has_convolutions = any(isinstance(module, nn.Conv3d) for module in net.modules())
-    if device.type != "cuda" or not has_convolutions or options.precision != "bfloat16":
+    if device.type != "cuda" or not has_convolutions or not uses_bfloat16(device, options):
         return
     version = torch.backends.cudnn.version() or 0
     if 91000 <= version < 91500:

@@ -4,11 +4,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from braing3n.nets import transformer
 from braing3n.nets.transformer import MOST_TOKENS_WRITTEN_OUT, Linear, attend
 
 
+@pytest.mark.parametrize("library", ["oneDNN", "MKL"])
 @pytest.mark.parametrize("shape", [(2, 7, 12), (1, 1, 12), (3, 40, 12)])
-def test_a_linear_layer_and_its_gradients_are_those_of_float64(shape):
+def test_a_linear_layer_and_its_gradients_are_those_of_float64(shape, library, monkeypatch):
+    monkeypatch.setattr(transformer, "_PREFERS_ONEDNN", library == "oneDNN")
     torch.manual_seed(0)
     layer, x = Linear(12, 20), torch.randn(*shape, requires_grad=True)
     image = layer(x)

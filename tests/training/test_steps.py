@@ -12,7 +12,7 @@ import torch
 from braing3n import training
 from braing3n.config import OptimiserSettings
 from braing3n.core.errors import ConfigurationError
-from braing3n.core.runtime import has_bfloat16
+from braing3n.core.runtime import has_bfloat16, has_matrix_units
 from braing3n.nets.transformer import Block
 from braing3n.tokenizer.model import ResidualBlock
 from braing3n.training import steps
@@ -159,6 +159,30 @@ def test_bfloat16_without_units_is_warned_of_once_and_used(text, is_warned, tmp_
         assert product.dtype == getattr(torch, precision)
     steps.warn_of_emulation.cache_clear()
     assert capsys.readouterr().err.count("no units for bfloat16") == is_warned
+
+
+@pytest.mark.parametrize(
+    ("text", "precision"),
+    [
+        ("flags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n", torch.bfloat16),
+        ("flags\t\t: fpu avx512f avx512_bf16\n", torch.float32),
+        ("Features\t: fp asimd bf16\n", torch.float32),
+        ("", torch.float32),
+    ],
+)
+def test_automatic_precision_is_bfloat16_where_a_processor_has_matrix_units(
+    text, precision, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_text(f"processor\t: 0\n{text}")
+    monkeypatch.setattr(steps, "has_matrix_units", lambda: has_matrix_units(tmp_path))
+    monkeypatch.setattr(steps, "has_bfloat16", lambda: True)
+    options = OptimiserSettings(precision="auto")
+    with steps.autocast(torch.device("cpu"), options):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == precision
+    assert steps.uses_bfloat16(torch.device("cuda"), options)
+    assert not steps.uses_bfloat16(torch.device("mps"), options)
 
 
 def test_biases_and_norms_do_not_decay():
