@@ -17,7 +17,8 @@ SHELLS: tuple[Literal["bash", "zsh", "fish"], ...] = ("bash", "zsh", "fish")
 # Words with a command line that are no stage.
 TRAINED = ("encode", "predict", "reconstruct", "generate", "counterfactual", "forecast")  # on a model folder
 JUDGES = ("fidelity", "memorization")
-TOOLS = (*TRAINED, "bids-app", "resources", "stages", "config", "strays")
+CONTAINERS = ("bids-app", "fomo26")  # entries that others call
+TOOLS = (*TRAINED, *CONTAINERS, "resources", "stages", "config", "strays")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,8 +82,8 @@ def _write_completion(arguments: list[str]) -> str:
 
 def find_app(word: str):
     """The commands of one word."""
-    if word == "bids-app":
-        return importlib.import_module("braing3n.apply.bids_app").app
+    if word in CONTAINERS:
+        return importlib.import_module(f"braing3n.apply.{word.replace('-', '_')}").app
     if word == "preprocess":  # a person's scans, beside the shards of the DAG
         return importlib.import_module("braing3n.apply.command").app
     if word == "probe":  # a person's own table, beside the encoders of the DAG

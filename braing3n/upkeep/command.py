@@ -27,20 +27,39 @@ def list_resources() -> None:
 
 
 @resources_app.command
-def fetch(*names: str) -> None:
+def fetch(*names: str, model: Path | None = None) -> None:
     """Fetch resources by name into ./resources and verify them; all of them where none is named.
 
     Parameters
     ----------
     names
         Names as `braing3n resources list` prints them.
+    model
+        A model folder: fetch what its preprocessing needs instead, and unpack it, so that a machine without
+        network that may only read the folder has all of it.
     """
     from braing3n.core.resources import REGISTRY
     from braing3n.core.resources import fetch as fetch_one
     from braing3n.core.settings import ResourceSettings
 
-    for name in names or REGISTRY:
+    if model is not None:
+        _fetch_for(model)
+    for name in names or (REGISTRY if model is None else ()):
         print(fetch_one(name, ResourceSettings()))
+
+
+def _fetch_for(model: Path) -> None:
+    """Fetch and unpack what a model folder's preprocessing needs, as preprocessing itself does."""
+    from braing3n.core.settings import ResourceSettings, validate
+    from braing3n.export.files import read_config
+    from braing3n.preprocess.settings import PreprocessSettings
+    from braing3n.preprocess.shard import prepare_job
+
+    settings = validate(PreprocessSettings, read_config(model).get("preprocess"), "preprocess")
+    job = prepare_job(Path(), settings, ResourceSettings())
+    for path in (job.atlas_path, job.hd_bet_wheel, job.hd_bet_model and job.hd_bet_model.folder):
+        if path is not None:
+            print(path)
 
 
 @stages_app.command

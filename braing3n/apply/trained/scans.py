@@ -101,7 +101,7 @@ def open_scans(given: Given, settings: PreprocessSettings, out_dir: Path) -> tup
         made, warnings = _preprocess(raw, found, given, settings, out_dir)
         found += made
     if not found:
-        raise BrainG3nError("no volume was kept in preprocessing; its reasons stand above.")
+        raise BrainG3nError(f"no volume was kept: {'; '.join(warnings)}.")
     return found, warnings
 
 

@@ -170,3 +170,50 @@ def test_age_bands():
     assert list(name_age_bands(ages)) == [
         *("under 18", "under 18", "18 to 39", "40 to 59", "75 and over", "75 and over", "")
     ]
+
+
+def spread_as_published(scores):
+    """Largest difference, deviation and score over attributes of {attribute: {group: metric}}.
+
+    Source of the formulas: the public fomo26/fomo-metrics; written anew.
+    """
+    gaps, deviations = [], []
+    for groups in scores.values():
+        values = sorted(groups.values())
+        middle = sum(values) / len(values)
+        gaps.append(values[-1] - values[0])
+        deviations.append((sum((value - middle) ** 2 for value in values) / len(values)) ** 0.5)
+    return gaps, deviations, sum(1 - gap for gap in gaps) / len(gaps)
+
+
+def test_spreads_are_those_of_the_published_formulas():
+    """Every subgroup's AUC is scikit-learn's here, the spreads those of the formulas."""
+    labels, features = make_people(0, is_planted=True)
+    (task,) = [task for task in list_tasks(labels) if task.key == "hc_vs_ad"]
+    probe = plan_probe(task, "all", labels, SETTINGS)
+    predictions = Given(features).find("mae", probe).predictions[:, 0]
+    units = probe.units.reset_index(drop=True)
+    known = labels.set_index("person_id").loc[units["person_id"]].reset_index(drop=True)
+    known["age band"] = name_age_bands(known["age_years"])
+    is_first = (units["target"] == probe.classes[0]).to_numpy()
+    scores = {}
+    for attribute in ("sex", "age band", "cohort", "vendor"):
+        scores[attribute] = {}
+        for group in sorted(set(known[attribute])):
+            wins = pairs = 0
+            for fold in sorted(set(units["fold"])):
+                rows = ((known[attribute] == group) & (units["fold"] == fold)).to_numpy()
+                n_pairs = is_first[rows].sum() * (~is_first[rows]).sum()
+                if n_pairs:
+                    wins += n_pairs * roc_auc_score(is_first[rows], predictions[rows])
+                    pairs += n_pairs
+            scores[attribute][group] = wins / pairs
+    gaps, deviations, score = spread_as_published(scores)
+    table = measure_fairness(Given(features), labels, [probe], seed=0)
+    for attribute, gap, deviation in zip(scores, gaps, deviations, strict=True):
+        for group, value in scores[attribute].items():
+            assert find(table, "hc_vs_ad", attribute, group).value == pytest.approx(value)
+        assert find(table, "hc_vs_ad", attribute, "largest difference").value == pytest.approx(gap)
+        assert find(table, "hc_vs_ad", attribute, "standard deviation").value == pytest.approx(deviation)
+    assert find(table, "hc_vs_ad", "all", "1 - mean disparity").value == pytest.approx(score)
+    assert max(map(len, scores.values())) == 4, "a deviation of more than two groups"

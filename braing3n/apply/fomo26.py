@@ -1,0 +1,119 @@
+"""The entry of a FOMO26 container: one raw NIfTI in, one vector out (docs/fomo26.md)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from braing3n.apply.trained.command import Device, Model
+from braing3n.core.errors import BrainG3nError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+app = App(name="braing3n fomo26", help="Write one scan's features as a FOMO26 container does.")
+
+
+@app.default
+def run(
+    *,
+    scan: Annotated[Path, Parameter(name="--input")],
+    vector: Annotated[Path, Parameter(name="--output")],
+    model: Model,
+    resources: Path | None = None,
+    device: Device = "auto",
+    threads: int = 0,
+) -> int:
+    """Write the features of one raw scan, the mean over tokens, as a vector: float32 (width,) in a `.npy`.
+
+    Exit status: 0 where the vector was written; 2 where there is none, for the reason that is printed.
+
+    Parameters
+    ----------
+    scan
+        A NIfTI of any contrast, as the scanner left it.
+    vector
+        The file to write; its folder is made where it is missing.
+    resources
+        Folder of the atlas and networks that preprocessing needs.
+    device
+        Where the model computes; auto: the fastest there is.
+    threads
+        CPU threads.
+    """
+    import numpy as np
+
+    from braing3n.core.runtime import write_atomically
+
+    if not scan.is_file():
+        raise BrainG3nError(f"{scan}: there is no such file; give one NIfTI as --input.")
+    with keep_error_stream():
+        features, warnings = embed(scan, model, resources, device, threads)
+    with write_atomically(vector) as beside, open(beside, "wb") as file:
+        np.save(file, features, allow_pickle=False)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return 0
+
+
+def embed(
+    scan: Path, model: str, resources: Path | None, device: str, threads: int
+) -> tuple[np.ndarray, list[str]]:
+    """The features of one raw scan, float32 (width,), and warnings; nothing else of it is left.
+
+    Raises:
+        BrainG3nError: preprocessing excludes the scan, or its features are no numbers; says why.
+    """
+    from braing3n.apply.trained.command import open_model
+    from braing3n.core.scratch import open_scratch
+
+    modality, notes = choose_modality(scan)
+    with open_scratch() as folder:
+        opened = open_model(model, folder, device, threads)
+
+        import numpy as np
+
+        from braing3n.apply.trained.scans import Given, open_scans
+        from braing3n.apply.trained.tasks import look
+
+        given = Given([], {modality: scan}, subject="scan", resources_dir=resources)
+        found, warnings = open_scans(given, opened.preprocess, folder)
+        (seen,) = look(opened, found, "fomo26", warnings)
+    if not np.isfinite(seen.features).all():
+        raise BrainG3nError(f"{scan}: the model gives features that are no finite numbers; export it again.")
+    return seen.features.astype(np.float32), [*notes, *warnings]
+
+
+def choose_modality(scan: Path) -> tuple[str, list[str]]:
+    """The contrast that a name gives, else T1 and a warning. Features are the same whichever is chosen."""
+    from braing3n.apply.contrast import tell_modality
+    from braing3n.core.contracts import MODALITIES
+
+    named = tell_modality(scan.name.removesuffix(".gz").removesuffix(".nii"))
+    if named in MODALITIES:
+        return named, []
+    known = ", ".join(MODALITIES)
+    return "T1", [f"{scan.name}: its name gives none of {known}; it is preprocessed as a T1 is"]
+
+
+@contextmanager
+def keep_error_stream() -> Iterator[None]:
+    """Send what is reported meanwhile, by child processes too, to the output stream.
+
+    Of a failed case the validator shows the first 500 characters of the error stream: they are the reason's.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    os.dup2(1, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
