@@ -118,7 +118,8 @@ def tabulate_planted(
         found: detector -> what `ask_detector` gives.
     """
     rows = []
-    for detector, table in found.items():
+    for detector, everybody in found.items():
+        table = everybody[everybody["modality"].isin(planted["modality"])]
         if not len(table):
             continue
         is_real = table["group_id"] != ""
