@@ -47,9 +47,7 @@ class Planted:
     volumes: np.ndarray
 
 
-def plant_copies(
-    volume_list: pd.DataFrame, load: Callable[[int], np.ndarray], n: int, seed: int
-) -> Planted:
+def plant_copies(volume_list: pd.DataFrame, load: Callable[[int], np.ndarray], n: int, seed: int) -> Planted:
     """Every disguise of at most n training volumes, drawn at random where their modality has held-out people.
 
     Args:
@@ -91,7 +89,11 @@ def ask_detector(
         owners = volume_list["group_id"].to_numpy()[trained]
         for items, rows in ((real, Rows(known, held_out)), (copies, Rows(asked, own))):
             nearest, distance = find_nearest(
-                rows, Rows(known, trained), items["group_id"].to_numpy(), owners, f"{description} ({modality})"
+                rows,
+                Rows(known, trained),
+                items["group_id"].to_numpy(),
+                owners,
+                f"{description} ({modality})",
             )
             names = volume_list["volume_id"].to_numpy()[trained][nearest]
             tables.append(items.assign(modality=modality, nearest_id=names, distance=distance))

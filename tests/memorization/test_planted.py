@@ -73,7 +73,9 @@ def test_disguises_do_what_their_names_say(planted):
 def test_the_table_counts_by_loops(planted):
     """A detector of random distances, half of whose neighbours are the source."""
     rng, volumes = np.random.default_rng(0), make_list()
-    copies = planted.table[["item_id", "modality"]].assign(group_id="", distance=rng.random(len(planted.table)))
+    copies = planted.table[["item_id", "modality"]].assign(
+        group_id="", distance=rng.random(len(planted.table))
+    )
     copies["nearest_id"] = np.where(rng.random(len(copies)) < 0.5, planted.table["source_id"], "t1-0")
     real = volumes[volumes["split"] == "test"].rename(columns={"volume_id": "item_id"})
     real = real.assign(distance=rng.random(len(real)), nearest_id="t1-0")

@@ -68,7 +68,9 @@ def test_the_contrastive_detector_has_the_audit_s_columns_under_its_own_name(tmp
     row = {"pool": "T1", "modality": "T1", "nearest_id": "v", "percentile": 1.0, "group_id": "g"}
     row |= {"distance": 0.5, "threshold": 0.3, "is_below_threshold": False}
     rows = [row | {"comparison": "real-real", "item_id": f"r{k}", "person_id": f"r{k}"} for k in range(3)]
-    rows += [row | {"comparison": "held-out-real", "item_id": f"h{k}", "person_id": f"h{k}"} for k in range(50)]
+    rows += [
+        row | {"comparison": "held-out-real", "item_id": f"h{k}", "person_id": f"h{k}"} for k in range(50)
+    ]
     copy = row | {"distance": 0.01, "is_below_threshold": True, "person_id": ""}
     rows += [copy | {"comparison": "synthetic-real", "item_id": f"s{k}"} for k in range(4)]
     rows += [row | {"comparison": "synthetic-real", "item_id": "s4", "person_id": ""}]

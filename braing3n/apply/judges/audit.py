@@ -18,7 +18,7 @@ from braing3n.apply.judges.folders import VolumeFolder, open_folders, tabulate_l
 from braing3n.apply.judges.tables import draw_pairs, write_results
 from braing3n.core.errors import BrainG3nError
 from braing3n.encoders.voxels import average_voxels
-from braing3n.fidelity.coarse import FINE_MM, coarsen
+from braing3n.fidelity.coarse import FINE_MM, coarsen, halve
 from braing3n.fidelity.deals import FEW_PEOPLE
 from braing3n.memorization.audit import audit_pool
 from braing3n.memorization.contrastive.audit import TRAINED, audit_codes, open_detector
@@ -144,7 +144,9 @@ def measure_contrastive(sets: dict[str, dict], asked: Audit) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
 
     def read(batches: Sequence[np.ndarray], device: torch.device) -> Iterator[torch.Tensor]:
-        return (torch.from_numpy(coarse[rows]).float()[:, None].to(device) for rows in batches)
+        for rows in batches:
+            halved = np.stack([halve(coarse[row].astype(np.float32)) for row in rows])
+            yield torch.from_numpy(halved)[:, None].to(device)
 
     source = CoarseSource(table, read, "the folder")
     options = ContrastiveSettings(n_steps=asked.n_steps, seed=asked.seed)

@@ -59,13 +59,11 @@ def open_detector(
     nets = {name: net.to(device) for name, net in nets.items()}
     batches = training.cut_batches(np.arange(len(source.table)), N_BATCH)
     first = next(source.read([batches[0][:1]], device))
-    n_voxels = int(np.prod(first.shape[2:])) // 8
-    rows = {name: ((settings.n_numbers,), np.float32) for name in nets} | {VOXELS: ((n_voxels,), np.float16)}
+    rows = {name: ((settings.n_numbers,), np.float32) for name in nets} | {VOXELS: ((first.numel(),), np.float16)}
 
     def compute(left: list[np.ndarray]) -> Iterator[dict[str, Tensor]]:
         for volume in source.read(left, device):
-            voxels = torch.nn.functional.avg_pool3d(volume, 2).flatten(1)
-            yield {name: net(volume) for name, net in nets.items()} | {VOXELS: voxels}
+            yield {name: net(volume) for name, net in nets.items()} | {VOXELS: volume.flatten(1)}
 
     made_of = [STAGE_VERSION, digest_file(weights_path), source.digest]
     part_dir = training.choose_part_dir(weights_path, WORD, made_of)
@@ -77,11 +75,11 @@ def open_detector(
 def encode(net: CopyNet, volumes: np.ndarray) -> np.ndarray:
     """Codes (n, n_numbers) of volumes (n, d, h, w) on voxels of about 4 mm."""
     device = next(net.parameters()).device
-    codes = [
-        net(torch.from_numpy(volumes[start : start + N_BATCH].astype(np.float32))[:, None].to(device))
-        for start in range(0, len(volumes), N_BATCH)
-    ]
-    return torch.cat(codes).cpu().numpy() if codes else np.zeros((0, net.settings.n_numbers), np.float32)
+    codes = [np.zeros((0, net.settings.n_numbers), np.float32)]
+    for start in range(0, len(volumes), N_BATCH):
+        block = [halve(volume.astype(np.float32)) for volume in volumes[start : start + N_BATCH]]
+        codes.append(net(torch.from_numpy(np.stack(block))[:, None].to(device)).cpu().numpy())
+    return np.concatenate(codes)
 
 
 def audit_codes(
@@ -111,8 +109,6 @@ def ask_detectors(
     """What the trained network and its rivals find of planted copies, see `ask_detector`."""
     names: Sequence[str] = list(detector.known)
     return {
-        name: ask_detector(
-            detector.known[name], volume_list, detector.describe(name, volumes), planted, name
-        )
+        name: ask_detector(detector.known[name], volume_list, detector.describe(name, volumes), planted, name)
         for name in names
     }

@@ -14,9 +14,10 @@ N_PLACES = 3  # along each axis: a code knows in which part of the head somethin
 
 
 class CopyNet(nn.Module):
-    """Three strided convolutions, averages over parts of the head, and a linear layer.
+    """Three convolutions, averages over parts of the head, and a linear layer.
 
-    A volume's own mean and deviation are taken away first, so that gain and offset of the whole box are.
+    A volume's own mean and deviation are taken away first, so that gain and offset of the whole box are. What
+    all codes have in common is taken away last, by a batch's statistics in training and the running ones then.
     """
 
     SETTINGS = ContrastiveSettings
@@ -24,17 +25,19 @@ class CopyNet(nn.Module):
     def __init__(self, settings: ContrastiveSettings):
         super().__init__()
         self.settings = settings
-        widths = [1, *(settings.width * 2**level for level in range(3))]
+        widths = 1, settings.width, 2 * settings.width, 2 * settings.width
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
-            layers += [nn.Conv3d(n_in, n_out, 3, 2, 1), nn.GroupNorm(1, n_out), nn.SiLU()]
+        for n_in, n_out, stride in zip(widths[:-1], widths[1:], (2, 2, 1), strict=True):
+            layers += [nn.Conv3d(n_in, n_out, 3, stride, 1), nn.GroupNorm(1, n_out), nn.SiLU()]
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool3d(N_PLACES), nn.Flatten())
         self.head = nn.Linear(widths[-1] * N_PLACES**3, settings.n_numbers)
+        self.centre = nn.BatchNorm1d(settings.n_numbers, affine=False)
 
     def forward(self, volume: Tensor) -> Tensor:
-        """Volumes (B, 1, d, h, w) on voxels of about 4 mm -> codes (B, n_numbers) of unit length."""
+        """Volumes (B, 1, d, h, w) on voxels of about 8 mm -> codes (B, n_numbers) of unit length."""
         deviation, mean = torch.std_mean(volume, dim=(1, 2, 3, 4), keepdim=True)
-        return functional.normalize(self.head(self.layers((volume - mean) / (deviation + 1e-6))))
+        features = self.layers((volume - mean) / (deviation + 1e-6))
+        return functional.normalize(self.centre(self.head(features)))
 
     @classmethod
     def from_record(cls, settings: ContrastiveSettings, record: dict[str, Any]) -> CopyNet:

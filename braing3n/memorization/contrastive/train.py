@@ -32,7 +32,7 @@ class CoarseSource:
 
     Attributes:
         table: one row a volume: volume_id, group_id and split.
-        read: gives, for batches of rows and a device, volumes (B, 1, d, h, w) on voxels of about 4 mm.
+        read: gives, for batches of rows and a device, volumes (B, 1, d, h, w) on voxels of about 8 mm.
         digest: of all that a network is trained from.
     """
 
@@ -55,9 +55,9 @@ class CoarseSource:
 
 
 def average(volume: Tensor, edge: int) -> Tensor:
-    """Volumes (B, 1, D, H, W) as `fidelity.coarse.coarsen` makes them of each."""
+    """Volumes (B, 1, D, H, W) as `coarsen` and then `halve` of `fidelity.coarse` make them of each."""
     padding = [pad for n in reversed(volume.shape[2:]) for pad in (0, -n % (2 * edge))]
-    return functional.avg_pool3d(functional.pad(volume, padding), edge)
+    return functional.avg_pool3d(functional.pad(volume, padding), 2 * edge)
 
 
 def train_copy_net(

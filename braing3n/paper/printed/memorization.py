@@ -18,7 +18,8 @@ def build_memorization(results: Results) -> Table:
     title = "Memorization audit: distances to the nearest training latent"
     notes = [
         _POOL + "The paper finds no sample below its threshold.",
-        _EXPECTED + "Reconstructions are of training volumes, so their share is the power of the threshold through "
+        _EXPECTED
+        + "Reconstructions are of training volumes, so their share is the power of the threshold through "
         "this decoder; forecasts are of held-out people. " + _OTHER_ARMS,
     ]
     absence = _explain_no_forecasts(results)
@@ -29,9 +30,11 @@ def build_contrastive(results: Results) -> Table:
     """The same audit on codes of the contrastive copy detector, a row a pool."""
     title = "Contrastive copy detector: distances to the nearest training volume"
     notes = [
-        _POOL + "A network is trained on views of training volumes (mirrored, shifted, blurred, brighter, noisy): "
+        _POOL
+        + "A network is trained on views of training volumes (mirrored, shifted, blurred, brighter, noisy): "
         "views of one volume are to lie near, others far. Distances lie between 0 and 2.",
-        _EXPECTED + "The threshold is the percentile of held-out people, since training drove training volumes apart. "
+        _EXPECTED
+        + "The threshold is the percentile of held-out people, since training drove training volumes apart. "
         "Reconstructions of training volumes are copies: their share is the detector's power. " + _OTHER_ARMS,
     ]
     absence = "forecasts are not kept as volumes"
@@ -47,9 +50,7 @@ _EXPECTED = (
     "once), and 95 % of what so many draws give. Read it within a modality: in the whole pool samples and people "
     "differ in their modalities. "
 )
-_OTHER_ARMS = (
-    "Samples of MCI and PD are drawn beside the 13 arms of Table 8, and count with nothing else."
-)
+_OTHER_ARMS = "Samples of MCI and PD are drawn beside the 13 arms of Table 8, and count with nothing else."
 
 
 def _build_audit(

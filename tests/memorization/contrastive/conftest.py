@@ -6,13 +6,14 @@ import pytest
 import torch
 from scipy import ndimage
 
+from braing3n.fidelity.coarse import halve
 from braing3n.memorization.contrastive.audit import open_detector
 from braing3n.memorization.contrastive.train import CoarseSource
 from braing3n.memorization.settings import ContrastiveSettings
 
 SHAPE = (20, 24, 20)
 N_TRAIN, N_HELD_OUT = 60, 200
-SETTINGS = ContrastiveSettings(width=8, n_numbers=32, n_steps=200, batch_size=20, max_shift_voxels=2, lr=3e-3)
+SETTINGS = ContrastiveSettings(width=16, n_numbers=32, n_steps=600, batch_size=20)
 PLACES = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij"))
 BRAIN = (PLACES**2).sum(axis=0) < 0.8
 
@@ -33,7 +34,8 @@ def make_source(volumes, digest="invented"):
     table["split"] = np.where(np.arange(n) < N_TRAIN, "train", "test")
 
     def read(batches, device):
-        return (torch.from_numpy(volumes[rows])[:, None].to(device) for rows in batches)
+        for rows in batches:
+            yield torch.from_numpy(np.stack([halve(volumes[row]) for row in rows]))[:, None].to(device)
 
     return CoarseSource(table, read, digest)
 

@@ -58,9 +58,7 @@ def test_codes_are_those_of_the_network_in_the_order_of_the_list(detector, peopl
     known = detector.known[TRAINED]
     assert known.shape == (N_TRAIN + N_HELD_OUT, SETTINGS.n_numbers)
     np.testing.assert_allclose(known[[7, 200]], encode(detector.nets[TRAINED], people[[7, 200]]), atol=1e-5)
-    np.testing.assert_allclose(
-        detector.known[VOXELS][70].astype(float), halve(people[70]).ravel(), atol=2e-3
-    )
+    np.testing.assert_allclose(detector.known[VOXELS][70].astype(float), halve(people[70]).ravel(), atol=2e-3)
 
 
 def audit(detector, source, people, is_asked):
