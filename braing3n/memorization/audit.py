@@ -79,8 +79,8 @@ def audit_pool(
     """One pool's rows.
 
     Args:
-        queries: comparison -> latents (N, D), what they are (a table of ids), and which are asked; `real-real`
-            is the pool itself.
+        queries: comparison -> latents (N, D), what they are (a table of ids), and which are asked;
+            `real-real` is the pool itself.
         reference: the comparison whose percentile is the threshold, which is NaN where it has no row.
     """
     tokens, volumes, is_pool = queries["real-real"]

@@ -156,7 +156,7 @@ def _write_copies(
 
 
 def _write_contrastive(decoded, conditions, others, packed, planted, out_dir: Path, section, threads) -> dict:
-    """The audit on the codes of a network that is trained here; what it and its rivals find of planted copies."""
+    """The audit on codes of a network that is trained here; what it and its rivals find of planted copies."""
     import pandas as pd
 
     from braing3n.core.contracts import write_table

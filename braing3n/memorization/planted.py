@@ -113,7 +113,7 @@ def tabulate_planted(
 ) -> pd.DataFrame:
     """One row a detector and disguise: how many copies are found, that is, flagged beside their own source.
 
-    A copy is flagged below the percentile of the held-out people of its modality, for all detectors alike. The
+    A copy is flagged below the percentile of held-out people of its modality, for all detectors alike. The
     last disguise has the false alarms: held-out people of either random half at the other half's percentile.
 
     Args:

@@ -59,7 +59,10 @@ def open_detector(
     nets = {name: net.to(device) for name, net in nets.items()}
     batches = training.cut_batches(np.arange(len(source.table)), N_BATCH)
     first = next(source.read([batches[0][:1]], device))
-    rows = {name: ((settings.n_numbers,), np.float32) for name in nets} | {VOXELS: ((first.numel(),), np.float16)}
+    rows: dict[str, tuple[tuple[int, ...], type]] = {
+        **dict.fromkeys(nets, ((settings.n_numbers,), np.float32)),
+        VOXELS: ((first.numel(),), np.float16),
+    }
 
     def compute(left: list[np.ndarray]) -> Iterator[dict[str, Tensor]]:
         for volume in source.read(left, device):
@@ -95,7 +98,7 @@ def audit_codes(
     Training volumes were driven apart from each other, so their distances are no measure of new people's.
 
     Args:
-        samples, more: as of `audit_samples`, volumes (n, d, h, w) on voxels of about 4 mm in place of latents.
+        samples, more: as of `audit_samples`, volumes (n, d, h, w) on voxels of about 4 mm, not latents.
     """
     net = detector.nets[TRAINED]
     codes = {name: (encode(net, volumes), items) for name, (volumes, items) in more.items()}

@@ -17,7 +17,8 @@ class CopyNet(nn.Module):
     """Three convolutions, averages over parts of the head, and a linear layer.
 
     A volume's own mean and deviation are taken away first, so that gain and offset of the whole box are. What
-    all codes have in common is taken away last, by a batch's statistics in training and the running ones then.
+    all codes have in common is taken away last, by the batch's statistics in training and the running ones
+    after it.
     """
 
     SETTINGS = ContrastiveSettings

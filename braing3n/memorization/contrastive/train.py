@@ -17,7 +17,7 @@ from braing3n import training
 from braing3n.core.settings import OptimiserSettings
 from braing3n.fidelity.coarse import choose_edge
 from braing3n.memorization import STAGE_VERSION
-from braing3n.memorization.contrastive.model import CopyNet, build_untrained
+from braing3n.memorization.contrastive.model import build_untrained
 from braing3n.memorization.contrastive.views import draw_view
 from braing3n.memorization.settings import ContrastiveSettings
 

@@ -34,7 +34,7 @@ def build_contrastive(results: Results) -> Table:
         + "A network is trained on views of training volumes (mirrored, shifted, blurred, brighter, noisy): "
         "views of one volume are to lie near, others far. Distances lie between 0 and 2.",
         _EXPECTED
-        + "The threshold is the percentile of held-out people, since training drove training volumes apart. "
+        + "The threshold is held-out people's percentile, since training drove training volumes apart. "
         "Reconstructions of training volumes are copies: their share is the detector's power. " + _OTHER_ARMS,
     ]
     absence = "forecasts are not kept as volumes"
@@ -42,13 +42,13 @@ def build_contrastive(results: Results) -> Table:
 
 
 _POOL = (
-    "Pool: the training split. Volumes of one group (a person, relatives, or one brain under two ids) are never "
-    "neighbours; the last column counts the pool's people whose group has another id. "
+    "Pool: the training split. Volumes of one group (a person, relatives, or one brain under two ids) are "
+    "never neighbours; the last column counts the pool's people whose group has another id. "
 )
 _EXPECTED = (
-    "Expected: the number of samples below if they were as often below as held-out people (n people, each counted "
-    "once), and 95 % of what so many draws give. Read it within a modality: in the whole pool samples and people "
-    "differ in their modalities. "
+    "Expected: the number of samples below if they were as often below as held-out people (n people, each "
+    "counted once), and 95 % of what so many draws give. Read it within a modality: in the whole pool "
+    "samples and people differ in their modalities. "
 )
 _OTHER_ARMS = "Samples of MCI and PD are drawn beside the 13 arms of Table 8, and count with nothing else."
 
@@ -117,10 +117,11 @@ def build_planted(results: Results) -> Table:
     frame = cells.pivot(index="disguise", columns="detector", values="cell")[table["detector"].unique()]
     frame = frame.rename_axis(columns=None).reset_index().rename(columns={"disguise": "Copy"})
     notes = [
-        "Training volumes returned as if they were samples, as they are or disguised, on voxels of about 4 mm. Found: "
-        "below the threshold, with the own volume as the nearest. All detectors have the percentile of held-out people of the same modality as their threshold. The last row "
-        "has the false alarms: either half of the held-out people at the other half's percentile. The untrained "
-        "network is the trained one before its first step.",
+        "Training volumes returned as if they were samples, as they are or disguised, on voxels of about "
+        "4 mm. Found: below the threshold, with the own volume as the nearest. All detectors have the "
+        "percentile of held-out people of the same modality as their threshold. The last row has the false "
+        "alarms: either half of the held-out people at the other half's percentile, which few people know "
+        "badly. The untrained network is the trained one before its first step.",
     ]
     return Table("planted", title, frame.astype(str), source, notes)
 

@@ -1,5 +1,7 @@
 """What the trained detector finds of disguised copies, beside the untrained network, and its false alarms."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,7 +107,7 @@ def test_without_held_out_people_no_threshold_is_invented(detector, source, peop
 
 
 def test_a_mirrored_volume_of_the_pool_is_reported_as_a_duplicate(detector, source, people):
-    """Somebody else's id, the same head mirrored: in the codes it is there twice; voxels see another person."""
+    """Somebody else's id, the same head mirrored: in the codes it is there twice."""
     twice = encode(detector.nets[TRAINED], people[[4]][:, ::-1])
     known = np.concatenate([detector.known[TRAINED], twice])
     again = source.table.iloc[[4]].assign(volume_id="again", person_id="again", group_id="again")
@@ -120,8 +122,6 @@ def test_a_mirrored_volume_of_the_pool_is_reported_as_a_duplicate(detector, sour
 
 
 def test_a_job_that_is_killed_while_it_reads_goes_on_where_it_was(source, tmp_path):
-    import dataclasses
-
     few = SETTINGS.model_copy(update={"n_steps": 2, "width": 2})
     paths = tmp_path / "checkpoints", tmp_path / "net.safetensors"
     n_read = []

@@ -1,4 +1,4 @@
-"""The loss by loops; what is trained on, and that the same seed, interrupted or not, gives the same network."""
+"""The loss by loops; what is trained on; the same seed, interrupted or not, gives the same network."""
 
 import dataclasses
 
