@@ -20,6 +20,7 @@ def audit_samples(
     sample_table: pd.DataFrame,
     settings: MemorizationSettings,
     more: dict[str, tuple[np.ndarray, pd.DataFrame]] | None = None,
+    reference: str = "real-real",
 ) -> pd.DataFrame:
     """Nearest training latents of training volumes, held-out volumes and samples.
 
@@ -32,6 +33,7 @@ def audit_samples(
         tokens: (N, n_tokens, d), rows in the volume list's order; samples: (M, n_tokens, d).
         more: comparison -> other latents (n, n_tokens, d) that are asked about, and what they are: item_id,
             person_id, group_id and modality.
+        reference: the comparison whose percentile is the threshold.
 
     Raises:
         ContractError: numbers of rows or token shapes differ, or a group is in training and held out.
@@ -67,20 +69,23 @@ def audit_samples(
             items = table.rename(columns={"item_id": "volume_id"}).reset_index(drop=True)
             is_asked = ((items["modality"] == pool) | (pool == "all")).to_numpy()
             queries[name] = latents.reshape(-1, n_numbers), items, is_asked
-        tables.append(audit_pool(pool, queries, settings.percentile))
+        tables.append(audit_pool(pool, queries, settings.percentile, reference))
     return pd.concat(tables, ignore_index=True)[list(MEMORIZATION)]
 
 
-def audit_pool(pool: str, queries: dict[str, tuple], percentile: float) -> pd.DataFrame:
+def audit_pool(
+    pool: str, queries: dict[str, tuple], percentile: float, reference: str = "real-real"
+) -> pd.DataFrame:
     """One pool's rows.
 
     Args:
-        queries: comparison -> latents (N, D), what they are (a table of ids), and which are asked; the first,
-            `real-real`, is the pool itself, whose percentile is the threshold.
+        queries: comparison -> latents (N, D), what they are (a table of ids), and which are asked;
+            `real-real` is the pool itself.
+        reference: the comparison whose percentile is the threshold, which is NaN where it has no row.
     """
     tokens, volumes, is_pool = queries["real-real"]
     in_pool, pool_rows = volumes[is_pool], Rows(tokens, np.flatnonzero(is_pool))
-    tables, threshold = [], float("nan")
+    tables = []
     for comparison, (latents, items, is_asked) in queries.items():
         asked = items[is_asked]
         nearest, distance = find_nearest(
@@ -90,17 +95,17 @@ def audit_pool(pool: str, queries: dict[str, tuple], percentile: float) -> pd.Da
             in_pool["group_id"].to_numpy(),
             f"{comparison} ({pool})",
         )
-        if comparison == "real-real" and np.isfinite(distance).any():
-            threshold = float(np.nanpercentile(distance, percentile))
         has_one = nearest >= 0
         table = asked.loc[has_one, ["volume_id", "person_id", "group_id", "modality"]].assign(
             comparison=comparison,
             pool=pool,
             nearest_id=in_pool["volume_id"].to_numpy()[nearest[has_one]],
             distance=distance[has_one],
-            threshold=threshold,
-            percentile=percentile,
-            is_below_threshold=distance[has_one] < threshold,
         )
         tables.append(table.rename(columns={"volume_id": "item_id"}))
-    return pd.concat(tables, ignore_index=True)
+    found = pd.concat(tables, ignore_index=True)
+    known = found.loc[found["comparison"] == reference, "distance"]
+    threshold = float(np.percentile(known, percentile)) if len(known) else float("nan")
+    return found.assign(
+        threshold=threshold, percentile=percentile, is_below_threshold=found["distance"] < threshold
+    )

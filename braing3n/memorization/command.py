@@ -35,10 +35,10 @@ def measure(
         Table to write, and beside it `membership.parquet`.
     coarse
         Decoded samples and reconstructions on coarse voxels (npz), with the latents that reconstructions
-        encode to; with these and `volumes_dir` the copy detector's `copies.parquet` and `nearest.png` are
-        written beside the table.
+        encode to; with these and `volumes_dir` the copy detectors' `copies.parquet`, `contrastive.parquet`
+        and `planted.parquet`, and `nearest.png`, are written beside the table.
     volumes_dir
-        Folder of the packed volumes, for the copy detector.
+        Folder of the packed volumes, for the copy detectors.
     forecasts
         Forecasts of held-out people (npz with tokens), which are audited as samples are; the table of that
         name beside them says whose they are, and of which years.
@@ -55,10 +55,10 @@ def measure(
     section = parse_section(MemorizationSettings, settings)
     set_threads(threads)
     files = coarse, forecasts, others
-    _measure(tokens, volume_list, samples, distances, volumes_dir, files, section)
+    _measure(tokens, volume_list, samples, distances, volumes_dir, files, section, threads)
 
 
-def _measure(tokens, volume_list, samples, distances, volumes_dir, files, section):
+def _measure(tokens, volume_list, samples, distances, volumes_dir, files, section, threads):
     """Every audit that the command is given the files of."""
     import numpy as np
     import pandas as pd
@@ -88,7 +88,8 @@ def _measure(tokens, volume_list, samples, distances, volumes_dir, files, sectio
         found = pd.concat([found, theirs], ignore_index=True)
     write_table(found, distances.with_name("membership.parquet"), MEMBERSHIP)
     if coarse is not None and volumes_dir is not None:
-        _write_copies(coarse, conditions, others, volume_list, volumes_dir, distances.parent, section)
+        folders = volume_list, volumes_dir, distances.parent
+        _write_copies(coarse, conditions, others, *folders, section, threads)
 
 
 def _list_more(coarse: Path | None, forecasts: Path | None, others, volumes):
@@ -103,14 +104,11 @@ def _list_more(coarse: Path | None, forecasts: Path | None, others, volumes):
 
     more = {}
     if others is not None:
-        items = others.table[["sample_id", "modality"]].rename(columns={"sample_id": "item_id"})
-        more["other-arms-real"] = others.tokens, items.assign(person_id="", group_id="")
+        more["other-arms-real"] = others.tokens, others.list_items()
     if coarse is not None:
         with np.load(coarse) as file:
-            rows, latents = file["reconstructions_rows"], file["reconstructions_tokens"]
-        is_train = (volumes["split"].iloc[rows] == "train").to_numpy()
-        items = volumes.iloc[rows[is_train]].assign(person_id="", group_id="")
-        more["reconstructed-real"] = latents[is_train], items.rename(columns={"volume_id": "item_id"})
+            is_train, items = _list_rebuilt(file["reconstructions_rows"], volumes)
+            more["reconstructed-real"] = file["reconstructions_tokens"][is_train], items
     if forecasts is not None:
         table = read_table(forecasts.with_suffix(".parquet"), FORECASTS)
         is_later = (table["years"] > 0).to_numpy()
@@ -121,20 +119,63 @@ def _list_more(coarse: Path | None, forecasts: Path | None, others, volumes):
     return more
 
 
+def _list_rebuilt(rows, volumes):
+    """Which reconstructions, of so many rows, are of training volumes (n,), and these as if nobody's."""
+    is_train = (volumes["split"].iloc[rows] == "train").to_numpy()
+    items = volumes.iloc[rows[is_train]].assign(person_id="", group_id="")
+    return is_train, items.rename(columns={"volume_id": "item_id"})
+
+
 def _write_copies(
-    coarse: Path, conditions, others, volume_list: Path, volumes_dir: Path, out_dir: Path, section
+    coarse: Path, conditions, others, volume_list: Path, volumes_dir: Path, out_dir: Path, section, threads
 ):
-    """The copy detector's table, and a picture of the nearest pairs."""
+    """The tables of both copy detectors, what they find of planted copies, and a picture of nearest pairs."""
     import numpy as np
 
     from braing3n.core.contracts import write_table
-    from braing3n.memorization.contracts import COPIES
-    from braing3n.memorization.detect import detect_copies, draw_nearest
+    from braing3n.memorization.contracts import COPIES, PLANTED
+    from braing3n.memorization.copies import PLANTED_COPIES
+    from braing3n.memorization.detect import detect_copies, draw_nearest, load_coarse
+    from braing3n.memorization.planted import plant_copies, read_correlations, tabulate_planted
     from braing3n.volumes.dataset import PackedVolumes
 
     packed = PackedVolumes(volume_list, volumes_dir)
     with np.load(coarse) as file:
         decoded = dict(file)
-    found = detect_copies(decoded, conditions, packed, section, others)
-    write_table(found, out_dir / "copies.parquet", COPIES)
+    planted = plant_copies(
+        packed.table, lambda row: load_coarse(packed, row), section.n_planted, section.seed
+    )
+    found = detect_copies(decoded, conditions, packed, section, others, planted)
+    asked = {"correlation over shifts and mirrors": read_correlations(found)}
+    found = found[found["comparison"] != PLANTED_COPIES]
     draw_nearest(found, decoded["samples"], conditions, packed, out_dir / "nearest.png")
+    asked |= _write_contrastive(decoded, conditions, others, packed, planted, out_dir, section, threads)
+    table = tabulate_planted(asked, planted.table, section.percentile, section.seed)
+    write_table(table, out_dir / "planted.parquet", PLANTED)
+    write_table(found, out_dir / "copies.parquet", COPIES)
+
+
+def _write_contrastive(decoded, conditions, others, packed, planted, out_dir: Path, section, threads) -> dict:
+    """The audit on codes of a network that is trained here; what it and its rivals find of planted copies."""
+    import pandas as pd
+
+    from braing3n.core.contracts import write_table
+    from braing3n.memorization.contracts import MEMORIZATION
+    from braing3n.memorization.contrastive.audit import ask_detectors, audit_codes, open_detector
+    from braing3n.memorization.contrastive.train import CoarseSource
+    from braing3n.training import count_workers
+
+    path, volumes = out_dir / "contrastive.parquet", packed.table
+    if not section.contrastive.is_on or not (volumes["split"] == "train").any():
+        write_table(pd.DataFrame(columns=list(MEMORIZATION)), path, MEMORIZATION)
+        return {}
+    source = CoarseSource.of_packed(packed, count_workers(threads))
+    weights = out_dir / "contrastive.safetensors"
+    with open_detector(source, section.contrastive, out_dir / "checkpoints", weights) as detector:
+        is_train, items = _list_rebuilt(decoded["reconstructions_rows"], volumes)
+        more = {"reconstructed-real": (decoded["reconstructions"][is_train], items)}
+        if others is not None:
+            more["other-arms-real"] = others.coarse, others.list_items()
+        found = audit_codes(detector, volumes, decoded["samples"], conditions, section, more)
+        write_table(found, path, MEMORIZATION)
+        return ask_detectors(detector, volumes, planted.volumes, planted.table)

@@ -68,3 +68,15 @@ MEMBERSHIP = Contract(
         "reason": (str, None),
     },
 )
+
+# Disguised copies of training volumes: of so many, how many are flagged with their own source as the nearest.
+# The row of held-out people has false alarms.
+PLANTED = Contract(
+    "planted",
+    {
+        "detector": (str, None),
+        "disguise": (str, None),
+        "n_asked": (int, (0, 10**7)),
+        "n_found": (int, (0, 10**7)),
+    },
+)

@@ -20,6 +20,7 @@ from braing3n.fidelity.coarse import halve
 N_SHIFTS = 5  # along each axis, in steps of a fine voxel of about 4 mm
 INNER = (slice(1, -1),) * 3  # of a coarse volume; what a shift brings in from outside is not compared
 N_BLOCK = 512
+PLANTED_COPIES = "planted"  # a comparison of its own, which no table of samples holds
 
 
 class Pool:
@@ -131,7 +132,7 @@ def tabulate_copies(sets: dict[str, Queries], percentile: float, n_reference: in
     tables, threshold = [], float("nan")
     for comparison in sorted(sets, key=lambda name: name != "real-real"):
         part = sets[comparison]
-        is_sampled = comparison in ("synthetic-real", "other-arms-real")
+        is_sampled = comparison in ("synthetic-real", "other-arms-real", PLANTED_COPIES)
         part = part if is_sampled else part.draw(n_reference, seed)
         found = find_copies(len(part.names), part.load, part.owners, pool, f"copies: {comparison}")
         has_one = found["nearest"] >= 0

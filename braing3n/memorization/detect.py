@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,8 @@ from braing3n.core.runtime import write_atomically
 from braing3n.diffusion.contracts import SAMPLES
 from braing3n.fidelity.coarse import choose_edge, coarsen
 from braing3n.memorization.contracts import COPIES
-from braing3n.memorization.copies import Queries, tabulate_copies
+from braing3n.memorization.copies import PLANTED_COPIES, Queries, tabulate_copies
+from braing3n.memorization.planted import Planted
 from braing3n.memorization.settings import MemorizationSettings
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class Others:
         with np.load(coarse.with_name("samples.npz")) as file:
             return cls(table.iloc[rows].reset_index(drop=True), file["tokens"][rows], volumes)
 
+    def list_items(self) -> pd.DataFrame:
+        """What they are, as audits ask: item_id, modality, and that they belong to nobody."""
+        items = self.table[["sample_id", "modality"]].rename(columns={"sample_id": "item_id"})
+        return items.assign(person_id="", group_id="")
+
 
 def detect_copies(
     decoded: dict[str, np.ndarray],
@@ -48,8 +53,9 @@ def detect_copies(
     packed: PackedVolumes,
     settings: MemorizationSettings,
     others: Others | None = None,
+    planted: Planted | None = None,
 ) -> pd.DataFrame:
-    """A row a volume that was asked about, modality by modality.
+    """A row a volume that was asked about, modality by modality; planted copies are the comparison `planted`.
 
     Reconstructions of training volumes are asked about as if they were samples: they are copies, so the share
     that is flagged is the detector's power on this decoder.
@@ -79,6 +85,9 @@ def detect_copies(
             own = np.flatnonzero(others.table["modality"] == modality)
             names = others.table["sample_id"].to_numpy()[own]
             sets["other-arms-real"] = _ask(names, others.coarse, own)
+        if planted is not None:
+            own = np.flatnonzero(planted.table["modality"] == modality)
+            sets[PLANTED_COPIES] = _ask(planted.table["item_id"].to_numpy()[own], planted.volumes, own)
         found = tabulate_copies(sets, settings.percentile, settings.n_reference, settings.seed)
         tables.append(found.assign(modality=modality))
     columns = [name for name in COPIES if name not in ("person_id", "group_id")]
@@ -98,15 +107,13 @@ def _ask(names: np.ndarray, coarse: np.ndarray, rows: np.ndarray) -> Queries:
 def _ask_packed(packed: PackedVolumes, rows: np.ndarray) -> Queries:
     items = packed.table.iloc[rows]
     names, owners = items["volume_id"].to_numpy(), items["group_id"].to_numpy()
-    return Queries(names, owners, _load_from(packed, rows))
+    return Queries(names, owners, lambda i: load_coarse(packed, int(rows[i])))
 
 
-def _load_from(packed: PackedVolumes, rows: np.ndarray) -> Callable[[int], np.ndarray]:
-    def load(i: int) -> np.ndarray:
-        image, _ = packed.load(int(rows[i]))
-        return coarsen(image, choose_edge(image.shape))
-
-    return load
+def load_coarse(packed: PackedVolumes, row: int) -> np.ndarray:
+    """A volume (d, h, w) on voxels of about 4 mm."""
+    image, _ = packed.load(row)
+    return coarsen(image, choose_edge(image.shape))
 
 
 def draw_nearest(
@@ -126,7 +133,6 @@ def draw_nearest(
     for k, pair in enumerate(synthetic.itertuples(), start=1):
         title = f"{k}: {pair.item_id} ({pair.correlation:.2f})"
         shown[title] = samples[place[pair.item_id]].astype(np.float32)
-        image, _ = packed.load(row[pair.nearest_id])
-        shown[f"{k}: nearest"] = coarsen(image, choose_edge(image.shape))
+        shown[f"{k}: nearest"] = load_coarse(packed, row[pair.nearest_id])
     with write_atomically(path) as beside:
         draw_volumes(shown, beside)

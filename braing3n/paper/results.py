@@ -13,7 +13,7 @@ from braing3n.core.contracts import read_table
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.longitudinal.contracts import AGEING, CHANGES
 from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
-from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION
+from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION, PLANTED
 from braing3n.pretrain.contracts import MASKED_LOSS
 from braing3n.probe.contracts import CHECKS, CONTROLS, DIFFERENCES, FAIRNESS, READOUTS, RIVALS, SCORES
 from braing3n.probe.plan import read_weights
@@ -51,6 +51,8 @@ TABLES = {
     "memorization": ("memorization/distances.parquet", MEMORIZATION),
     "membership": ("memorization/membership.parquet", MEMBERSHIP),
     "copies": ("memorization/copies.parquet", COPIES),
+    "contrastive": ("memorization/contrastive.parquet", MEMORIZATION),
+    "planted": ("memorization/planted.parquet", PLANTED),
 }
 CHECKOUT = Path(__file__).parents[2]
 METRICS_PATH = "tokenizer/metrics.json"

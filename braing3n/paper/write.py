@@ -39,7 +39,13 @@ from braing3n.paper.printed.generation import (
     build_table_7,
 )
 from braing3n.paper.printed.head_to_head import build_appendix_f, build_table_1
-from braing3n.paper.printed.memorization import build_copies, build_membership, build_memorization
+from braing3n.paper.printed.memorization import (
+    build_contrastive,
+    build_copies,
+    build_membership,
+    build_memorization,
+    build_planted,
+)
 from braing3n.paper.printed.pretraining import build_masked_loss
 from braing3n.paper.printed.sweep import build_table_5
 from braing3n.paper.printed.tables import build_table_3
@@ -78,6 +84,8 @@ SECTIONS = {
         build_variety,
         build_memorization,
         build_copies,
+        build_contrastive,
+        build_planted,
         build_membership,
     ),
     "Every score": (build_scores, build_every_check, build_fairness, build_readouts),

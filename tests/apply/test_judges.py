@@ -149,6 +149,24 @@ def test_held_out_people_give_the_expected_count(audit, folders, tmp_path):
     assert "03 is in --train, too" in said
 
 
+def test_a_contrastive_detector_is_trained_where_steps_are_given(audit, folders, tmp_path):
+    """A mirrored copy, which L2 misses; without people held out there is no threshold."""
+    status, tables, said = audit("--contrastive-steps", "60")
+    assert status == 2
+    assert "--contrastive-steps needs --held-out" in said
+    for k in range(30, 42):
+        write(tmp_path / "held" / f"sub-{k}_T1w.nii.gz", make_brain(k))
+    write(folders[0] / "copy.nii.gz", np.ascontiguousarray(make_brain(0)[::-1]))
+    status, tables, _ = audit("--held-out", str(tmp_path / "held"), "--contrastive-steps", "200")
+    assert status == 0
+    summary = tables["summary"].set_index("detector").loc["contrastive detector"]
+    assert (summary["n_synthetic_real"], summary["n_held_out_people"]) == (9, 12)
+    found = tables["contrastive"].set_index("item_id").loc["copy.nii.gz"]
+    assert found["nearest_id"] == "sub-00_T1w.nii.gz"
+    assert found["is_below_threshold"]
+    assert not tables["nearest"].set_index("item_id").loc["copy.nii.gz", "is_below_threshold"]
+
+
 BAD = {
     "four.nii.gz": (np.zeros((*SHAPE, 2), np.float32), "it has 4 dimensions (22x26x20x2), not 3"),
     "nan.nii.gz": (np.where(BRAIN, np.nan, 0).astype(np.float32), "are not finite"),

@@ -1,16 +1,19 @@
 """The command audits reconstructions of training volumes and later forecasts, and infers membership."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from braing3n.core.contracts import read_table
 from braing3n.diffusion.contracts import SAMPLES
 from braing3n.fidelity.coarse import CoarseVolumes, write_coarse
 from braing3n.longitudinal.contracts import FORECASTS
 from braing3n.memorization.command import app
-from braing3n.memorization.contracts import MEMBERSHIP, MEMORIZATION
+from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION, PLANTED
+from braing3n.memorization.contrastive.audit import TRAINED, UNTRAINED, VOXELS
 from braing3n.memorization.detect import Others
 from braing3n.volumes.contracts import VOLUME_LIST
 
@@ -81,3 +84,72 @@ def test_the_command_asks_about_everything_it_is_given(tmp_path, monkeypatch):
     }
     own = membership[membership["pool"] == "T1"].set_index("comparison")
     assert own.loc["other arms", "auc"] != own.loc["samples", "auc"]
+
+
+class Packed:
+    """Twelve heads of 16 voxels a side, eight of which are trained on, as packed volumes give them."""
+
+    shape = (16, 16, 16)
+
+    def __init__(self, volume_list, volumes_dir):
+        self.table = pd.read_parquet(volume_list)
+        inside = np.abs(np.random.default_rng(0).normal(300, 200, size=(12, 10, 10, 10))) + 1
+        self.levels = np.pad(inside.astype(np.int16), ((0, 0), *[(3, 3)] * 3))
+
+    def __len__(self):
+        return 12
+
+    def digest(self):
+        return "packed"
+
+    def load_levels(self, i, out):
+        out[...] = self.levels[i]
+        return np.zeros(0, np.int64), np.zeros(0, np.float32)
+
+    def load(self, i):
+        return self.levels[i].astype(np.float32) / 512, self.levels[i] != 0
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_both_copy_detectors_and_planted_copies_are_written_where_volumes_are_given(
+    tmp_path, monkeypatch, is_on
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", Packed)
+    ids = [f"v{k}" for k in range(12)]
+    volumes = pd.DataFrame({"volume_id": ids, "person_id": ids, "group_id": ids, "modality": "T1"})
+    volumes = volumes.assign(split=np.where(np.arange(12) < 8, "train", "test"))
+    fill(volumes, VOLUME_LIST).to_parquet("volumes.parquet")
+    tokens = np.random.default_rng(0).normal(size=(12, 4, 3)).astype(np.float16)
+    np.save("tokens.npy", tokens)
+    np.savez("samples.npz", tokens=tokens[:2].astype(np.float32) + 1)
+    pd.DataFrame({"sample_id": ["a", "b"], "modality": "T1"}).to_parquet("samples.parquet")
+    heads = Packed("volumes.parquet", None).levels.astype(np.float16) / 512
+    decoded = {"samples": heads[[5, 11]], "samples_rows": [0, 1]}
+    decoded |= {"reconstructions": heads[[9, 2]], "reconstructions_rows": [9, 2]}
+    np.savez("coarse.npz", reconstructions_tokens=tokens[[9, 2]], **decoded)
+    contrastive = {"is_on": is_on, "n_steps": 3, "width": 2, "batch_size": 4}
+    settings = json.dumps({"percentile": 10.0, "n_planted": 2, "contrastive": contrastive})
+    words = "measure --tokens tokens.npy --volume-list volumes.parquet --samples samples.npz"
+    words += " --distances out.parquet --coarse coarse.npz --volumes-dir ."
+    app([*words.split(), "--settings", settings], result_action="return_value")
+    planted = read_table("planted.parquet", PLANTED)
+    copies = read_table("copies.parquet", COPIES)
+    assert "planted" not in set(copies["comparison"])
+    found = read_table("contrastive.parquet", MEMORIZATION)
+    names = {"correlation over shifts and mirrors"}
+    if is_on:
+        names |= {TRAINED, UNTRAINED, VOXELS}
+        own = found[found["pool"] == "T1"].set_index(["comparison", "item_id"])
+        for key, volume in ((("synthetic-real", "a"), "v5"), (("reconstructed-real", "v2"), "v2")):
+            assert own.loc[key, "nearest_id"] == volume
+            assert own.loc[key, "distance"] < 0.01
+        assert own.loc[("synthetic-real", "b"), "distance"] > 0.01
+        assert ("reconstructed-real", "v9") not in own.index
+        seen = list(Path("checkpoints").glob("*/volumes.txt"))
+        assert seen[0].read_text().split() == ids
+    else:
+        assert len(found) == 0
+        assert not Path("checkpoints").exists()
+    assert set(planted["detector"]) == names
+    assert (planted.loc[planted["disguise"] == "none", ["n_asked", "n_found"]] == 2).all(axis=None)

@@ -1,9 +1,15 @@
-"""Membership inference on the page, beside its control, and the audits of samples of MCI and PD."""
+"""Membership inference, the contrastive audit and planted copies on the page, and samples of MCI and PD."""
 
 import pandas as pd
 
-from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION
-from braing3n.paper.printed.memorization import build_copies, build_membership, build_memorization
+from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION, PLANTED
+from braing3n.paper.printed.memorization import (
+    build_contrastive,
+    build_copies,
+    build_membership,
+    build_memorization,
+    build_planted,
+)
 from braing3n.paper.results import Results
 
 
@@ -51,3 +57,54 @@ def test_samples_of_mci_and_pd_are_counted_apart_from_the_paper_s_arms(tmp_path)
     )
     shown = build_memorization(Results(tmp_path)).frame.iloc[0]
     assert shown["Samples of MCI and PD below"] == "n/a: no samples of MCI or PD in this pool"
+
+
+def write(folder, name, rows, contract):
+    (folder / "memorization").mkdir(exist_ok=True)
+    pd.DataFrame(rows, columns=list(contract)).to_parquet(folder / f"memorization/{name}.parquet")
+
+
+def test_the_contrastive_detector_has_the_audit_s_columns_under_its_own_name(tmp_path):
+    row = {"pool": "T1", "modality": "T1", "nearest_id": "v", "percentile": 1.0, "group_id": "g"}
+    row |= {"distance": 0.5, "threshold": 0.3, "is_below_threshold": False}
+    rows = [row | {"comparison": "real-real", "item_id": f"r{k}", "person_id": f"r{k}"} for k in range(3)]
+    rows += [
+        row | {"comparison": "held-out-real", "item_id": f"h{k}", "person_id": f"h{k}"} for k in range(50)
+    ]
+    copy = row | {"distance": 0.01, "is_below_threshold": True, "person_id": ""}
+    rows += [copy | {"comparison": "synthetic-real", "item_id": f"s{k}"} for k in range(4)]
+    rows += [row | {"comparison": "synthetic-real", "item_id": "s4", "person_id": ""}]
+    alone = row | {"pool": "T2", "modality": "T2", "threshold": float("nan"), "comparison": "real-real"}
+    rows += [alone | {"item_id": "t", "person_id": "t"}]
+    write(tmp_path, "contrastive", rows, MEMORIZATION)
+    write(tmp_path, "distances", rows, MEMORIZATION)
+    table = build_contrastive(Results(tmp_path))
+    shown, other = (part for _, part in table.frame.iterrows())
+    assert table.name == "contrastive"
+    assert shown["Threshold"] == "0.30 (1 %)"
+    assert shown["Samples below the held-out percentile"] == "4 of 5"
+    assert shown["More than expected"] == "yes"
+    assert shown["Forecasts below"] == "n/a: forecasts are not kept as volumes"
+    assert other["Threshold"] == "n/a: no held-out volumes in this pool"
+    beside = build_memorization(Results(tmp_path)).frame.columns
+    assert [name.replace("held-out per", "real-real per") for name in table.frame.columns] == list(beside)
+
+
+def test_a_detector_that_is_switched_off_says_so(tmp_path):
+    write(tmp_path, "contrastive", [], MEMORIZATION)
+    assert "memorization.contrastive.is_on is false" in build_contrastive(Results(tmp_path)).frame.iloc[0, 0]
+
+
+def test_planted_copies_are_a_row_a_disguise_and_a_column_a_detector(tmp_path):
+    rows = [("b", "none", 8, 8), ("b", "mirrored", 8, 7), ("b", "held-out people", 30, 1)]
+    rows += [("a", "none", 8, 8), ("a", "mirrored", 8, 0), ("a", "held-out people", 30, 0)]
+    write(tmp_path, "planted", rows, PLANTED)
+    frame = build_planted(Results(tmp_path)).frame
+    assert frame.columns.tolist() == ["Copy", "b", "a"]
+    assert frame.values.tolist() == [
+        ["none", "8 of 8", "8 of 8"],
+        ["mirrored", "7 of 8", "0 of 8"],
+        ["held-out people", "1 of 30", "0 of 30"],
+    ]
+    write(tmp_path, "planted", [], PLANTED)
+    assert build_planted(Results(tmp_path)).frame.iloc[0, 0] == "n/a: no modality with held-out people"

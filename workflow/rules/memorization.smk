@@ -8,11 +8,13 @@ rule memorization:
     input:
         f"{RESULTS}/memorization/distances.parquet",
         f"{RESULTS}/memorization/copies.parquet",
+        f"{RESULTS}/memorization/contrastive.parquet",
+        f"{RESULTS}/memorization/planted.parquet",
         f"{RESULTS}/memorization/membership.parquet",
 
 
 rule audit_memorization:
-    """Nearest neighbours in the latent, the copy detector and membership inference: samples against training volumes."""
+    """Nearest neighbours in the latent, copy detectors and membership inference: samples against training volumes."""
     input:
         tokens=rules.cache_latents.output.tokens,
         volumes=rules.build_volume_list.output.volumes,
@@ -29,6 +31,8 @@ rule audit_memorization:
     output:
         distances=f"{RESULTS}/memorization/distances.parquet",
         copies=f"{RESULTS}/memorization/copies.parquet",
+        contrastive=f"{RESULTS}/memorization/contrastive.parquet",
+        planted=f"{RESULTS}/memorization/planted.parquet",
         membership=f"{RESULTS}/memorization/membership.parquet",
         pictures=f"{RESULTS}/memorization/nearest.png",
     log:
@@ -40,7 +44,7 @@ rule audit_memorization:
     threads: 2
     resources:
         mem_mb=6000,
-        runtime=240,
+        runtime=360,
     params:
         volumes_dir=f"{RESULTS}/volumes",
         stage=STAGE["memorization"],

@@ -29,6 +29,8 @@ SHOWN = [
     rules.measure_fidelity.output.distances,
     rules.audit_memorization.output.distances,
     rules.audit_memorization.output.copies,
+    rules.audit_memorization.output.contrastive,
+    rules.audit_memorization.output.planted,
     rules.audit_memorization.output.membership,
     rules.audit_memorization.output.pictures,
     rules.train_tokenizer.output.metrics,

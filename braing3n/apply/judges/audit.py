@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import betabinom
 
 from braing3n.apply.judges.features import encode, open_model
@@ -16,10 +18,13 @@ from braing3n.apply.judges.folders import VolumeFolder, open_folders, tabulate_l
 from braing3n.apply.judges.tables import draw_pairs, write_results
 from braing3n.core.errors import BrainG3nError
 from braing3n.encoders.voxels import average_voxels
-from braing3n.fidelity.coarse import FINE_MM, coarsen
+from braing3n.fidelity.coarse import FINE_MM, coarsen, halve
 from braing3n.fidelity.deals import FEW_PEOPLE
 from braing3n.memorization.audit import audit_pool
+from braing3n.memorization.contrastive.audit import TRAINED, audit_codes, open_detector
+from braing3n.memorization.contrastive.train import CoarseSource
 from braing3n.memorization.copies import Queries, tabulate_copies
+from braing3n.memorization.settings import ContrastiveSettings, MemorizationSettings
 from braing3n.memorization.summary import count_duplicates, expect_below
 
 COMPARISONS = {"generated": "synthetic-real", "held-out": "held-out-real", "train": "real-real"}
@@ -43,10 +48,13 @@ class Audit:
     percentile: float = 1.0
     n_reference: int = 1000
     seed: int = 2025
+    n_steps: int = 0
 
 
 def audit_folders(asked: Audit) -> pd.DataFrame:
     """Measure, write `summary`, `nearest`, `copies` and `left_out` (.parquet) and `nearest.png`.
+
+    With steps to train it, the contrastive detector's rows are `contrastive.parquet`.
 
     Raises:
         BrainG3nError: one sentence; a single bad file is left out and reported.
@@ -69,13 +77,16 @@ def audit_folders(asked: Audit) -> pd.DataFrame:
     nearest = measure_distances(sets, asked.percentile)
     copies = measure_copies(sets, asked)
     name = LATENT if model is not None else VOXELS
-    summary = pd.DataFrame(
-        [
-            summarise(nearest, "distance", "is_below_threshold", name),
-            summarise(copies, "correlation", "is_flagged", COPIES),
-        ]
-    )
-    tables = {"summary": summary, "nearest": nearest, "copies": copies}
+    rows = [
+        summarise(nearest, "distance", "is_below_threshold", name),
+        summarise(copies, "correlation", "is_flagged", COPIES),
+    ]
+    tables = {"nearest": nearest, "copies": copies}
+    if asked.n_steps:
+        tables["contrastive"] = measure_contrastive(sets, asked)
+        rows.append(summarise(tables["contrastive"], "distance", "is_below_threshold", TRAINED))
+    summary = pd.DataFrame(rows)
+    tables["summary"] = summary
     write_results(asked.out, "memorization audit", tables | {"left_out": tabulate_left_out(found)}, found)
     pairs = copies[copies["comparison"] == "synthetic-real"].sort_values("correlation", ascending=False)
     shown = {role: found[role] for role in ("generated", "train")}
@@ -123,6 +134,30 @@ def measure_copies(sets: dict[str, dict], asked: Audit) -> pd.DataFrame:
     queries = {COMPARISONS[role]: ask(part) for role, part in sets.items()}
     found = tabulate_copies(queries, asked.percentile, asked.n_reference, asked.seed)
     return found.rename(columns={"owner": "person_id"})
+
+
+def measure_contrastive(sets: dict[str, dict], asked: Audit) -> pd.DataFrame:
+    """The rows of the contrastive copy detector, which is trained here on the training folder."""
+    train, held_out, generated = (sets[role] for role in ("train", "held-out", "generated"))
+    coarse = np.concatenate([train["coarse"], held_out["coarse"]])
+    parts = [train["table"].assign(split="train"), held_out["table"].assign(split="test")]
+    table = pd.concat(parts, ignore_index=True)
+
+    def read(batches: Sequence[np.ndarray], device: torch.device) -> Iterator[torch.Tensor]:
+        for rows in batches:
+            halved = np.stack([halve(coarse[row].astype(np.float32)) for row in rows])
+            yield torch.from_numpy(halved)[:, None].to(device)
+
+    source = CoarseSource(table, read, "the folder")
+    options = ContrastiveSettings(n_steps=asked.n_steps, seed=asked.seed)
+    settings = MemorizationSettings(percentile=asked.percentile)
+    samples = generated["table"].rename(columns={"volume_id": "sample_id"})
+    with (
+        TemporaryDirectory() as folder,
+        open_detector(source, options, Path(folder), Path(folder) / "net.safetensors") as detector,
+    ):
+        found = audit_codes(detector, table, generated["coarse"], samples, settings, {})
+    return found[found["pool"] == "all"].drop(columns=["group_id", "modality", "pool"])
 
 
 def summarise(table: pd.DataFrame, measure: str, flag: str, name: str) -> dict[str, Any]:

@@ -102,6 +102,7 @@ def audit(
     model: ModelFolder = None,
     percentile: float = 1.0,
     reference: int = 1000,
+    contrastive_steps: int = 0,
     seed: int = 2025,
     threads: Threads = 1,
 ) -> int:
@@ -119,8 +120,11 @@ def audit(
         Percentile of real-real distances that flags a copy.
     reference
         Training volumes behind the copy detector's threshold, at most.
+    contrastive_steps
+        Steps for which a contrastive copy detector is trained on --train (2000 in a run); 0: there is none.
+        Its threshold is that of --held-out.
     seed
-        Which they are.
+        Which they are, and the training of the contrastive detector.
     """
     from braing3n.core.errors import BrainG3nError
     from braing3n.core.runtime import set_threads
@@ -131,8 +135,10 @@ def audit(
 
     if not 0 < percentile < 100 or reference < 2:
         raise BrainG3nError("--percentile must lie between 0 and 100, and --reference must be at least 2.")
+    if contrastive_steps and held_out is None:
+        raise BrainG3nError("--contrastive-steps needs --held-out: its threshold is that of other people.")
     check_out(out, *(folder for folder in (generated, train, held_out) if folder is not None))
-    asked = Audit(generated, train, out, held_out, model, percentile, reference, seed)
+    asked = Audit(generated, train, out, held_out, model, percentile, reference, seed, contrastive_steps)
     table = audit_folders(asked)
     print_table(table.set_index("detector").T.rename_axis("quantity").reset_index(), None)
     warn_of(table, out)

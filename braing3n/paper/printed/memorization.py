@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from braing3n.memorization.summary import expect_below, summarise_audit
@@ -13,28 +15,68 @@ NO_OTHERS = "no samples of MCI or PD in this pool"
 
 def build_memorization(results: Results) -> Table:
     """The nearest-neighbour audit, a row a pool."""
-    table = results.read("memorization")
-    source = "memorization/distances.parquet"
     title = "Memorization audit: distances to the nearest training latent"
+    notes = [
+        _POOL + "The paper finds no sample below its threshold.",
+        _EXPECTED
+        + "Reconstructions are of training volumes, so their share is the power of the threshold through "
+        "this decoder; forecasts are of held-out people. " + _OTHER_ARMS,
+    ]
+    absence = _explain_no_forecasts(results)
+    return _build_audit(results, "memorization", title, "real-real", absence, notes)
+
+
+def build_contrastive(results: Results) -> Table:
+    """The same audit on codes of the contrastive copy detector, a row a pool."""
+    title = "Contrastive copy detector: distances to the nearest training volume"
+    notes = [
+        _POOL
+        + "A network is trained on views of training volumes (mirrored, shifted, blurred, brighter, noisy): "
+        "views of one volume are to lie near, others far. Distances lie between 0 and 2.",
+        _EXPECTED
+        + "The threshold is held-out people's percentile, since training drove training volumes apart. "
+        "Reconstructions of training volumes are copies: their share is the detector's power. " + _OTHER_ARMS,
+    ]
+    absence = "forecasts are not kept as volumes"
+    return _build_audit(results, "contrastive", title, "held-out", absence, notes)
+
+
+_POOL = (
+    "Pool: the training split. Volumes of one group (a person, relatives, or one brain under two ids) are "
+    "never neighbours; the last column counts the pool's people whose group has another id. "
+)
+_EXPECTED = (
+    "Expected: the number of samples below if they were as often below as held-out people (n people, each "
+    "counted once), and 95 % of what so many draws give. Read it within a modality: in the whole pool "
+    "samples and people differ in their modalities. "
+)
+_OTHER_ARMS = "Samples of MCI and PD are drawn beside the 13 arms of Table 8, and count with nothing else."
+
+
+def _build_audit(
+    results: Results, name: str, title: str, reference: str, absence: str, notes: list[str]
+) -> Table:
+    """A row a pool of one audit.
+
+    reference: whose percentile the threshold is; absence: why there is no forecast, where there is none.
+    """
+    table, source = results.read(name), locate(name)
+    empty = "n/a: no training volumes" + (
+        ", or memorization.contrastive.is_on is false" if name == "contrastive" else ""
+    )
     if table is None or not len(table):
-        reason = explain_missing("memorization") if table is None else "n/a: no training volumes"
-        return Table("memorization", title, pd.DataFrame([{"Pool": reason}]), source)
-    rows, absence = [], _explain_no_forecasts(results)
+        reason = explain_missing(name) if table is None else empty
+        return Table(name, title, pd.DataFrame([{"Pool": reason}]), source)
+    rows = []
     for row in summarise_audit(table).to_dict("records"):
-        cells = {"Pool": row["pool"]}
-        for name in ("real_real", "held_out_real", "synthetic_real"):
-            head = name.replace("_real", "").replace("_", "-") + "-real"
-            n = row[f"n_{name}"]
-            value = f"{row[f'mean_{name}']:.2f} (n {n})" if n else "n/a: none in this pool"
-            cells[f"Mean distance{LEVELS}{head}"] = value
-            spread = [row[f"{statistic}_{name}"] for statistic in ("median", "min", "max")]
-            text = "{:.2f}, {:.2f} to {:.2f}".format(*spread) if n else "n/a: none in this pool"
-            cells[f"Median, least to most{LEVELS}{head}"] = text
-        cells["Threshold"] = f"{row['threshold']:.2f} ({row['percentile']:g} %)"
+        cells = {"Pool": row["pool"]} | _describe_distances(row)
+        has_threshold = math.isfinite(row["threshold"])
+        threshold = f"{row['threshold']:.2f} ({row['percentile']:g} %)"
+        cells["Threshold"] = threshold if has_threshold else f"n/a: no {reference} volumes in this pool"
         cells["Ratio of means, synthetic / real"] = format_number(row["ratio"])
         cells["Ratio of means, held-out / real"] = format_number(row["ratio_held_out"])
         n, n_below = row["n_synthetic_real"], row["n_below_synthetic_real"]
-        cells["Samples below the real-real percentile"] = f"{n_below} of {n}"
+        cells[f"Samples below the {reference} percentile"] = f"{n_below} of {n}"
         cells["Expected of as many held-out people"] = _describe_expected(row)
         cells["More than expected"] = _judge_expected(row)
         cells["Samples of MCI and PD below"] = _count_below(row, "other_arms_real", NO_OTHERS)
@@ -44,17 +86,44 @@ def build_memorization(results: Results) -> Table:
         cells["Duplicates in the pool"] = str(row["n_duplicates"])
         cells["People who share a group"] = str(row["n_people_of_shared_groups"])
         rows.append(cells)
+    return Table(name, title, pd.DataFrame(rows), source, notes)
+
+
+def _describe_distances(row: dict) -> dict[str, str]:
+    """The distances of the real people and of samples."""
+    cells = {}
+    for name in ("real_real", "held_out_real", "synthetic_real"):
+        head = name.replace("_real", "").replace("_", "-") + "-real"
+        n = row[f"n_{name}"]
+        value = f"{row[f'mean_{name}']:.2f} (n {n})" if n else "n/a: none in this pool"
+        cells[f"Mean distance{LEVELS}{head}"] = value
+        spread = [row[f"{statistic}_{name}"] for statistic in ("median", "min", "max")]
+        text = "{:.2f}, {:.2f} to {:.2f}".format(*spread) if n else "n/a: none in this pool"
+        cells[f"Median, least to most{LEVELS}{head}"] = text
+    return cells
+
+
+def build_planted(results: Results) -> Table:
+    """Which detector finds which disguised copy, a row a disguise."""
+    table = results.read("planted")
+    source, title = locate("planted"), "Planted copies: which detector finds which"
+    if table is None or not len(table):
+        reason = explain_missing("planted") if table is None else "n/a: no modality with held-out people"
+        return Table("planted", title, pd.DataFrame([{"Copy": reason}]), source)
+    cells = table.assign(
+        cell=[f"{row.n_found} of {row.n_asked}" for row in table.itertuples()],
+        disguise=pd.Categorical(table["disguise"], table["disguise"].unique(), ordered=True),
+    )
+    frame = cells.pivot(index="disguise", columns="detector", values="cell")[table["detector"].unique()]
+    frame = frame.rename_axis(columns=None).reset_index().rename(columns={"disguise": "Copy"})
     notes = [
-        "Pool: the training split. Volumes of one group (a person, relatives, or one brain under two ids) "
-        "are never neighbours; the last column counts the pool's people whose group has another id. The "
-        "paper finds no sample below its threshold.",
-        "Expected: the number of samples below if they were as often below as held-out people (n people, "
-        "each counted once), and 95 % of what so many draws give. Read it within a modality: in the whole "
-        "pool samples and people differ in their modalities. Reconstructions are of training volumes, so "
-        "their share is the power of the threshold through this decoder; forecasts are of held-out people. "
-        "Samples of MCI and PD are drawn beside the 13 arms of Table 8, and count with nothing else.",
+        "Training volumes returned as if they were samples, as they are or disguised, on voxels of about "
+        "4 mm. Found: below the threshold, with the own volume as the nearest. All detectors have the "
+        "percentile of held-out people of the same modality as their threshold. The last row has the false "
+        "alarms: either half of the held-out people at the other half's percentile, which few people know "
+        "badly. The untrained network is the trained one before its first step.",
     ]
-    return Table("memorization", title, pd.DataFrame(rows), source, notes)
+    return Table("planted", title, frame.astype(str), source, notes)
 
 
 def _count_below(row: dict, name: str, reason: str) -> str:
