@@ -37,5 +37,5 @@ def test_a_training_loop_has_30_lines_at_most():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.For) and "take_steps" in ast.dump(node.iter)
     ]
-    assert len(loops) == 5, "masked autoencoder, tokenizer, baseline, DiT, bridge"
+    assert len(loops) == 6, "masked autoencoder, tokenizer, baseline, DiT, bridge, fine-tuned encoder"
     assert max(map(count_lines, loops)) <= 30
