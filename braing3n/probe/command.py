@@ -230,7 +230,7 @@ def finetune(
         raise ContractError(f"{volume_list}: its volumes are not those of the label table; rerun `manifest`.")
     check_duplicates(values, table)
     probe = plan_probe(find_task(task), "all", table, section)
-    source = Source(encoder, volumes, volumes.digest(), values)
+    source = Source(encoder, volumes, volumes.digest(), values, section)
     options, runs_dir = (
         parse_section(FinetuneSettings, training),
         checkpoints or scores.parent / "checkpoints",

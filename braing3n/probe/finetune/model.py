@@ -13,8 +13,8 @@ DECODER = ("decoder_embed", "mask_token", "decoder_blocks", "decoder_norm", "pre
 class FinetunedEncoder(nn.Module):
     """Volumes (B, 1, D, H, W) -> class scores, or one standardised number: float32 (B, n_outputs).
 
-    The layer begins at 0 and reads what the frozen probe reads: the mean token, standardised by the training
-    volumes as the encoder saw them before this training.
+    The layer reads what the frozen probe reads: the mean token, standardised by the training volumes as the
+    encoder saw them before this training. It begins at 0, or at the probe's own weights (`start_at`).
 
     Args:
         encoder: trained; it is taken over and loses its decoder.
@@ -37,6 +37,11 @@ class FinetunedEncoder(nn.Module):
         self.head = nn.Linear(features.shape[1], n_outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+
+    @torch.no_grad()
+    def start_at(self, weight: Tensor, bias: Tensor, places: Tensor) -> None:
+        """Let the outputs at places (K,) begin at weights (K, width) and biases (K,)."""
+        self.head.weight[places], self.head.bias[places] = weight, bias
 
     def forward(self, volume: Tensor) -> Tensor:
         pooled = self.encoder.encode(volume).float().mean(dim=1)  # (B, width)

@@ -18,9 +18,10 @@ from braing3n.nets.weights import load_model
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.probe import STAGE_VERSION
 from braing3n.probe.finetune.model import FinetunedEncoder
+from braing3n.probe.fit import build_model
 from braing3n.probe.folds import check_folds
 from braing3n.probe.plan import Probe
-from braing3n.probe.settings import FinetuneSettings
+from braing3n.probe.settings import FinetuneSettings, ProbeSettings
 
 PREDICTIONS_NAME = "predictions.npy"  # that it is there says that a fold is done
 
@@ -34,12 +35,14 @@ class Source:
         volumes: those of the label table, in its order.
         digest: of the volumes, as of `PackedVolumes`.
         features: mean tokens (n_volumes, width) by this encoder.
+        probe: settings of the frozen probe, at whose weights the layer begins.
     """
 
     encoder_path: Path
     volumes: training.Volumes
     digest: str
     features: np.ndarray
+    probe: ProbeSettings
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def predict_finetuned(
     ids = source.volumes.table["volume_id"].to_numpy()
     for is_test, fold in cut_folds(probe):
         inputs: list[Path | str] = [source.encoder_path, source.digest, fold.describe(ids)]
+        inputs.append(digest_text(source.probe.as_json()))
         with training.open_run(runs_dir, "probe", STAGE_VERSION, settings, inputs) as run_dir:
             if not (run_dir / PREDICTIONS_NAME).exists():
                 _train_and_predict(fold, source, settings, run_dir, n_workers)
@@ -141,7 +145,9 @@ def _train(
     run = training.begin("probe", run_dir, table, options, settings.seed)
     features = torch.from_numpy(source.features[fold.train])
     encoder = load_model(MaskedAutoencoder, source.encoder_path)
-    net = FinetunedEncoder(encoder, features, fold.n_outputs).to(run.device)
+    net = FinetunedEncoder(encoder, features, fold.n_outputs)
+    _start_at_probe(net, fold, source)
+    net = net.to(run.device)
     training.recompute_activations(net.encoder.blocks, options)
     training.compile_blocks(net.encoder.blocks, options)
     optimiser = training.build_optimiser(net, options, (net.encoder,), settings.encoder_lr_scale)
@@ -161,6 +167,25 @@ def _train(
     if run.writer is not None:
         run.writer.close()
     return run, net
+
+
+def _start_at_probe(net: FinetunedEncoder, fold: Fold, source: Source) -> None:
+    """Let the layer begin as the frozen probe of this fold, from which training goes on.
+
+    As Kumar et al. 2022 ("Fine-tuning can distort pretrained features") recommend. A class that the training
+    fold lacks begins at 0; so does the layer where there is one class.
+    """
+    x, y = source.features[fold.train], fold.wanted.numpy()
+    is_number = fold.wanted.is_floating_point()
+    if not is_number and len(np.unique(y)) < 2:
+        return
+    kind = "regression" if is_number else "classification"
+    last = build_model(kind, len(x), x.shape[1], source.probe, has_pca=False).fit(x, y)[-1]
+    weight, bias = np.atleast_2d(last.coef_), np.atleast_1d(last.intercept_)
+    places = np.zeros(1, dtype=int) if is_number else last.classes_
+    if len(weight) < len(places):  # of two classes one weight vector, which is the second's
+        places = places[1:]
+    net.start_at(torch.from_numpy(weight).float(), torch.from_numpy(bias).float(), torch.from_numpy(places))
 
 
 @torch.no_grad()

@@ -92,7 +92,7 @@ def start_from(volumes, folder):
     write_weights(path, net.state_dict(), "MaskedAutoencoder", net.describe())
     with torch.no_grad():
         tokens = load_model(MaskedAutoencoder, path).encode(torch.from_numpy(volumes.images)[:, None])
-    return Source(path, volumes, volumes.digest(), tokens.mean(dim=1).double().numpy())
+    return Source(path, volumes, volumes.digest(), tokens.mean(dim=1).double().numpy(), PROBE)
 
 
 def plan(key, volumes):

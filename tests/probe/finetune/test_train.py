@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from braing3n import training
 from braing3n.core.contracts import read_table
@@ -122,15 +124,28 @@ def test_a_fold_never_sees_its_own_people(volumes, tmp_path, key):
     assert np.abs(after - before)[probe.units["fold"] != 2].max() > 1e-3
 
 
-def test_it_begins_where_nothing_is_known(volumes, tmp_path):
-    """The first loss is that of the classes' equal shares, since the layer begins at 0."""
-    planted.finetune(tmp_path, "sex", volumes, **SHORT)
-    paths = list(tmp_path.glob("checkpoints/*/loss.csv"))
-    assert len(paths) == 5
-    for path in paths:
-        losses = pd.read_csv(path)["loss"]
-        assert len(losses) == N_SHORT / 5
-        assert losses[0] == pytest.approx(math.log(2), abs=1e-5)
+@pytest.mark.parametrize("key", ["sex", "age", "three"])
+def test_it_begins_as_the_frozen_probe_of_its_fold(volumes, tmp_path, key):
+    """Without a step that moves anything, the predictions are those of scikit-learn's plain models."""
+    if key == "three":
+        volumes = planted.PlantedVolumes()
+        volumes.table["dx"] = np.array(["AD", "HC", "MCI"])[np.argsort(volumes.table["age_years"]) % 3]
+    options = planted.FINETUNE.optimiser.model_copy(update=SHORT | {"lr": 1e-12})
+    settings = planted.FINETUNE.model_copy(update={"optimiser": options})
+    probe = planted.plan("disease" if key == "three" else key, volumes)
+    source = planted.start_from(volumes, tmp_path)
+    found = predict_finetuned(probe, source, settings, tmp_path / "checkpoints")
+    fold, target = probe.units["fold"].to_numpy(), probe.units["target"].to_numpy()
+    for k in np.unique(fold):
+        train, x = fold != k, source.features
+        model = make_pipeline(
+            StandardScaler(), Ridge(1.0) if key == "age" else LogisticRegression(max_iter=1000)
+        )
+        if key == "age":
+            expected = model.fit(x[train], target[train].astype(float)).predict(x[~train])[:, None]
+        else:
+            expected = model.fit(x[train], target[train].astype(str)).predict_proba(x[~train])
+        np.testing.assert_allclose(found[~train], expected, rtol=2e-3, atol=2e-4)
 
 
 def test_what_is_done_is_not_done_again_and_keeps_no_weights(volumes, tmp_path, monkeypatch):
