@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.core.options import Labels, Names, Paths, Threads, VolumeList
+from braing3n.core.options import Checkpoints, Labels, Names, Paths, Threads, VolumeList, VolumesDir
 
 app = App(
     name="braing3n probe",
@@ -123,6 +123,7 @@ def readouts(
     encoders: Names,
     features_dir: Path,
     tokens: Path | None = None,
+    finetuned: Path | None = None,
     labels: Labels,
     readouts: Path,
     chosen: Path,
@@ -139,6 +140,9 @@ def readouts(
         Folder of their features (features_<encoder>.npz).
     tokens
         Our encoder's cached tokens (.npy), for the readouts of tokens.
+    finetuned
+        The settings file of `probe.finetune.tasks`; their tables (finetuned_<task>.parquet), which lie beside
+        this one, are taken in.
     readouts
         Table to write.
     chosen
@@ -155,28 +159,85 @@ def readouts(
     set_threads(threads)
     import pandas as pd
 
-    from braing3n import encoders as registry
-    from braing3n.core.contracts import write_table
-    from braing3n.probe.beside.readouts import read_otherwise
+    from braing3n.core.contracts import read_table, write_table
+    from braing3n.probe.beside.tables import read_encoders
     from braing3n.probe.beside.tokens import read_tokens
     from braing3n.probe.contracts import READOUTS
-    from braing3n.probe.plan import load_features, plan_probes, read_labels, read_reason
+    from braing3n.probe.plan import load_features, plan_probes, read_labels
 
-    table, found = read_labels(labels), []
+    table = read_labels(labels)
     planned = plan_probes(table, section, "paper")
     probes = [probe for probe in planned if (probe.slice, probe.people) == ("all", "everyone")]
-    for name in encoders:
-        path = features_dir / f"features_{name}.npz"
-        if read_reason(path):
-            print(f"warning: no readouts of {name}: {read_reason(path)}")
-            continue
-        has_pca = registry.load(name).HAS_PCA
-        found.append(read_otherwise(name, load_features(path, table), probes, section, has_pca))
+    found = list(read_encoders(encoders, features_dir, table, probes, section))
     if tokens:
         load_features(features_dir / "features_mae.npz", table)  # whose rows are those of the tokens
         found += read_tokens(tokens, probes, section)
+    for task in read_settings(finetuned) if finetuned else ():
+        found.append(read_table(readouts.parent / f"finetuned_{task}.parquet", READOUTS))
     none = pd.DataFrame(columns=list(READOUTS))
     write_table(pd.concat(found or [none], ignore_index=True), readouts, READOUTS)
+
+
+@app.command
+def finetune(
+    *,
+    task: str,
+    encoder: Path,
+    features: Path,
+    volume_list: VolumeList,
+    volumes_dir: VolumesDir,
+    labels: Labels,
+    scores: Path,
+    checkpoints: Checkpoints = None,
+    settings: str = "{}",
+    training: str = "{}",
+    threads: Threads = 1,
+) -> None:
+    """Fine-tune our encoder on one task in each fold, out of fold; a killed job goes on where it was.
+
+    Parameters
+    ----------
+    task
+        One of the paper's tasks, such as `sex`.
+    encoder
+        The encoder's weight file.
+    features
+        Its mean tokens (npz), as cached.
+    scores
+        Table to write, of the form of the other readouts.
+    settings
+        The section `probe`: its settings file, or a configuration file.
+    training
+        The section `probe.finetune`: its settings file, or a configuration file.
+    """
+    from braing3n.core.runtime import set_threads
+
+    set_threads(threads)
+    from braing3n.core.contracts import write_table
+    from braing3n.core.errors import ContractError
+    from braing3n.core.settings import parse_section
+    from braing3n.probe.contracts import READOUTS
+    from braing3n.probe.finetune.read import find_task, read_finetuned
+    from braing3n.probe.finetune.train import Source
+    from braing3n.probe.plan import check_duplicates, load_features, plan_probe, read_labels
+    from braing3n.probe.settings import FinetuneSettings, ProbeSettings
+    from braing3n.training import count_workers, open_accelerator
+    from braing3n.volumes.dataset import PackedVolumes
+
+    table, volumes = read_labels(labels), PackedVolumes(volume_list, volumes_dir)
+    values, section = load_features(features, table), parse_section(ProbeSettings, settings)
+    if list(volumes.table["volume_id"]) != list(table["volume_id"]):
+        raise ContractError(f"{volume_list}: its volumes are not those of the label table; rerun `manifest`.")
+    check_duplicates(values, table)
+    probe = plan_probe(find_task(task), "all", table, section)
+    source = Source(encoder, volumes, volumes.digest(), values, section)
+    options, runs_dir = (
+        parse_section(FinetuneSettings, training),
+        checkpoints or scores.parent / "checkpoints",
+    )
+    found = read_finetuned(probe, source, section, options, runs_dir, count_workers(threads))
+    if open_accelerator().is_main_process:
+        write_table(found, scores, READOUTS)
 
 
 @app.command

@@ -53,6 +53,12 @@ def build_steps(n_train: int, n_features: int, settings: ProbeSettings, has_pca:
     return [*steps, StandardScaler()]
 
 
+def reduce(features: np.ndarray, is_train: np.ndarray, settings: ProbeSettings) -> np.ndarray:
+    """Components (n, C) of all rows (n, F), by a PCA fitted on the training rows (n,)."""
+    pca = _build_pca(int(is_train.sum()), features.shape[1], settings)
+    return pca.fit(features[is_train]).transform(features)
+
+
 def _build_pca(n_train: int, n_features: int, settings: ProbeSettings):
     from sklearn.decomposition import PCA
 

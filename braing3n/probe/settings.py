@@ -4,7 +4,33 @@ from __future__ import annotations
 
 from typing import Literal
 
-from braing3n.core.settings import Settings, setting
+from pydantic import field_validator
+
+from braing3n.core.settings import OptimiserSettings, Settings, setting
+from braing3n.probe.tasks import PAPER_TASKS
+
+
+class FinetuneSettings(Settings):
+    """Supervised fine-tuning of our encoder, one job a task; off where no task is named."""
+
+    tasks: tuple[str, ...] = setting(
+        (), "the paper's tasks that our encoder is fine-tuned on; none: off", is_apart=True
+    )
+    encoder_lr_scale: float = setting(0.1, "learning rate of the encoder over that of the layer on it", gt=0)
+    optimiser: OptimiserSettings = setting(
+        lambda: OptimiserSettings(lr=1e-3, batch_size=32, n_epochs=20, n_warmup_epochs=2, gradient_clip=1.0),
+        "training in a fold; it ends with its plan, and nothing is validated",
+    )
+    seed: int = setting(2025, "data order")
+
+    @field_validator("tasks")
+    @classmethod
+    def _are_the_papers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = [task.key for task in PAPER_TASKS]
+        for name in names:
+            if name not in known:
+                raise ValueError(f"'{name}' is no task of the paper ({', '.join(known)})")
+        return names
 
 
 class ProbeSettings(Settings):
@@ -24,7 +50,8 @@ class ProbeSettings(Settings):
         "columns of participants.tsv, or of the label table, that are probed beside the paper's tasks",
         is_apart=True,
     )
-    readouts: tuple[Literal["knn", "few_shot", "pca", "attentive"], ...] = setting(
+    readouts: tuple[Literal["knn", "few_shot", "pca", "attentive", "combat"], ...] = setting(
         (), "other readouts beside the linear probe of everyone", is_apart=True
     )
     min_class_people: int = setting(5, "classes with fewer people are dropped and named", ge=2)
+    finetune: FinetuneSettings = setting(FinetuneSettings, "our encoder, fine-tuned on a task", is_apart=True)

@@ -331,6 +331,15 @@ def test_an_own_column_is_read_and_probed_and_nothing_is_trained(smoke_run):
     assert set(planned) == {"read_columns", "probe_encoder", *AFTER_PROBES}
 
 
+def test_fine_tuning_is_a_job_a_task_where_it_is_asked_for(smoke_run):
+    rate = {"encoder_lr_scale": 0.5}
+    assert plan(smoke_run, config=write_changed(smoke_run, probe={"finetune": rate})) == {}
+    config = write_changed(smoke_run, probe={"finetune": {"tasks": ["sex", "age"]}})
+    planned = plan(smoke_run, config=config)
+    assert set(planned) == {"finetune_encoder", "read_otherwise", "tabulate_paper", "all"}
+    assert planned["finetune_encoder"] == 2
+
+
 def test_the_report_is_written(smoke_run):
     done = snakemake(smoke_run, "all", "--report", "report.html")
     assert done.returncode == 0, done.stderr[-3000:]

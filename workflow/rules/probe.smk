@@ -6,9 +6,11 @@ localrules:
 COLUMNS = f"{RESULTS}/probe/columns.parquet"
 OWN_COLUMNS = " --columns {input.columns:q} --own {input.own:q}" if CONFIG.probe.columns else ""
 
-READOUTS = [f"{RESULTS}/probe/readouts.parquet"] if CONFIG.probe.readouts else []
+FINETUNED = [f"{RESULTS}/probe/finetuned_{task}.parquet" for task in CONFIG.probe.finetune.tasks]
+READOUTS = [f"{RESULTS}/probe/readouts.parquet"] if CONFIG.probe.readouts or FINETUNED else []
 READS_TOKENS = bool({"pca", "attentive"} & set(CONFIG.probe.readouts))
 TOKENS = " --tokens {input.tokens:q}" if READS_TOKENS else ""
+TOKENS += " --finetuned {input.tasks:q}" if FINETUNED else ""
 
 
 rule probe:
@@ -89,6 +91,8 @@ rule read_otherwise:
     input:
         features=[f"{RESULTS}/latents/features_{encoder}.npz" for encoder in CONFIG.latents.encoders],
         tokens=rules.cache_latents.output.tokens if READS_TOKENS else [],
+        finetuned=FINETUNED,
+        tasks=f"{SETTINGS}/probe.finetune.tasks.json" if FINETUNED else [],
         labels=rules.build_label_table.output.labels,
         chosen=f"{SETTINGS}/probe.readouts.json",
         settings=f"{SETTINGS}/probe.json",
@@ -112,6 +116,40 @@ rule read_otherwise:
         "python -m braing3n probe readouts --encoders {params.encoders:q} --features-dir {params.features_dir:q}"
         " --labels {input.labels:q} --readouts {output.readouts:q} --chosen {input.chosen:q}"
         " --settings {input.settings:q} --threads {threads}" + TOKENS + " 2>&1 | tee {log:q}"
+
+
+rule finetune_encoder:
+    """Fine-tune our encoder on one task in each fold; a killed job resumes at its last checkpoint."""
+    input:
+        encoder=MAE,
+        features=rules.cache_latents.output.features,
+        volumes=rules.build_volume_list.output.volumes,
+        indices=rules.volumes.input,
+        labels=rules.build_label_table.output.labels,
+        settings=f"{SETTINGS}/probe.json",
+        training=f"{SETTINGS}/probe.finetune.json",
+    output:
+        scores=f"{RESULTS}/probe/finetuned_{{task}}.parquet",
+    log:
+        f"{LOGS}/probe/finetuned_{{task}}.log",
+    benchmark:
+        f"{BENCHMARKS}/probe/finetuned_{{task}}.tsv"
+    conda:
+        "../../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+        gpu=0,
+    params:
+        volumes_dir=f"{RESULTS}/volumes",
+        stage=STAGE["probe"],
+    shell:
+        "exec python -m braing3n run-training --gpus {resources.gpu} --log {log:q}"
+        " probe finetune --task {wildcards.task} --encoder {input.encoder:q} --features {input.features:q}"
+        " --volume-list {input.volumes:q} --volumes-dir {params.volumes_dir:q} --labels {input.labels:q}"
+        " --scores {output.scores:q} --settings {input.settings:q} --training {input.training:q}"
+        " --threads {threads}"
 
 
 rule read_columns:

@@ -169,11 +169,14 @@ def build_fairness(results: Results) -> Table:
 
 
 def build_readouts(results: Results) -> Table:
-    """Other readouts than the linear probe, of every encoder."""
+    """Other readouts, each beside the linear probe of the same encoder's mean pool."""
     title = "Other readouts, all volumes"
     readouts = results.read("readouts")
     if readouts is None:
         return _explain("readouts", title, "readouts")
+    scores = results.read("scores")
+    plain = () if scores is None else _choose(scores).itertuples()
+    linear = {(row.encoder, row.task, row.metric): row for row in plain}
     rows = [
         {
             "Task": row.title,
@@ -181,6 +184,7 @@ def build_readouts(results: Results) -> Table:
             "Encoder": row.encoder,
             "Metric": _MEASURES[row.metric],
             "Out of fold [95 %]": _show_rival(row),
+            "Linear probe [95 %]": _show_rival(linear.get((row.encoder, row.task, row.metric))),
             "People / volumes": f"{row.n_people} / {row.n_volumes}",
             "Note": row.note,
         }
