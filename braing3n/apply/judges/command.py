@@ -31,6 +31,20 @@ DISTANCES = {
     "against_floor": "verdict",
     "n_dealt": "people dealt",
 }
+ANATOMY = {
+    "volume": "volume (ml)",
+    "first": "generated",
+    "second": "real",
+    "value": "Hedges' g",
+    "value_low": "low",
+    "value_high": "high",
+    "floor_low": "real-real, low",
+    "floor_high": "real-real, high",
+    "n_first": "generated n",
+    "n_first_left_out": "not reliable",
+    "n_second": "real n",
+    "n_second_left_out": "not reliable, real",
+}
 
 
 def find_app(word: str) -> App:
@@ -78,6 +92,8 @@ def compare(
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
+    import pandas as pd
+
     from braing3n.apply.judges.compare import Comparison, compare_folders
     from braing3n.apply.judges.tables import check_out, print_table, warn_of
 
@@ -86,9 +102,12 @@ def compare(
     check_out(out, generated, real)
     medical = {"radimagenet": radimagenet_weights, "medicalnet": medicalnet_weights}
     asked = Comparison(generated, real, out, model, inception_weights, draws, pairs, seed, medical)
-    table = compare_folders(asked)
+    table, anatomy = compare_folders(asked)
     print_table(table, DISTANCES)
-    warn_of(table, out)
+    if anatomy["value"].notna().any():
+        print_table(anatomy, ANATOMY)
+    reasons = pd.DataFrame({"reason": [*table["reason"], *anatomy["reason"], *anatomy["floor_reason"]]})
+    warn_of(reasons.assign(note=table["note"]), out)
     return 0
 
 
