@@ -27,8 +27,8 @@ DISTANCES = Contract(
     },
 )
 
-# What differs between two sets of volumes, in ml (`fidelity/anatomy`): of each set by itself (a mean, or ml a year
-# of age), between the two (Hedges' g, or ml a year), and the same of real people in the samples' place.
+# What differs between two sets of volumes, in ml (`fidelity/anatomy`): of each set by itself (a mean, or ml a
+# year of age), between the two (Hedges' g, or ml a year), and the same of real people in the samples' place.
 ANATOMY = Contract(
     "anatomy",
     {

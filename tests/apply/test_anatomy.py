@@ -1,4 +1,4 @@
-"""Anatomy of two folders: phantoms in SRI24 space, larger ventricles, noise, and brains that lie elsewhere."""
+"""Anatomy of two folders: phantoms in SRI24, larger ventricles, noise, and brains that lie elsewhere."""
 
 import nibabel as nib
 import numpy as np
@@ -71,7 +71,9 @@ def test_brains_elsewhere_have_no_anatomy_but_distances(compare, phantoms):
     moved = AFFINE.copy()
     moved[:3, 3] += 120, -110, -73  # about where MNI has its origin
     volumes, masks, _ = phantoms
-    status, tables, said = compare([np.where(m, v + 10, 0) for v, m in zip(volumes[:8], masks, strict=False)], moved)
+    status, tables, said = compare(
+        [np.where(m, v + 10, 0) for v, m in zip(volumes[:8], masks, strict=False)], moved
+    )
     assert status == 0
     assert tables["anatomy"]["reason"].str.contains("mm from where SRI24's does").all()
     assert tables["distances"]["value"].notna().any()

@@ -1,4 +1,4 @@
-"""Tables of anatomy: what lies outside real people is marked, reliable volumes are counted, gaps have reasons."""
+"""Tables of anatomy: what lies outside is marked, reliable volumes are counted, gaps have reasons."""
 
 import numpy as np
 import pandas as pd
@@ -43,14 +43,23 @@ def test_what_lies_outside_real_people_is_marked(write):
 
 def test_a_reason_stands_in_every_cell_but_the_count(write):
     row = {"volume": "csf", "reason": "1 of 8 samples", "value": np.nan, "n_first": 1, "n_first_left_out": 7}
-    row = build_anatomy(write([row])).frame.set_index(["Arm", "Comparison"]).loc[("Sex F (T1)", "gen-vs-real")]
+    row = (
+        build_anatomy(write([row])).frame.set_index(["Arm", "Comparison"]).loc[("Sex F (T1)", "gen-vs-real")]
+    )
     assert row["CSF | Hedges' g"] == row["CSF | real people"] == "n/a: 1 of 8 samples"
     assert row["Reliable"] == "1 of 8, 0 of 0"
 
 
 def test_slopes_of_all_three_sets_stand_beside_each_other(write):
     ages = {"arm": AGES, "quantity": "ml a year", "volume": "ventricles", **COUNTS}
-    parts = {"first": 0.1, "first_low": -0.1, "first_high": 0.3, "second": 0.4, "second_low": 0.3, "second_high": 0.5}
+    parts = {
+        "first": 0.1,
+        "first_low": -0.1,
+        "first_high": 0.3,
+        "second": 0.4,
+        "second_low": 0.3,
+        "second_high": 0.5,
+    }
     rows = [ages | parts | OUTSIDE, ages | parts | INSIDE | {"comparison": "gen-vs-recons", "second": 0.35}]
     row = build_anatomy_by_age(write(rows)).frame.set_index("Volume").loc["Ventricles"]
     assert row["ml a year | samples, age asked for"] == "0.10 [-0.10, 0.30]"
@@ -62,7 +71,13 @@ def test_slopes_of_all_three_sets_stand_beside_each_other(write):
 
 def test_another_tool_has_its_own_table(write, tmp_path):
     tool = {"tool": "SynthSeg", "volume": "hippocampus", **OUTSIDE, **COUNTS}
-    agreement = {"tool": "SynthSeg", "arm": "", "comparison": "real", "quantity": "r with ours", "volume": "csf"}
+    agreement = {
+        "tool": "SynthSeg",
+        "arm": "",
+        "comparison": "real",
+        "quantity": "r with ours",
+        "volume": "csf",
+    }
     results = write([tool, agreement | {"value": 0.9, "value_low": 0.8, "value_high": 0.95}])
     frame = build_anatomy_of_others(results).frame
     assert frame["Value"].tolist() == ["-1.25 [-1.60, -0.90] *", "0.90 [0.80, 0.95]"]

@@ -1,4 +1,4 @@
-"""Tissue and regional volumes of a folder's brains against those of real ones, where both lie in SRI24 space."""
+"""Tissue and regional volumes of a folder's brains against those of real ones, where both lie in SRI24."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from braing3n.atlas.templates import centred_affine
 from braing3n.core.errors import ResourceError
 from braing3n.core.runtime import track
 from braing3n.core.settings import ResourceSettings
-from braing3n.fidelity.anatomy.compare import Asked, Measured, compare_asked
+from braing3n.fidelity.anatomy.compare import Asked, compare_asked
 from braing3n.fidelity.anatomy.effects import SIZE
 from braing3n.fidelity.anatomy.segmented import TOOL, SegmentedVolumes, Segmenter, open_segmenter
 from braing3n.fidelity.anatomy.watch import measure_nothing
@@ -45,9 +45,7 @@ def measure_folders(
     rows["reconstructed"] = np.zeros(0, int)
     ages = {name: np.full(len(ml), np.nan) for name, ml in measured.ml.items()}
     asked = Asked("", SIZE, rows, ages)
-    table = pd.DataFrame(
-        compare_asked(measured, asked, "gen-vs-real", FidelitySettings(seed=seed), reason)
-    )
+    table = pd.DataFrame(compare_asked(measured, asked, "gen-vs-real", FidelitySettings(seed=seed), reason))
     return table, _tabulate(sets, {"generated": generated, "real": real})
 
 

@@ -1,1 +1,1 @@
-"""Whether generated brains have the tissue, ventricle and regional volumes of real ones, and their change with age."""
+"""Whether generated brains have the volumes of tissues and regions that real ones have, at every age."""

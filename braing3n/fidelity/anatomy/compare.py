@@ -168,7 +168,9 @@ def _explain(asked: Asked, used: dict, first: str, second: str, settings: Fideli
         return f"{n_samples} of {len(asked.rows['generated'])} samples of this arm have volumes to rely on"
     for name in (first, second):
         if name != "generated" and len(used[name]) < settings.min_people:
-            return f"{len(used[name])} {name} people with volumes to rely on, fewer than {settings.min_people}"
+            return (
+                f"{len(used[name])} {name} people with volumes to rely on, fewer than {settings.min_people}"
+            )
         if asked.effect is SLOPE and len(np.unique(asked.age_years[name][used[name]])) < 2:
             return f"{name} people of one age have no slope"
     return ""

@@ -1,8 +1,8 @@
 """Effect sizes and age slopes of two sets of people, with intervals and a floor of the same numbers.
 
-A set is an array (n, 1 + K): age in years, then K volumes in ml, a row a person. As in `fidelity.measure`, a
-draw deals the real people into `people`, as many as there are samples, and `others`: the value is the samples'
-against the others, the floor that of the people against the same others.
+A set is an array (n, 1 + K): age in years, then K volumes in ml, a row a person. As in
+`fidelity.measure`, a draw deals the real people into `people`, as many as there are samples, and `others`:
+the value is the samples' against the others, the floor that of the people against the same others.
 """
 
 from __future__ import annotations

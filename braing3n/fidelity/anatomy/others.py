@@ -60,9 +60,7 @@ def correlate(ours: Measured, theirs: Measured, seed: int) -> pd.DataFrame:
     rows = []
     for name in SETS:
         for volume in (volume for volume in theirs.names if volume in ours.names):
-            pair = np.column_stack(
-                [one.ml[name][:, one.names.index(volume)] for one in (ours, theirs)]
-            )
+            pair = np.column_stack([one.ml[name][:, one.names.index(volume)] for one in (ours, theirs)])
             pair = pair[np.isfinite(pair).all(axis=1)]
             row = {"arm": "", "tool": theirs.tool, "comparison": name, "quantity": CORRELATION}
             row |= {"volume": volume, "reason": "", "floor_reason": "", **EMPTY}

@@ -1,4 +1,4 @@
-"""The anatomy of one run's samples, reconstructions and real people, from the decoding of `fidelity measure`."""
+"""The anatomy of a run's samples, reconstructions and real people, as `fidelity measure` decodes them."""
 
 from __future__ import annotations
 

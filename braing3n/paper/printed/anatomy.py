@@ -16,12 +16,12 @@ from braing3n.paper.printed.tables import LEVELS, Table
 from braing3n.paper.results import Results, explain_missing, locate
 
 _NOTES = [
-    "Volumes in ml of SRI24 space, both sides, from our own segmentation (docs/tissue.md). Reliable: those whose "
-    "tissues' intensities lie a deviation of the noise apart and whose brain has half the mean brain's volume; "
-    "the others are left out. A decoded volume has no mask: a rule fitted to reconstructions finds its brain, so "
-    "gen-vs-recons says what the generator does, recons-vs-real what decoder and rule do.",
-    "Brackets of values: 95 % of resamplings of samples and people. Real people: as many in the samples' place "
-    "against the others, 95 % of draws. A value outside is marked *; of 8 volumes .4 are so by chance.",
+    "Volumes in ml of SRI24 space, both sides, from our own segmentation (docs/tissue.md). Reliable: the "
+    "tissues' intensities lie a deviation of the noise apart, and the brain has half the mean brain's "
+    "volume or more; others are left out. A decoded volume has no mask: a rule fitted to reconstructions "
+    "finds its brain: gen-vs-recons says what the generator does, recons-vs-real what decoder and rule do.",
+    "Brackets of values: 95 % of resamplings of samples and people. Real people: as many in the samples' "
+    "place against the others, 95 % of draws. A value outside is marked *, as .4 of 8 volumes are by chance.",
 ]
 
 
@@ -133,9 +133,8 @@ def _show_floor(found: pd.DataFrame | None, name: str) -> str:
         return row
     if row["floor_reason"]:
         return f"n/a: {row['floor_reason']}"
-    return (
-        f"[{_round(row['floor_low'])}, {_round(row['floor_high'])}] (n {row['n_floor_people']}/{row['n_others']})"
-    )
+    interval = f"[{_round(row['floor_low'])}, {_round(row['floor_high'])}]"
+    return f"{interval} (n {row['n_floor_people']}/{row['n_others']})"
 
 
 def _count_reliable(found: pd.DataFrame | None) -> str:

@@ -1,4 +1,4 @@
-"""Invented volumes through the comparison by arm: what is planted is found there alone, what is missing is counted."""
+"""Invented volumes by arm: what is planted is found there alone, and what is missing is counted."""
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,16 @@ SLOPES = np.array([0.8, 0.4, -1.0])  # ml a year of real people
 
 def measure_people(age_years, rng):
     """Ml (n, 3) of people of some ages."""
-    return np.array([150.0, 30.0, 600.0]) + np.outer(age_years - 50, SLOPES) + rng.normal(0, 8, (len(age_years), 3))
+    return (
+        np.array([150.0, 30.0, 600.0])
+        + np.outer(age_years - 50, SLOPES)
+        + rng.normal(0, 8, (len(age_years), 3))
+    )
 
 
 @pytest.fixture
 def run():
-    """A run whose generator makes people as they are, at the age that is asked for: (samples, labels, measured)."""
+    """(samples, labels, measured): the generator makes people as they are, at the age that is asked for."""
     rng, n = np.random.default_rng(0), 600
     ids = [f"p{k:03d}" for k in range(n)]
     labels = pd.DataFrame({"volume_id": ids, "person_id": ids, "group_id": ids, "modality": "T1", "idh1": ""})
@@ -42,8 +46,16 @@ def run():
     samples["age_years"] = samples["age_years"].astype(float)
     ages = samples["age_years"].fillna(pd.Series(rng.uniform(20, 80, len(samples)))).to_numpy()
     real = measure_people(labels["age_years"].to_numpy(), rng)
-    ml = {"generated": measure_people(ages, rng), "real": real, "reconstructed": real + rng.normal(0, 1, real.shape)}
-    return samples, labels, Measured("ours", NAMES, ml, {name: np.full(len(v), True) for name, v in ml.items()})
+    ml = {
+        "generated": measure_people(ages, rng),
+        "real": real,
+        "reconstructed": real + rng.normal(0, 1, real.shape),
+    }
+    return (
+        samples,
+        labels,
+        Measured("ours", NAMES, ml, {name: np.full(len(v), True) for name, v in ml.items()}),
+    )
 
 
 def find_outside(table):
@@ -68,7 +80,9 @@ def test_enlarged_ventricles_of_one_arm_are_large_there_alone(run):
     measured.ml["generated"][is_woman, 1] += 20
     table = compare_anatomy(measured, samples, labels, SETTINGS)
     new = set(find_outside(table)) - before
-    assert new == {("Sex F (T1)", comparison, "ventricles") for comparison in ("gen-vs-real", "gen-vs-recons")}
+    assert new == {
+        ("Sex F (T1)", comparison, "ventricles") for comparison in ("gen-vs-real", "gen-vs-recons")
+    }
     found = table.set_index(["arm", "comparison", "volume"]).loc[("Sex F (T1)", "gen-vs-real", "ventricles")]
     assert found["value_low"] > 0.8
     assert found["first"] - found["second"] == pytest.approx(20, abs=5)
@@ -84,7 +98,10 @@ def test_an_age_that_is_obeyed_has_the_slope_of_real_people_and_an_ignored_one_n
     rng = np.random.default_rng(7)
     ignored = measure_people(rng.uniform(20, 80, len(samples)), rng)
     table = compare_anatomy(
-        Measured("ours", NAMES, measured.ml | {"generated": ignored}, measured.is_seen), samples, labels, SETTINGS
+        Measured("ours", NAMES, measured.ml | {"generated": ignored}, measured.is_seen),
+        samples,
+        labels,
+        SETTINGS,
     )
     row = table[(table["arm"] == AGES) & (table["comparison"] == "gen-vs-real")].set_index("volume")
     np.testing.assert_allclose(row["first"], 0, atol=0.25)
@@ -139,7 +156,9 @@ def test_people_are_drawn_by_seed_and_bounded_in_number(run):
 
 def write_tsv(path, samples, labels, ml, ids_seen=300):
     """A tool's volumes of all samples and of some real people."""
-    generated = pd.DataFrame({"set": "generated", "item_id": samples["sample_id"], "ventricles": ml["generated"][:, 1]})
+    generated = pd.DataFrame(
+        {"set": "generated", "item_id": samples["sample_id"], "ventricles": ml["generated"][:, 1]}
+    )
     real = pd.DataFrame({"set": "real", "item_id": labels["volume_id"], "ventricles": ml["real"][:, 1]})
     table = pd.concat([generated, real[:ids_seen]]).assign(hippocampus=3.0)
     table["hippocampus"] += np.random.default_rng(0).normal(0, 0.2, len(table))
@@ -159,8 +178,14 @@ def test_a_tools_table_stands_under_its_name_beside_its_correlation_with_ours(ru
     found = correlate(measured, theirs, 0).set_index(["comparison", "volume"])
     expected = np.corrcoef(measured.ml["real"][:300, 1], ml["real"][:300, 1])[0, 1]
     assert found.loc[("real", "ventricles"), "value"] == pytest.approx(expected)
-    assert found.loc[("real", "ventricles"), "value_low"] < expected < found.loc[("real", "ventricles"), "value_high"]
-    assert found.loc[("reconstructed", "ventricles"), "reason"] == "0 reconstructed volumes are measured by both"
+    assert (
+        found.loc[("real", "ventricles"), "value_low"]
+        < expected
+        < found.loc[("real", "ventricles"), "value_high"]
+    )
+    assert (
+        found.loc[("reconstructed", "ventricles"), "reason"] == "0 reconstructed volumes are measured by both"
+    )
     settings = FidelitySettings(n_segmented=80, measured={"SynthSeg": str(path), "MindGlide": "nowhere.tsv"})
     compared, segmented = compare_tools(None, samples, labels, settings, "no templates")
     compared = check_table(compared, ANATOMY, "here")
@@ -183,7 +208,10 @@ def test_a_tools_table_stands_under_its_name_beside_its_correlation_with_ours(ru
         (lambda t: t[["set", "item_id"]], "names no volumes"),
         (lambda t: t.assign(ventricles="large"), "column 'ventricles' holds no numbers"),
         (lambda t: pd.concat([t, t[:1]]), "generated s0 is there twice"),
-        (lambda t: t.assign(item_id=t["item_id"].replace("s0", "other")), "generated other is no volume of this run"),
+        (
+            lambda t: t.assign(item_id=t["item_id"].replace("s0", "other")),
+            "generated other is no volume of this run",
+        ),
         (lambda t: t.assign(set=t["set"].replace("real", "reel")), "set 'reel' is none of"),
     ],
 )

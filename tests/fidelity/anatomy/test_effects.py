@@ -1,4 +1,4 @@
-"""Effect sizes, age slopes and their intervals against formulas written anew, and how often they are wrong."""
+"""Effect sizes, age slopes and their intervals against formulas written anew; how often they are wrong."""
 
 import math
 import statistics

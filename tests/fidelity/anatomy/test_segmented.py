@@ -1,6 +1,7 @@
-"""Phantoms through a decoder without masks: brains are found, larger ventricles are seen, and noise is left out."""
+"""Phantoms through a decoder without masks: brains are found, larger ventricles seen, noise left out."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,12 @@ from braing3n.config import FidelitySettings, ResourceSettings
 from braing3n.core.contracts import check_table
 from braing3n.core.errors import ResourceError
 from braing3n.fidelity.anatomy.compare import compare_anatomy
-from braing3n.fidelity.anatomy.segmented import NAMES, choose_rule_rows, open_segmenter
+from braing3n.fidelity.anatomy.segmented import (
+    NAMES,
+    SegmentedVolumes,
+    choose_rule_rows,
+    open_segmenter,
+)
 from braing3n.fidelity.anatomy.watch import Anatomy, compare_tools, open_atlas
 from braing3n.fidelity.contracts import ANATOMY, SEGMENTED
 from braing3n.phantoms.miniature import render_preprocessed
@@ -53,11 +59,11 @@ def widen(volume, mask, near):
 
 @pytest.fixture(scope="module")
 def seen(fetch_resource, tmp_path_factory):
-    """(anatomy, samples, labels): 32 real phantoms of two sexes, and 30 samples in three arms."""
+    """32 real phantoms of two sexes, and 30 samples in three arms, with what was found in them."""
     wheels = fetch_resource("brain-templates"), fetch_resource("head-template")
     folder = write_settings(tmp_path_factory.mktemp("run") / "settings", wheels[0])
     segmenter = open_atlas(folder)
-    volumes, masks, table = render_preprocessed(N_REAL + 2 * N_SAMPLES, 5, *wheels)
+    volumes, masks, _ = render_preprocessed(N_REAL + 2 * N_SAMPLES, 5, *wheels)
     rng = np.random.default_rng(0)
     ids = [f"p{k:02d}" for k in range(N_REAL)]
     labels = pd.DataFrame({"volume_id": ids, "person_id": ids, "group_id": ids, "modality": "T1"})
@@ -81,15 +87,14 @@ def seen(fetch_resource, tmp_path_factory):
     anatomy = Anatomy(segmenter, lambda i: (volumes[i], masks[i]), show, samples, labels, SETTINGS)
     anatomy.sets["generated"](np.arange(len(samples)), generated)
     show(np.arange(N_REAL), anatomy.sets["reconstructed"])
-    return anatomy, samples, labels, masks
+    return SimpleNamespace(anatomy=anatomy, samples=samples, labels=labels, masks=masks, segmenter=segmenter)
 
 
 def test_brains_of_reconstructions_are_found_without_their_masks(seen):
-    anatomy, _, _, masks = seen
-    real, again = anatomy.sets["real"], anatomy.sets["reconstructed"]
+    real, again = seen.anatomy.sets["real"], seen.anatomy.sets["reconstructed"]
     assert real.is_reliable.all()
     assert again.is_reliable.all()
-    whole = masks[:N_REAL].sum(axis=(1, 2, 3)) * 0.064
+    whole = seen.masks[:N_REAL].sum(axis=(1, 2, 3)) * 0.064
     np.testing.assert_allclose(real.ml[:, :3].sum(axis=1), whole, rtol=1e-4)
     np.testing.assert_allclose(again.ml[:, :3].sum(axis=1), whole, rtol=0.04)
     for k, name in enumerate(NAMES):
@@ -97,8 +102,7 @@ def test_brains_of_reconstructions_are_found_without_their_masks(seen):
 
 
 def test_larger_ventricles_are_found_in_their_arm_alone(seen):
-    anatomy, samples, labels, _ = seen
-    table, _ = compare_tools(anatomy, samples, labels, SETTINGS)
+    table, _ = compare_tools(seen.anatomy, seen.samples, seen.labels, SETTINGS)
     table = check_table(table, ANATOMY, "here").set_index(["arm", "comparison", "volume"])
     wide, fine = (table.loc[(arm, "gen-vs-recons")] for arm in ("Sex F (T1)", "Disease HC (T1)"))
     assert wide.loc["ventricles", "value_low"] > 0.8
@@ -109,7 +113,7 @@ def test_larger_ventricles_are_found_in_their_arm_alone(seen):
 
 
 def test_noise_is_left_out_and_counted(seen):
-    anatomy, samples, labels, _ = seen
+    anatomy, samples, labels = seen.anatomy, seen.samples, seen.labels
     _, segmented = compare_tools(anatomy, samples, labels, SETTINGS)
     segmented = check_table(segmented, SEGMENTED, "here")
     men = segmented[segmented["item_id"].isin(samples.loc[samples["sex"] == "M", "sample_id"])]
@@ -123,10 +127,7 @@ def test_noise_is_left_out_and_counted(seen):
 
 
 def test_a_volume_without_a_brain_has_no_volumes(seen):
-    anatomy, samples, _, _ = seen
-    one = type(anatomy.sets["generated"])(
-        anatomy.sets["generated"]._segmenter, 1, np.array([0]), anatomy.sets["generated"]._rules[:1]
-    )
+    one = SegmentedVolumes(seen.segmenter, 1, np.array([0]), [None])
     one.measure(0, np.zeros(GRID["shape"], np.float32), np.zeros(GRID["shape"], bool), 20_000.0)
     assert one.separation[0] == 0
     assert not one.is_reliable[0]
@@ -134,7 +135,7 @@ def test_a_volume_without_a_brain_has_no_volumes(seen):
 
 
 def test_a_modality_of_one_person_is_not_measured(seen):
-    anatomy, samples, labels, _ = seen
+    samples, labels = seen.samples, seen.labels
     rows = choose_rule_rows(labels, "T1", np.arange(20), 0)
     assert len(rows) == 16
     assert set(range(20, N_REAL)) <= set(rows)  # of whom no arm measures come first
@@ -145,8 +146,7 @@ def test_a_modality_of_one_person_is_not_measured(seen):
     def refuse(*_):
         raise AssertionError("nothing is segmented")
 
-    segmenter = anatomy.sets["real"]._segmenter
-    one = Anatomy(segmenter, refuse, lambda rows, watch: None, flair, few, SETTINGS)
+    one = Anatomy(seen.segmenter, refuse, lambda rows, watch: None, flair, few, SETTINGS)
     one.sets["generated"](np.arange(len(flair)), np.zeros((len(flair), *GRID["shape"]), np.float32))
     table, segmented = compare_tools(one, flair, few, SETTINGS)
     assert len(segmented) == 0
