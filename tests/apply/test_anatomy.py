@@ -1,5 +1,7 @@
 """Anatomy of two folders: phantoms in SRI24, larger ventricles, noise, and brains that lie elsewhere."""
 
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -31,7 +33,7 @@ def compare(tmp_path, phantoms, capsys):
     volumes, masks, _ = phantoms
     real = [np.where(mask, v + 10, 0) for v, mask in zip(volumes, masks, strict=True)][N_GENERATED:]
 
-    def run(generated, affine=AFFINE):
+    def run(generated, affine=AFFINE, *words):
         for role, arrays in (("generated", generated), ("real", real)):
             (tmp_path / role).mkdir()
             for k, array in enumerate(arrays):
@@ -39,7 +41,7 @@ def compare(tmp_path, phantoms, capsys):
                 nib.save(nib.Nifti1Image(array.astype(np.float32), affine), path)
         out = tmp_path / "out"
         given = ["--generated", str(tmp_path / "generated"), "--real", str(tmp_path / "real"), "-o", str(out)]
-        status = main(["fidelity", "compare", *given, "--draws", "3", "--pairs", "1"])
+        status = main(["fidelity", "compare", *given, "--draws", "3", "--pairs", "1", *words])
         printed = capsys.readouterr()
         return status, {p.stem: pd.read_parquet(p) for p in out.glob("*.parquet")}, printed.out + printed.err
 
@@ -79,6 +81,32 @@ def test_brains_elsewhere_have_no_anatomy_but_distances(compare, phantoms):
     assert tables["distances"]["value"].notna().any()
     assert "mm from where SRI24's does" in said
     assert "Hedges' g" not in said
+
+
+def test_a_tools_table_of_the_same_files_stands_beside_ours(compare, phantoms, tmp_path):
+    volumes, masks, _ = phantoms
+    names = [("generated", k) for k in range(N_GENERATED)] + [("real", k) for k in range(N_REAL)]
+    brains_ml = [masks[k + N_GENERATED * (name == "real")].sum() * 0.064 for name, k in names]
+    table = pd.DataFrame({"set": [name for name, _ in names], "csf": 0.1 * np.array(brains_ml)})
+    table["item_id"] = [f"sub-{k:02d}_T1w.nii.gz" for _, k in names]
+    table.to_csv(tmp_path / "tool.tsv", sep="\t", index=False)
+    generated = [np.where(m, v + 10, 0) for v, m in zip(volumes[:N_GENERATED], masks, strict=False)]
+    words = ("--measured.SynthSeg", str(tmp_path / "tool.tsv"))
+    status, tables, _ = compare(generated, AFFINE, *words)
+    found = tables["anatomy"].query("tool == 'SynthSeg'").set_index("quantity")
+    assert status == 0
+    assert found.loc["Hedges' g", "first"] == pytest.approx(np.mean(table["csf"][:N_GENERATED]))
+    ours = tables["segmented"].set_index(["set", "item_id"])["csf"]
+    agreement = found[(found.index == "r with ours") & (found["comparison"] == "real")].iloc[0]
+    theirs = table.set_index(["set", "item_id"])["csf"]
+    expected = np.corrcoef(ours["real"], theirs["real"].loc[ours["real"].index])[0, 1]
+    assert agreement["value"] == pytest.approx(expected)
+    (tmp_path / "tool.tsv").write_text("item_id\tcsf\nsub-00\t3\n")
+    for role in ("generated", "real"):
+        shutil.rmtree(tmp_path / role)
+    status, _, said = compare(generated, AFFINE, *words)
+    assert status == 2
+    assert "has no column 'set'" in said
 
 
 def test_a_lattice_gives_its_affine_again():

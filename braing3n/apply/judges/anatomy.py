@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +15,7 @@ from braing3n.core.runtime import track
 from braing3n.core.settings import ResourceSettings
 from braing3n.fidelity.anatomy.compare import Asked, compare_asked
 from braing3n.fidelity.anatomy.effects import SIZE
+from braing3n.fidelity.anatomy.others import correlate, read_measured
 from braing3n.fidelity.anatomy.segmented import TOOL, SegmentedVolumes, Segmenter, open_segmenter
 from braing3n.fidelity.anatomy.watch import measure_nothing
 from braing3n.fidelity.settings import FidelitySettings
@@ -21,12 +25,20 @@ NEAR_MM = 15.0  # the middle of the brains to that of SRI24's
 
 
 def measure_folders(
-    generated: VolumeFolder, real: VolumeFolder, seed: int
+    generated: VolumeFolder, real: VolumeFolder, seed: int, tables: Mapping[str, Path]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Hedges' g of each volume, one volume a person, and each volume that was segmented.
 
     Without SRI24's place or the templates, rows have the reason.
+
+    Args:
+        tables: volumes that other tools measured, by tool; `item_id` is a file's path in its folder.
+
+    Raises:
+        ContractError: such a table is not of these folders.
     """
+    ids = pd.DataFrame({"sample_id": generated.names}), pd.DataFrame({"volume_id": real.names})
+    theirs = [read_measured(path, tool, *ids) for tool, path in tables.items()]
     reason = find_displacement(real)
     sets: dict[str, SegmentedVolumes] = {}
     if not reason:
@@ -45,8 +57,14 @@ def measure_folders(
     rows["reconstructed"] = np.zeros(0, int)
     ages = {name: np.full(len(ml), np.nan) for name, ml in measured.ml.items()}
     asked = Asked("", SIZE, rows, ages)
-    table = pd.DataFrame(compare_asked(measured, asked, "gen-vs-real", FidelitySettings(seed=seed), reason))
-    return table, _tabulate(sets, {"generated": generated, "real": real})
+    found = [
+        pd.DataFrame(compare_asked(one, asked, "gen-vs-real", FidelitySettings(seed=seed), why)).assign(
+            tool=one.tool, comparison="gen-vs-real", quantity=SIZE.quantity
+        )
+        for one, why in [(measured, reason), *((one, "") for one in theirs)]
+    ]
+    found += [correlate(measured, one, seed) for one in theirs]
+    return pd.concat(found, ignore_index=True), _tabulate(sets, {"generated": generated, "real": real})
 
 
 def find_displacement(real: VolumeFolder) -> str:

@@ -32,10 +32,12 @@ DISTANCES = {
     "n_dealt": "people dealt",
 }
 ANATOMY = {
+    "tool": "tool",
+    "quantity": "quantity",
     "volume": "volume (ml)",
     "first": "generated",
     "second": "real",
-    "value": "Hedges' g",
+    "value": "value",
     "value_low": "low",
     "value_high": "high",
     "floor_low": "real-real, low",
@@ -62,6 +64,7 @@ def compare(
     inception_weights: Path | None = None,
     radimagenet_weights: Path | None = None,
     medicalnet_weights: Path | None = None,
+    measured: dict[str, Path] | None = None,
     draws: int = 100,
     pairs: int = 50,
     seed: int = 2025,
@@ -81,6 +84,8 @@ def compare(
         RadImageNet's ResNet50.pt, for the distance on its features of the same slices (08629f7e).
     medicalnet_weights
         MedicalNet's resnet_50.pth, for the distance on its features of whole volumes (5b6189ca).
+    measured
+        `--measured.SynthSeg FILE`: a TSV of volumes in ml that a tool measured, beside our segmentation's.
     draws
         Draws of people behind the intervals and floors.
     pairs
@@ -101,7 +106,9 @@ def compare(
         raise BrainG3nError("--draws must be at least 2, and --pairs at least 1.")
     check_out(out, generated, real)
     medical = {"radimagenet": radimagenet_weights, "medicalnet": medicalnet_weights}
-    asked = Comparison(generated, real, out, model, inception_weights, draws, pairs, seed, medical)
+    asked = Comparison(
+        generated, real, out, model, inception_weights, draws, pairs, seed, medical, measured or {}
+    )
     table, anatomy = compare_folders(asked)
     print_table(table, DISTANCES)
     if anatomy["value"].notna().any():

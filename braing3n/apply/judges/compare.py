@@ -39,6 +39,7 @@ class Comparison:
     n_pairs: int = 50
     seed: int = 2025
     medical: dict[str, Path | None] = field(default_factory=dict)
+    measured: dict[str, Path] = field(default_factory=dict)
 
 
 def compare_folders(asked: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -60,7 +61,7 @@ def compare_folders(asked: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows += measure_sets(feature, sets, (generated.people, real.people), asked)
     rows.append(measure_similarity(generated, real, asked))
     table = pd.DataFrame(rows).assign(**count(generated, real))
-    anatomy, segmented = measure_folders(generated, real, asked.seed)
+    anatomy, segmented = measure_folders(generated, real, asked.seed, asked.measured)
     last = features[-1].name
     nearest = pair_nearest(generated, real, values["generated"][last], values["real"][last], last)
     write_results(
