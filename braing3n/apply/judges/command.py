@@ -113,8 +113,7 @@ def compare(
     print_table(table, DISTANCES)
     if anatomy["value"].notna().any():
         print_table(anatomy, ANATOMY)
-    reasons = pd.DataFrame({"reason": [*table["reason"], *anatomy["reason"], *anatomy["floor_reason"]]})
-    warn_of(reasons.assign(note=table["note"]), out)
+    warn_of(pd.concat([table, anatomy.assign(note=anatomy["floor_reason"])]), out)
     return 0
 
 

@@ -26,7 +26,7 @@ from braing3n.volumes.decoded import BrainRule, fit_brain_rule
 TOOL = "braing3n"
 LEAST_MM = 2.0
 LEAST_BRAIN = 0.5  # of the mean real brain
-N_RULE_PEOPLE = 16  # of a modality, whose brains the rule is fitted to
+N_RULE_PEOPLE = 8  # of a modality, to whose brains the rule is fitted; 16 give no better a mask
 # The volumes of `measure_brain`, left and right added.
 NAMES = tuple(dict.fromkeys(re.sub("_(left|right)$", "", name) for name in VOLUMES))
 SIDES = np.array([[re.sub("_(left|right)$", "", v) == name for v in VOLUMES] for name in NAMES], float)
