@@ -148,13 +148,14 @@ def compare_asked(
     if row["reason"]:
         row["floor_reason"] = row["floor_reason"] or row["reason"]
         return [row | {"volume": name} for name in measured.names]
-    sets = [
+    of_first, of_second = (
         np.column_stack([asked.age_years[name][used[name]], measured.ml[name][used[name]]])
         for name in (first, second)
-    ]
+    )
     n_people = n_samples * has_floor
     row |= {"n_floor_people": n_people, "n_others": n_real - n_people}
-    found = compare_sets(asked.effect, *sets, n_people, first != "generated", settings.seed)
+    is_dealt = first != "generated"
+    found = compare_sets(asked.effect, of_first, of_second, n_people, is_dealt, settings.seed)
     return [
         row | {"volume": name} | {part: float(values[k]) for part, values in found.items()}
         for k, name in enumerate(measured.names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,12 @@ def correlate(ours: Measured, theirs: Measured, seed: int) -> pd.DataFrame:
         for volume in (volume for volume in theirs.names if volume in ours.names):
             pair = np.column_stack([one.ml[name][:, one.names.index(volume)] for one in (ours, theirs)])
             pair = pair[np.isfinite(pair).all(axis=1)]
-            row = {"arm": "", "tool": theirs.tool, "comparison": name, "quantity": CORRELATION}
+            row: dict[str, Any] = {
+                "arm": "",
+                "tool": theirs.tool,
+                "comparison": name,
+                "quantity": CORRELATION,
+            }
             row |= {"volume": volume, "reason": "", "floor_reason": "", **EMPTY}
             row |= {"n_first": len(pair), "n_first_left_out": 0, "n_second": len(pair)}
             row |= {"n_second_left_out": 0}
