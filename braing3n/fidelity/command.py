@@ -21,8 +21,7 @@ def measure(
     labels: Labels,
     distances: Path,
     tokens: Path | None = None,
-    volume_list: Path | None = None,
-    volumes_dir: Path | None = None,
+    results: Path | None = None,
     settings: str = "{}",
     threads: Threads = 1,
 ):
@@ -41,14 +40,13 @@ def measure(
     features
         The encoder's features of the real volumes (npz).
     distances
-        Table to write; beside it `decoded.npz`, the decoded volumes on voxels of about 4 mm, and the
-        tokens that reconstructions encode to.
+        Table to write; beside it `anatomy.parquet` and `segmented.parquet`, what differs in anatomy and each
+        volume's, and `decoded.npz`, the decoded volumes on voxels of about 4 mm, and the tokens that
+        reconstructions encode to.
     tokens
         Cached latents of the real volumes; with them the reconstructions of those drawn are measured, too.
-    volume_list
-        The volume list, for the networks of others, which see real volumes.
-    volumes_dir
-        Folder of the packed volumes.
+    results
+        The run's results folder, whose packed volumes the networks of others and the segmentation see.
     settings
         The section `fidelity`: its settings file, or a configuration file.
     """
@@ -58,16 +56,19 @@ def measure(
     from braing3n.core.contracts import write_table
     from braing3n.core.settings import parse_section
     from braing3n.fidelity.coarse import CoarseVolumes, KeptTokens, write_coarse
-    from braing3n.fidelity.contracts import DISTANCES
+    from braing3n.fidelity.contracts import ANATOMY, DISTANCES, SEGMENTED
     from braing3n.fidelity.settings import FidelitySettings
 
     section = parse_section(FidelitySettings, settings)
-    packed = (volume_list, volumes_dir) if volume_list and volumes_dir else None
     small = {"samples": CoarseVolumes(), "reconstructions": CoarseVolumes()}
     watchers, again = tuple(small.values()), KeptTokens()
     models = encoder, tokenizer
-    measured = _measure(samples, table, models, features, labels, tokens, packed, (*watchers, again), section)
+    measured, anatomy, segmented = _measure(
+        samples, table, models, features, labels, tokens, results, (*watchers, again), section
+    )
     write_coarse(small, distances.with_name("decoded.npz"), again)
+    write_table(anatomy, distances.with_name("anatomy.parquet"), ANATOMY)
+    write_table(segmented, distances.with_name("segmented.parquet"), SEGMENTED)
     write_table(measured, distances, DISTANCES)
 
 
@@ -78,12 +79,13 @@ def _measure(
     features: Path,
     labels: Path,
     tokens: Path | None,
-    packed: tuple[Path, Path] | None,
+    results: Path | None,
     small: tuple,
     section,
 ):
-    """All quantities of all arms; weights: those of the encoder and of the tokenizer.
+    """All quantities of all arms, their anatomy, and the volumes that it comes from.
 
+    weights: those of the encoder and of the tokenizer.
     small: watchers of the decoded samples and reconstructions, and of the tokens that these encode to.
     """
     import numpy as np
@@ -91,6 +93,7 @@ def _measure(
 
     from braing3n.core.contracts import read_table
     from braing3n.diffusion.contracts import SAMPLES
+    from braing3n.fidelity.anatomy.watch import compare_tools
     from braing3n.fidelity.measure import FRECHET, MORE, measure_arms
     from braing3n.fidelity.sliced import SLOTS
     from braing3n.fidelity.variety import KeptVolumes, list_rows, measure_variety
@@ -101,13 +104,15 @@ def _measure(
     real, sampled = load_features(features, labelled), np.load(samples)["tokens"]
     encode, decoded = _load_models(*weights, section), None
     kept = [KeptVolumes(rows) for rows in list_rows(conditions, labelled, section)]
-    opened = [_open_slot(slot, packed, conditions, labelled, section) for slot in SLOTS]
+    opened = [_open_slot(slot, results, conditions, labelled, section) for slot in SLOTS]
+    cached, rows = _choose_real(tokens, labels, conditions, labelled, section) if tokens else (None, None)
+    anatomy, no_anatomy = _open_anatomy(results, encode, cached, conditions, labelled, section)
     seen = [sets for sets, _ in opened if sets]
+    if anatomy:
+        seen.append((anatomy.sets["generated"], anatomy.sets["reconstructed"]))
     watchers = [[one, small[k], *(sets[k] for sets in seen)] for k, one in enumerate(kept)]
-    rows = np.arange(len(sampled))
-    generated = encode(sampled, rows, description="samples", watchers=watchers[0])
-    if tokens is not None:
-        cached, rows = _choose_real(tokens, labels, conditions, labelled, section)
+    generated = encode(sampled, np.arange(len(sampled)), description="samples", watchers=watchers[0])
+    if cached is not None:
         decoded = encode(cached, rows, description="reconstructions", watchers=watchers[1], again=small[2])
         decoded = _spread(decoded, rows, real.shape)
     rest = labelled, section
@@ -120,22 +125,48 @@ def _measure(
             known = sets[1] if tokens else None
             on_others = partial(measure_arms, sets[0], conditions, sets[2], known, *rest)
         measured += [on_others(judge, reason) for judge in slot.list_judges(section.n_slice_draws)]
-    return pd.concat(measured, ignore_index=True)
+    compared = compare_tools(anatomy, conditions, *rest, no_anatomy)
+    return pd.concat(measured, ignore_index=True), *compared
 
 
-def _open_slot(slot, packed: tuple[Path, Path] | None, conditions, labelled, section):
+def _open_anatomy(results: Path | None, encode, cached, conditions, labelled, section):
+    """What segments the run's volumes, the real ones segmented already; or why not."""
+    from braing3n.core.errors import ResourceError
+    from braing3n.fidelity.anatomy.watch import Anatomy, open_atlas
+
+    if results is None or cached is None:
+        return None, f"no --{'results' if results is None else 'tokens'} given"
+    try:
+        segmenter = open_atlas(results / "settings")
+    except ResourceError as error:
+        return None, str(error)
+    load = _open_packed(results).load
+
+    def decode(rows, watch):
+        encode(cached, rows, description="anatomy: brains of reconstructions", watchers=[watch])
+
+    return Anatomy(segmenter, load, decode, conditions, labelled, section), ""
+
+
+def _open_packed(results: Path):
+    """A run's packed volumes, in the order of its label table."""
+    from braing3n.volumes.dataset import PackedVolumes
+
+    return PackedVolumes(results / "manifest" / "volume_list.parquet", results / "volumes")
+
+
+def _open_slot(slot, results: Path | None, conditions, labelled, section):
     """A network's features: empty sets for samples and reconstructions, and of real volumes; or why not."""
     reason = slot.explain_absence(section)
-    if reason or packed is None:
-        return None, reason or "no --volume-list and --volumes-dir given"
+    if reason or results is None:
+        return None, reason or "no --results given"
     from braing3n.fidelity.arms import list_real
     from braing3n.fidelity.sliced import see_real
     from braing3n.training import open_accelerator
-    from braing3n.volumes.dataset import PackedVolumes
 
     network = slot.open(section, open_accelerator().device)
     rows = list_real(conditions, labelled, section)
-    real = see_real(network, PackedVolumes(*packed).load, rows, len(labelled), slot.cut)
+    real = see_real(network, _open_packed(results).load, rows, len(labelled), slot.cut)
     return (real.see_others(len(conditions)), real.see_others(len(labelled)), real), ""
 
 

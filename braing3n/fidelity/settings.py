@@ -42,6 +42,15 @@ class FidelitySettings(Settings):
     n_similar: int = setting(
         5, "volumes of an arm whose pairs say how much it varies (MS-SSIM); they are kept in memory", ge=2
     )
+    n_segmented: int = setting(
+        128,
+        "real people an arm's anatomy is measured on, at most, those of its floor among them",
+        ge=2,
+    )
+    measured: dict[str, str] = setting(
+        dict,
+        "tool -> TSV of volumes in ml that it measured (set, item_id, a column a volume), beside ours",
+    )
     batch_size: int = setting(8, "volumes decoded and encoded at once", ge=1)
     precision: Precision = setting(
         "float32", "autocast type of decoding and encoding; that of latents, whose features are compared"
@@ -52,3 +61,7 @@ class FidelitySettings(Settings):
         """The weight files of others that are named and there."""
         named = (self.inception_weights, self.radimagenet_weights, self.medicalnet_weights)
         return [path for path in named if path and Path(path).is_file()]
+
+    def list_measured(self) -> list[str]:
+        """The tables of other tools that are there."""
+        return [path for path in self.measured.values() if Path(path).is_file()]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from braing3n.control.contracts import CONTROL, COUNTERFACTUALS, GUIDANCE, JUDGED, USEFULNESS
 from braing3n.core.contracts import read_table
-from braing3n.fidelity.contracts import DISTANCES
+from braing3n.fidelity.contracts import ANATOMY, DISTANCES
 from braing3n.longitudinal.contracts import AGEING, CHANGES
 from braing3n.manifest.contracts import COUNTS, FLOW, LABELS, NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
 from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION, PLANTED
@@ -48,6 +48,7 @@ TABLES = {
     "ageing": ("longitudinal/ageing.parquet", AGEING),
     "changes": ("longitudinal/changes.parquet", CHANGES),
     "distances": ("fidelity/distances.parquet", DISTANCES),
+    "anatomy": ("fidelity/anatomy.parquet", ANATOMY),
     "memorization": ("memorization/distances.parquet", MEMORIZATION),
     "membership": ("memorization/membership.parquet", MEMBERSHIP),
     "copies": ("memorization/copies.parquet", COPIES),

@@ -12,6 +12,7 @@ from braing3n.paper.card.card import build_cohorts
 from braing3n.paper.card.card_page import build_tables, render_card
 from braing3n.paper.card.figures import draw_figures
 from braing3n.paper.page import render_page
+from braing3n.paper.printed.anatomy import build_anatomy, build_anatomy_by_age, build_anatomy_of_others
 from braing3n.paper.printed.benchmark import build_controls, build_encoders, build_scores, build_table_6
 from braing3n.paper.printed.beside import (
     build_checks,
@@ -82,6 +83,9 @@ SECTIONS = {
         build_fidelity_by_split,
         build_fidelity_on_others,
         build_variety,
+        build_anatomy,
+        build_anatomy_by_age,
+        build_anatomy_of_others,
         build_memorization,
         build_copies,
         build_contrastive,

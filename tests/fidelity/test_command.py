@@ -12,10 +12,10 @@ import torch
 from braing3n import training
 from braing3n.config import FidelitySettings, PretrainSettings, TokenizerSettings
 from braing3n.core.contracts import read_table
-from braing3n.core.errors import CheckpointError, ContractError
+from braing3n.core.errors import CheckpointError, ContractError, ResourceError
 from braing3n.diffusion.contracts import SAMPLES
 from braing3n.fidelity.command import app
-from braing3n.fidelity.contracts import DISTANCES
+from braing3n.fidelity.contracts import ANATOMY, DISTANCES, SEGMENTED
 from braing3n.fidelity.encode import encode_decoded
 from braing3n.fidelity.measure import MORE, QUANTITY, measure_arms
 from braing3n.fidelity.sliced import FID, KID, MEDICALNET, RADIMAGENET
@@ -189,6 +189,10 @@ def test_the_command_uses_the_device_that_there_is(run_dir, monkeypatch):
     assert devices == ["meta"] * 4
 
 
+def refuse(settings_dir):
+    raise ResourceError(f"{settings_dir}: the templates are not there")
+
+
 class Whole:
     """In the place of MedicalNet: mean and deviation of a whole volume of levels."""
 
@@ -205,7 +209,7 @@ def test_the_command_measures_each_network_whose_weights_are_there(run_dir, monk
 
     class Packed:
         def __init__(self, volume_list, volumes_dir):
-            assert (str(volume_list), str(volumes_dir)) == ("list.parquet", "volumes")
+            assert (str(volume_list), str(volumes_dir)) == ("run/manifest/volume_list.parquet", "run/volumes")
 
         def load(self, i):
             return real[i], np.ones(real.shape[1:], bool)
@@ -220,8 +224,11 @@ def test_the_command_measures_each_network_whose_weights_are_there(run_dir, monk
         Path(name).write_bytes(b"")
     files = {f"{name}_weights": f"{name}.pth" for name in ("inception", "medicalnet", "radimagenet")}
     settings = json.dumps({"n_draws": 5, **files, "medicalnet_sha256": "abc"})
-    packed = ["--volume-list", "list.parquet", "--volumes-dir", "volumes"]
-    found = run("--tokens", "tokens.npy", *packed, "--settings", settings)
+    monkeypatch.setattr("braing3n.fidelity.anatomy.watch.open_atlas", refuse)
+    found = run("--tokens", "tokens.npy", "--results", "run", "--settings", settings)
+    anatomy = read_table("anatomy.parquet", ANATOMY)
+    assert set(anatomy["reason"]) == {"run/settings: the templates are not there"}
+    assert len(read_table("segmented.parquet", SEGMENTED)) == 0
     found = found[found["reference"] == "corpus"].set_index(["quantity", "arm", "comparison"]).sort_index()
     for quantity, n_features in ((FID, 4), (MEDICALNET, 2)):
         row = found.loc[quantity]
@@ -234,4 +241,5 @@ def test_the_command_measures_each_network_whose_weights_are_there(run_dir, monk
     assert reasons.pop().startswith("fidelity.radimagenet_weights: radimagenet.pth does not exist; it is ")
     without = run("--tokens", "tokens.npy", "--settings", settings)
     reasons = without.loc[without["quantity"] == FID, "reason"]
-    assert set(reasons) == {"no --volume-list and --volumes-dir given"}
+    assert set(reasons) == {"no --results given"}
+    assert set(read_table("anatomy.parquet", ANATOMY)["reason"]) == {"no --results given"}

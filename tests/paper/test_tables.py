@@ -339,6 +339,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
         "memorization",
         *("fidelity", "fidelity_by_split", "fidelity_on_others", "table_8_by_split", "variety"),
         *("copies", "contrastive", "planted", "membership", "usefulness"),
+        *("anatomy", "anatomy_by_age", "anatomy_of_others"),
         "flow",
         "masked_loss",
         "scores",

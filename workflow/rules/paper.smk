@@ -27,6 +27,7 @@ SHOWN = [
     FOREIGN,
     READOUTS,
     rules.measure_fidelity.output.distances,
+    rules.measure_fidelity.output.anatomy,
     rules.audit_memorization.output.distances,
     rules.audit_memorization.output.copies,
     rules.audit_memorization.output.contrastive,

@@ -31,6 +31,22 @@ DISTANCES = {
     "against_floor": "verdict",
     "n_dealt": "people dealt",
 }
+ANATOMY = {
+    "tool": "tool",
+    "quantity": "quantity",
+    "volume": "volume (ml)",
+    "first": "generated",
+    "second": "real",
+    "value": "value",
+    "value_low": "low",
+    "value_high": "high",
+    "floor_low": "real-real, low",
+    "floor_high": "real-real, high",
+    "n_first": "generated n",
+    "n_first_left_out": "not reliable",
+    "n_second": "real n",
+    "n_second_left_out": "not reliable, real",
+}
 
 
 def find_app(word: str) -> App:
@@ -48,6 +64,7 @@ def compare(
     inception_weights: Path | None = None,
     radimagenet_weights: Path | None = None,
     medicalnet_weights: Path | None = None,
+    measured: dict[str, Path] | None = None,
     draws: int = 100,
     pairs: int = 50,
     seed: int = 2025,
@@ -67,6 +84,8 @@ def compare(
         RadImageNet's ResNet50.pt, for the distance on its features of the same slices (08629f7e).
     medicalnet_weights
         MedicalNet's resnet_50.pth, for the distance on its features of whole volumes (5b6189ca).
+    measured
+        `--measured.SynthSeg FILE`: a TSV of volumes in ml that a tool measured, beside our segmentation's.
     draws
         Draws of people behind the intervals and floors.
     pairs
@@ -78,6 +97,8 @@ def compare(
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
+    import pandas as pd
+
     from braing3n.apply.judges.compare import Comparison, compare_folders
     from braing3n.apply.judges.tables import check_out, print_table, warn_of
 
@@ -85,10 +106,14 @@ def compare(
         raise BrainG3nError("--draws must be at least 2, and --pairs at least 1.")
     check_out(out, generated, real)
     medical = {"radimagenet": radimagenet_weights, "medicalnet": medicalnet_weights}
-    asked = Comparison(generated, real, out, model, inception_weights, draws, pairs, seed, medical)
-    table = compare_folders(asked)
+    asked = Comparison(
+        generated, real, out, model, inception_weights, draws, pairs, seed, medical, measured or {}
+    )
+    table, anatomy = compare_folders(asked)
     print_table(table, DISTANCES)
-    warn_of(table, out)
+    if anatomy["value"].notna().any():
+        print_table(anatomy, ANATOMY)
+    warn_of(pd.concat([table, anatomy.assign(note=anatomy["floor_reason"])]), out)
     return 0
 
 

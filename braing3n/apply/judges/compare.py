@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
+from braing3n.apply.judges.anatomy import measure_folders
 from braing3n.apply.judges.features import INCEPTION, Feature, open_features, open_model
 from braing3n.apply.judges.folders import VolumeFolder, open_folders, tabulate_left_out
 from braing3n.apply.judges.tables import draw_pairs, write_results
@@ -38,10 +39,13 @@ class Comparison:
     n_pairs: int = 50
     seed: int = 2025
     medical: dict[str, Path | None] = field(default_factory=dict)
+    measured: dict[str, Path] = field(default_factory=dict)
 
 
-def compare_folders(asked: Comparison) -> pd.DataFrame:
-    """Measure, write `distances.parquet`, `left_out.parquet`, `nearest.parquet` and `nearest.png`.
+def compare_folders(asked: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure distances and anatomy, which are returned, and write them with what they come from.
+
+    Files: `distances`, `anatomy`, `segmented`, `left_out` and `nearest`, each `.parquet`, and `nearest.png`.
 
     Raises:
         BrainG3nError: one sentence; a single bad file is left out and reported.
@@ -57,16 +61,23 @@ def compare_folders(asked: Comparison) -> pd.DataFrame:
         rows += measure_sets(feature, sets, (generated.people, real.people), asked)
     rows.append(measure_similarity(generated, real, asked))
     table = pd.DataFrame(rows).assign(**count(generated, real))
+    anatomy, segmented = measure_folders(generated, real, asked.seed, asked.measured)
     last = features[-1].name
     nearest = pair_nearest(generated, real, values["generated"][last], values["real"][last], last)
     write_results(
         asked.out,
         "fidelity compare",
-        {"distances": table, "nearest": nearest, "left_out": tabulate_left_out(found)},
+        {
+            "distances": table,
+            "anatomy": anatomy,
+            "segmented": segmented,
+            "nearest": nearest,
+            "left_out": tabulate_left_out(found),
+        },
         found,
     )
     draw_pairs(found, nearest, asked.out / "nearest.png", N_PAIRS_SHOWN)
-    return table
+    return table, anatomy
 
 
 def compute(one: VolumeFolder, features: list[Feature]) -> dict[str, np.ndarray]:

@@ -45,6 +45,15 @@ class Lattice:
         step = tuple(float(v) + 0.0 for v in np.round(affine[:3, :3], 3).ravel())
         return cls(step, tuple(np.round(part, 2) + 0.0), tuple(start.astype(int)), tuple(map(int, shape)))
 
+    @property
+    def affine(self) -> np.ndarray:
+        """Voxel of the box to RAS mm, 4 x 4."""
+        step = np.reshape(self.step, (3, 3))
+        affine = np.eye(4)
+        affine[:3, :3] = step
+        affine[:3, 3] = step @ (np.array(self.start) + np.array(self.part) / np.linalg.norm(step, axis=0))
+        return affine
+
     def fits(self, other: Lattice) -> bool:
         """Whether the other's voxels lie on this lattice."""
         gaps = np.abs(np.array(self.part) - other.part)

@@ -75,7 +75,7 @@ def format_cell(value: object) -> str:
 def warn_of(table: pd.DataFrame, out: Path) -> None:
     """Say why numbers are n/a, what was left out, whether the sets are small, and where the results are."""
     columns = [name for name in ("reason", "note") if name in table]
-    said = [text for name in columns for text in dict.fromkeys(table[name]) if text and text == text]
+    said = dict.fromkeys(text for name in columns for text in table[name] if text and text == text)
     report = read_json(out / "judged.json")
     for line in [*(f"n/a or small: {text}" for text in said), *report.get("Warnings", [])]:
         print(f"note: {line}", file=sys.stderr)
