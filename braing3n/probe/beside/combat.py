@@ -130,8 +130,11 @@ def _shrink(shift: np.ndarray, spread: np.ndarray, n: np.ndarray) -> tuple[np.nd
 
     A site's shifts have a normal prior over features, its variances an inverse gamma one.
     """
+    if shift.shape[1] < 2:  # a prior over features needs two
+        return shift, spread
     middle, width = shift.mean(axis=1, keepdims=True), shift.var(axis=1, ddof=1, keepdims=True)
     m, s2 = spread.mean(axis=1, keepdims=True), spread.var(axis=1, ddof=1, keepdims=True)
+    s2 = np.maximum(s2, 1e-12)  # of features that are alike: all variances become their mean
     a, b = (m**2 + 2 * s2) / s2, (m**3 + m * s2) / s2
     gamma, delta = shift, spread
     for _ in range(MOST_STEPS):

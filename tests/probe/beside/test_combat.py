@@ -202,3 +202,17 @@ def test_the_command_adds_its_rows(corpus, tmp_path):
     table = read_table(tmp_path / "out.parquet", READOUTS)
     assert set(table["readout"]) == {READOUT}
     assert {"sex", "age", "mgmt"} <= set(table["task"])
+
+
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_features_that_are_alike_lose_what_their_site_adds_and_multiplies(n_features):
+    draws = np.random.default_rng(3)
+    site = np.repeat(["a", "b"], 50)
+    column = np.where(site == "a", 5 + 3 * draws.normal(size=100), draws.normal(size=100))
+    x = np.repeat(column[:, None], n_features, axis=1)
+    found = harmonise(x, site, np.ones(100, dtype=bool))
+    assert np.isfinite(found).all()
+    means = [found[site == name].mean(axis=0) for name in "ab"]
+    deviations = [found[site == name].std(axis=0) for name in "ab"]
+    np.testing.assert_allclose(means[0], means[1], atol=1e-6)
+    np.testing.assert_allclose(deviations[0], deviations[1], rtol=1e-6)
