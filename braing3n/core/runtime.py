@@ -9,13 +9,13 @@ import os
 import re
 import shutil
 import sys
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from braing3n.core.errors import StorageError
+from braing3n.core.scratch import name_half_written, sweep_half_written
 
 T = TypeVar("T")
 
@@ -198,12 +198,15 @@ def acquire_lock(path: Path):
 
 @contextmanager
 def write_atomically(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path` with the same suffixes; renamed on success, removed on failure."""
+    """Yield a path beside `path` with the same suffixes; renamed on success, removed on failure.
+
+    What a killed process left of it is removed first.
+    """
     path = Path(path)
-    suffix = "".join(path.suffixes)
-    beside = path.with_name(f".{path.name.removesuffix(suffix)}-{uuid.uuid4().hex[:12]}{suffix}")
+    beside = name_half_written(path)
     with tell_storage_fault(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_half_written(path)
         try:
             yield beside
             open_to_umask(beside)

@@ -9,7 +9,6 @@ import math
 import os
 import re
 import shutil
-import uuid
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ from braing3n.cohort.records import Book
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.resources import fetch
 from braing3n.core.runtime import digest_file, digest_text, track
+from braing3n.core.scratch import name_half_written, sweep_half_written
 from braing3n.core.settings import ResourceSettings
 from braing3n.inventory.scans import Candidate, describe, list_facts, name_segmentation, sort_files
 from braing3n.phantoms import STAGE_VERSION
@@ -100,7 +100,8 @@ def write_raw_tree(
     if raw_dir.exists() and any(raw_dir.iterdir()) and not key_path.exists():
         raise ConfigurationError(f"{raw_dir}: holds files that are not phantoms; move them away.")
     raw_dir.parent.mkdir(parents=True, exist_ok=True)
-    beside = raw_dir.with_name(f".{raw_dir.name}-{uuid.uuid4().hex[:12]}")
+    sweep_half_written(raw_dir)
+    beside = name_half_written(raw_dir)
     try:
         notes = write_placeholders(beside, cohort)
         jobs = _plan(beside, key, cohort, notes, float(settings["spacing_mm"]), wheels)

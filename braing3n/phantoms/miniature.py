@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.runtime import digest_file, digest_text, set_threads, track
+from braing3n.core.scratch import name_half_written, sweep_half_written
 from braing3n.phantoms import STAGE_VERSION, effects
 from braing3n.phantoms.anatomy import load_anatomy
 from braing3n.phantoms.formats import write_nifti
@@ -64,7 +64,8 @@ def write_miniature(
     spacing_mm = float(settings.pop("spacing_mm"))
     people = draw_people(**settings)
     raw_dir.parent.mkdir(parents=True, exist_ok=True)
-    beside = raw_dir.with_name(f".{raw_dir.name}-{uuid.uuid4().hex[:12]}")
+    sweep_half_written(raw_dir)
+    beside = name_half_written(raw_dir)
     try:
         _write_tables(beside, people)
         _write_heads(beside, people, spacing_mm, wheels, n_processes)

@@ -14,6 +14,7 @@ from pathlib import Path
 from braing3n.core.bids import derivative_path, entities
 from braing3n.core.errors import BrainG3nError
 from braing3n.core.runtime import digest_file, digest_text, read_json, write_atomically, write_if_changed
+from braing3n.core.scratch import HALF_WRITTEN, remove_half_written
 from braing3n.preprocess import STAGE_VERSION
 from braing3n.preprocess.read.formats import digest_scan
 from braing3n.preprocess.read.intake import list_series
@@ -24,8 +25,7 @@ STATE = ("is_bias_corrected", "is_defaced", "is_stripped", "raw_space")
 CELL_PATHS = ("path", "mask_path", "picture_path")
 NOT_BIDS = ("*.jpg", "/*.html", "/*.parquet", ".*.lock")  # what lies in the derivative beside it
 OWN_NAME = r"sub-[0-9A-Za-z]+(_[0-9A-Za-z]+-[0-9A-Za-z]+)*_[0-9A-Za-z]+\.(nii\.gz|mat|jpg)"
-HALF_WRITTEN = r"\.sub-[0-9A-Za-z_-]+-[0-9a-f]{12}\.(nii\.gz|mat|jpg|json)"  # see `write_atomically`
-MAX_NAME = 255 - len(".-123456789abc.mat")  # letters, with what `write_atomically` adds
+MAX_NAME = 255 - len(".-0123456789abcdef.mat")  # letters, with what `write_atomically` adds
 FACTS = ("modality", "run", "source_format", "axes", *STATE)
 
 
@@ -176,11 +176,11 @@ def _remove_half_written(folder: Path) -> None:
     """Remove what a killed process of ours left beside a final name; the shard's lock is held."""
     for path in folder.glob(".sub-*"):
         if _is_half_written(path):
-            path.unlink(missing_ok=True)
+            remove_half_written(path)
 
 
 def _is_half_written(path: Path) -> bool:
-    return bool(re.fullmatch(HALF_WRITTEN, path.name)) and not path.is_symlink()
+    return bool(HALF_WRITTEN.fullmatch(path.name)) and not path.is_symlink()
 
 
 def _name_segmentations(text: str, find_path) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from braing3n.core.accounting import SEEN_NAME
+from braing3n.core.scratch import is_abandoned
 from braing3n.manifest.withdrawn import find_stray_visits, find_weights, read_named
 
 CARD = re.compile(r"<article id='([^']+)'")  # of a quality page
@@ -55,6 +56,7 @@ def find_strays(results_dir: Path, cohorts: Collection[str]) -> Strays:
                 files |= {item for item in inside if OWN_FILES.fullmatch(item.name)}
                 found.foreign += [item for item in inside if not OWN_FILES.fullmatch(item.name)]
     files |= {path for path, shown in _list_shown(results_dir) if not shown <= named.volumes}
+    files |= set(_list_abandoned(results_dir))
     found.files = sorted(path for path in files if path.is_file() or path.is_symlink())
     found.weights = find_weights(results_dir, named)
     return found
@@ -131,6 +133,12 @@ def _list_drawn(results_dir: Path) -> Iterator[tuple[Path, set[str]]]:
             yield path, shown
     for path in (*results_dir.glob("tokenizer/**/reconstructions.png"), *results_dir.glob("paper/*.html")):
         yield path, everybody
+
+
+def _list_abandoned(results_dir: Path) -> Iterator[Path]:
+    """What killed processes left beside shards and tables, of anybody; in visits the next run removes it."""
+    for folder in ("*", "preprocess/*", "volumes/*", "latents/**", "sweep/**"):
+        yield from (path for path in results_dir.glob(f"{folder}/.*") if is_abandoned(path))
 
 
 def _read_ids(path: Path, column: str) -> set[str]:

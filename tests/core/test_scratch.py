@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from braing3n.core import scratch
+from braing3n.core.runtime import write_atomically
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -77,3 +79,56 @@ def test_own_folders_are_removed_by_a_process_that_ends_at_once(tmp_path, monkey
     folder.mkdir()
     assert scratch.sweep() == []
     assert scratch.sweep(is_own=True) == [folder]
+
+
+WRITE = """
+import sys, time
+from braing3n.core.runtime import write_atomically
+with write_atomically(sys.argv[1]) as beside:
+    beside.write_text("half")
+    print(beside, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A process that writes `shard-000.b2nd` and does not end: (process, its half-written file)."""
+    command = [sys.executable, "-c", WRITE, str(tmp_path / "shard-000.b2nd")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    yield process, Path(process.stdout.readline().strip())
+    process.kill()
+    process.wait()
+
+
+def test_the_next_writer_removes_what_a_killed_one_left_and_nothing_else(write, tmp_path):
+    process, half = write
+    kept = [tmp_path / ".shard-000-mine.b2nd", tmp_path / f".shard-001{half.name.removeprefix('.shard-000')}"]
+    elsewhere = half.with_name(half.name.replace(scratch._machine(), "ffffff"))
+    for path in (*kept, elsewhere):
+        path.write_text("x")
+    with write_atomically(tmp_path / "shard-000.b2nd") as beside:
+        beside.write_text("whole")
+    assert half.exists(), "its process is alive"
+    process.kill()
+    process.wait()
+    for _ in range(2):
+        with write_atomically(tmp_path / "shard-000.b2nd") as beside:
+            beside.write_text("whole")
+        assert not half.exists()
+        assert elsewhere.exists(), "a process of another machine may still write it"
+    os.utime(elsewhere, (0, time.time() - 25 * 3600))
+    with write_atomically(tmp_path / "shard-000.b2nd") as beside:
+        beside.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "shard-000.b2nd"])
+
+
+def test_a_link_with_such_a_name_stays(tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    link = scratch.name_half_written(tmp_path / "shard-000.b2nd")
+    link = link.with_name(link.name.replace(f"{os.getpid():06x}", "3fffff"))
+    link.symlink_to(target)
+    scratch.sweep_half_written(tmp_path / "shard-000.b2nd")
+    assert link.is_symlink()

@@ -59,7 +59,7 @@ def test_a_sidecar_of_any_content_is_no_crash(job, visit, content):
 def test_only_what_this_program_half_wrote_is_removed(job, visit):
     folder = find_anat(job)
     folder.mkdir(parents=True)
-    mine, ours = folder / ".sub-01_mybackup.nii.gz", folder / ".sub-01_T1w-0123456789ab.nii.gz"
+    mine, ours = folder / ".sub-01_mybackup.nii.gz", folder / ".sub-01_T1w-0123456789abcdef.nii.gz"
     for path in (mine, ours):
         path.write_text("x")
     assert run_visit(visit, job)[0]["status"] == "kept"

@@ -261,7 +261,7 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(tmp_path, run, 
     os.kill(job.pid, signal.SIGKILL)
     job.wait()
     assert not (store / "table.parquet").exists()
-    half_written = store / "invented" / "sub-02" / "anat" / ".sub-02_space-SRI24-0123456789ab.nii.gz"
+    half_written = store / "invented" / "sub-02" / "anat" / ".sub-02_space-SRI24-0123456789abcdef.nii.gz"
     half_written.parent.mkdir(parents=True, exist_ok=True)
     half_written.write_bytes(b"half")
     again = run(inventory, "killed")

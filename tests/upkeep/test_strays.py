@@ -1,7 +1,10 @@
 """A person who withdraws: what is left of them is reported, and removed on request; nothing else is."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -12,6 +15,7 @@ import yaml
 from braing3n.cli import main
 from braing3n.core.bids import derivative_path, volume_id
 from braing3n.core.contracts import write_table
+from braing3n.core.scratch import name_half_written
 from braing3n.manifest.withdrawn import describe_weights
 from braing3n.training import write_weights
 from braing3n.volumes.contracts import VOLUMES
@@ -139,6 +143,24 @@ def test_what_shows_a_withdrawn_person_is_removed_and_nothing_else(run, capsys):
         "paper/index.html",
     }
     assert not (run / RESULTS / "preprocess/mine/sub-02").exists()
+
+
+def test_what_a_killed_process_left_beside_shards_and_tables_is_a_stray(run, capsys):
+    """Of anybody: who is in half a shard, nobody can say."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = []
+    for name in ("volumes/mine/shard-000.b2nd", "manifest/manifest.parquet", "latents/mae/tokens.npy"):
+        ours = name_half_written(run / RESULTS / name)
+        ours.parent.mkdir(parents=True, exist_ok=True)
+        left.append(ours.with_name(ours.name.replace(f"{os.getpid():06x}", f"{ended.pid:06x}")))
+        left[-1].write_text("x")
+        ours.write_text("a process that still runs")
+    assert main(["strays", "list", "--config", "x.yaml"]) == 0
+    printed = capsys.readouterr().out
+    assert sorted(line.split("\t")[1] for line in printed.splitlines()) == sorted(
+        path.relative_to(run).as_posix() for path in left
+    )
 
 
 def test_without_a_yes_nothing_is_removed(run, capsys, monkeypatch):
