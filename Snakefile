@@ -32,6 +32,8 @@ RESULTS = f"results/{CONFIG.run}"  # every output of a stage lies in RESULTS/<wo
 SETTINGS = f"{RESULTS}/settings"  # a file a section, written where its content changes
 LOGS = f"logs/{CONFIG.run}"
 BENCHMARKS = f"benchmarks/{CONFIG.run}"
+# Of a job that others can run beside. Below four cores, two jobs of one thread do more than one job of two.
+THREADS = 4 if (workflow.resource_settings.cores or 4) >= 4 else 1
 SHARDS = [(key, f"{n:03d}") for key, item in CONFIG.cohorts.items() for n in range(item.n_shards)]
 
 

@@ -10,11 +10,10 @@ import torch
 
 from braing3n import training
 from braing3n.pretrain.masks import draw_validation_noise
-from braing3n.pretrain.model import MaskedAutoencoder, patchify
+from braing3n.pretrain.model import N_PRINCIPAL_IMAGES, MaskedAutoencoder, patchify
 from braing3n.pretrain.verdict import CLAIMED
 
 MOST_VOLUMES = 256  # training volumes a modality that the baselines are made of
-N_COMPONENTS = 5
 BATCH_SIZE = 64  # volumes whose components are computed at once
 
 
@@ -38,7 +37,7 @@ class Baselines:
         counts: dict[str, int] = {}
         for batch, names in zip(images, modalities, strict=True):
             if not sums:
-                pca = IncrementalPCA(min(N_COMPONENTS, len(batch)))
+                pca = IncrementalPCA(min(N_PRINCIPAL_IMAGES, len(batch)))
             for name in np.unique(names):
                 own = batch[names == name]
                 sums[name] = sums.get(name, 0) + own.sum(axis=0, dtype=np.float64)
@@ -51,6 +50,12 @@ class Baselines:
         self._variances = pca.explained_variance_
         total = pca.var_.sum() * self.n_volumes / max(1, self.n_volumes - 1)  # var_ divides by n
         self._noise = max(0.0, total - self._variances.sum()) / self.mean.size
+
+    @property
+    def principal_images(self) -> np.ndarray:
+        """The components, each as far from 0 as a deviation of its scores: (5, N, voxels); of few, zeros."""
+        images = self._components * np.sqrt(self._variances)[:, None, None]
+        return np.pad(images, ((0, N_PRINCIPAL_IMAGES - len(images)), (0, 0), (0, 0))).astype(np.float32)
 
     def predict(self, image: np.ndarray, is_visible: np.ndarray, modality: str) -> dict[str, np.ndarray]:
         """Each baseline's image (N, voxels) of one whose patches (N,) are partly visible."""
@@ -72,10 +77,7 @@ def measure_baselines(run: training.Run, net: MaskedAutoencoder, volumes: traini
     Patches, masks and units are those of the validation loss; NaN where the split is empty.
     """
     seed, modality = net.settings.seed, volumes.table["modality"].to_numpy()
-    batches = training.cut_batches(_choose_rows(volumes.table, seed), BATCH_SIZE)
-    baselines = Baselines(
-        _load_targets(volumes, batches, net, run.device), [modality[rows] for rows in batches]
-    )
+    baselines = fit_baselines(run, net, volumes)
     rows, losses = training.find_rows(volumes.table, "validation"), []
     batches = training.cut_batches(rows, BATCH_SIZE)
     for batch, images in zip(batches, _load_targets(volumes, batches, net, run.device), strict=True):
@@ -96,6 +98,13 @@ def measure_baselines(run: training.Run, net: MaskedAutoencoder, volumes: traini
             "n_training_volumes": [0, *[baselines.n_volumes] * 3],
         }
     )
+
+
+def fit_baselines(run: training.Run, net: MaskedAutoencoder, volumes: training.Volumes) -> Baselines:
+    """The baselines of at most `MOST_VOLUMES` training volumes of each modality."""
+    modality = volumes.table["modality"].to_numpy()
+    batches = training.cut_batches(_choose_rows(volumes.table, net.settings.seed), BATCH_SIZE)
+    return Baselines(_load_targets(volumes, batches, net, run.device), [modality[rows] for rows in batches])
 
 
 def _choose_rows(table: pd.DataFrame, seed: int) -> np.ndarray:

@@ -23,6 +23,8 @@ from braing3n.nets.transformer import (
 )
 from braing3n.pretrain.settings import PretrainSettings
 
+N_PRINCIPAL_IMAGES = 5
+
 
 def cut_grid(shape: Sequence[int], patch_size: int) -> tuple[int, int, int]:
     """Patches along each axis of a volume (D, H, W)."""
@@ -71,6 +73,7 @@ class MaskedAutoencoder(nn.Module):
     positions: Tensor
     decoder_positions: Tensor
     mean_image: Tensor
+    principal_images: Tensor
 
     def __init__(self, settings: PretrainSettings, shape: tuple[int, int, int]):
         super().__init__()
@@ -96,9 +99,15 @@ class MaskedAutoencoder(nn.Module):
         encode = encode_short_positions if settings.position_code == "short" else encode_positions
         self.register_buffer("positions", encode(self.grid, width)[None], persistent=False)
         self.register_buffer("decoder_positions", encode(self.grid, narrow)[None], persistent=False)
-        if settings.offset == "mean_image":  # known before the first step, and no weight
+        if settings.offset != "none":  # known before the first step, and no weight
             self.register_buffer("mean_image", torch.zeros(1, self.n_tokens, n_voxels))
+        if settings.offset == "principal_images":
+            images = torch.zeros(N_PRINCIPAL_IMAGES, self.n_tokens, n_voxels)
+            self.register_buffer("principal_images", images)
+            self.score = nn.Linear(narrow, N_PRINCIPAL_IMAGES)
         self.apply(initialise_linear)
+        if settings.offset == "principal_images":
+            nn.init.zeros_(self.score.weight)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, volume: Tensor, noise: Tensor) -> Tensor:
@@ -156,11 +165,19 @@ class MaskedAutoencoder(nn.Module):
         for block in blocks:
             x = block(x)
         x = last(x, first=n_visible)  # nothing reads the visible tokens any more
-        predicted = self.predict(self.decoder_norm(x))
+        x = self.decoder_norm(x)
+        predicted = self.predict(x)
+        if self.settings.offset == "none":
+            return predicted
+        return predicted + gather_tokens(self._offset(x), order[:, n_visible:])
+
+    def _offset(self, x: Tensor) -> Tensor:
+        """What the decoder's last tokens (B, N - K, C) say that patches are added to: (B, N, voxels)."""
+        image = self.mean_image.expand(len(x), -1, -1)
         if self.settings.offset == "mean_image":
-            hidden = order[:, n_visible:]
-            predicted = predicted + gather_tokens(self.mean_image.expand(len(tokens), -1, -1), hidden)
-        return predicted
+            return image
+        scores = self.score(x.mean(dim=1))
+        return image + (scores @ self.principal_images.flatten(1)).reshape(image.shape)
 
     def encode(self, volume: Tensor) -> Tensor:
         """All tokens of (B, 1, D, H, W), nothing hidden: (B, N, width)."""

@@ -24,8 +24,10 @@ class PretrainSettings(Settings):
     position_code: Literal["wide", "short"] = setting(
         "wide", "sines and cosines from 6.3 tokens to far beyond a grid; short: from 2.5 to 20, centred"
     )
-    offset: Literal["none", "mean_image"] = setting(
-        "none", "what predictions are added to: nothing, or the training volumes' mean patch of each place"
+    offset: Literal["none", "mean_image", "principal_images"] = setting(
+        "none",
+        "what predictions are added to: nothing, the training volumes' mean patch of each place, or that and "
+        "their first 5 principal images, whose scores the decoder predicts",
     )
     optimiser: OptimiserSettings = setting(
         OptimiserSettings, "phase 1 training", given=("n_epochs", "schedule")

@@ -13,7 +13,7 @@ from torch import Tensor
 from braing3n import training
 from braing3n.core.contracts import read_table, write_table
 from braing3n.pretrain import STAGE_VERSION
-from braing3n.pretrain.baselines import measure_baselines
+from braing3n.pretrain.baselines import fit_baselines, measure_baselines
 from braing3n.pretrain.contracts import MASKED_LOSS
 from braing3n.pretrain.masks import draw_noise, draw_validation_noise
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
@@ -66,8 +66,10 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
     training.compile_blocks([*net.blocks, *net.decoder_blocks], options)
     encoder = (net.embed, *net.blocks, net.norm)
     optimiser = training.build_optimiser(net, options, encoder, settings.encoder_lr_scale)
-    if settings.offset == "mean_image":
+    if settings.offset != "none":
         net.mean_image.copy_(average_targets(run, net, volumes))
+    if settings.offset == "principal_images":
+        net.principal_images.copy_(torch.from_numpy(fit_baselines(run, net, volumes).principal_images))
     training.start(run, {"model": net, "optimiser": optimiser})
     model, optimiser = run.accelerator.prepare(net, optimiser)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from braing3n.config import OptimiserSettings, PretrainSettings
 from braing3n.core.contracts import read_table
@@ -126,6 +127,21 @@ def test_an_encoder_that_starts_at_the_mean_image_has_its_loss(tmp_path, blank_h
     settings = SETTINGS.model_copy(update=blank_head | {"offset": "mean_image"})
     found = train(tmp_path, FewVolumes(), settings)
     assert found.loc["mae", "loss"] == pytest.approx(found.loc["mean_image", "loss"], rel=1e-5)
+
+
+def test_principal_images_are_those_of_the_training_volumes(tmp_path, blank_head):
+    """Against numpy's singular vectors, each as long as its scores' deviation; scores start at 0."""
+    volumes = FewVolumes()
+    settings = SETTINGS.model_copy(update=blank_head | {"offset": "principal_images"})
+    found = train(tmp_path, volumes, settings)
+    assert found.loc["mae", "loss"] == pytest.approx(found.loc["mean_image", "loss"], rel=1e-5)
+    images = load_file(tmp_path / "mae.safetensors")["principal_images"].numpy().reshape(5, -1)
+    is_train = volumes.table["split"] == "train"
+    flat = np.stack([cut(image).ravel() for image in np.stack(volumes.images)[is_train]])
+    _, singular, axes = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    expected = axes[:5] * singular[:5, None] / np.sqrt(len(flat) - 1)
+    signs = np.sign((images * expected).sum(1, keepdims=True))
+    np.testing.assert_allclose(images * signs, expected, atol=1e-3 * np.abs(expected).max())
 
 
 def test_they_stand_beside_each_validation_loss_and_are_measured_once(tmp_path, capsys, monkeypatch):

@@ -84,6 +84,24 @@ def test_an_offset_is_added_at_each_patchs_own_place():
     assert model(volume.expand(5, -1, -1, -1, -1), torch.rand(5, 24)).item() == 0
 
 
+def test_principal_images_are_added_by_the_scores_that_the_decoder_predicts():
+    """The mean and twice the second image, say the scores: volumes like that leave nothing to predict."""
+    model = MaskedAutoencoder(TINY.model_copy(update={"offset": "principal_images"}), SHAPE)
+    mean, image = torch.randn(1, 1, *SHAPE), torch.randn(1, 1, *SHAPE)
+    model.mean_image.copy_(patchify(mean, 4))
+    model.principal_images[1] = patchify(image, 4)[0]
+    nn.init.zeros_(model.predict.weight)
+    noise = torch.rand(5, 24)
+    assert model(mean.expand(5, -1, -1, -1, -1), noise).item() == 0, "scores start at 0"
+    model.score.bias.data[1] = 2.0
+    assert model((mean + 2 * image).expand(5, -1, -1, -1, -1), noise).item() < 1e-10
+    assert model((mean - 2 * image).expand(5, -1, -1, -1, -1), noise).item() > 1
+    nn.init.normal_(model.score.weight)
+    volume = torch.randn(5, 1, *SHAPE)
+    model(volume, noise).backward()
+    assert model.blocks[0].mlp[0].weight.grad.norm() > 0, "scores come from what the encoder saw"
+
+
 def test_loss_ignores_what_is_visible_only_as_target(model):
     """Only hidden patches are targets: with the prediction fixed at zero the loss is their mean square."""
     torch.nn.init.zeros_(model.predict.weight)

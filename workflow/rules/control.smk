@@ -32,7 +32,7 @@ rule sample_control:
         f"{BENCHMARKS}/control/samples.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         mem_mb=6000,
         runtime=720,
@@ -80,7 +80,7 @@ rule read_control:
         f"{BENCHMARKS}/control/scores.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         mem_mb=12000,
         runtime=240,

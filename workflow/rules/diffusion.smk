@@ -80,7 +80,7 @@ rule sample_diffusion:
         f"{BENCHMARKS}/diffusion/samples.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         mem_mb=6000,
         runtime=720,

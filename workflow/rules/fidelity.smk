@@ -37,7 +37,7 @@ rule measure_fidelity:
         f"{BENCHMARKS}/fidelity/distances.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         mem_mb=6000,
         runtime=240,

@@ -30,7 +30,7 @@ rule cache_latents:
         f"{BENCHMARKS}/latents/tokens.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         mem_mb=6000,
         runtime=720,
@@ -64,7 +64,7 @@ rule extract_features:
         encoder="|".join(name for name in encoders.list_encoders() if name != "mae"),
     conda:
         "../../envs/models.yaml"
-    threads: 2
+    threads: THREADS
     resources:
         mem_mb=6000,
         runtime=720,

@@ -54,7 +54,7 @@ rule train_longitudinal:
         f"{BENCHMARKS}/longitudinal/bridge.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         mem_mb=6000,
         runtime=1440,
@@ -104,7 +104,7 @@ rule forecast_longitudinal:
         f"{BENCHMARKS}/longitudinal/forecasts.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         mem_mb=6000,
         runtime=240,
@@ -148,7 +148,7 @@ rule evaluate_longitudinal:
         f"{BENCHMARKS}/longitudinal/ageing.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         mem_mb=6000,
         runtime=240,

@@ -41,7 +41,7 @@ rule audit_memorization:
         f"{BENCHMARKS}/memorization/distances.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: 2
+    threads: THREADS
     resources:
         mem_mb=6000,
         runtime=360,

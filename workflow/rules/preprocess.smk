@@ -23,7 +23,7 @@ rule preprocess_shard:
         f"{BENCHMARKS}/preprocess/{{cohort}}-{{shard}}.tsv"
     conda:
         "../../envs/preprocess.yaml"
-    threads: 4
+    threads: THREADS
     resources:
         mem_mb=12000,
         runtime=240,
