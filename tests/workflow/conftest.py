@@ -13,10 +13,11 @@ ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "config" / "smoke.yaml"
 
 
-def snakemake(directory, *arguments, config=SMOKE, root=ROOT, **options):
+def snakemake(directory, *arguments, config=SMOKE, root=ROOT, cores=2, **options):
     """Run Snakemake as a user would, with its outputs in `directory`; `root` is the checkout."""
-    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--directory", str(directory)]
-    command += ["--snakefile", str(root / "Snakefile"), "--configfile", str(config)]
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)]
+    command += ["--directory", str(directory), "--snakefile", str(root / "Snakefile")]
+    command += ["--configfile", str(config)]
     environment = {key: value for key, value in os.environ.items() if key != "BRAING3N_DEBUG"}
     return subprocess.run(command, cwd=root, capture_output=True, text=True, env=environment, **options)
 

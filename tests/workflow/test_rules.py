@@ -60,6 +60,21 @@ def test_a_printed_command_is_short_and_holds_no_json(tmp_path):
     assert not [path for path in RULE_FILES if "without=" in path.read_text()]
 
 
+@pytest.mark.parametrize(("cores", "side", "training"), [(2, 1, 2), (8, 4, 4)])
+def test_on_few_cores_two_jobs_run_where_one_would(tmp_path, cores, side, training):
+    """But for the long trainings, which everything waits for."""
+    config = write_sweep(tmp_path)
+    done = snakemake(tmp_path, "all", "--dry-run", "--printshellcmds", config=config, cores=cores)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    found = set(re.findall(r"braing3n (?:run-training .*\.log )?(\w+ \w+) .*--threads (\d+)", text))
+    of_side = {"preprocess shard", "latents features", "diffusion sample", "control read", "fidelity measure"}
+    for command, threads in [(name, side) for name in of_side] + [
+        (f"{name} train", training) for name in ("pretrain", "tokenizer", "diffusion")
+    ]:
+        assert {n for name, n in found if name == command} == {str(threads)}, command
+
+
 def test_the_snakefile_is_a_table_of_contents_in_the_order_of_the_data():
     text = (ROOT / "Snakefile").read_text()
     assert len(text.splitlines()) <= 80
