@@ -153,7 +153,7 @@ def forecast(
 
 @app.command
 def evaluate(*, results: Path, threads: Threads = 1) -> None:
-    """Read the ageing of forecasts with a probe of real people, beside later visits; draw Figures 4 and 7.
+    """Decode forecasts, read their ageing with a probe, beside true later visits; draw Figures 4 and 7.
 
     Parameters
     ----------

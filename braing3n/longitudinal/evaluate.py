@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from braing3n import training
 from braing3n.core.contracts import read_table, write_table
 from braing3n.core.runtime import track
-from braing3n.fidelity.encode import encode_decoded
+from braing3n.fidelity.coarse import CoarseVolumes, write_coarse
+from braing3n.fidelity.encode import Watcher, encode_decoded
 from braing3n.fidelity.settings import FidelitySettings
 from braing3n.longitudinal.ageing import (
     NO_FOLLOW_UP,
@@ -71,6 +73,10 @@ class AgeProbe:
                 error = self.model.predict(features[held.index]) - held["age_years"]
                 self.mae_years = float(error.abs().mean())
 
+    def read(self, features: np.ndarray) -> np.ndarray:
+        """Ages in years (n,) from features (n, F)."""
+        return self.model.predict(features.astype(np.float64)) if len(features) else np.zeros(0)
+
 
 def evaluate_forecasts(
     results: Path,
@@ -79,59 +85,73 @@ def evaluate_forecasts(
     evaluation: EvaluationSettings,
     probe: ProbeSettings,
 ) -> None:
-    """Write the tables `ageing` and `changes` and Figures 4 and 7; a row says what the run lacks."""
+    """Write the tables `ageing` and `changes` and Figures 4 and 7; a row says what the run lacks.
+
+    The run's forecasts are decoded once: `decoded.npz` keeps them on voxels of about 4 mm for other stages.
+    """
     labels = read_table(results / "manifest/labels.parquet", LABELS).reset_index(drop=True)
     pairs = read_table(results / "longitudinal/pairs.parquet", PAIRS)
     weights, out = results / "longitudinal/bridge.safetensors", results / "longitudinal/ageing.parquet"
     features = load_features(results / "latents/features_mae.npz", labels)
     age_probe = AgeProbe(features, list_visits(labels, settings), probe)
     base = _describe(age_probe)
+    encode, decode = _open_decoder(results, evaluation)
+    drawn = {options.guidance: np.load(results / "longitudinal/forecasts.npz")["tokens"]}
+    coarse = CoarseVolumes()
+    seen = {options.guidance: encode(drawn[options.guidance], [coarse])}
+    write_coarse({"forecasts": coarse}, out.with_name("decoded.npz"))
     if reason := read_head(weights).get("reason", "") or age_probe.reason:
         rows = [base | {"quantity": name, "reason": str(reason)} for name in ("slope", "r", "error, volume")]
         write_table(pd.DataFrame(rows), out, AGEING)
         _write_figures([], results)
         return
+    bridge = load_model(Bridge, weights).to(training.open_accelerator().device)
+    table = read_table(results / "longitudinal/forecasts.parquet", FORECASTS)
+    cached = np.load(results / "latents/tokens.npy", mmap_mode="r")
+    row_of = pd.Series(np.arange(len(labels)), index=labels["volume_id"])
+    start = np.asarray(cached[row_of.loc[table["volume_id"]].to_numpy()], np.float32)
+    for scale in evaluation.guidance:
+        if scale not in drawn:
+            drawn[scale] = forecast_all(bridge, start, table, options.model_copy(update={"guidance": scale}))
+            seen[scale] = encode(drawn[scale])
+
+    rows = []
+    for scale in sorted(drawn):
+        ages = age_probe.read(seen[scale])
+        is_grid = ((table["later_volume_id"] == "") & (table["years"] > 0)).to_numpy()
+        changes = find_changes(table, ages)[is_grid]
+        own = table[is_grid]
+        found = measure_ageing(own["years"], changes, own["person_id"].to_numpy(), probe.seed)
+        rows += [base | row | {"method": "forecast", "guidance": scale} for row in found]
+
+    def read_ages(tokens: np.ndarray) -> np.ndarray:
+        return age_probe.read(encode(tokens))
+
+    compared = _compare(drawn, table, pairs, cached, row_of, read_ages, decode, probe.seed)
+    write_table(pd.DataFrame(rows + [base | row for row in compared]), out, AGEING)
+
+    shown = {scale: drawn[scale] for scale in choose_scales(options.guidance, evaluation.guidance)}
+    own = (table[table["volume_id"] == name] for name in choose_people(table))
+    _write_figures([_show_person(one, shown, cached, row_of, decode) for one in own], results)
+
+
+def _open_decoder(results: Path, evaluation: EvaluationSettings):
+    """Two functions of tokens (n, T, d): features of what they decode to, and these volumes (n, D, H, W)."""
     device = training.open_accelerator().device
-    bridge = load_model(Bridge, weights).to(device)
     encoder = load_model(MaskedAutoencoder, results / "pretrain/mae.safetensors").to(device)
     tokenizer = load_model(Tokenizer, results / "tokenizer/tokenizer.safetensors").to(device)
     coding = FidelitySettings(batch_size=evaluation.batch_size, precision=evaluation.precision)
 
-    def read_ages(tokens: np.ndarray) -> np.ndarray:
+    def encode(tokens: np.ndarray, watchers: Sequence[Watcher] = ()) -> np.ndarray:
         rows = np.arange(len(tokens))
-        encoded = encode_decoded(tokens, rows, encoder, tokenizer, coding, "longitudinal: encoded")
-        return age_probe.model.predict(encoded.astype(np.float64)) if len(rows) else np.zeros(0)
+        return encode_decoded(tokens, rows, encoder, tokenizer, coding, "longitudinal: encoded", watchers)
 
     @torch.no_grad()
     def decode(tokens: np.ndarray) -> np.ndarray:
         images = [tokenizer.decode(torch.from_numpy(one[None]).to(device))[0, 0] for one in tokens]
         return torch.stack(images).float().cpu().numpy()
 
-    table = read_table(results / "longitudinal/forecasts.parquet", FORECASTS)
-    cached = np.load(results / "latents/tokens.npy", mmap_mode="r")
-    row_of = pd.Series(np.arange(len(labels)), index=labels["volume_id"])
-    drawn = {options.guidance: np.load(results / "longitudinal/forecasts.npz")["tokens"]}
-    start = np.asarray(cached[row_of.loc[table["volume_id"]].to_numpy()], np.float32)
-    for scale in evaluation.guidance:
-        if scale not in drawn:
-            drawn[scale] = forecast_all(bridge, start, table, options.model_copy(update={"guidance": scale}))
-
-    rows = []
-    for scale, tokens in sorted(drawn.items()):
-        ages = read_ages(tokens)
-        is_grid = ((table["later_volume_id"] == "") & (table["years"] > 0)).to_numpy()
-        changes = find_changes(table, ages)[is_grid]
-        own = table[is_grid]
-        found = measure_ageing(own["years"], changes, own["person_id"].to_numpy(), probe.seed)
-        rows += [base | row | {"method": "forecast", "guidance": scale} for row in found]
-    rows += [
-        base | row for row in _compare(drawn, table, pairs, cached, row_of, read_ages, decode, probe.seed)
-    ]
-    write_table(pd.DataFrame(rows), out, AGEING)
-
-    shown = {scale: drawn[scale] for scale in choose_scales(options.guidance, evaluation.guidance)}
-    own = (table[table["volume_id"] == name] for name in choose_people(table))
-    _write_figures([_show_person(one, shown, cached, row_of, decode) for one in own], results)
+    return encode, decode
 
 
 def _show_person(table, drawn, cached, row_of, decode) -> Shown:

@@ -17,10 +17,7 @@ COMPARISONS = (
 MEMORIZATION = Contract(
     "memorization",
     {
-        "comparison": (
-            str,
-            COMPARISONS,
-        ),
+        "comparison": (str, COMPARISONS),
         "pool": (str, None),
         "item_id": (str, None),
         **PERSON_COLUMNS,
@@ -36,10 +33,7 @@ MEMORIZATION = Contract(
 COPIES = Contract(
     "copies",
     {
-        "comparison": (
-            str,
-            ("real-real", "held-out-real", "synthetic-real", "other-arms-real", "reconstructed-real"),
-        ),
+        "comparison": (str, COMPARISONS),
         "item_id": (str, None),
         **PERSON_COLUMNS,
         "modality": (str, MODALITIES),

@@ -21,6 +21,7 @@ N_SHIFTS = 5  # along each axis, in steps of a fine voxel of about 4 mm
 INNER = (slice(1, -1),) * 3  # of a coarse volume; what a shift brings in from outside is not compared
 N_BLOCK = 512
 PLANTED_COPIES = "planted"  # a comparison of its own, which no table of samples holds
+ASKED_WHOLE = "synthetic-real", "other-arms-real", "forecast-real", PLANTED_COPIES  # none is left out
 
 
 class Pool:
@@ -123,8 +124,8 @@ def tabulate_copies(sets: dict[str, Queries], percentile: float, n_reference: in
     The threshold is the (100 - percentile)-th percentile of the pool's own volumes against other people's.
 
     Args:
-        sets: comparison -> volumes; `real-real` is the pool. Of real volumes `n_reference` are asked about at
-            most, drawn at random.
+        sets: comparison -> volumes; `real-real` is the pool. Of real volumes and their reconstructions
+            `n_reference` are asked about at most, drawn at random.
     """
     own = sets["real-real"]
     rows = track(range(len(own.names)), "copies: pool", len(own.names))
@@ -132,8 +133,7 @@ def tabulate_copies(sets: dict[str, Queries], percentile: float, n_reference: in
     tables, threshold = [], float("nan")
     for comparison in sorted(sets, key=lambda name: name != "real-real"):
         part = sets[comparison]
-        is_sampled = comparison in ("synthetic-real", "other-arms-real", PLANTED_COPIES)
-        part = part if is_sampled else part.draw(n_reference, seed)
+        part = part if comparison in ASKED_WHOLE else part.draw(n_reference, seed)
         found = find_copies(len(part.names), part.load, part.owners, pool, f"copies: {comparison}")
         has_one = found["nearest"] >= 0
         if comparison == "real-real" and has_one.any():

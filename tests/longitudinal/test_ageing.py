@@ -232,6 +232,32 @@ def test_a_run_is_evaluated_from_its_files(tmp_path):
     assert visit["change"].tolist() == pytest.approx([(images[1] - images[0]).abs().mean().item()], rel=1e-4)
 
 
+def average(volume, edge):
+    """Means over cubes by loops; sides are multiples of the edge."""
+    places = np.ndindex(*(n // edge for n in volume.shape))
+    cubes = [volume[tuple(slice(k * edge, (k + 1) * edge) for k in place)].mean() for place in places]
+    return np.reshape(cubes, [n // edge for n in volume.shape])
+
+
+@pytest.mark.parametrize("has_ages", [True, False])
+def test_forecasts_are_kept_as_decoded_volumes_on_coarse_voxels(tmp_path, monkeypatch, has_ages):
+    """Also where no probe of age can be fitted, so that nothing is measured of them."""
+    labels, _ = make_run(tmp_path)
+    monkeypatch.setattr("braing3n.fidelity.coarse.N_ACROSS", 8)  # of 16 voxels two make one
+    if not has_ages:
+        write_table(labels.assign(age_years=np.nan), tmp_path / "manifest/labels.parquet", LABELS)
+    found = evaluate(tmp_path)
+    assert (found["reason"] == "").any() == has_ages
+    tokens = torch.from_numpy(np.load(tmp_path / "longitudinal/forecasts.npz")["tokens"])
+    with torch.no_grad():
+        images = load_model(Tokenizer, tmp_path / "tokenizer/tokenizer.safetensors").decode(tokens)[:, 0]
+    kept = np.load(tmp_path / "longitudinal/decoded.npz")
+    assert kept["forecasts_rows"].tolist() == list(range(len(tokens)))
+    assert (kept["forecasts"].shape, kept["forecasts"].dtype) == ((len(tokens), 8, 8, 8), np.float16)
+    expected = [average(image.numpy(), 2) for image in images]
+    np.testing.assert_allclose(kept["forecasts"], expected, rtol=2e-3, atol=1e-4)
+
+
 def test_the_probe_is_fitted_on_training_people_and_scored_on_others(tmp_path):
     labels, features = make_run(tmp_path)
     train = (labels["split"] == "train").to_numpy()

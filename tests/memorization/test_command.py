@@ -1,4 +1,4 @@
-"""The command audits reconstructions of training volumes and later forecasts, and infers membership."""
+"""The command audits reconstructions, other arms and forecasts beside samples, and infers membership."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,10 @@ import pytest
 
 from braing3n.core.contracts import read_table
 from braing3n.diffusion.contracts import SAMPLES
-from braing3n.fidelity.coarse import CoarseVolumes, write_coarse
 from braing3n.longitudinal.contracts import FORECASTS
 from braing3n.memorization.command import app
 from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION, PLANTED
 from braing3n.memorization.contrastive.audit import TRAINED, UNTRAINED, VOXELS
-from braing3n.memorization.detect import Others
 from braing3n.volumes.contracts import VOLUME_LIST
 
 BLANKS = {str: "", int: 0, float: np.nan}
@@ -25,14 +23,15 @@ def fill(table, contract):
     return table.assign(**rest)
 
 
-def test_a_run_without_samples_of_other_arms_has_no_rows_of_them(tmp_path):
-    fill(pd.DataFrame({"sample_id": ["null-0"], "modality": "T1"}), SAMPLES).to_parquet(
-        tmp_path / "samples.parquet"
-    )
-    np.savez(tmp_path / "samples.npz", tokens=np.zeros((1, 4, 3), np.float32))
-    write_coarse({"samples": CoarseVolumes(np.array([], int))}, tmp_path / "decoded.npz")
-    others = Others.open(tmp_path / "decoded.npz")
-    assert (len(others.table), others.tokens.shape) == (0, (0, 4, 3))
+def write_forecasts(rows, tokens, volumes):
+    """Forecasts (id, whose volume, years), their tokens and their decoded volumes, as a run leaves them."""
+    table = pd.DataFrame(rows, columns=["forecast_id", "volume_id", "years"])
+    table = table.assign(person_id=table["volume_id"], group_id=table["volume_id"], split="test")
+    Path("longitudinal").mkdir()
+    fill(table, FORECASTS).to_parquet("longitudinal/forecasts.parquet")
+    np.savez("longitudinal/forecasts.npz", tokens=tokens.astype(np.float32))
+    volumes = volumes.astype(np.float16)
+    np.savez("longitudinal/decoded.npz", forecasts_rows=np.arange(len(table)), forecasts=volumes)
 
 
 def test_the_command_asks_about_everything_it_is_given(tmp_path, monkeypatch):
@@ -46,13 +45,10 @@ def test_the_command_asks_about_everything_it_is_given(tmp_path, monkeypatch):
     np.savez("samples.npz", tokens=tokens[:3].astype(np.float32) + 1)
     pd.DataFrame({"sample_id": ["a", "b", "c"], "modality": "T1"}).to_parquet("samples.parquet")
     np.savez("coarse.npz", reconstructions_rows=[9, 2], reconstructions_tokens=tokens[[9, 2]])
-    forecasts = pd.DataFrame({"forecast_id": ["f0", "f1"], "volume_id": "v9", "person_id": "v9"})
-    forecasts = forecasts.assign(group_id="v9", split="test", years=[0.0, 1.0])
-    fill(forecasts, FORECASTS).to_parquet("forecasts.parquet")
-    np.savez("forecasts.npz", tokens=tokens[[9, 9]].astype(np.float32))
+    write_forecasts([("f0", "v9", 0.0), ("f1", "v9", 1.0)], tokens[[9, 9]], np.zeros((2, 2, 2, 2)))
     paths = ["--tokens", "tokens.npy", "--volume-list", "volumes.parquet", "--samples", "samples.npz"]
     paths += ["--distances", "out.parquet", "--coarse", "coarse.npz"]
-    paths += ["--forecasts", "forecasts.npz"]
+    paths += ["--forecasts", "longitudinal/decoded.npz"]
     # Of four samples of control the first is a null set's; the second is a training volume's latent.
     Path("control").mkdir()
     others = pd.DataFrame({"sample_id": ["null-0", "disease-MCI-0", "disease-MCI-1", "disease-PD-0"]})
@@ -132,11 +128,22 @@ def test_both_copy_detectors_and_planted_copies_are_written_where_volumes_are_gi
     settings = json.dumps({"percentile": 10.0, "n_planted": 2, "contrastive": contrastive})
     words = "measure --tokens tokens.npy --volume-list volumes.parquet --samples samples.npz"
     words += " --distances out.parquet --coarse coarse.npz --volumes-dir ."
+    # Two forecasts of a held-out person, and one that belongs to the group of the training volume it equals.
+    forecasts = [("f0", "v9", 0.0), ("f1", "v9", 1.0), ("own", "v5", 2.0)]
+    write_forecasts(forecasts, tokens[[9, 5, 5]], heads[[9, 5, 5]])
+    words += " --forecasts longitudinal/decoded.npz"
     app([*words.split(), "--settings", settings], result_action="return_value")
     planted = read_table("planted.parquet", PLANTED)
     copies = read_table("copies.parquet", COPIES)
     assert "planted" not in set(copies["comparison"])
     found = read_table("contrastive.parquet", MEMORIZATION)
+    audits = [read_table("out.parquet", MEMORIZATION), copies, *([found] if is_on else [])]
+    for audit in audits:
+        later = audit[audit["comparison"] == "forecast-real"].drop_duplicates("item_id").set_index("item_id")
+        assert later["person_id"].to_dict() == {"f1": "v9", "own": "v5"}
+        assert later.loc["f1", "nearest_id"] == "v5"
+        assert later.loc["own", "nearest_id"] != "v5"
+    assert copies.loc[copies["item_id"] == "f1", "correlation"].item() > 0.99
     names = {"correlation over shifts and mirrors"}
     if is_on:
         names |= {TRAINED, UNTRAINED, VOXELS}

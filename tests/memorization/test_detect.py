@@ -13,7 +13,7 @@ from braing3n.core.contracts import check_table
 from braing3n.fidelity.coarse import CoarseVolumes, choose_edge, coarsen, halve, write_coarse
 from braing3n.memorization.contracts import COPIES
 from braing3n.memorization.copies import Pool, Queries, find_copies, list_shifted, tabulate_copies
-from braing3n.memorization.detect import Others, detect_copies, draw_nearest
+from braing3n.memorization.detect import detect_copies, draw_nearest
 
 SHAPE = (20, 24, 20)
 PLACES = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij"))
@@ -124,20 +124,29 @@ class Packed:
         return self._volumes[i], BRAIN
 
 
+def list_items(names, modality, group="", person=""):
+    columns = {"item_id": names, "modality": modality, "group_id": group, "person_id": person}
+    return pd.DataFrame(columns)
+
+
 def test_a_run_is_searched_modality_by_modality(people, tmp_path):
     packed = Packed(people)
     samples, rebuilt = CoarseVolumes(), CoarseVolumes()
     path = tmp_path / "decoded.npz"
     samples(np.arange(4), np.stack([people[3], people[100], -people[4], -people[101]]))
-    rows = np.array([2, 20, 17])  # a training T1, a training T2 and a T1 held out
+    rows = np.array([2, 20])  # a training T1 and a training T2
     rebuilt(rows, np.stack([ndimage.gaussian_filter(packed.load(row)[0], 0.6) for row in rows]))
     conditions = pd.DataFrame({"sample_id": list("abcd"), "modality": ["T1", "T1", "T2", "T2"]})
     write_coarse({"samples": samples, "reconstructions": rebuilt}, path)
     decoded = dict(np.load(path))
     assert decoded["samples"].dtype == np.float16
-    theirs = pd.DataFrame({"sample_id": ["disease-MCI-0", "disease-PD-0"], "modality": "T1"})
-    others = Others(theirs, np.empty(0), np.stack([people[102], people[5]]).astype(np.float16))
-    found = detect_copies(decoded, conditions, packed, MemorizationSettings(), others)
+    theirs = list_items(["disease-MCI-0", "disease-PD-0"], "T1")
+    again = list_items(["2-T1", "0-T2"], ["T1", "T2"])
+    beside = {
+        "reconstructed-real": (decoded["reconstructions"][:2], again),
+        "other-arms-real": (np.stack([people[102], people[5]]).astype(np.float16), theirs),
+    }
+    found = detect_copies(decoded["samples"], conditions, packed, MemorizationSettings(), beside)
     check_table(found, COPIES, "copies")
     more = found[found["comparison"] == "other-arms-real"].set_index("item_id")
     assert more["is_flagged"].to_dict() == {"disease-MCI-0": False, "disease-PD-0": True}
@@ -153,6 +162,42 @@ def test_a_run_is_searched_modality_by_modality(people, tmp_path):
     assert not held_out["nearest_id"].isin(held_out["item_id"]).any()
     draw_nearest(found, decoded["samples"], conditions, packed, tmp_path / "nearest.png")
     assert (tmp_path / "nearest.png").stat().st_size > 1000
+
+
+def test_a_forecast_is_held_against_all_but_its_own_group(people):
+    """Of a person held out, and of one whose scan is in the pool; against loops over all others."""
+    packed = Packed(people)
+    rng = np.random.default_rng(0)
+    forecasts = [standardise(people[k] + 0.1 * rng.normal(size=SHAPE)) for k in (18, 4, 9)]
+    items = list_items(["new", "own", "nobody's"], "T1", ["g18", "g4", ""], ["p18", "p4", ""])
+    none = pd.DataFrame({"sample_id": [], "modality": []})
+
+    def detect(table, n_reference=1000):
+        more = {"forecast-real": (np.stack(forecasts).astype(np.float16), table)}
+        settings = MemorizationSettings(n_reference=n_reference)
+        found = detect_copies(np.zeros((0, *SHAPE)), none, packed, settings, more)
+        found = check_table(found, COPIES, "copies")
+        return found[found["comparison"] == "forecast-real"].set_index("item_id")
+
+    found = detect(items)
+    pool = np.stack([halve(people[k]).astype(np.float16) for k in range(16)]).astype(np.float32)
+    for name, forecast, others in (
+        ("new", forecasts[0], range(16)),
+        ("own", forecasts[1], {*range(16)} - {4}),
+    ):
+        mean, best = pool[list(others)].mean(axis=0), {}
+        for turned in (forecast, forecast[::-1]):
+            for shift in itertools.product(range(-2, 3), repeat=3):
+                moved = (halve(np.roll(turned, shift, (0, 1, 2))) - mean)[1:-1, 1:-1, 1:-1].ravel()
+                for k in others:
+                    other = (pool[k] - mean)[1:-1, 1:-1, 1:-1].ravel()
+                    best[np.corrcoef(moved, other)[0, 1]] = f"{k}-T1"
+        assert found.loc[name, "correlation"] == pytest.approx(max(best), abs=2e-3)
+        assert found.loc[name, "nearest_id"] == best[max(best)]
+    assert found["person_id"].to_dict() == {"new": "p18", "own": "p4", "nobody's": ""}
+    assert found["is_flagged"].to_dict() == {"new": False, "own": False, "nobody's": True}
+    assert found.loc["nobody's", "nearest_id"] == "9-T1"
+    assert set(detect(items, n_reference=2).index) == set(items["item_id"]), "none is drawn"
 
 
 def test_coarse_volumes_are_means_over_cubes():

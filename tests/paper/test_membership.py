@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from braing3n.longitudinal.contracts import AGEING
 from braing3n.memorization.contracts import COPIES, MEMBERSHIP, MEMORIZATION, PLANTED
 from braing3n.paper.printed.memorization import (
     build_contrastive,
@@ -64,6 +65,27 @@ def write(folder, name, rows, contract):
     pd.DataFrame(rows, columns=list(contract)).to_parquet(folder / f"memorization/{name}.parquet")
 
 
+def write_ageing(folder, reason):
+    (folder / "longitudinal").mkdir()
+    blank = {name: {str: "", int: 0, float: float("nan")}[kind] for name, (kind, _) in AGEING.items()}
+    row = blank | {"method": "forecast", "quantity": "slope", "reason": reason}
+    pd.DataFrame([row]).to_parquet(folder / "longitudinal/ageing.parquet")
+
+
+def test_forecasts_that_resemble_a_training_volume_are_counted_beside_samples(tmp_path):
+    row = {"modality": "T1", "person_id": "p", "group_id": "p", "nearest_id": "v", "threshold": 0.5}
+    row |= {"correlation": 0.3, "is_mirrored": False, "is_flagged": False}
+    rows = [row | {"comparison": name, "item_id": name} for name in ("real-real", "synthetic-real")]
+    rows.append(row | {"comparison": "real-real", "item_id": "t", "modality": "T2"})
+    later = row | {"comparison": "forecast-real"}
+    rows += [later | {"item_id": "f0"}, later | {"item_id": "f1", "correlation": 0.9, "is_flagged": True}]
+    write(tmp_path, "copies", rows, COPIES)
+    shown, other = (part for _, part in build_copies(Results(tmp_path)).frame.iterrows())
+    assert (shown["Forecasts flagged"], shown["Samples flagged"]) == ("1 of 2", "0 of 1")
+    assert shown["Median, most | forecast-real"] == "0.60, 0.90 (n 2)"
+    assert other["Forecasts flagged"] == "n/a: no forecasts in this pool"
+
+
 def test_the_contrastive_detector_has_the_audit_s_columns_under_its_own_name(tmp_path):
     row = {"pool": "T1", "modality": "T1", "nearest_id": "v", "percentile": 1.0, "group_id": "g"}
     row |= {"distance": 0.5, "threshold": 0.3, "is_below_threshold": False}
@@ -76,15 +98,20 @@ def test_the_contrastive_detector_has_the_audit_s_columns_under_its_own_name(tmp
     rows += [row | {"comparison": "synthetic-real", "item_id": "s4", "person_id": ""}]
     alone = row | {"pool": "T2", "modality": "T2", "threshold": float("nan"), "comparison": "real-real"}
     rows += [alone | {"item_id": "t", "person_id": "t"}]
+    for k in range(3):
+        forecast = {"comparison": "forecast-real", "item_id": f"f{k}", "person_id": "h0"}
+        rows += [row | forecast | {"is_below_threshold": k == 1}]
     write(tmp_path, "contrastive", rows, MEMORIZATION)
     write(tmp_path, "distances", rows, MEMORIZATION)
+    write_ageing(tmp_path, "2 pairs")
     table = build_contrastive(Results(tmp_path))
     shown, other = (part for _, part in table.frame.iterrows())
     assert table.name == "contrastive"
     assert shown["Threshold"] == "0.30 (1 %)"
     assert shown["Samples below the held-out percentile"] == "4 of 5"
     assert shown["More than expected"] == "yes"
-    assert shown["Forecasts below"] == "n/a: forecasts are not kept as volumes"
+    assert shown["Forecasts below"] == "1 of 3"
+    assert other["Forecasts below"] == "n/a: 2 pairs"
     assert other["Threshold"] == "n/a: no held-out volumes in this pool"
     beside = build_memorization(Results(tmp_path)).frame.columns
     assert [name.replace("held-out per", "real-real per") for name in table.frame.columns] == list(beside)

@@ -118,7 +118,7 @@ rule forecast_longitudinal:
 
 
 rule evaluate_longitudinal:
-    """Read the ageing of forecasts with a probe of real people, beside that of true later visits; draw Figures 4 and 7."""
+    """Decode forecasts, read their ageing with a probe of real people, beside true later visits; draw Figures 4 and 7."""
     input:
         weights=BRIDGE,
         forecasts=rules.forecast_longitudinal.output.forecasts,
@@ -136,6 +136,7 @@ rule evaluate_longitudinal:
     output:
         ageing=f"{RESULTS}/longitudinal/ageing.parquet",
         changes=f"{RESULTS}/longitudinal/changes.parquet",
+        coarse=f"{RESULTS}/longitudinal/decoded.npz",
         follow_up=report(
             f"{RESULTS}/longitudinal/figure_4.png", caption="../report/figure_4.rst", category="Generation"
         ),

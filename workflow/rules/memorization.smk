@@ -26,6 +26,7 @@ rule audit_memorization:
         other_table=rules.sample_control.output.table,
         forecasts=rules.forecast_longitudinal.output.forecasts,
         forecast_table=rules.forecast_longitudinal.output.table,
+        decoded_forecasts=rules.evaluate_longitudinal.output.coarse,
         indices=rules.volumes.input,
         settings=f"{SETTINGS}/memorization.json",
     output:
@@ -52,5 +53,5 @@ rule audit_memorization:
         "python -m braing3n memorization measure --tokens {input.tokens:q} --volume-list {input.volumes:q}"
         " --samples {input.samples:q} --distances {output.distances:q}"
         " --coarse {input.coarse:q} --volumes-dir {params.volumes_dir:q}"
-        " --forecasts {input.forecasts:q} --others {input.others:q}"
+        " --forecasts {input.decoded_forecasts:q} --others {input.others:q}"
         " --settings {input.settings:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from braing3n.memorization.contracts import COMPARISONS
 from braing3n.memorization.summary import expect_below, summarise_audit
 from braing3n.paper.printed.tables import LEVELS, Table, format_interval, format_number
 from braing3n.paper.results import Results, explain_missing, locate
@@ -35,9 +36,10 @@ def build_contrastive(results: Results) -> Table:
         "views of one volume are to lie near, others far. Distances lie between 0 and 2.",
         _EXPECTED
         + "The threshold is held-out people's percentile, since training drove training volumes apart. "
-        "Reconstructions of training volumes are copies: their share is the detector's power. " + _OTHER_ARMS,
+        "Reconstructions of training volumes are copies: their share is the detector's power. Forecasts are "
+        "of held-out people. " + _OTHER_ARMS,
     ]
-    absence = "forecasts are not kept as volumes"
+    absence = _explain_no_forecasts(results)
     return _build_audit(results, "contrastive", title, "held-out", absence, notes)
 
 
@@ -158,9 +160,9 @@ def build_copies(results: Results) -> Table:
     if table is None or not len(table):
         reason = explain_missing("copies") if table is None else "n/a: no training volumes"
         return Table("copies", title, pd.DataFrame([{"Modality": reason}]), source)
-    rows = []
+    rows, absence = [], _explain_no_forecasts(results)
     for modality, group in table.groupby("modality", sort=True):
-        parts = {name: group[group["comparison"] == name] for name in _COMPARISONS}
+        parts = {name: group[group["comparison"] == name] for name in COMPARISONS}
         cells = {"Modality": modality}
         for name, part in parts.items():
             values = part["correlation"]
@@ -180,17 +182,17 @@ def build_copies(results: Results) -> Table:
         cells["Samples of MCI and PD flagged"] = n_flagged if len(others) else f"n/a: {NO_OTHERS}"
         rebuilt = parts["reconstructed-real"]
         cells["Reconstructions flagged"] = f"{rebuilt['is_flagged'].sum()} of {len(rebuilt)}"
+        forecasts = parts["forecast-real"]
+        n_flagged = f"{forecasts['is_flagged'].sum()} of {len(forecasts)}"
+        cells["Forecasts flagged"] = n_flagged if len(forecasts) else f"n/a: {absence}"
         rows.append(cells)
     notes = [
         "Correlation of coarse volumes less the mean of other people, the highest over shifts of up to 8 mm "
         "and of the mirror image; gain and offset do not count. The threshold is the audit's percentile, "
         "from the top, of training volumes against other people's. Reconstructions of training volumes are "
-        "copies: their share is the detector's power.",
+        "copies: their share is the detector's power. Forecasts are of held-out people.",
     ]
     return Table("copies", title, pd.DataFrame(rows), source, notes)
-
-
-_COMPARISONS = ("real-real", "held-out-real", "synthetic-real", "other-arms-real", "reconstructed-real")
 
 
 def build_membership(results: Results) -> Table:

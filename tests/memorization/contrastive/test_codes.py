@@ -99,6 +99,27 @@ def test_the_threshold_is_that_of_held_out_people_and_a_group_is_left_out(detect
     np.testing.assert_allclose(own.loc["real-real", "distance"], among.min(axis=1), atol=1e-4)
 
 
+def test_a_forecast_is_held_against_the_codes_of_all_but_its_own_group(detector, source, people):
+    """Of a person held out, and of one whose scan is in the pool; against all distances."""
+    table, known = source.table, detector.known[TRAINED]
+    rng = np.random.default_rng(0)
+    noise = 0.05 * rng.normal(size=(3, *people.shape[1:]))
+    volumes = (people[[N_TRAIN + 3, 4, 9]] + noise).astype(np.float16)
+    items = pd.DataFrame({"item_id": ["new", "own", "nobody's"], "modality": "T1"})
+    items["group_id"] = items["person_id"] = [f"v{N_TRAIN + 3}", "v4", ""]
+    none = pd.DataFrame({"sample_id": [], "modality": []})
+    more = {"forecast-real": (volumes, items)}
+    found = audit_codes(detector, table, people[:0], none, PERCENT, more)
+    found = check_table(found, MEMORIZATION, "audit").set_index(["pool", "comparison"])
+    own = found.loc[("T1", "forecast-real")].set_index("item_id")
+    distance = cdist(encode(detector.nets[TRAINED], volumes), known[:N_TRAIN])
+    distance[1, 4] = np.inf
+    np.testing.assert_allclose(own["distance"], distance.min(axis=1), atol=1e-5)
+    assert own["nearest_id"].tolist() == [f"v{k}" for k in distance.argmin(axis=1)]
+    assert own["is_below_threshold"].to_dict() == {"new": False, "own": False, "nobody's": True}
+    assert own.loc["nobody's", "nearest_id"] == "v9"
+
+
 def test_without_held_out_people_no_threshold_is_invented(detector, source, people):
     is_asked = np.arange(N_TRAIN + N_HELD_OUT) >= N_TRAIN
     found = audit(detector, source, people, is_asked)
