@@ -295,18 +295,29 @@ def test_the_guard_refuses_what_the_container_refuses(start, image, tmp_path):
         assert "Read-only file system" in done.stderr or "there is no network" in done.stderr
 
 
-def test_features_that_are_no_numbers_are_refused(tmp_path, monkeypatch, capsys):
-    (tmp_path / "t1w.nii.gz").touch()
-    seen = SimpleNamespace(features=np.array([1.0, np.inf], np.float32))
-    monkeypatch.setattr(
-        "braing3n.apply.trained.command.open_model", lambda *_: SimpleNamespace(preprocess=None)
-    )
-    monkeypatch.setattr("braing3n.apply.trained.scans.open_scans", lambda *_: ([], []))
-    monkeypatch.setattr("braing3n.apply.trained.tasks.look", lambda *_: iter([seen]))
+def test_features_that_are_no_numbers_are_refused_and_options_pass_through(tmp_path, monkeypatch, capsys):
+    (tmp_path / "swi.nii.gz").touch()
+    seen, opened, given = SimpleNamespace(features=np.array([1.0, np.inf], np.float32)), [], []
+
+    def open_model(*words):
+        opened.append(words)
+        return SimpleNamespace(preprocess=None)
+
+    def open_scans(scans, *_):
+        given.append(scans)
+        return [], ["an edge is cut off"]
+
+    def look(model, scans, command, warnings):
+        warnings.append("far from the training volumes")
+        return iter([seen])
+
+    monkeypatch.setattr("braing3n.apply.trained.command.open_model", open_model)
+    monkeypatch.setattr("braing3n.apply.trained.scans.open_scans", open_scans)
+    monkeypatch.setattr("braing3n.apply.trained.tasks.look", look)
     words = [
         "fomo26",
         "--input",
-        str(tmp_path / "t1w.nii.gz"),
+        str(tmp_path / "swi.nii.gz"),
         "--output",
         str(tmp_path / "x.npy"),
         "--model",
@@ -316,8 +327,16 @@ def test_features_that_are_no_numbers_are_refused(tmp_path, monkeypatch, capsys)
     assert "features that are no finite numbers" in capsys.readouterr().err
     assert not (tmp_path / "x.npy").exists()
     seen.features = np.array([1.0, 2.0])
-    assert main(words) == 0
+    options = ["--device", "cpu", "--threads", "3", "--resources", str(tmp_path / "atlas")]
+    assert main([*words, *options]) == 0
     assert np.load(tmp_path / "x.npy").dtype == np.float32
+    assert [(model, *rest) for model, _, *rest in opened] == [("m", "auto", 0), ("m", "cpu", 3)]
+    assert given[1].by_modality == {"T1": tmp_path / "swi.nii.gz"}
+    assert given[1].resources_dir == tmp_path / "atlas"
+    printed = capsys.readouterr().err
+    name, *others = printed.splitlines()
+    assert name.startswith("warning: swi.nii.gz: its name gives none of T1, ")
+    assert others == ["warning: an edge is cut off", "warning: far from the training volumes"]
 
 
 @pytest.mark.parametrize(

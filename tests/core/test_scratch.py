@@ -118,9 +118,11 @@ def test_the_next_writer_removes_what_a_killed_one_left_and_nothing_else(write, 
             beside.write_text("whole")
         assert not half.exists()
         assert elsewhere.exists(), "a process of another machine may still write it"
-    os.utime(elsewhere, (0, time.time() - 25 * 3600))
-    with write_atomically(tmp_path / "shard-000.b2nd") as beside:
-        beside.write_text("whole")
+    for hours in (23, 25):
+        assert elsewhere.exists(), "a process of another machine may still write it"
+        os.utime(elsewhere, (0, time.time() - hours * 3600))
+        with write_atomically(tmp_path / "shard-000.b2nd") as beside:
+            beside.write_text("whole")
     assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "shard-000.b2nd"])
 
 
@@ -132,3 +134,57 @@ def test_a_link_with_such_a_name_stays(tmp_path):
     link.symlink_to(target)
     scratch.sweep_half_written(tmp_path / "shard-000.b2nd")
     assert link.is_symlink()
+
+
+def leave(path):
+    """The name of what a process that is gone wrote beside `path`."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    beside = scratch.name_half_written(path)
+    return beside.with_name(beside.name.replace(f"{os.getpid():06x}", f"{ended.pid:06x}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("raw", "raw-2"),
+        ("run[1]", "run1"),
+        ("sub-01.nii.gz", "sub-02.nii.gz"),
+        ("what?*.npy", "whatever.npy"),
+    ],
+)
+def test_a_folder_and_a_file_of_any_name_are_removed_and_nothing_of_another_name(tmp_path, name, other):
+    folder, file, stays = (leave(tmp_path / one) for one in (name, name, other))
+    (folder / "anat").mkdir(parents=True)
+    (folder / "anat" / "head.nii").write_text("x")
+    file.write_text("half")
+    stays.write_text("of another file")
+    scratch.sweep_half_written(tmp_path / name)
+    assert list(tmp_path.iterdir()) == [stays]
+
+
+def test_a_process_that_may_not_be_asked_is_alive(tmp_path, monkeypatch):
+    """Another user's: the kernel refuses the question where the process is there."""
+    half = leave(tmp_path / "shard-000.b2nd")
+    half.write_text("half")
+
+    def refuse(process, number):
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scratch.os, "kill", refuse)
+        scratch.sweep_half_written(tmp_path / "shard-000.b2nd")
+        assert half.exists()
+    scratch.sweep_half_written(tmp_path / "shard-000.b2nd")
+    assert not half.exists()
+
+
+def test_another_users_scratch_folders_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
+    folder, user = tmp_path / f"braing3n-{scratch._host()}-999999999-abc", os.getuid()
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(scratch.os, "getuid", lambda: user + 1)
+        assert scratch.sweep() == []
+        assert folder.exists()
+    assert scratch.sweep() == [folder]

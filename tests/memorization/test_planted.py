@@ -131,3 +131,38 @@ def test_correlations_are_turned_into_distances():
     table = pd.DataFrame(rows, columns=["comparison", "correlation"])
     table = table.assign(item_id=list("abcd"), group_id=["a", "b", "", ""], modality="T1", nearest_id="a")
     assert read_correlations(table)["distance"].tolist() == [0.75, 0.0]
+
+
+def test_each_modality_has_a_threshold_of_its_own():
+    """Distances of T2 are ten times as large; each copy lies just above or below its modality's median."""
+    rng, ids = np.random.default_rng(1), [f"r{k}" for k in range(40)]
+    real = pd.DataFrame({"item_id": ids, "group_id": ids, "modality": ["T1", "T2"] * 20, "nearest_id": "v"})
+    scale = real["modality"].map({"T1": 1.0, "T2": 10.0})
+    real["distance"] = scale * rng.random(40)
+    copies = pd.DataFrame(
+        [
+            (f"{name}-{side}", "v", name, disguise)
+            for name in ("T1", "T2")
+            for side, disguise in ((0.99, "blur"), (1.01, "none"))
+        ],
+        columns=["item_id", "source_id", "modality", "disguise"],
+    )
+    median = real.groupby("modality")["distance"].median()
+    sides = copies["item_id"].str.split("-").str[1].astype(float)
+    asked = copies[["item_id", "modality"]].assign(
+        group_id="", nearest_id="v", distance=sides * copies["modality"].map(median)
+    )
+    found = tabulate_planted({"some": pd.concat([real, asked])}, copies, 50.0, 0).set_index("disguise")
+    assert found.loc["blur", ["n_asked", "n_found"]].tolist() == [2, 2]
+    assert found.loc["none", ["n_asked", "n_found"]].tolist() == [2, 0]
+
+
+def test_false_alarms_are_of_groups_that_had_no_part_in_the_threshold():
+    """Two people of 50 volumes each: all of the near one lie below the far one's, and none the other way."""
+    real = pd.DataFrame({"item_id": [f"r{k}" for k in range(100)], "group_id": ["near", "far"] * 50})
+    far = (real["group_id"] == "far") * 5.0
+    real = real.assign(modality="T1", nearest_id="v", distance=np.random.default_rng(0).random(100) + far)
+    copy = pd.DataFrame({"item_id": ["c"], "source_id": ["v"], "modality": ["T1"], "disguise": ["none"]})
+    asked = copy[["item_id", "modality"]].assign(group_id="", nearest_id="v", distance=0.5)
+    table = tabulate_planted({"some": pd.concat([real, asked])}, copy, 10.0, 0).set_index("disguise")
+    assert table.loc[HELD_OUT, ["n_asked", "n_found"]].tolist() == [100, 50]

@@ -144,6 +144,32 @@ def test_principal_images_are_those_of_the_training_volumes(tmp_path, blank_head
     np.testing.assert_allclose(images * signs, expected, atol=1e-3 * np.abs(expected).max())
 
 
+def test_principal_images_are_of_all_batches(tmp_path, blank_head, monkeypatch):
+    """Four batches of 7 and one of 4, which is fewer than the images. The volumes differ by three shapes."""
+    monkeypatch.setattr(baselines, "BATCH_SIZE", 7)
+    volumes = FewVolumes()
+    settings = SETTINGS.model_copy(update=blank_head | {"offset": "principal_images"})
+    found = train(tmp_path, volumes, settings)
+    assert found.loc["mean_image", "n_training_volumes"] == 32
+    images = load_file(tmp_path / "mae.safetensors")["principal_images"].numpy().reshape(5, -1)[:3]
+    flat = np.stack(
+        [cut(image).ravel() for image in np.stack(volumes.images)[volumes.table["split"] == "train"]]
+    )
+    _, singular, axes = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    lengths = np.linalg.norm(images, axis=1)
+    np.testing.assert_allclose(lengths, singular[:3] / np.sqrt(31), rtol=0.02)
+    assert (np.abs((images * axes[:3]).sum(1)) > 0.99 * lengths).all()
+
+
+def test_of_few_volumes_the_images_that_there_are_come_first():
+    targets = np.random.default_rng(0).normal(size=(3, 24, 64)).astype(np.float32)
+    images = baselines.Baselines(iter([targets]), [np.array(["T1", "T1", "T2"])]).principal_images
+    assert images.shape == (5, 24, 64)
+    _, singular, _ = np.linalg.svd(targets.reshape(3, -1) - targets.reshape(3, -1).mean(0))
+    np.testing.assert_allclose(np.linalg.norm(images[:2], axis=(1, 2)), singular[:2] / np.sqrt(2), rtol=1e-5)
+    assert np.abs(images[2:]).max() < 1e-5
+
+
 def test_they_stand_beside_each_validation_loss_and_are_measured_once(tmp_path, capsys, monkeypatch):
     settings = SETTINGS.model_copy(
         update={"optimiser": SETTINGS.optimiser.model_copy(update={"validate_every_epochs": 1})}
@@ -165,10 +191,12 @@ def test_they_stand_beside_each_validation_loss_and_are_measured_once(tmp_path, 
 def test_at_most_so_many_volumes_of_a_modality_are_read(monkeypatch):
     monkeypatch.setattr(baselines, "MOST_VOLUMES", 5)
     table = FewVolumes().table
-    rows = baselines._choose_rows(table, 0)
-    assert table.iloc[rows]["modality"].value_counts().to_dict() == {"T1": 5, "T2": 5}
-    assert set(table.iloc[rows]["split"]) == {"train"}
-    assert set(rows) != set(baselines._choose_rows(table, 1))
+    drawn = [baselines._choose_rows(table, seed) for seed in range(6)]
+    for rows in drawn:
+        assert table.iloc[rows]["modality"].value_counts().to_dict() == {"T1": 5, "T2": 5}
+        assert set(table.iloc[rows]["split"]) == {"train"}
+        assert list(rows) != sorted(rows), "mixed, for a batch of one modality has other components"
+    assert len({frozenset(rows) for rows in drawn}) == len(drawn)
 
 
 def test_an_empty_validation_split_is_no_number_and_no_fault(tmp_path):

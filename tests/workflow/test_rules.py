@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_a_printed_command_is_short_and_holds_no_json(tmp_path):
     assert not [path for path in RULE_FILES if "without=" in path.read_text()]
 
 
-@pytest.mark.parametrize(("cores", "side", "training"), [(2, 1, 2), (8, 4, 4)])
+@pytest.mark.parametrize(("cores", "side", "training"), [(3, 1, 3), (4, 4, 4)])
 def test_on_few_cores_two_jobs_run_where_one_would(tmp_path, cores, side, training):
     """But for the long trainings, which everything waits for."""
     config = write_sweep(tmp_path)
@@ -73,6 +74,14 @@ def test_on_few_cores_two_jobs_run_where_one_would(tmp_path, cores, side, traini
         (f"{name} train", training) for name in ("pretrain", "tokenizer", "diffusion")
     ]:
         assert {n for name, n in found if name == command} == {str(threads)}, command
+
+
+def test_a_cluster_has_no_number_of_cores_and_gives_each_job_its_own():
+    """A dry run has one core where none is said, so the line itself is read."""
+    (line,) = re.findall(r"^THREADS = .*$", (ROOT / "Snakefile").read_text(), re.MULTILINE)
+    names = {"workflow": SimpleNamespace(resource_settings=SimpleNamespace(cores=None))}
+    exec(line, names)
+    assert names["THREADS"] == 4
 
 
 def test_the_snakefile_is_a_table_of_contents_in_the_order_of_the_data():

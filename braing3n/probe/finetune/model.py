@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 from braing3n.pretrain.model import MaskedAutoencoder
 
-DECODER = ("decoder_embed", "mask_token", "decoder_blocks", "decoder_norm", "predict", "mean_image")
+DECODER = (
+    *("decoder_embed", "mask_token", "decoder_blocks", "decoder_norm", "predict"),
+    *("mean_image", "principal_images", "score"),
+)
 
 
 class FinetunedEncoder(nn.Module):

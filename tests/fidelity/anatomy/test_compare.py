@@ -7,7 +7,14 @@ import pytest
 from braing3n.config import FidelitySettings
 from braing3n.core.contracts import check_table
 from braing3n.core.errors import ContractError
-from braing3n.fidelity.anatomy.compare import AGES, SIZED_ARMS, Measured, compare_anatomy, list_segmented
+from braing3n.fidelity.anatomy.compare import (
+    AGES,
+    SIZED_ARMS,
+    Measured,
+    compare_anatomy,
+    list_asked,
+    list_segmented,
+)
 from braing3n.fidelity.anatomy.others import CORRELATION, correlate, read_measured
 from braing3n.fidelity.anatomy.watch import compare_tools
 from braing3n.fidelity.arms import choose_real
@@ -142,6 +149,40 @@ def test_few_real_people_leave_no_floor(run):
     assert np.isnan(row["floor_high"])
     assert table.loc[("Sex F (T1)", "recons-vs-real", "csf"), "reason"] == row["floor_reason"]
     assert table.loc[("Modality T2", "gen-vs-real", "csf"), "reason"].startswith("0 of 0 samples")
+
+
+def test_the_fewest_people_beside_the_samples_make_a_floor(run):
+    samples, labels, measured = run
+    settings = FidelitySettings(n_segmented=N_SAMPLES + SETTINGS.min_people)
+    table = compare_anatomy(measured, samples, labels, settings).set_index(["arm", "comparison", "volume"])
+    for comparison in ("gen-vs-real", "recons-vs-real"):
+        row = table.loc[("Sex F (T1)", comparison, "csf")]
+        assert (row["reason"], row["floor_reason"]) == ("", "")
+        assert (row["n_floor_people"], row["n_others"]) == (N_SAMPLES, SETTINGS.min_people)
+        assert np.isfinite(row["floor_high"])
+
+
+def test_a_family_counts_once_in_the_age_slope(run):
+    samples, labels, _ = run
+    labels = labels.assign(group_id=[f"g{k // 3}" for k in range(len(labels))])
+    arms = [arm for arm in SIZED_ARMS if "age_years" in arm.conditions]
+    people = np.concatenate([choose_real(arm, labels, N_SAMPLES, SETTINGS)[:80] for arm in arms])
+    asked = {one.title: one for one in list_asked(samples, labels, SETTINGS)}[AGES]
+    groups = labels["group_id"].to_numpy()
+    assert len(set(groups[people])) < len(people)
+    for name in ("real", "reconstructed"):
+        assert sorted(groups[asked.rows[name]]) == sorted(set(groups[people]))
+
+
+def test_real_people_of_one_age_have_no_slope_and_an_effect_size_all_the_same(run):
+    samples, labels, measured = run
+    table = compare_anatomy(measured, samples, labels.assign(age_years=50.0), SETTINGS)
+    aged = table[table["arm"] == AGES].set_index("comparison")["reason"]
+    assert set(aged.loc["gen-vs-real"]) == {"real people of one age have no slope"}
+    assert set(aged.loc[["gen-vs-recons", "recons-vs-real"]]) == {
+        "reconstructed people of one age have no slope"
+    }
+    assert set(table.loc[table["arm"] == "Age 50 (T1)", "reason"]) == {""}
 
 
 def test_people_are_drawn_by_seed_and_bounded_in_number(run):

@@ -87,3 +87,19 @@ def test_without_a_floor_all_people_are_the_others():
     np.testing.assert_allclose(found["value"], measure_g(first, second))
     assert np.isnan(found["floor"]).all()
     assert (found["value_low"] < found["value"]).all()
+
+
+def measure_widths(found, name):
+    """The widths of a mean's intervals over 3.92 deviations, which is the mean's standard error."""
+    return (found[f"{name}_high"] - found[f"{name}_low"]) / (2 * 1.96)
+
+
+@pytest.mark.parametrize("is_dealt", [False, True])
+def test_intervals_are_of_as_many_people_as_each_side_has_in_a_draw(is_dealt):
+    """A dealt set stands for as many people as there are samples, and leaves the rest to the other side."""
+    second = make_set(90, np.random.default_rng(6))
+    first = second + 1 if is_dealt else make_set(40, np.random.default_rng(7))
+    found = compare_sets(SIZE, first, second, 20, is_dealt, 0)
+    for name, people, n in (("first", first, 20 if is_dealt else 40), ("second", second, 70)):
+        expected = people[:, 1:].std(axis=0) / math.sqrt(n)
+        assert np.mean(measure_widths(found, name) / expected) == pytest.approx(1, abs=0.06)

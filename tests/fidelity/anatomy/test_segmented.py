@@ -84,10 +84,16 @@ def seen(fetch_resource, tmp_path_factory):
         for row in rows:
             watch(np.array([row]), reconstructed[row][None])
 
-    anatomy = Anatomy(segmenter, lambda i: (volumes[i], masks[i]), show, samples, labels, SETTINGS)
+    def load(row):
+        return volumes[row], masks[row]
+
+    anatomy = Anatomy(segmenter, load, show, samples, labels, SETTINGS)
     anatomy.sets["generated"](np.arange(len(samples)), generated)
     show(np.arange(N_REAL), anatomy.sets["reconstructed"])
-    return SimpleNamespace(anatomy=anatomy, samples=samples, labels=labels, masks=masks, segmenter=segmenter)
+    return SimpleNamespace(
+        anatomy=anatomy, samples=samples, labels=labels, masks=masks, segmenter=segmenter,
+        load=load, show=show, generated=generated,
+    )  # fmt: skip
 
 
 def test_brains_of_reconstructions_are_found_without_their_masks(seen):
@@ -132,6 +138,37 @@ def test_a_volume_without_a_brain_has_no_volumes(seen):
     assert one.separation[0] == 0
     assert not one.is_reliable[0]
     assert np.isnan(one.ml).all()
+
+
+def test_a_brain_of_less_than_half_the_mean_has_no_volumes(seen):
+    one = SegmentedVolumes(seen.segmenter, 2, np.array([0, 1]), [None, None])
+    volume, mask = seen.load(0)
+    for row, mean in enumerate((1.9, 2.1)):
+        one.measure(row, volume, mask, mean * mask.sum())
+    assert one.is_reliable.tolist() == [True, False]
+    assert one.separation[1] == 0
+    assert np.isfinite(one.ml[0]).all()
+    assert np.isnan(one.ml[1]).all()
+
+
+def test_a_rule_is_fitted_to_one_volume_a_person():
+    """Twelve people of one visit and two, of whom six are measured and so come last."""
+    people = np.repeat([f"p{k}" for k in range(12)], [1, 2] * 6)
+    labels = pd.DataFrame({"modality": "T1", "person_id": people, "group_id": people})
+    measured = np.flatnonzero(labels["person_id"].isin([f"p{k}" for k in range(6)]))[:9]
+    rows = choose_rule_rows(labels, "T1", measured[::2], 0)
+    assert len(rows) == len(set(people[rows])) == 8
+    assert {f"p{k}" for k in range(6, 12)} <= set(people[rows])
+
+
+def test_samples_of_a_modality_without_a_rule_are_not_measured_beside_others(seen):
+    labels = seen.labels.assign(modality=["FLAIR", *["T1"] * (N_REAL - 1)])
+    modality = np.where(np.arange(len(seen.samples)) % 2, "FLAIR", "T1")
+    samples = seen.samples.assign(modality=modality)
+    one = Anatomy(seen.segmenter, seen.load, seen.show, samples, labels, SETTINGS)
+    one.sets["generated"](np.arange(N_SAMPLES), seen.generated[:N_SAMPLES])
+    is_seen = np.isfinite(one.sets["generated"].separation)
+    assert (is_seen == (modality == "T1") & (np.arange(len(samples)) < N_SAMPLES)).all()
 
 
 def test_a_modality_of_one_person_is_not_measured(seen):

@@ -57,9 +57,10 @@ def test_the_untrained_network_and_voxels_miss_what_training_teaches(shares):
 
 
 def test_codes_are_those_of_the_network_in_the_order_of_the_list(detector, people):
-    known = detector.known[TRAINED]
-    assert known.shape == (N_TRAIN + N_HELD_OUT, SETTINGS.n_numbers)
-    np.testing.assert_allclose(known[[7, 200]], encode(detector.nets[TRAINED], people[[7, 200]]), atol=1e-5)
+    for name in (TRAINED, UNTRAINED):
+        known = detector.known[name]
+        assert known.shape == (N_TRAIN + N_HELD_OUT, SETTINGS.n_numbers)
+        np.testing.assert_allclose(known[[7, 200]], encode(detector.nets[name], people[[7, 200]]), atol=1e-5)
     np.testing.assert_allclose(detector.known[VOXELS][70].astype(float), halve(people[70]).ravel(), atol=2e-3)
 
 
@@ -174,3 +175,16 @@ def test_a_new_person_is_no_copy(detector, source):
     found = audit_codes(detector, source.table, new, table, MemorizationSettings(), {})
     own = found[(found["pool"] == "T1") & (found["comparison"] == "synthetic-real")]
     assert own["is_below_threshold"].sum() <= 3
+
+
+def test_other_volumes_are_asked_about_as_samples_are(detector, source, people):
+    """The same volumes under both names have the same neighbours: themselves."""
+    rows = [3, 11, 40]
+    samples = pd.DataFrame({"sample_id": ["s0", "s1", "s2"], "modality": "T1"})
+    items = pd.DataFrame({"item_id": ["r0", "r1", "r2"], "person_id": "", "group_id": "", "modality": "T1"})
+    more = {"reconstructed-real": (people[rows], items)}
+    found = audit_codes(detector, source.table, people[rows], samples, PERCENT, more)
+    found = found[found["pool"] == "T1"].set_index("comparison")
+    for name in ("synthetic-real", "reconstructed-real"):
+        assert found.loc[name, "nearest_id"].tolist() == ["v3", "v11", "v40"]
+        assert (found.loc[name, "distance"] < 1e-3).all()

@@ -9,8 +9,15 @@ import torch
 from braing3n.core.errors import StoppedError
 from braing3n.core.runtime import digest_file
 from braing3n.fidelity.coarse import coarsen, halve
+from braing3n.memorization.contrastive import train as module
 from braing3n.memorization.contrastive.model import CopyNet, build_untrained
-from braing3n.memorization.contrastive.train import CoarseSource, average, compute_loss, train_copy_net
+from braing3n.memorization.contrastive.train import (
+    CoarseSource,
+    average,
+    compute_loss,
+    plan_optimiser,
+    train_copy_net,
+)
 from braing3n.nets.weights import load_model
 
 from .conftest import N_TRAIN, SETTINGS, make_source
@@ -146,3 +153,30 @@ def test_gain_and_offset_of_the_whole_box_do_not_move_a_code():
     net, volume = build_untrained(FEW), torch.rand(2, 1, 10, 12, 10)
     with torch.no_grad():
         np.testing.assert_allclose(net(volume), net(3 * volume - 2), atol=1e-5)
+
+
+def test_the_loss_is_given_the_groups_of_the_batch(source, tmp_path, monkeypatch):
+    table = source.table.assign(group_id=[f"g{k // 3}" for k in range(len(source.table))])
+    given, asked = [], []
+
+    def read(batches, device):
+        asked.extend(batches)
+        yield from source.read(batches, device)
+
+    def measure(codes, group, temperature):
+        given.append(group.numpy())
+        return compute_loss(codes, group, temperature)
+
+    monkeypatch.setattr(module, "compute_loss", measure)
+    train(dataclasses.replace(source, table=table, read=read), tmp_path)
+    assert len(given) == len(asked) == FEW.n_steps
+    names = table["group_id"].to_numpy()
+    for rows, group in zip(asked, given, strict=True):
+        np.testing.assert_array_equal(group[:, None] == group, names[rows][:, None] == names[rows])
+
+
+@pytest.mark.parametrize(("n_volumes", "n_epochs"), [(60, 4), (19, 10), (200, 1)])
+def test_the_plan_holds_the_steps_and_warms_up_over_a_twentieth_of_them(n_volumes, n_epochs):
+    plan = plan_optimiser(SETTINGS.model_copy(update={"n_steps": 10}), n_volumes)
+    assert plan.n_epochs == n_epochs
+    assert plan.n_warmup_epochs == pytest.approx(0.05 * n_epochs)

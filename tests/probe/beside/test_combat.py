@@ -13,6 +13,7 @@ from braing3n.cli import main
 from braing3n.core.contracts import read_table, write_table
 from braing3n.latents.cache import write_features
 from braing3n.manifest.contracts import LABELS
+from braing3n.probe.beside import combat
 from braing3n.probe.beside.combat import READOUT, harmonise, predict_harmonised, read_harmonised
 from braing3n.probe.beside.matched import find_first
 from braing3n.probe.compare import score_reading
@@ -162,6 +163,53 @@ def test_volumes_of_sites_that_a_training_fold_lacks_are_left_out_and_counted(co
     others = ~labels["person_id"].isin(people)
     predictions, _ = predict_harmonised(features, find_first(probe, labels, "site"), probe, settings, False)
     assert (np.isfinite(predictions).all(axis=1) == others).all()
+
+
+def test_a_unit_is_predicted_where_its_site_is_known_and_has_three_training_volumes(corpus, settings):
+    """Many small sites, and more people of whom no site is known than of any; counted by loops."""
+    labels, rng = corpus[0].copy(), np.random.default_rng(8)
+    people = labels["person_id"].unique()
+    sites = dict(zip(people, rng.choice(["", *(f"c/s{k}" for k in range(18))], len(people)), strict=True))
+    sites |= dict.fromkeys(people[:9], "")
+    labels["site"] = labels["person_id"].map(sites)
+    probe = plan_probe(find_task(labels, "sex"), "all", labels, settings)
+    site, fold = find_first(probe, labels, "site"), probe.units["fold"].to_numpy()
+    predictions, _ = predict_harmonised(corpus[1], site, probe, settings, False)
+    counts = [
+        sum(site[j] == site[k] and fold[j] != fold[k] for j in range(len(site))) for k in range(len(site))
+    ]
+    is_known = site != ""
+    assert (np.isfinite(predictions).all(axis=1) == is_known & (np.array(counts) >= 3)).all()
+    totals = [(site == name).sum() for name in site]
+    assert ((np.array(counts) == 3) & is_known).any()
+    assert ((np.array(counts) < 3) & (np.array(totals) >= 3) & is_known).any()
+
+
+@pytest.mark.parametrize("has_pca", [False, True])
+def test_nothing_in_a_fold_is_fitted_on_whom_it_tests(has_pca, corpus, settings):
+    """Other features of a fold's units, but one, move nothing of what that one is predicted."""
+    labels, features = corpus
+    few = settings.model_copy(update={"n_pca_components": 8})
+    probe = plan_probe(find_task(labels, "sex"), "all", labels, few)
+    site = find_first(probe, labels, "site")
+    own = np.flatnonzero(probe.units["fold"] == 1)
+    changed = features.copy()
+    changed[own[1:]] = 20 * changed[own[1:]][:, ::-1] + 3
+    before, _ = predict_harmonised(features, site, probe, few, has_pca)
+    after, _ = predict_harmonised(changed, site, probe, few, has_pca)
+    np.testing.assert_allclose(after[own[0]], before[own[0]], atol=1e-4)  # the solver's precision
+    assert np.abs(after - before)[probe.units["fold"] != 1].max() > 1e-3
+
+
+def test_one_fold_that_did_not_converge_is_reported(corpus, settings, monkeypatch):
+    labels, features = corpus
+    probe = plan_probe(find_task(labels, "sex"), "all", labels, settings)
+    flags = [False, *[True] * (settings.n_folds - 1)]
+    predict = combat.predict_out_of_fold
+    monkeypatch.setattr(combat, "predict_out_of_fold", lambda *a, **b: (predict(*a, **b)[0], flags.pop(0)))
+    site = find_first(probe, labels, "site")
+    assert not predict_harmonised(features, site, probe, settings, False)[1]
+    assert not flags
 
 
 def test_one_site_is_not_available(corpus, settings):

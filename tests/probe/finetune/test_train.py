@@ -1,5 +1,6 @@
 """A fine-tuned encoder finds what a frozen one does not show, sees nobody whom it is tested on, resumes."""
 
+import dataclasses
 import math
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -18,9 +20,11 @@ from braing3n import training
 from braing3n.core.contracts import read_table
 from braing3n.core.errors import ContractError, StoppedError
 from braing3n.core.runtime import digest_file
+from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.probe import plan as planning
 from braing3n.probe.compare import score_reading
 from braing3n.probe.contracts import READOUTS
+from braing3n.probe.finetune.model import FinetunedEncoder
 from braing3n.probe.finetune.train import cut_folds, predict_finetuned
 from braing3n.probe.halves import read_probe
 
@@ -157,6 +161,35 @@ def test_what_is_done_is_not_done_again_and_keeps_no_weights(volumes, tmp_path, 
     assert all(1 < len(names) < len(volumes) for names in seen), "whom its weights saw, and nobody else"
     monkeypatch.setattr(training, "update", None)
     assert digest_file(planted.finetune(tmp_path, "sex", volumes, **SHORT)) == digest
+
+
+def test_other_labels_another_probe_or_another_rate_are_trained_anew(volumes, tmp_path):
+    """In one folder of runs: each gives other predictions, and the first ones are still there."""
+    options = planted.FINETUNE.optimiser.model_copy(update=SHORT)
+    settings = planted.FINETUNE.model_copy(update={"optimiser": options})
+    slow = settings.model_copy(update={"encoder_lr_scale": 1e-6})
+    source = planted.start_from(volumes, tmp_path)
+    weak = dataclasses.replace(source, probe=source.probe.model_copy(update={"max_iter": 1}))
+    probe, other = planted.plan("sex", volumes), planted.plan("sex", volumes)
+    other.units["target"] = other.units["target"].to_numpy()[::-1].copy()
+    asked = [(probe, source, settings), (other, source, settings), (probe, weak, settings)]
+    asked += [(probe, source, slow), (probe, source, settings)]
+    found = [predict_finetuned(*one, tmp_path / "checkpoints") for one in asked]
+    for one in found[1:4]:
+        assert np.abs(one - found[0]).max() > 1e-3
+    np.testing.assert_array_equal(found[4], found[0])
+    assert len(list(tmp_path.glob("checkpoints/*/predictions.npy"))) == 4 * 5
+
+
+@pytest.mark.parametrize("offset", ["none", "mean_image", "principal_images"])
+def test_all_that_is_kept_of_the_encoder_learns(offset):
+    """A weight without a gradient would stop a training on several GPUs."""
+    encoder = MaskedAutoencoder(planted.SIZES.model_copy(update={"offset": offset}), planted.SHAPE)
+    net = FinetunedEncoder(encoder, torch.randn(9, planted.SIZES.width), 2)
+    torch.nn.init.normal_(net.head.weight)
+    net(torch.randn(3, 1, *planted.SHAPE)).square().sum().backward()
+    assert [name for name, weight in net.named_parameters() if weight.grad is None] == []
+    assert not {name for name, _ in net.named_buffers()} & {"encoder.mean_image", "encoder.principal_images"}
 
 
 def test_asked_to_stop_it_saves_and_goes_on_to_the_same_bits(volumes, tmp_path, monkeypatch):
