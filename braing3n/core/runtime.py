@@ -35,7 +35,6 @@ PLACE_FAULTS = {
     errno.ENOTDIR: "a file stands where a folder should: give another place",
     errno.EEXIST: "a file stands where a folder should: give another place",
     errno.ENAMETOOLONG: "give a shorter name",
-    errno.ELOOP: "give a place that is no link to itself",
 }
 BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # of Intel and AMD, of Intel, of Arm
 MIN_FREE_MB = 1.0  # less is a full disk, for a tool that does not say why it failed
@@ -252,7 +251,8 @@ def tell_storage_fault(path: str | Path) -> Iterator[None]:
         name = Path(error.filename or "").name
         where = error.filename if name and not name.startswith(".") else path  # a file beside its final name
         is_denied_read = isinstance(error, PermissionError) and os.path.isfile(where)
-        is_own = Path(where) in (Path(path), *Path(path).parents)
+        above = () if error.errno == errno.EISDIR else Path(path).parents
+        is_own = Path(where) in (Path(path), *above)
         advice = (STORAGE_FAULTS | PLACE_FAULTS if is_own else STORAGE_FAULTS).get(error.errno or 0)
         if advice is None or is_denied_read:
             raise

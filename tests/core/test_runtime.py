@@ -156,21 +156,22 @@ def test_what_is_written_obeys_the_umask(tmp_path, umask):
 
 
 def occupy(folder):
-    """Places that no result can have, by what the sentence says of each."""
+    """(what the sentence says, a place that no result can have)."""
     (folder / "taken.npy").mkdir()
     (folder / "file").write_text("mine")
     (folder / "loop").symlink_to(folder / "loop")
-    return {
-        "a folder has that name": folder / "taken.npy",
-        "a file stands where a folder should": folder / "file" / "vector.npy",
-        "give another place": folder / "file" / "below" / "vector.npy",
-        "give a shorter name": folder / ("x" * 250 + ".npy"),
-        "no link to itself": folder / "loop" / "vector.npy",
-    }
+    in_the_way = "a file stands where a folder should"
+    return [
+        ("a folder has that name", folder / "taken.npy"),
+        (in_the_way, folder / "file" / "vector.npy"),
+        (in_the_way, folder / "file" / "below" / "vector.npy"),
+        (in_the_way, folder / "loop" / "vector.npy"),
+        ("give a shorter name", folder / ("x" * 250 + ".npy")),
+    ]
 
 
 def test_a_place_that_is_taken_is_one_sentence_and_stays(tmp_path):
-    for said, path in occupy(tmp_path).items():
+    for said, path in occupy(tmp_path):
         with pytest.raises(StorageError, match=said), write_atomically(path) as beside:
             beside.write_text("x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop", "taken.npy"]
