@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import re
 from contextlib import suppress
 
@@ -48,6 +49,22 @@ from braing3n.upkeep.config_files import ROOT, SCHEMA_PATH, YAML_PATH, render_sc
         ({"tokenizer": {"akl": {"patience": 3}}}, "'tokenizer.akl' is 'sweep.akl' now"),
         ({"sweep": {"akl_budgets": []}}, "'sweep.akl_budgets' is 'sweep.budgets' now"),
         ({"cohorts": {"mine": {"kind": "../../x", "raw_dir": "x"}}}, "a file in cohorts/"),
+        ({"fidelity": {"seed": -1}}, "'fidelity.seed': "),
+        ({"preprocess": {"seed": 2**32}}, "'preprocess.seed': "),
+        (
+            {"diffusion": {"optimiser": {"lr": math.inf}}},
+            "'diffusion.optimiser.lr': Input should be a finite",
+        ),
+        ({"pretrain": {"optimiser": {"betas": [2, 0.9]}}}, "'pretrain.optimiser.betas.0': "),
+        ({"volumes": {"shape": [0, 0, 0]}}, "'volumes.shape.0': "),
+        ({"tokenizer": {"widths": [64, 32, 16, -8]}}, "'tokenizer.widths.3': "),
+        ({"preprocess": {"n4_iterations": []}}, "'preprocess.n4_iterations': "),
+        ({"preprocess": {"brain_ml": [2500, 400]}}, "'preprocess.brain_ml': the lower end comes first"),
+        ({"longitudinal": {"forecast": {"years": [0, 1]}}}, "'longitudinal.forecast.years.0': "),
+        ({"control": {"scales": {"guidance": [-1]}}}, "'control.scales.guidance.0': "),
+        ({"probe": {"readouts": ["knn", "knn"]}}, "'probe.readouts': knn stands there twice"),
+        ({"probe": {"finetune": {"tasks": ["sex", "age", "sex"]}}}, "'probe.finetune.tasks': sex stands"),
+        ({"sweep": {"d": [8, "none", 8]}}, "'sweep.d': 8 stands there twice"),
         ([], "mapping"),
     ],
 )

@@ -49,10 +49,13 @@ def run(
     """
     import numpy as np
 
-    from braing3n.core.runtime import write_atomically
+    from braing3n.core.runtime import make_folder, write_atomically
 
     if not scan.is_file():
         raise BrainG3nError(f"{scan}: there is no such file; give one NIfTI as --input.")
+    if vector.is_dir():
+        raise BrainG3nError(f"{vector}: is a folder; give the file to write as --output.")
+    make_folder(vector.parent)
     with keep_error_stream():
         features, warnings = embed(scan, model, resources, device, threads)
     with write_atomically(vector) as beside, open(beside, "wb") as file:

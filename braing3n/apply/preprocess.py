@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from braing3n.cohort import Scan
 from braing3n.config import Config, load_config
 from braing3n.core.errors import BrainG3nError, ResourceError
 from braing3n.core.resources import REGISTRY, RESOURCES_DIR
-from braing3n.core.runtime import overlap, write_atomically
+from braing3n.core.runtime import make_folder, overlap, write_atomically
 from braing3n.core.scratch import open_scratch
 from braing3n.core.settings import parse_section
 from braing3n.inventory.contracts import INVENTORY
@@ -72,7 +71,7 @@ def answer(request: Request) -> list[dict]:
         request.check(found.scans)
         check_apart(out_dir, [*request.paths, *request.by_modality.values()])
         visits = _list_visits(out_dir.name, found.scans)
-        _check_writable(out_dir)
+        make_folder(out_dir)
         job = _prepare(out_dir.parent, settings, resources, request.resources_dir)
         job = replace(job, may_overwrite=request.may_overwrite)
         reused = _check_earlier(visits, job, request.may_overwrite)
@@ -144,17 +143,6 @@ def check_apart(out_dir: Path, raw: Iterable[Path]) -> None:
                 f"{out_dir}: overlaps with the raw scans in {path}; give another folder as -o "
                 "(a folder `derivatives` inside a dataset is taken)."
             )
-
-
-def _check_writable(out_dir: Path) -> None:
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out_dir):
-            pass
-    except OSError as error:
-        raise BrainG3nError(
-            f"{out_dir}: nothing can be written there ({error.strerror}); give another folder as -o."
-        ) from None
 
 
 def _prepare(store_dir: Path, settings: PreprocessSettings, resources, resources_dir: Path | None) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,8 @@ import pandas as pd
 from cyclopts import Parameter
 
 from braing3n.core.errors import BrainG3nError
+from braing3n.core.options import Count, Seed
+from braing3n.core.runtime import make_folder, write_atomically
 from braing3n.probe.command import app
 from braing3n.probe.settings import ProbeSettings
 
@@ -38,8 +41,8 @@ def probe_table(
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     id: str = "",  # noqa: A002
     kind: Kind = "auto",
-    random_labels: int = 40,
-    seed: int = 2025,
+    random_labels: Count = 40,
+    seed: Seed = 2025,
 ) -> int:
     """Probe features of your own, where `braing3n probe` is followed by options and not by a command.
 
@@ -68,7 +71,7 @@ def probe_table(
     from braing3n.probe.plan import check_duplicates, plan_probe
     from braing3n.probe.tasks import Task
 
-    table, x = join(read(features), read(labels), label, group, id)
+    table, x = join(take_encoded(read(features)), read(labels), label, group, id)
     is_class = kind == "classification" or (kind == "auto" and is_classes(table[label]))
     settings = ProbeSettings(n_random_labels=random_labels, seed=seed)
     standard = standardise_columns(table, label, group)
@@ -92,6 +95,7 @@ def write_results(probe, x: np.ndarray, standard: pd.DataFrame, settings: ProbeS
     from braing3n.probe.compare import score_reading
     from braing3n.probe.halves import read_probe
 
+    make_folder(out)
     reading = read_probe(x, probe, settings)
     rows, _ = score_reading(probe, reading, settings)
     rivals = probe_rivals(standard, [probe], settings)
@@ -102,11 +106,12 @@ def write_results(probe, x: np.ndarray, standard: pd.DataFrame, settings: ProbeS
     # Without own controls' columns, these are random labels alone.
     blank = standard.drop(columns=[name for name in standard if name.startswith("control_")])
     controls = run_controls(x, blank, settings)
-    out.mkdir(parents=True, exist_ok=True)
     tables = {"scores": scores, "predictions": tabulate_predictions(probe, reading), "controls": controls}
     for name, found in tables.items():
-        found.to_csv(out / f"{name}.tsv", sep="\t", index=False, na_rep="n/a")
-    plot(probe, reading, scores, out / "plot.png")
+        with write_atomically(out / f"{name}.tsv") as beside:
+            found.to_csv(beside, sep="\t", index=False, na_rep="n/a")
+    with write_atomically(out / "plot.png") as beside:
+        plot(probe, reading, scores, beside)
     print(scores[shown[:5]].round(3).to_string(index=False, na_rep="n/a"))
     last = controls.iloc[-1]
     print(f"{last['measure']}: {last['value']:.0f}, expected {last['expected']}: {last['verdict']}")
@@ -124,11 +129,20 @@ def read(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, sep=SEPARATORS[path.suffix], na_values=["n/a"])
+        words = dict.fromkeys(IDS, str)  # 001 is another than 1
+        return pd.read_csv(path, sep=SEPARATORS[path.suffix], na_values=["n/a"], dtype=words)
     except FileNotFoundError:
         raise BrainG3nError(f"{path}: no such file; check its path.") from None
     except Exception as error:
         raise BrainG3nError(f"{path}: cannot be read as a table ({type(error).__name__}).") from None
+
+
+def take_encoded(features: pd.DataFrame) -> pd.DataFrame:
+    """The table of `braing3n encode` with the id and the names of features as they are known here."""
+    if not {"sub", "f0000"} <= set(features) or "participant_id" in features:
+        return features
+    names = {name: f"feature_{name[1:]}" for name in features if re.fullmatch(r"f\d{4}", name)}
+    return features.rename(columns=names).assign(participant_id="sub-" + features["sub"].astype(str))
 
 
 def join(

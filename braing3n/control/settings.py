@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from braing3n.core.settings import Precision, Settings, setting
+from pydantic import NonNegativeFloat, PositiveInt
+
+from braing3n.core.settings import EachOnce, Precision, Seed, Settings, setting
 
 ChangeName = Literal["age", "sex", "HC to AD", "AD to HC", "T1 to T2", "IDH1"]
 
@@ -12,7 +14,9 @@ ChangeName = Literal["age", "sex", "HC to AD", "AD to HC", "T1 to T2", "IDH1"]
 class ScalesSettings(Settings):
     """The sweep over guidance scales, of Table 7."""
 
-    guidance: tuple[float, ...] = setting((1.5, 2.0, 3.0), "scales", "given", min_length=1)
+    guidance: Annotated[tuple[NonNegativeFloat, ...], EachOnce] = setting(
+        (1.5, 2.0, 3.0), "scales", "given", min_length=1
+    )
     n_samples: int = setting(64, "samples an arm and scale", "given", ge=2)
     n_steps: int = setting(50, "Euler steps", "given", ge=1)
 
@@ -20,14 +24,14 @@ class ScalesSettings(Settings):
 class CounterfactualSettings(Settings):
     """Held-out people under other conditions."""
 
-    changes: tuple[ChangeName, ...] = setting(
+    changes: Annotated[tuple[ChangeName, ...], EachOnce] = setting(
         ("age", "sex", "HC to AD", "AD to HC", "T1 to T2", "IDH1"), "what is changed", min_length=1
     )
     n_people: int = setting(64, "held-out people of each change", ge=1)
     n_steps: int = setting(50, "Euler steps, and as many back", ge=1)
     guidance: float = setting(2.0, "classifier-free guidance scale w", ge=0)
     years: float = setting(
-        20.0, "that a person is made older, or younger above the middle age", "chosen", "year"
+        20.0, "that a person is made older, or younger above the middle age", "chosen", "year", gt=0
     )
     top_share: float = setting(
         0.1,
@@ -51,7 +55,9 @@ class NetworkSettings(Settings):
 class UsefulnessSettings(Settings):
     """Whether samples help a probe of a rare class."""
 
-    counts: tuple[int, ...] = setting((4, 16, 64), "real training people of the rare class", min_length=1)
+    counts: Annotated[tuple[PositiveInt, ...], EachOnce] = setting(
+        (4, 16, 64), "real training people of the rare class", min_length=1
+    )
     n_draws: int = setting(10, "draws of these people", ge=3)
     network: NetworkSettings = setting(NetworkSettings, "a small network beside the probe")
 
@@ -66,7 +72,7 @@ class ControlSettings(Settings):
     n_draws: int = setting(200, "draws of held-out people behind an interval", ge=20)
     batch_size: int = setting(8, "volumes decoded and encoded at once", ge=1)
     precision: Precision = setting("float32", "autocast type of decoding and encoding; that of latents")
-    seed: int = setting(2025, "which volumes take part, and draws of people")
+    seed: Seed = setting(2025, "which volumes take part, and draws of people")
     scales: ScalesSettings = setting(ScalesSettings, "guidance scales, of Table 7")
     counterfactuals: CounterfactualSettings = setting(
         CounterfactualSettings, "held-out people under other conditions"

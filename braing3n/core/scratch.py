@@ -23,7 +23,7 @@ from pathlib import Path
 
 PREFIX = "braing3n"
 # `.<name>-<machine><process><draw><suffixes>`, in hexadecimal.
-HALF_WRITTEN = re.compile(r"\..+-(?P<machine>[0-9a-f]{6})(?P<process>[0-9a-f]{6})[0-9a-f]{4}(\..*)?")
+HALF_WRITTEN = re.compile(r"(?s)\..+-(?P<machine>[0-9a-f]{6})(?P<process>[0-9a-f]{6})[0-9a-f]{4}(\..*)?")
 ABANDONED_H = 24  # without a change: another machine's process, which cannot be asked for, is gone
 
 

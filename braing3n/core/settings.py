@@ -6,9 +6,9 @@ import difflib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from braing3n.config import Config
 
 Precision = Literal["float32", "bfloat16", "auto"]  # auto: bfloat16 on CUDA and CPUs with AMX, else float32
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what the generators of NumPy, PyTorch and ANTs all take
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _check_each_once(values: tuple) -> tuple:
+    """Refuse a list that names something twice: it would be done, and counted, twice."""
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value} stands there twice")
+    return values
+
+
+EachOnce = AfterValidator(_check_each_once)
 
 
 def setting(
@@ -51,9 +64,9 @@ def read_extra(field: FieldInfo) -> JsonDict:
 
 
 class Settings(BaseModel):
-    """One section of the configuration; unknown keys are errors."""
+    """One section of the configuration; unknown keys are errors, and so are infinite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
     @classmethod
     def list_apart(cls) -> list[str]:
@@ -95,7 +108,7 @@ class OptimiserSettings(Settings):
 
     lr: float = setting(1e-4, "peak learning rate", gt=0)
     weight_decay: float = setting(0.05, "decoupled decay", ge=0)
-    betas: tuple[float, float] = setting((0.9, 0.95), "AdamW's two")
+    betas: tuple[Beta, Beta] = setting((0.9, 0.95), "AdamW's two")
     batch_size: int = setting(256, "volumes a step, over all devices", ge=1)
     n_epochs: int = setting(100, "passes over the training split", ge=1)
     n_warmup_epochs: float = setting(10.0, "linear warm-up", ge=0)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from braing3n.core.settings import OptimiserSettings, Precision, Settings, given_weights, setting
+from braing3n.core.settings import (
+    EachOnce,
+    OptimiserSettings,
+    Precision,
+    Seed,
+    Settings,
+    given_weights,
+    setting,
+)
 
 Times = Literal["uniform", "logit_normal"]
 GuidanceForm = Literal["joint", "per_condition"]
@@ -21,7 +29,7 @@ class SamplingSettings(Settings):
     n_samples: int = setting(64, "samples an arm", "given", ge=1)
     precision: Precision = setting("bfloat16", "autocast type")
     batch_size: int = setting(32, "samples at once, whatever their arms", ge=1)
-    seed: int = setting(2025, "noise that a sample starts from, with its own id")
+    seed: Seed = setting(2025, "noise that a sample starts from, with its own id")
 
 
 class DiffusionSettings(Settings):
@@ -34,7 +42,7 @@ class DiffusionSettings(Settings):
     position_code: Literal["wide", "short"] = setting(
         "wide", "sines and cosines from 6.3 tokens to far beyond a grid; short: from 2.5 to 20, centred"
     )
-    diseases: tuple[str, ...] = setting(
+    diseases: Annotated[tuple[str, ...], EachOnce] = setting(
         ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "GBM", "Glioma"),
         "classes of the disease condition",
     )
@@ -54,6 +62,6 @@ class DiffusionSettings(Settings):
         "DiT training",
         given=("precision",),
     )
-    seed: int = setting(2025, "weights, data order and noise")
+    seed: Seed = setting(2025, "weights, data order and noise")
     weights: str = given_weights()
     sampling: SamplingSettings = setting(SamplingSettings, "drawing samples", is_apart=True)

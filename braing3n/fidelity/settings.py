@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from braing3n.core.settings import Precision, Settings, setting
+from braing3n.core.settings import Precision, Seed, Settings, setting
 
 
 class FidelitySettings(Settings):
@@ -55,7 +55,7 @@ class FidelitySettings(Settings):
     precision: Precision = setting(
         "float32", "autocast type of decoding and encoding; that of latents, whose features are compared"
     )
-    seed: int = setting(2025, "who is drawn")
+    seed: Seed = setting(2025, "who is drawn")
 
     def list_weights(self) -> list[str]:
         """The weight files of others that are named and there."""

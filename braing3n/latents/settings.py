@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import field_validator
 
-from braing3n.core.settings import Precision, Settings, setting
+from braing3n.core.settings import EachOnce, Precision, Settings, setting
 from braing3n.encoders import list_encoders
 
 
@@ -42,7 +42,7 @@ class LatentsSettings(Settings):
 
     batch_size: int = setting(16, "volumes encoded at once", ge=1)
     precision: Precision = setting("float32", "autocast type of encoding")
-    encoders: tuple[str, ...] = setting(
+    encoders: Annotated[tuple[str, ...], EachOnce] = setting(
         ("mae", "untrained", "patches", "voxels", "histogram", "tissue"),
         "files of braing3n/encoders whose features are probed; mae is ours",
         is_apart=True,

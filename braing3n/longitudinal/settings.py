@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from braing3n.core.settings import OptimiserSettings, Precision, Settings, given_weights, setting
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from braing3n.core.settings import (
+    EachOnce,
+    OptimiserSettings,
+    Precision,
+    Seed,
+    Settings,
+    given_weights,
+    setting,
+)
 
 Modality = Literal["T1", "T1c", "T2", "FLAIR"]
 Target = Literal["difference", "velocity"]
@@ -15,7 +25,7 @@ class ForecastSettings(Settings):
 
     guidance: float = setting(1.5, "classifier-free guidance scale w", ge=0)
     n_steps: int = setting(100, "Euler steps", "given", ge=1)
-    years: tuple[float, ...] = setting(
+    years: Annotated[tuple[PositiveFloat, ...], EachOnce] = setting(
         (1.0, 2.0, 3.0, 5.0),
         "after the earlier visit, beside the 0-year forecast",
         min_length=1,
@@ -29,7 +39,7 @@ class ForecastSettings(Settings):
 class EvaluationSettings(Settings):
     """What forecasts are worth."""
 
-    guidance: tuple[float, ...] = setting(
+    guidance: Annotated[tuple[NonNegativeFloat, ...], EachOnce] = setting(
         (1.0, 1.5, 2.0, 3.0), "scales that people are forecast with, beside the forecasts' own", min_length=1
     )
     batch_size: int = setting(8, "volumes decoded and encoded at once", ge=1)
@@ -39,9 +49,13 @@ class EvaluationSettings(Settings):
 class LongitudinalSettings(Settings):
     """The bridge between two visits of one person."""
 
-    cohorts: tuple[str, ...] = setting(("adni",), "whose visits; none: those of every cohort", "given")
+    cohorts: Annotated[tuple[str, ...], EachOnce] = setting(
+        ("adni",), "whose visits; none: those of every cohort", "given"
+    )
     modality: Modality = setting("T1", "of both visits", "given")
-    diseases: tuple[str, ...] = setting(("HC", "MCI", "AD"), "at the earlier visit", "given", min_length=1)
+    diseases: Annotated[tuple[str, ...], EachOnce] = setting(
+        ("HC", "MCI", "AD"), "at the earlier visit", "given", min_length=1
+    )
     min_years: float = setting(0.25, "between the visits, at least", unit="years", gt=0)
     depth: int = setting(12, "blocks", "given", ge=1)
     width: int = setting(1024, "hidden width", ge=6)
@@ -64,7 +78,7 @@ class LongitudinalSettings(Settings):
         "training of the bridge",
         given=("n_epochs",),
     )
-    seed: int = setting(2025, "weights, data order and noise")
+    seed: Seed = setting(2025, "weights, data order and noise")
     weights: str = given_weights()
     forecast: ForecastSettings = setting(ForecastSettings, "forecasts of held-out people", is_apart=True)
     evaluation: EvaluationSettings = setting(EvaluationSettings, "worth of forecasts", is_apart=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from braing3n.core.settings import Settings, setting
+from braing3n.core.settings import Seed, Settings, setting
 
 
 class ManifestSettings(Settings):
@@ -10,7 +10,7 @@ class ManifestSettings(Settings):
 
     train: float = setting(0.90, "share of groups that models train on", gt=0, lt=1)
     validation: float = setting(0.05, "share of groups for early stopping", gt=0, lt=1)
-    seed: int = setting(2025, "salt of the split's hash")
+    seed: Seed = setting(2025, "salt of the split's hash")
     near_duplicate_correlation: float = setting(
         0.6, "at 4 mm, from which two people's volumes count as one brain", gt=0, le=1
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from braing3n.core.settings import Settings, setting
+from braing3n.core.settings import Seed, Settings, setting
 
 
 class ContrastiveSettings(Settings):
@@ -20,7 +20,7 @@ class ContrastiveSettings(Settings):
     max_blur: float = setting(0.4, "share that a voxel takes from each neighbour", ge=0, le=0.5)
     max_gain: float = setting(0.4, "change of a view's gain, and its offset in deviations", ge=0, lt=1)
     max_noise: float = setting(0.15, "deviation of a view's noise on voxels of 8 mm, in the brain's", ge=0)
-    seed: int = setting(2025, "weights, data order and views")
+    seed: Seed = setting(2025, "weights, data order and views")
 
 
 class MemorizationSettings(Settings):
@@ -37,4 +37,4 @@ class MemorizationSettings(Settings):
     )
     contrastive: ContrastiveSettings = setting(ContrastiveSettings, "the copy detector that is trained")
     n_draws: int = setting(200, "draws of people behind the interval of membership inference", ge=20)
-    seed: int = setting(2025, "which volumes these are, and draws of people")
+    seed: Seed = setting(2025, "which volumes these are, and draws of people")

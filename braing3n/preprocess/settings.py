@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from braing3n.core.settings import Settings, setting
+from pydantic import NonNegativeFloat, PositiveInt, field_validator
+
+from braing3n.core.settings import Seed, Settings, setting
 
 Extractor = Literal["hd-bet", "hd-bet-v1", "deepbet", "none"]
 
@@ -28,13 +30,15 @@ class PreprocessSettings(Settings):
     )
     use_hd_bet_mirroring: bool = setting(False, "test-time mirroring of both HD-BETs, over eight flips")
     n4_spacing_mm: float = setting(7.0, "N4 fits the field on voxels about so far apart", unit="mm", gt=0)
-    n4_iterations: tuple[int, ...] = setting((50, 50, 50, 50), "N4 iterations a level, at most")
+    n4_iterations: tuple[PositiveInt, ...] = setting(
+        (50, 50, 50, 50), "N4 iterations a level, at most", min_length=1
+    )
     n4_tolerance: float = setting(1e-3, "a level of N4 ends when the field changes by less", gt=0)
     affine: Literal["staged", "Affine"] = setting(
         "staged", "ANTs' 12 parameters: in sparse stages down to 2 mm, or ANTs' own slow default"
     )
     interpolation: Literal["bSpline", "linear"] = setting("bSpline", "resampling; negatives are clipped")
-    brain_ml: tuple[float, float] = setting(
+    brain_ml: tuple[NonNegativeFloat, NonNegativeFloat] = setting(
         (400.0, 2500.0), "exclude brain volumes outside this range", unit="ml"
     )
     min_atlas_dice: float = setting(0.70, "exclude a centre that overlaps SRI24 less", ge=0, le=1)
@@ -54,4 +58,11 @@ class PreprocessSettings(Settings):
         "shift", "what becomes of a brain with more negatives; fewer are clipped to 0"
     )
     max_failure_rate: float = setting(0.5, "a shard stops above this share of failed visits", ge=0, le=1)
-    seed: int = setting(2025, "ANTs' random seed, the same for every subject")
+    seed: Seed = setting(2025, "ANTs' random seed, the same for every subject")
+
+    @field_validator("brain_ml")
+    @classmethod
+    def _is_a_range(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if ends[0] >= ends[1]:
+            raise ValueError("the lower end comes first")
+        return ends

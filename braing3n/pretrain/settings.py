@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from braing3n.core.settings import OptimiserSettings, Settings, given_weights, setting
+from braing3n.core.settings import OptimiserSettings, Seed, Settings, given_weights, setting
 
 
 class PretrainSettings(Settings):
@@ -32,5 +32,5 @@ class PretrainSettings(Settings):
     optimiser: OptimiserSettings = setting(
         OptimiserSettings, "phase 1 training", given=("n_epochs", "schedule")
     )
-    seed: int = setting(2025, "weights, masks and data order")
+    seed: Seed = setting(2025, "weights, masks and data order")
     weights: str = given_weights()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import field_validator
 
-from braing3n.core.settings import OptimiserSettings, Settings, setting
+from braing3n.core.settings import EachOnce, OptimiserSettings, Seed, Settings, setting
 from braing3n.probe.tasks import PAPER_TASKS
+
+Readout = Literal["knn", "few_shot", "pca", "attentive", "combat"]
 
 
 class FinetuneSettings(Settings):
     """Supervised fine-tuning of our encoder, one job a task; off where no task is named."""
 
-    tasks: tuple[str, ...] = setting(
+    tasks: Annotated[tuple[str, ...], EachOnce] = setting(
         (), "the paper's tasks that our encoder is fine-tuned on; none: off", is_apart=True
     )
     encoder_lr_scale: float = setting(0.1, "learning rate of the encoder over that of the layer on it", gt=0)
@@ -21,7 +23,7 @@ class FinetuneSettings(Settings):
         lambda: OptimiserSettings(lr=1e-3, batch_size=32, n_epochs=20, n_warmup_epochs=2, gradient_clip=1.0),
         "training in a fold; it ends with its plan, and nothing is validated",
     )
-    seed: int = setting(2025, "data order")
+    seed: Seed = setting(2025, "data order")
 
     @field_validator("tasks")
     @classmethod
@@ -37,7 +39,7 @@ class ProbeSettings(Settings):
     """Linear probes on frozen features."""
 
     n_folds: int = setting(5, "person-level folds", "given", ge=2)
-    seed: int = setting(2025, "folds, halves and permutations", "given")
+    seed: Seed = setting(2025, "folds, halves and permutations", "given")
     max_iter: int = setting(1000, "logistic regression", "given", ge=1)
     ridge_alpha: float = setting(1.0, "ridge penalty", gt=0)
     n_pca_components: int = setting(64, "components of the voxel PCA, fitted in the fold", ge=1)
@@ -50,7 +52,7 @@ class ProbeSettings(Settings):
         "columns of participants.tsv, or of the label table, that are probed beside the paper's tasks",
         is_apart=True,
     )
-    readouts: tuple[Literal["knn", "few_shot", "pca", "attentive", "combat"], ...] = setting(
+    readouts: Annotated[tuple[Readout, ...], EachOnce] = setting(
         (), "other readouts beside the linear probe of everyone", is_apart=True
     )
     min_class_people: int = setting(5, "classes with fewer people are dropped and named", ge=2)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import create_model
 
-from braing3n.core.settings import Settings, setting
+from braing3n.core.settings import EachOnce, Seed, Settings, setting
 from braing3n.sweep.baselines import list_baselines, load
 from braing3n.tokenizer.settings import Bottleneck
 
@@ -17,28 +17,30 @@ Budget = Literal["compute", "epochs"]
 class SweepProbeSettings(Settings):
     """What is read from the tokens of each arm."""
 
-    tasks: tuple[str, ...] = setting(("idh1", "grade"), "what is probed", "given", min_length=1)
+    tasks: Annotated[tuple[str, ...], EachOnce] = setting(
+        ("idh1", "grade"), "what is probed", "given", min_length=1
+    )
     n_pca_components: int = setting(256, "of the flattened reading, fitted in the fold", ge=1)
 
 
 class _ArmSettings(Settings):
     """Table 5: encoder, tokenizers and baselines from scratch on one volume a person of a few cohorts."""
 
-    cohorts: tuple[str, ...] = setting(
+    cohorts: Annotated[tuple[str, ...], EachOnce] = setting(
         ("ucsf_pdgm", "upenn_gbm"), "whose people, those that the run has; none: no sweep", "given"
     )
     modality: Modality = setting("T1c", "the one volume a person")
     test: float = setting(0.20, "share of groups that the metrics are of", "given", gt=0, lt=1)
     validation: float = setting(0.05, "share of the other groups, for early stopping", gt=0, lt=1)
-    seed: int = setting(2025, "salt of the split's hash")
-    d: tuple[Bottleneck, ...] = setting(
+    seed: Seed = setting(2025, "salt of the split's hash")
+    d: Annotated[tuple[Bottleneck, ...], EachOnce] = setting(
         (32, 128, 512, "none"),
         "channels a token of each arm; none: no projection",
         "given",
         is_apart=True,
         min_length=1,
     )
-    budgets: tuple[Budget, ...] = setting(
+    budgets: Annotated[tuple[Budget, ...], EachOnce] = setting(
         ("compute", "epochs"),
         "a baseline is trained with each: the operations (as the paper) or the epochs of MAE and tokenizer",
         is_apart=True,

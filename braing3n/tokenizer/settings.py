@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
-from braing3n.core.settings import OptimiserSettings, Settings, given_weights, setting, validate
+from braing3n.core.settings import OptimiserSettings, Seed, Settings, given_weights, setting, validate
 
 # Channels that the projection leaves of a token; none: no projection.
 Bottleneck = Annotated[int, Field(ge=1)] | Literal["none"]
@@ -16,7 +16,7 @@ class TokenizerSettings(Settings):
     """Projection and CNN decoder (phase 2)."""
 
     d: Bottleneck = setting(32, "channels a token; none: no projection, the encoder's own", "given")
-    widths: tuple[int, ...] = setting(
+    widths: tuple[PositiveInt, ...] = setting(
         (512, 288, 160, 64),
         "decoder channels, one a doubling, from the token grid up: 43.6 M parameters",
         min_length=1,
@@ -37,7 +37,7 @@ class TokenizerSettings(Settings):
         "phase 2 training",
         given=("n_epochs", "precision"),
     )
-    seed: int = setting(2025, "weights and data order")
+    seed: Seed = setting(2025, "weights and data order")
     weights: str = given_weights()
 
     def with_d(self, d: str) -> TokenizerSettings:

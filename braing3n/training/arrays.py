@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braing3n.core.runtime import digest_text, write_atomically
+from braing3n.core.runtime import acquire_lock, digest_text, write_atomically
 
 
 def choose_part_dir(path: Path, word: str, made_of: Sequence[Any]) -> Path:
@@ -22,7 +23,6 @@ def choose_part_dir(path: Path, word: str, made_of: Sequence[Any]) -> Path:
 
 
 @contextmanager
-@torch.no_grad()
 def grow_arrays(
     part_dir: Path,
     rows: Mapping[str, tuple[tuple[int, ...], type]],
@@ -32,12 +32,29 @@ def grow_arrays(
     """Fill one .npy for each name in `rows` (shape and type of a row) with what `compute` gives.
 
     They grow in part_dir with the number of batches done: what a killed job has done there is not done again.
-    Yields their paths when all is there, to be moved into place; then the folder goes.
+    Yields their paths when all is there, to be moved into place; then the folder goes. A lock beside it waits
+    for the orphan of a killed workflow, which may still be at the same arrays.
 
     Args:
         batches: the rows of each batch, which together are all rows.
         compute: takes the batches that are still to be done, and gives the values of each in order.
     """
+    lock_path = part_dir.with_suffix(".lock")
+    lock_path.parent.mkdir(parents=True, exist_ok=True)
+    with acquire_lock(lock_path):
+        yield _fill(part_dir, rows, batches, compute)
+        shutil.rmtree(part_dir)
+        lock_path.unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def _fill(
+    part_dir: Path,
+    rows: Mapping[str, tuple[tuple[int, ...], type]],
+    batches: Sequence[np.ndarray],
+    compute: Callable[[list[np.ndarray]], Iterator[dict[str, Tensor]]],
+) -> dict[str, Path]:
+    """The paths of the arrays, when all is there."""
     part_dir.mkdir(parents=True, exist_ok=True)
     paths = {name: part_dir / f"{name}.npy" for name in rows}
     n_rows = sum(map(len, batches))
@@ -58,8 +75,7 @@ def grow_arrays(
     progress_path.unlink(
         missing_ok=True
     )  # a job killed while its arrays move away must not take new ones for full
-    yield paths
-    shutil.rmtree(part_dir)
+    return paths
 
 
 def _open_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -71,4 +87,7 @@ def _open_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         return np.lib.format.open_memmap(path, mode="r+")
     with write_atomically(path) as beside:
         np.lib.format.open_memmap(beside, mode="w+", dtype=dtype, shape=shape).flush()
+        if hasattr(os, "posix_fallocate"):  # a disk that is full once the file is mapped kills the process
+            with open(beside, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, beside.stat().st_size)
     return np.lib.format.open_memmap(path, mode="r+")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from braing3n.core.accounting import SEEN_NAME
 from braing3n.core.runtime import acquire_lock, digest_file, digest_text, track, write_atomically
+from braing3n.core.scratch import is_abandoned, remove_half_written
 from braing3n.core.settings import OptimiserSettings, Settings
 from braing3n.nets.weights import load_weights, read_weights, write_weights
 from braing3n.training.batches import find_rows, plan_batches
@@ -125,7 +126,7 @@ def open_run(
     inputs are files, whose bytes count, or digests of what lies in several files, such as
     `PackedVolumes.digest`. `run.json` in it says what they are. The lock waits for the orphan of a killed
     workflow, which may still be training the same run. Within, SIGTERM and SIGINT let the run save its state
-    first.
+    first. What killed processes left half written in it goes.
     """
     digests = [digest_input(item) for item in inputs]
     parts = [word, version, settings.as_json(), *digests]
@@ -133,6 +134,9 @@ def open_run(
     run_dir.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")  # under torchrun each process holds its own lock
     with acquire_lock(run_dir / f"lock-{rank}"), heed_signals():
+        for path in run_dir.glob(".*"):
+            if is_abandoned(path):
+                remove_half_written(path)
         names = [item.name if isinstance(item, Path) else "content" for item in inputs]
         pairs = [list(pair) for pair in zip(names, digests, strict=True)]
         record = {"stage": word, "stage_version": version, "inputs": pairs}

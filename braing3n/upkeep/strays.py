@@ -12,6 +12,20 @@ from braing3n.core.scratch import is_abandoned
 from braing3n.manifest.withdrawn import find_stray_visits, find_weights, read_named
 
 CARD = re.compile(r"<article id='([^']+)'")  # of a quality page
+# What is drawn and kept of volumes that a training saw; in `.*` lie arrays of a job that was killed.
+DERIVED = (
+    "tokenizer/**/reconstructions.png",
+    "longitudinal/*.png",
+    "longitudinal/forecasts.npz",
+    "longitudinal/.*/*.npy",
+    "control/counterfactuals.png",
+    "control/changed.npz",
+    "control/decoded.npz",
+    "fidelity/decoded.npz",
+    "memorization/nearest.png",
+    "memorization/.*/*.npy",
+    "paper/*.html",
+)
 OF_COHORT = ("inventory/*", "preprocess/*", "volumes/*", "ingest/*")
 # What the program writes into a cohort's folders, beside the visits.
 OWN_FILES = re.compile(
@@ -124,15 +138,15 @@ def _list_latents(results_dir: Path) -> Iterator[tuple[Path, set[str]]]:
 
 
 def _list_drawn(results_dir: Path) -> Iterator[tuple[Path, set[str]]]:
-    """Pictures that a training drew of volumes, in its folder and beside its weights, and pages with them."""
+    """Pictures and decoded volumes of whom a training saw, in its folder, beside its weights and later."""
     everybody: set[str] = set()
     for seen in results_dir.rglob(f"checkpoints/*/{SEEN_NAME}"):
         shown, run_dir = set(seen.read_text().split()), seen.parent
         everybody |= shown
         for path in (run_dir / "examples.png", *run_dir.glob("tensorboard/*")):
             yield path, shown
-    for path in (*results_dir.glob("tokenizer/**/reconstructions.png"), *results_dir.glob("paper/*.html")):
-        yield path, everybody
+    for pattern in DERIVED:
+        yield from ((path, everybody) for path in results_dir.glob(pattern))
 
 
 def _list_abandoned(results_dir: Path) -> Iterator[Path]:

@@ -339,6 +339,13 @@ def test_features_that_are_no_numbers_are_refused_and_options_pass_through(tmp_p
     assert others == ["warning: an edge is cut off", "warning: far from the training volumes"]
 
 
+def test_a_folder_in_the_place_of_the_vector_is_refused_before_the_work(tmp_path, capsys):
+    (tmp_path / "t1.nii.gz").write_bytes(b"x")
+    words = ["--input", str(tmp_path / "t1.nii.gz"), "--output", str(tmp_path), "--model", "none"]
+    assert main(["fomo26", *words]) == 2
+    assert f"{tmp_path}: is a folder; give the file to write as --output" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "modality", "is_warned"),
     [("t1w.nii.gz", "T1", False), ("sub-1_ce-gd_T1w.nii", "T1c", False), ("FLAIR.nii.gz", "FLAIR", False)]

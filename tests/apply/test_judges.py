@@ -248,6 +248,33 @@ def test_a_folder_that_is_missing_or_given_twice_is_one_sentence(folders, capsys
     assert "lies in" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("fidelity compare", ["--seed", "-1"]),
+        ("memorization audit", ["--seed", str(2**32)]),
+        ("memorization audit", ["--held-out", "none", "--contrastive-steps", "-5"]),
+    ],
+)
+def test_a_number_out_of_range_is_one_sentence(compare, command, words):
+    status, tables, said = compare(
+        *words, command=command, real="--real" if "compare" in command else "--train"
+    )
+    assert status == 2
+    assert words[-2] in said
+    assert len(said.strip().splitlines()) == 1
+    assert not tables
+
+
+@pytest.mark.parametrize("command", ["fidelity compare", "memorization audit"])
+def test_results_that_would_have_no_place_are_refused_before_the_work(compare, folders, command, monkeypatch):
+    folders[2].write_text("a file of mine")
+    monkeypatch.setattr("braing3n.apply.judges.folders.VolumeFolder.drop_faulty", None)
+    status, _, said = compare(command=command, real="--real" if "compare" in command else "--train")
+    assert status == 2
+    assert f"{folders[2]}: nothing can be written there" in said
+
+
 def test_a_model_folders_encoder_sees_the_volumes(made, tmp_path, capsys):  # noqa: F811
     """Volumes on SRI24's whole grid and on the model's own, which `generate` writes."""
     from braing3n.apply.judges.features import open_model

@@ -142,6 +142,50 @@ def test_numeric_columns_are_features_where_none_is_named_so(tables):
     pd.testing.assert_frame_equal(read_scores(tables, "r"), expected)
 
 
+def test_the_table_of_encode_and_a_bids_table_of_people_fit(tables):
+    """As `encode` writes it: `sub` without its prefix, f0000 and so on, and a number that is no feature."""
+    run(tables, group="participant_id")
+    expected = read_scores(tables, "r")
+    table = pd.read_parquet(tables / "features.parquet")
+    table = table.rename(columns={f"feature_{k}": f"f{k:04d}" for k in range(6)})
+    table.insert(0, "sub", table.pop("participant_id").str.removeprefix("sub-"))
+    table.assign(distance_percentile=np.arange(80.0)).to_parquet(tables / "features.parquet")
+    assert run(tables, group="participant_id") == 0
+    pd.testing.assert_frame_equal(read_scores(tables, "r"), expected)
+
+
+def test_an_id_keeps_its_zeros(tables):
+    for name, read in (
+        ("features.parquet", pd.read_parquet),
+        ("labels.tsv", lambda p: pd.read_csv(p, sep="\t")),
+    ):
+        table = read(tables / name)
+        table["participant_id"] = table["participant_id"].str.replace("sub-", "0")
+        if name == "labels.tsv":
+            table.to_csv(tables / name, sep="\t", index=False)
+        else:
+            table.to_parquet(tables / name)
+    assert run(tables) == 0
+    assert read_scores(tables, "r").loc["features", "n_rows"] == 80
+
+
+@pytest.mark.parametrize("words", [("--random-labels", "-1"), ("--seed", "-1"), ("--seed", str(2**32))])
+def test_a_number_out_of_range_is_one_sentence(tables, capsys, words):
+    assert run(tables, more=words) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert f"{words[0]}" in lines[0]
+    assert not (tables / "out").exists()
+
+
+def test_results_that_would_have_no_place_are_refused_before_the_work(tables, capsys, monkeypatch):
+    monkeypatch.setattr("braing3n.probe.halves.read_probe", None)
+    (tables / "out").write_text("a file of mine")
+    assert run(tables) == 2
+    assert f"{tables / 'out'}: nothing can be written there (File exists)" in capsys.readouterr().err
+    assert (tables / "out").read_text() == "a file of mine"
+
+
 def write_nan(folder):
     table = pd.read_parquet(folder / "features.parquet")
     table.loc[3, "feature_2"] = np.nan

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from braing3n.cli import main
-from braing3n.core.runtime import count_cpus, limit_threads, write_atomically
+from braing3n.core.errors import StorageError
+from braing3n.core.runtime import count_cpus, limit_threads, make_folder, write_atomically
 
 ROOT = Path(__file__).parents[2]
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -151,3 +153,63 @@ def test_what_is_written_obeys_the_umask(tmp_path, umask):
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes["weights"] == modes["plain"] == 0o666 & ~umask
+
+
+def occupy(folder):
+    """(what the sentence says, a place that no result can have)."""
+    (folder / "taken.npy").mkdir()
+    (folder / "file").write_text("mine")
+    (folder / "loop").symlink_to(folder / "loop")
+    in_the_way = "a file stands where a folder should"
+    return [
+        ("a folder has that name", folder / "taken.npy"),
+        (in_the_way, folder / "file" / "vector.npy"),
+        (in_the_way, folder / "file" / "below" / "vector.npy"),
+        (in_the_way, folder / "loop" / "vector.npy"),
+        ("give a shorter name", folder / ("x" * 250 + ".npy")),
+    ]
+
+
+def test_a_place_that_is_taken_is_one_sentence_and_stays(tmp_path):
+    for said, path in occupy(tmp_path):
+        with pytest.raises(StorageError, match=said), write_atomically(path) as beside:
+            beside.write_text("x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop", "taken.npy"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_fault_of_what_is_read_meanwhile_is_no_fault_of_the_output(tmp_path):
+    with pytest.raises(IsADirectoryError), write_atomically(tmp_path / "out.npy"):
+        tmp_path.read_bytes()
+
+
+class OtherError(Exception):
+    """As safetensors and blosc2 have one, whatever went wrong with the file."""
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "error", "said"),
+    [
+        ("shutil.disk_usage", shutil._ntuple_diskusage(10, 10, 0), StorageError, "No space left on device"),
+        ("os.access", False, StorageError, "Permission denied"),
+        ("os.access", True, OtherError, "of a library"),
+    ],
+)
+def test_a_full_disk_is_told_from_a_librarys_own_error(tmp_path, monkeypatch, name, answer, error, said):
+    def save(path):
+        path.write_text("half")
+        raise OtherError("of a library")
+
+    monkeypatch.setattr(name, lambda *given: answer)
+    with pytest.raises(error, match=said), write_atomically(tmp_path / "w.safetensors") as beside:
+        save(beside)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_made_or_refused_before_the_work(tmp_path):
+    make_folder(tmp_path / "new" / "out")
+    assert list((tmp_path / "new" / "out").iterdir()) == []
+    occupy(tmp_path)
+    for path in (tmp_path / "file", tmp_path / "file" / "out", tmp_path / "loop", Path("/proc/out")):
+        with pytest.raises(StorageError, match="nothing can be written there"):
+            make_folder(path)

@@ -126,6 +126,18 @@ def test_the_next_writer_removes_what_a_killed_one_left_and_nothing_else(write, 
     assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "shard-000.b2nd"])
 
 
+def test_whatever_a_result_is_called_what_is_left_of_it_goes(write, tmp_path):
+    process, _ = write
+    process.kill()
+    process.wait()
+    for name in ("a b [1].npy", "new\nline.txt", "é'\".tar.gz", "plain"):
+        own = scratch.name_half_written(tmp_path / name).name
+        left = tmp_path / own.replace(f"{os.getpid():06x}", f"{process.pid:06x}")
+        left.write_text("half")
+        scratch.sweep_half_written(tmp_path / name)
+        assert not left.exists()
+
+
 def test_a_link_with_such_a_name_stays(tmp_path):
     target = tmp_path / "target"
     target.mkdir()

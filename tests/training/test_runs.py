@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 
 from braing3n import training
 from braing3n.config import PretrainSettings
+from braing3n.core import scratch
 from braing3n.core.errors import CheckpointError
 from braing3n.core.runtime import digest_file
 from braing3n.pretrain import STAGE_VERSION
@@ -93,6 +95,22 @@ def test_processes_of_one_training_hold_a_lock_each(tmp_path, monkeypatch):
     monkeypatch.delenv("RANK")
     with training.open_run(*given):
         assert {path.name for path in first.glob("lock-*")} == {"lock-0", "lock-1"}
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_one(tmp_path):
+    """Its checkpoint of another step, which none will write again."""
+    given = tmp_path, "mae", 1, PretrainSettings(), ["content"]
+    with training.open_run(*given) as run_dir:
+        pass
+    kept = run_dir / "step-00000012.safetensors", run_dir / ".mine.safetensors"
+    halves = [scratch.name_half_written(run_dir / "step-00000237.safetensors") for _ in range(2)]
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    halves[0] = halves[0].with_name(halves[0].name.replace(f"{os.getpid():06x}", f"{killed.pid:06x}"))
+    for path in (*kept, *halves):
+        path.write_bytes(b"x")
+    with training.open_run(*given):
+        assert [path.exists() for path in (*kept, *halves)] == [True, True, False, True]
 
 
 @pytest.mark.parametrize("can_link", [True, False])

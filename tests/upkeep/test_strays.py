@@ -22,6 +22,20 @@ from braing3n.volumes.contracts import VOLUMES
 
 KINDS = ("preproc", "mask", "xfm", "inverse_xfm", "picture")
 RESULTS = "results/x"
+# Pictures and decoded volumes of people, as a run and its killed jobs leave them.
+DERIVED = (
+    "tokenizer/reconstructions.png",
+    "longitudinal/figure_4.png",
+    "longitudinal/forecasts.npz",
+    "longitudinal/.forecasts-0123456789abcdef/tokens.npy",
+    "control/counterfactuals.png",
+    "control/decoded.npz",
+    "control/changed.npz",
+    "fidelity/decoded.npz",
+    "memorization/nearest.png",
+    "memorization/.contrastive-0123456789abcdef/L2 of voxels of 8 mm.npy",
+    "paper/index.html",
+)
 
 
 def write_visit(store, cohort, subject):
@@ -87,8 +101,8 @@ def run(tmp_path, monkeypatch):
     write_training(results / "pretrain/checkpoints/abc", everybody, results / "pretrain/mae.safetensors")
     others = [name for name in everybody if name.startswith("mine") and "02" not in name]
     write_training(results / "tokenizer/checkpoints/def", others, results / "tokenizer/tokenizer.safetensors")
-    for name in ("tokenizer/reconstructions.png", "paper/index.html", "pretrain/loss.png"):
-        (results / name).parent.mkdir(exist_ok=True)
+    for name in (*DERIVED, "pretrain/loss.png", "diffusion/samples.npz", "memorization/memorization.parquet"):
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
         (results / name).write_text("x")
     cohorts = {key: {"kind": "bids", "raw_dir": key, "n_shards": 2} for key in ("mine", "old")}
     (tmp_path / "x.yaml").write_text(yaml.safe_dump({"run": "x", "cohorts": cohorts}))
@@ -139,8 +153,7 @@ def test_what_shows_a_withdrawn_person_is_removed_and_nothing_else(run, capsys):
         "latents/tokens.npy",
         "pretrain/checkpoints/abc/examples.png",
         "pretrain/checkpoints/abc/tensorboard/events.1",
-        "tokenizer/reconstructions.png",
-        "paper/index.html",
+        *DERIVED,
     }
     assert not (run / RESULTS / "preprocess/mine/sub-02").exists()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ from braing3n.apply.judges.features import encode, open_model
 from braing3n.apply.judges.folders import VolumeFolder, open_folders, tabulate_left_out
 from braing3n.apply.judges.tables import draw_pairs, write_results
 from braing3n.core.errors import BrainG3nError
+from braing3n.core.runtime import make_folder
+from braing3n.core.scratch import open_scratch
 from braing3n.encoders.voxels import average_voxels
 from braing3n.fidelity.coarse import FINE_MM, coarsen, halve
 from braing3n.fidelity.deals import FEW_PEOPLE
@@ -66,6 +67,7 @@ def audit_folders(asked: Audit) -> pd.DataFrame:
     found = open_folders(folders, box)
     if both := set(found["train"].people) & set(found["held-out"].people if "held-out" in found else []):
         raise BrainG3nError(f"--held-out: {min(both)} is in --train, too; a person held out is in neither.")
+    make_folder(asked.out)
 
     def embed(volume: np.ndarray) -> np.ndarray:
         if model is not None:
@@ -153,8 +155,8 @@ def measure_contrastive(sets: dict[str, dict], asked: Audit) -> pd.DataFrame:
     settings = MemorizationSettings(percentile=asked.percentile)
     samples = generated["table"].rename(columns={"volume_id": "sample_id"})
     with (
-        TemporaryDirectory() as folder,
-        open_detector(source, options, Path(folder), Path(folder) / "net.safetensors") as detector,
+        open_scratch() as folder,
+        open_detector(source, options, folder, folder / "net.safetensors") as detector,
     ):
         found = audit_codes(detector, table, generated["coarse"], samples, settings, {})
     return found[found["pool"] == "all"].drop(columns=["group_id", "modality", "pool"])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from braing3n.core.options import Threads
+from braing3n.core.options import Count, Seed, Threads
 from braing3n.fidelity.command import app as fidelity_app
 from braing3n.memorization.command import app as memorization_app
 
@@ -67,7 +67,7 @@ def compare(
     measured: dict[str, Path] | None = None,
     draws: int = 100,
     pairs: int = 50,
-    seed: int = 2025,
+    seed: Seed = 2025,
     threads: Threads = 1,
 ) -> int:
     """Compare two folders of NIfTI on one grid: `braing3n fidelity compare --generated A --real B -o out/`.
@@ -127,8 +127,8 @@ def audit(
     model: ModelFolder = None,
     percentile: float = 1.0,
     reference: int = 1000,
-    contrastive_steps: int = 0,
-    seed: int = 2025,
+    contrastive_steps: Count = 0,
+    seed: Seed = 2025,
     threads: Threads = 1,
 ) -> int:
     """Look for copies: `braing3n memorization audit --generated A --train B -o out/`.

@@ -14,7 +14,7 @@ from braing3n.apply.judges.anatomy import measure_folders
 from braing3n.apply.judges.features import INCEPTION, Feature, open_features, open_model
 from braing3n.apply.judges.folders import VolumeFolder, open_folders, tabulate_left_out
 from braing3n.apply.judges.tables import draw_pairs, write_results
-from braing3n.core.runtime import track
+from braing3n.core.runtime import make_folder, track
 from braing3n.fidelity.deals import FEW_PEOPLE, Distance, measure_beside_floor
 from braing3n.fidelity.formulas.frechet import measure_frechet
 from braing3n.fidelity.formulas.kernels import choose_sigma, measure_kid, measure_mmd
@@ -52,6 +52,7 @@ def compare_folders(asked: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     model, box = open_model(asked.model)
     found = open_folders({"generated": asked.generated, "real": asked.real}, box)
+    make_folder(asked.out)
     generated, real = found["generated"], found["real"]
     features = open_features(model, asked.weights, real, asked.medical)
     values = {one.role: compute(one, features) for one in found.values()}

@@ -86,7 +86,7 @@ class VolumeFolder:
 
     Attributes:
         role: generated, real or another word for messages.
-        paths, people: each volume's file, and whose it is: the `sub-` of its name, else the name.
+        paths, people: each volume's file, and whose it is: the `sub-` of its path here, else that path.
         left_out: path and reason of every other file.
     """
 
@@ -104,7 +104,7 @@ class VolumeFolder:
     @property
     def people(self) -> np.ndarray:
         """(N,) whose volume each is."""
-        return np.array([tell_person(path) for path in self.paths])
+        return np.array([tell_person(path.relative_to(self.folder)) for path in self.paths])
 
     @property
     def names(self) -> list[str]:
@@ -159,11 +159,11 @@ class VolumeFolder:
 
 
 def tell_person(path: Path) -> str:
-    """The `sub-` of a file's name, or of a folder above it; else the name itself."""
+    """The `sub-` of a file's name or of a folder above it, else the path; of a path within the folder."""
     for part in (path.name, *(parent.name for parent in path.parents)):
         if found := re.search(r"sub-([0-9A-Za-z]+)", part):
             return found[1]
-    return re.sub(r"\.nii(\.gz)?$", "", path.name)
+    return re.sub(r"\.nii(\.gz)?$", "", path.as_posix())
 
 
 def read_lps(path: Path, with_data: bool = True) -> tuple[np.ndarray, Lattice]:

@@ -313,7 +313,7 @@ def open_model(model: str, out: Path, device: str, threads: int) -> Any:
 
     What was mistyped is reported before PyTorch is loaded, which takes seconds.
     """
-    from braing3n.core.runtime import count_cpus, set_threads
+    from braing3n.core.runtime import count_cpus, make_folder, set_threads
     from braing3n.export.files import find_folder
 
     folder = find_folder(model)
@@ -321,10 +321,7 @@ def open_model(model: str, out: Path, device: str, threads: int) -> Any:
     from braing3n.export.pretrained import from_pretrained
 
     opened = from_pretrained(folder, device)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BrainG3nError(f"{out}: cannot be made ({error.strerror}); give another folder as -o.") from None
+    make_folder(out)
     return opened
 
 

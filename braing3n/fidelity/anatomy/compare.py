@@ -156,10 +156,12 @@ def compare_asked(
     row |= {"n_floor_people": n_people, "n_others": n_real - n_people}
     is_dealt = first != "generated"
     found = compare_sets(asked.effect, of_first, of_second, n_people, is_dealt, settings.seed)
-    return [
+    rows = [
         row | {"volume": name} | {part: float(values[k]) for part, values in found.items()}
         for k, name in enumerate(measured.names)
     ]
+    alike = "all of these people have one volume"
+    return [one if np.isfinite(one["value"]) else one | {"reason": alike} for one in rows]
 
 
 def _explain(asked: Asked, used: dict, first: str, second: str, settings: FidelitySettings) -> str:

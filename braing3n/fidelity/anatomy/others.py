@@ -27,7 +27,8 @@ def read_measured(path: Path, tool: str, samples: pd.DataFrame, labels: pd.DataF
         path: `set` is generated, reconstructed or real; `item_id` a `sample_id`, or a `volume_id`.
 
     Raises:
-        ContractError: it cannot be read, lacks a column, names a volume twice or one that is not in the run.
+        ContractError: it cannot be read, lacks a column, holds what is no volume, names a volume twice or one
+            that is not in the run.
     """
     try:
         table = pd.read_csv(path, sep="\t", dtype=dict.fromkeys(KEYS, str))
@@ -40,6 +41,9 @@ def read_measured(path: Path, tool: str, samples: pd.DataFrame, labels: pd.DataF
     if not names or words:
         what = f"column '{words[0]}' holds no numbers" if words else "names no volumes"
         raise ContractError(f"{path}: {what}; each column beside {' and '.join(KEYS)} is a volume in ml.")
+    for name in names:
+        if len(bad := table.loc[(table[name] < 0) | np.isinf(table[name].astype(float)), name]):
+            raise ContractError(f"{path}: column '{name}' holds {bad.iloc[0]:g}; volumes are ml, 0 or more.")
     if (repeated := table.duplicated(list(KEYS))).any():
         raise ContractError(f"{path}: {' '.join(table.loc[repeated, list(KEYS)].iloc[0])} is there twice.")
     ids = {"generated": samples["sample_id"], "reconstructed": labels["volume_id"]}
@@ -77,6 +81,10 @@ def correlate(ours: Measured, theirs: Measured, seed: int) -> pd.DataFrame:
             else:
                 drawn = np.random.default_rng(seed).integers(len(pair), size=(N_DRAWS, len(pair)))
                 row["value"] = float(_correlate(pair[None])[0])
+                row["reason"] = (
+                    "" if np.isfinite(row["value"]) else f"one tool gives all {name} volumes alike"
+                )
+            if not row["reason"]:
                 row["value_low"], row["value_high"] = np.nanpercentile(_correlate(pair[drawn]), PERCENTILES)
             rows.append(row)
     return pd.DataFrame(rows)

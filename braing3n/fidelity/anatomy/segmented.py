@@ -72,7 +72,8 @@ class SegmentedVolumes:
 
     Attributes:
         ml: float64 (n, 8), the volumes of `NAMES`; NaN where nothing was measured.
-        separation: (n,), of the segmentation; 0 where no brain was found, NaN where none was looked for.
+        separation: (n,), of the segmentation; 0 where no brain of finite numbers was found, NaN where none
+            was looked for.
     """
 
     def __init__(self, segmenter: Segmenter, n_rows: int, wanted: np.ndarray, rules: list[BrainRule | None]):
@@ -91,7 +92,8 @@ class SegmentedVolumes:
 
     def measure(self, row: int, small: np.ndarray, brain: np.ndarray, n_mean: float) -> None:
         """Segment a volume in its brain; n_mean: voxels of the mean real brain."""
-        if brain.sum() < LEAST_BRAIN * n_mean:
+        is_there = brain.any() and brain.sum() >= LEAST_BRAIN * n_mean
+        if not is_there or not np.isfinite(small[brain]).all():
             self.separation[row] = 0.0
             return
         ml, found = measure_brain(small, brain, self._segmenter.maps)

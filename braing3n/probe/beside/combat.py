@@ -49,8 +49,8 @@ def read_probe(
 ) -> tuple[Probe, Reading | None]:
     """The probe of the units that could be harmonised, and its reading; features are (n_units, F).
 
-    Halves behind the interval are of features that were harmonised once, on all of these units: no label has
-    a part in that, and halves give the spread of a score, never its value.
+    Halves behind the interval are of features that were harmonised once, on all units of these sites: no
+    label has a part in that, and halves give the spread of a score, never its value.
     """
     site = find_first(probe, labels, "site")
     predictions, is_converged = predict_harmonised(features, site, probe, settings, has_pca)
@@ -64,9 +64,11 @@ def read_probe(
         sites = f"of {len(set(site[lost]))} sites, unknown or with fewer than {FEWEST} in a training fold"
         left_out = f"{len(lost)} volumes left out, {sites}"
         part.note = "; ".join(filter(None, [probe.note, left_out]))
-    everybody = np.ones(len(kept), dtype=bool)
-    reduced = reduce(features[kept], everybody, settings) if has_pca else features[kept]
-    harmonised = harmonise(reduced, site[kept], everybody)
+    # Of the sites of `kept` all volumes: of some sites only one was kept, which has no spread.
+    rows = np.flatnonzero(np.isin(site, site[kept]))
+    everybody = np.ones(len(rows), dtype=bool)
+    reduced = reduce(features[rows], everybody, settings) if has_pca else features[rows]
+    harmonised = harmonise(reduced, site[rows], everybody)[np.isin(rows, kept)]
     halves = score_halves(harmonised, part, settings, has_pca=False)
     return part, Reading(predictions[kept], halves, is_converged)
 

@@ -105,7 +105,8 @@ def predict_finetuned(
     """Each unit's prediction (n_units, n_classes or 1) by an encoder that was trained on the other folds.
 
     A fold is a run in a folder of its own below `runs_dir`: what a killed job did there is not done again.
-    Training ends with its plan; no look at a fold's own people chooses when.
+    Its checkpoints, which nothing else needs, go when it is done. Training
+    ends with its plan; no look at a fold's own people chooses when.
 
     Raises:
         ContractError: a person or a family lies in two folds.
@@ -119,6 +120,9 @@ def predict_finetuned(
         with training.open_run(runs_dir, "probe", STAGE_VERSION, settings, inputs) as run_dir:
             if not (run_dir / PREDICTIONS_NAME).exists():
                 _train_and_predict(fold, source, settings, run_dir, n_workers)
+            # Also what a job left that was killed beside its predictions.
+            for path in run_dir.glob("step-*.safetensors"):
+                path.unlink(missing_ok=True)
             predictions[is_test] = np.load(run_dir / PREDICTIONS_NAME)
     return predictions
 
@@ -126,14 +130,12 @@ def predict_finetuned(
 def _train_and_predict(
     fold: Fold, source: Source, settings: FinetuneSettings, run_dir: Path, n_workers: int
 ) -> None:
-    """Write a fold's predictions; its checkpoints, which nothing else needs, go."""
+    """Write a fold's predictions."""
     run, net = _train(fold, source, settings, run_dir, n_workers)
     if run.is_main:
         found = _predict(run, net, fold, source, n_workers)
         with write_atomically(run_dir / PREDICTIONS_NAME) as beside:
             np.save(beside, fold.read(found))
-        for path in run_dir.glob("step-*.safetensors"):
-            path.unlink()
     run.accelerator.wait_for_everyone()
 
 

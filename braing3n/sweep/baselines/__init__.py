@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 
 from braing3n.core.errors import ConfigurationError
-from braing3n.core.settings import OptimiserSettings, Settings, setting
+from braing3n.core.settings import OptimiserSettings, Seed, Settings, setting
 
 
 class BaselineSettings(Settings):
@@ -39,7 +39,7 @@ class BaselineSettings(Settings):
         ),
         "the baseline's training; a budget replaces n_epochs and changes n_warmup_epochs in proportion",
     )
-    seed: int = setting(2025, "weights, data order and the latent's noise")
+    seed: Seed = setting(2025, "weights, data order and the latent's noise")
 
 
 def list_baselines() -> list[str]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pydantic import PositiveInt
+
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.settings import setting
 from braing3n.sweep.baselines import BaselineSettings
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 class AutoencoderKLSettings(BaselineSettings):
     """A convolutional autoencoder with a Kullback-Leibler term."""
 
-    channels: tuple[int, ...] = setting(
+    channels: tuple[PositiveInt, ...] = setting(
         (64, 128, 256), "width of each level; every level but the last halves the grid", min_length=1
     )
     latent_channels: int = setting(8, "numbers a place of the coarsest grid", "derived", ge=1)

@@ -254,6 +254,8 @@ def test_a_tools_table_stands_under_its_name_beside_its_correlation_with_ours(ru
             "generated other is no volume of this run",
         ),
         (lambda t: t.assign(set=t["set"].replace("real", "reel")), "set 'reel' is none of"),
+        (lambda t: t.assign(ventricles=-3.0), "column 'ventricles' holds -3; volumes are ml, 0 or more"),
+        (lambda t: t.assign(ventricles=np.inf), "column 'ventricles' holds inf"),
     ],
 )
 def test_a_table_that_is_not_of_this_run_is_one_sentence(run, tmp_path, spoil, message):
@@ -262,6 +264,21 @@ def test_a_table_that_is_not_of_this_run_is_one_sentence(run, tmp_path, spoil, m
     spoil(write_tsv(path, samples, labels, measured.ml)).to_csv(path, sep="\t", index=False)
     with pytest.raises(ContractError, match=message):
         read_measured(path, "SynthSeg", samples, labels)
+
+
+def test_a_volume_that_is_the_same_in_everybody_is_not_available_for_a_reason(run, tmp_path):
+    """As of a tool that finds no lesion in anybody: there is no deviation to count a difference in."""
+    samples, labels, measured = run
+    path = tmp_path / "tool.tsv"
+    write_tsv(path, samples, labels, measured.ml).assign(ventricles=0).to_csv(path, sep="\t", index=False)
+    theirs = read_measured(path, "SynthSeg", samples, labels)
+    found = correlate(measured, theirs, 0).set_index(["comparison", "volume"])
+    assert np.isnan(found.loc[("real", "ventricles"), "value"])
+    assert found.loc[("real", "ventricles"), "reason"] == "one tool gives all real volumes alike"
+    table = compare_anatomy(theirs, samples, labels, SETTINGS)
+    row = table.set_index(["arm", "comparison", "volume"]).loc[("Sex F (T1)", "gen-vs-real", "ventricles")]
+    assert row["reason"] == "all of these people have one volume"
+    assert ((table["reason"] != "") == table["value"].isna()).all()
 
 
 def test_a_torn_table_is_one_sentence(run, tmp_path):

@@ -214,3 +214,14 @@ def test_missing_templates_are_one_sentence(tmp_path):
     folder = write_settings(tmp_path / "settings", tmp_path / "nowhere.whl")
     with pytest.raises(ResourceError, match=r"nowhere\.whl"):
         open_atlas(folder)
+
+
+@pytest.mark.parametrize("kind", ["no brain", "nan", "constant"])
+def test_a_volume_without_anatomy_is_counted_as_not_relied_on(seen, kind):
+    """As of a generator that collapsed; and where real masks are so thin that the mean one is empty."""
+    mask = seen.masks[0] & (kind != "no brain")
+    volume = np.full(mask.shape, np.nan if kind == "nan" else 1.0, np.float32)
+    found = SegmentedVolumes(seen.segmenter, 1, np.array([0]), [None])
+    found.measure(0, volume, mask, float(mask.sum()))
+    assert not found.is_reliable[0]
+    assert len(found.tabulate("generated", np.array(["s0"]))) == 1

@@ -212,6 +212,20 @@ def test_one_fold_that_did_not_converge_is_reported(corpus, settings, monkeypatc
     assert not flags
 
 
+def test_a_site_of_which_one_volume_is_left_has_an_interval_all_the_same(corpus, settings):
+    """Three volumes of one family and one of another person: only the latter's fold can be harmonised."""
+    labels, features = corpus[0].copy(), corpus[1]
+    probe = plan_probe(find_task(labels, "sex"), "all", labels, settings)
+    fold = dict(zip(probe.units["person_id"], probe.units["fold"], strict=True))
+    alone = next(f"p{k:03d}" for k in range(12, 90, 2) if fold[f"p{k:03d}"] != fold["p000"])
+    is_here = labels["person_id"].isin(["p000", "p001", alone])
+    assert is_here.sum() == 4
+    labels.loc[is_here, "site"] = "A1"
+    (row,) = read_harmonised("mae", features, labels, [probe], settings).to_dict("records")
+    assert row["n_volumes"] == len(labels) - 3
+    assert row["low"] < row["value"] < row["high"]
+
+
 def test_one_site_is_not_available(corpus, settings):
     labels = corpus[0].assign(site="c/only")
     probe = plan_probe(find_task(labels, "sex"), "all", labels, settings)

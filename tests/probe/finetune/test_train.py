@@ -160,7 +160,10 @@ def test_what_is_done_is_not_done_again_and_keeps_no_weights(volumes, tmp_path, 
     assert len(seen) == 5
     assert all(1 < len(names) < len(volumes) for names in seen), "whom its weights saw, and nobody else"
     monkeypatch.setattr(training, "update", None)
+    left = next(tmp_path.glob("checkpoints/*/predictions.npy")).with_name("step-00000012.safetensors")
+    left.write_bytes(b"of a job that was killed beside its predictions")
     assert digest_file(planted.finetune(tmp_path, "sex", volumes, **SHORT)) == digest
+    assert not left.exists()
 
 
 def test_other_labels_another_probe_or_another_rate_are_trained_anew(volumes, tmp_path):
