@@ -17,6 +17,7 @@ DERIVED = (
     "tokenizer/**/reconstructions.png",
     "longitudinal/*.png",
     "longitudinal/forecasts.npz",
+    "longitudinal/decoded.npz",
     "longitudinal/.*/*.npy",
     "control/counterfactuals.png",
     "control/changed.npz",

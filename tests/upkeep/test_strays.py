@@ -27,6 +27,7 @@ DERIVED = (
     "tokenizer/reconstructions.png",
     "longitudinal/figure_4.png",
     "longitudinal/forecasts.npz",
+    "longitudinal/decoded.npz",
     "longitudinal/.forecasts-0123456789abcdef/tokens.npy",
     "control/counterfactuals.png",
     "control/decoded.npz",
