@@ -70,7 +70,7 @@ IN_PCA = ("untrained_flattened", "voxels")
 SEEDS = {"development": (1, 2, 3), "fresh": (11, 12, 13)}
 D = (8, 32, 128, "none")
 MIN_PSNR_GAIN_DB, MAX_AUC_LOSS = 1.0, 0.05
-MAE_EPOCHS, TOKENIZER_EPOCHS = 18, 4  # of 720 volumes: as many steps as the demo makes
+MAE_EPOCHS, TOKENIZER_EPOCHS = 13, 4  # of 720 volumes: as many steps as the demo makes
 N_PCA_COMPONENTS = 256  # of flattened tokens and of voxels, fitted in the fold
 Scores = dict[str, tuple[float, np.ndarray]]  # by task: value, and the same on halves of the people
 

@@ -1,3 +1,3 @@
 """The masked autoencoder (phase 1): packed volumes to an encoder."""
 
-STAGE_VERSION = 4
+STAGE_VERSION = 5

@@ -104,7 +104,7 @@ class MaskedAutoencoder(nn.Module):
         if settings.offset == "principal_images":
             images = torch.zeros(N_PRINCIPAL_IMAGES, self.n_tokens, n_voxels)
             self.register_buffer("principal_images", images)
-            self.score = nn.Linear(narrow, N_PRINCIPAL_IMAGES)
+            self.score = nn.Linear(2 * narrow, N_PRINCIPAL_IMAGES)
         self.apply(initialise_linear)
         if settings.offset == "principal_images":
             nn.init.zeros_(self.score.weight)
@@ -159,7 +159,8 @@ class MaskedAutoencoder(nn.Module):
         """Visible tokens (B, K, width), in order (B, N), to the hidden patches (B, N - K, voxels)."""
         n_visible = tokens.shape[1]
         hidden = self.mask_token.expand(len(tokens), order.shape[1] - n_visible, -1)
-        x = torch.cat([self.decoder_embed(tokens), hidden.to(tokens.dtype)], dim=1)
+        seen = self.decoder_embed(tokens)
+        x = torch.cat([seen, hidden.to(seen.dtype)], dim=1)
         x = x + gather_tokens(self.decoder_positions.expand(len(tokens), -1, -1), order)
         *blocks, last = self.decoder_blocks
         for block in blocks:
@@ -169,14 +170,19 @@ class MaskedAutoencoder(nn.Module):
         predicted = self.predict(x)
         if self.settings.offset == "none":
             return predicted
-        return predicted + gather_tokens(self._offset(x), order[:, n_visible:])
+        return predicted + gather_tokens(self._offset(seen, x), order[:, n_visible:])
 
-    def _offset(self, x: Tensor) -> Tensor:
-        """What the decoder's last tokens (B, N - K, C) say that patches are added to: (B, N, voxels)."""
-        image = self.mean_image.expand(len(x), -1, -1)
+    def _offset(self, seen: Tensor, hidden: Tensor) -> Tensor:
+        """What patches are added to: (B, N, voxels).
+
+        Scores are read from the mean of the decoder's last tokens of hidden patches (B, N - K, C), and from that
+        of its first tokens of visible ones (B, K, C): what the encoder saw, without the detour by positions.
+        """
+        image = self.mean_image.expand(len(hidden), -1, -1)
         if self.settings.offset == "mean_image":
             return image
-        scores = self.score(x.mean(dim=1))
+        means = [hidden.mean(dim=1), self.decoder_norm(seen.mean(dim=1))]
+        scores = self.score(torch.cat(means, dim=1))
         return image + (scores @ self.principal_images.flatten(1)).reshape(image.shape)
 
     def encode(self, volume: Tensor) -> Tensor:

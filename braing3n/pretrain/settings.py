@@ -27,7 +27,7 @@ class PretrainSettings(Settings):
     offset: Literal["none", "mean_image", "principal_images"] = setting(
         "none",
         "what predictions are added to: nothing, the training volumes' mean patch of each place, or that and "
-        "their first 5 principal images, whose scores the decoder predicts",
+        "their first 5 principal images, whose scores the model predicts",
     )
     optimiser: OptimiserSettings = setting(
         OptimiserSettings, "phase 1 training", given=("n_epochs", "schedule")

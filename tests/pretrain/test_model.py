@@ -96,10 +96,20 @@ def test_principal_images_are_added_by_the_scores_that_the_decoder_predicts():
     model.score.bias.data[1] = 2.0
     assert model((mean + 2 * image).expand(5, -1, -1, -1, -1), noise).item() < 1e-10
     assert model((mean - 2 * image).expand(5, -1, -1, -1, -1), noise).item() > 1
-    nn.init.normal_(model.score.weight)
-    volume = torch.randn(5, 1, *SHAPE)
-    model(volume, noise).backward()
-    assert model.blocks[0].mlp[0].weight.grad.norm() > 0, "scores come from what the encoder saw"
+
+
+@pytest.mark.parametrize("half", ["hidden", "visible"])
+def test_scores_are_read_from_hidden_and_from_visible_patches(half):
+    """With either half of the score's weights alone the loss reaches the encoder; the visible half by no block."""
+    model = MaskedAutoencoder(TINY.model_copy(update={"offset": "principal_images"}), SHAPE)
+    nn.init.normal_(model.principal_images)
+    nn.init.zeros_(model.predict.weight)
+    first, second = model.score.weight.data.chunk(2, dim=1)
+    nn.init.normal_(first if half == "hidden" else second)
+    model(torch.randn(5, 1, *SHAPE), torch.rand(5, 24)).backward()
+    assert model.blocks[0].mlp[0].weight.grad.norm() > 0
+    through_blocks = model.decoder_blocks[0].mlp[0].weight.grad.norm()
+    assert (through_blocks > 0) == (half == "hidden")
 
 
 def test_loss_ignores_what_is_visible_only_as_target(model):

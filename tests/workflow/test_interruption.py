@@ -27,9 +27,19 @@ def digest_results(directory):
     return {path.relative_to(results).as_posix(): digest_file(path) for path in paths}
 
 
-def test_kill_9_unlock_and_rerun_give_the_same_bytes(smoke_run, tmp_path, fetch_resource):
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, fetch_resource):
+    """The folder of a smoke run that ends with its encoder, and that nothing stopped."""
+    directory = tmp_path_factory.mktemp("undisturbed")
+    link_wheels(directory, fetch_resource)
+    done = snakemake(directory, "pretrain")
+    assert done.returncode == 0, done.stderr[-5000:]
+    return directory
+
+
+def test_kill_9_unlock_and_rerun_give_the_same_bytes(undisturbed, tmp_path, fetch_resource):
     link_wheels(tmp_path, fetch_resource)
-    shutil.copytree(smoke_run / "resources" / "miniatures", tmp_path / "resources" / "miniatures")
+    shutil.copytree(undisturbed / "resources" / "miniatures", tmp_path / "resources" / "miniatures")
     command = [sys.executable, "-m", "snakemake", "pretrain", "--cores", "2", "--directory", str(tmp_path)]
     command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(SMOKE)]
     draw = random.SystemRandom()
@@ -49,4 +59,4 @@ def test_kill_9_unlock_and_rerun_give_the_same_bytes(smoke_run, tmp_path, fetch_
     done = snakemake(tmp_path, "pretrain")
     assert done.returncode == 0, done.stderr[-5000:]
     assert was_running, "the run ended before it was killed: the test proves nothing"
-    assert digest_results(tmp_path) == digest_results(smoke_run)
+    assert digest_results(tmp_path) == digest_results(undisturbed)
