@@ -32,7 +32,8 @@ demo: $(SETUP) ## the toy paper: phantom heads to tables, on 2 cores (CORES=n fo
 	$(BIN)/snakemake all --cores $(CORES) --configfile config/demo.yaml
 
 test: $(SETUP) ## every test but those that start a Slurm, in CORES processes (COVERAGE=yes: with coverage)
-	$(BIN)/python -m pytest -m "not slurm" -n $(CORES) --dist loadfile $(if $(COVERAGE),--cov)
+	$(BIN)/python -m pytest -m "not slurm" -n $(CORES) --dist loadfile --no-loadscope-reorder \
+		$(if $(COVERAGE),--cov)
 
 slurm: $(SETUP) ## the whole workflow through a real Slurm on this machine
 	$(BIN)/python -m pytest tests/slurm -m slurm

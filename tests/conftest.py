@@ -20,6 +20,11 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items):
+    """Files that run Snakemake come first: of two processes none waits for the other's long last file."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of real scans; the test is skipped where it is absent."""
