@@ -123,8 +123,8 @@ def _measure_count(contrast, rare, n_rare, people, space, samples, real, learner
                 found[name].append(_score(truth, chance))
     rows = []
     for name, values in found.items():
-        value, low, high = measure_mean(np.array(values)) if values else NAN3
-        gain = measure_mean(np.subtract(values, found[REAL])) if values else NAN3
+        value, low, high = measure_mean(np.array(values), 0, 1) if values else NAN3
+        gain = measure_mean(np.subtract(values, found[REAL]), -1, 1) if values else NAN3
         line = row | {"trained_on": name, "auc": value, "low": low, "high": high, "n_draws": len(values)}
         line |= dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True))
         n_added = 0 if name == REAL else len(own[common if name == WRONG else rare])

@@ -21,8 +21,10 @@ def measure_share(is_so: np.ndarray) -> tuple[float, float, float]:
     return float(found.statistic), float(interval.low), float(interval.high)
 
 
-def measure_mean(values: np.ndarray) -> tuple[float, float, float]:
-    """A mean and its 95 % interval by Student's t; no interval of fewer than three."""
+def measure_mean(
+    values: np.ndarray, least: float = -math.inf, most: float = math.inf
+) -> tuple[float, float, float]:
+    """A mean and its 95 % interval by Student's t, cut at the measure's bounds; none of fewer than three."""
     from scipy.stats import t
 
     values = np.asarray(values, dtype=float)
@@ -31,7 +33,7 @@ def measure_mean(values: np.ndarray) -> tuple[float, float, float]:
         return (float(values.mean()) if len(values) else math.nan), math.nan, math.nan
     mean = float(values.mean())
     reach = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    return mean, mean - reach, mean + reach
+    return mean, max(mean - reach, least), min(mean + reach, most)
 
 
 def correlate(requested: np.ndarray, read: np.ndarray) -> tuple[float, float, float]:

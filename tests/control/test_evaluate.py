@@ -194,6 +194,7 @@ def test_intervals_hold_what_they_claim():
 
 def test_few_have_no_interval():
     assert np.isnan(measure_mean(np.array([1.0, 2.0]))[1:]).all()
+    assert measure_mean(np.array([0.1, 0.9, 0.9]), 0, 1)[1:] == (0, 1), "no AUC lies outside"
     value, low, high = resample(lambda k: float(len(k)), np.array(["a", "a", "b"]), 20, 1)
     assert value == 3
     assert np.isnan([low, high]).all()
