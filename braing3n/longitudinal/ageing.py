@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from braing3n.diffusion.intervals import correlate, measure_mean, resample
+from braing3n.longitudinal.contracts import WHOLE
 
 AGE_GROUP_YEARS = 10.0
 CSF_BELOW = -1.0  # z units of a decoded T1: fluid is darker than this
-REGIONS = ("volume", "CSF")
 NO_FOLLOW_UP = "no forecast person has a later visit"
 N_DRAWS = 200
 
@@ -103,31 +103,34 @@ def measure_errors(
     true: np.ndarray,
     table: pd.DataFrame,
     decode: Callable[[np.ndarray], np.ndarray],
+    regions: dict[str, np.ndarray],
 ) -> list[dict]:
     """Rows: the mean absolute difference of each guess from the true later visit, over all and by scanner.
 
-    Over the volume, and over the true later visit's fluid.
+    Over the volume, over the true later visit's fluid, and over each region.
 
     Args:
         guesses: method to tokens (n, T, d).
         true: tokens (n, T, d) of the later visits.
         table: a row each with person_id and scanner.
         decode: tokens (n, T, d) to images (n, D, H, W).
+        regions: name to mask (D, H, W).
     """
-    errors = {name: np.zeros((len(true), len(REGIONS))) for name in guesses}
+    places = (*WHOLE, *regions)
+    errors = {name: np.zeros((len(true), len(places))) for name in guesses}
     for i in range(len(true)):
         image = decode(true[i : i + 1])[0]
         is_fluid = image < CSF_BELOW
         for name, tokens in guesses.items():
             difference = np.abs(decode(tokens[i : i + 1])[0] - image)
             of_fluid = difference[is_fluid].mean() if is_fluid.any() else math.nan
-            errors[name][i] = difference.mean(), of_fluid
+            errors[name][i] = difference.mean(), of_fluid, *(difference[m].mean() for m in regions.values())
     people, rows = table["person_id"].to_numpy(), []
     for scanner in ("", "same", "other", "unknown"):
         chosen = ((table["scanner"] == scanner) | (scanner == "")).to_numpy()
         for name, values in errors.items():
-            for k, region in enumerate(REGIONS):
-                row = _state(f"error, {region}", values[chosen, k], people[chosen])
+            for k, place in enumerate(places):
+                row = _state(f"error, {place}", values[chosen, k], people[chosen])
                 if not chosen.any():
                     row["reason"] = NO_FOLLOW_UP + f" with {scanner} scanner" * bool(scanner)
                 rows.append(row | {"method": name, "scanner": scanner})

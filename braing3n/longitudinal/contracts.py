@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from braing3n.core.contracts import COUNT_COLUMNS, PERSON_COLUMNS, SPLITS, Contract
 
+# Where errors of forecasts are measured; regions are those of the atlas, CSF is that of the true later visit.
+WHOLE = ("volume", "CSF")
+REGIONS = ("ventricles", "cortex", "medial temporal", "deep grey", "cerebellum")
+
 # What is known at the earlier visit.
 BASELINE_COLUMNS = {
     "disease": (str, None),
@@ -44,7 +48,7 @@ AGEING = Contract(
     "ageing",
     {
         "method": (str, ("forecast", "true later visit", "no change", "mean change of the age group")),
-        "quantity": (str, ("age change", "slope", "r", "error, volume", "error, CSF")),
+        "quantity": (str, ("age change", "slope", "r", *(f"error, {name}" for name in (*WHOLE, *REGIONS)))),
         "guidance": (float, (0, float("inf"))),
         "scanner": (str, ("", "same", "other", "unknown")),
         "years": (float, (0, 130)),

@@ -24,7 +24,7 @@ from braing3n.longitudinal.ageing import (
     measure_ageing,
     measure_errors,
 )
-from braing3n.longitudinal.contracts import AGEING, CHANGES, FORECASTS, PAIRS
+from braing3n.longitudinal.contracts import AGEING, CHANGES, FORECASTS, PAIRS, WHOLE
 from braing3n.longitudinal.figures import (
     Shown,
     choose_people,
@@ -36,6 +36,7 @@ from braing3n.longitudinal.figures import (
 from braing3n.longitudinal.forecast import forecast_tokens
 from braing3n.longitudinal.model import Bridge
 from braing3n.longitudinal.pairs import list_visits
+from braing3n.longitudinal.regions import find_regions
 from braing3n.longitudinal.settings import EvaluationSettings, ForecastSettings, LongitudinalSettings
 from braing3n.manifest.contracts import LABELS
 from braing3n.nets.weight_file import read_head
@@ -127,7 +128,10 @@ def evaluate_forecasts(
     def read_ages(tokens: np.ndarray) -> np.ndarray:
         return age_probe.read(encode(tokens))
 
-    compared = _compare(drawn, table, pairs, cached, row_of, read_ages, decode, probe.seed)
+    regions, lacking = find_regions(results / "settings")
+    compared = _compare(drawn, table, pairs, cached, row_of, read_ages, decode, regions, probe.seed)
+    for name, reason in lacking.items():
+        compared.append({"method": NONE, "quantity": f"error, {name}", "reason": reason})
     write_table(pd.DataFrame(rows + [base | row for row in compared]), out, AGEING)
 
     shown = {scale: drawn[scale] for scale in choose_scales(options.guidance, evaluation.guidance)}
@@ -185,14 +189,14 @@ def forecast_all(
     return np.concatenate(found)
 
 
-def _compare(drawn, table, pairs, cached, row_of, read_ages, decode, seed) -> list[dict]:
+def _compare(drawn, table, pairs, cached, row_of, read_ages, decode, regions, seed) -> list[dict]:
     """Rows against true later visits: their ageing, by scanner too, and the errors of each guess."""
     is_true = (table["later_volume_id"] != "").to_numpy()
     own = table[is_true].merge(
         pairs[["volume_id", "later_volume_id", "scanner"]], on=["volume_id", "later_volume_id"]
     )
     if own.empty:
-        names = ("slope", "r", "error, volume", "error, CSF")
+        names = ("slope", "r", *(f"error, {name}" for name in (*WHOLE, *regions)))
         return [{"method": TRUE, "quantity": name, "reason": NO_FOLLOW_UP} for name in names]
     earlier, later = (
         np.asarray(cached[row_of.loc[own[name]].to_numpy()], np.float32)
@@ -211,7 +215,7 @@ def _compare(drawn, table, pairs, cached, row_of, read_ages, decode, seed) -> li
     moved = earlier + years * np.stack([mean.find(age) for age in own["age_years"]])
     guesses = {NONE: earlier, MEAN: moved.astype(np.float32)}
     guesses |= {f"forecast {scale:g}": tokens[is_true] for scale, tokens in drawn.items()}
-    for row in measure_errors(guesses, later, own, decode):
+    for row in measure_errors(guesses, later, own, decode, regions):
         name, _, scale = row["method"].partition("forecast ")
         rows.append(row | {"method": name or "forecast", "guidance": float(scale) if scale else math.nan})
     return rows

@@ -95,7 +95,7 @@ def show_person(
         (later,) = decode(ends[name][None])
         shown.images[f"true visit, {years:.1f} y on"] = cut_planes(later)
         shown.follow_up["true change"] = add("true later visit", np.nan, years, later, earlier)
-    at_follow_up = true if len(true) else grid.tail(1)
+    at_follow_up, errors = true if len(true) else grid.tail(1), {}
     for scale, tokens in drawn.items():
         (origin,) = decode(tokens[[start]])
         for row in at_follow_up.itertuples():
@@ -106,9 +106,12 @@ def show_person(
                 add("forecast", scale, row.years, image, origin) if len(true) else cut_planes(image - origin)
             )
             shown.follow_up[f"change, w {scale:g}"] = planes
+            if later is not None:
+                errors[f"error, w {scale:g}"] = cut_planes(image - later)
         for row in grid.itertuples():
             (image,) = decode(tokens[[row.Index]])
             shown.by_years[scale, row.years] = add("forecast", scale, row.years, image, origin)
+    shown.follow_up |= errors
     return shown
 
 
@@ -126,7 +129,7 @@ def tabulate(people: list[Shown]) -> pd.DataFrame:
 
 
 def draw_follow_up(people: list[Shown], path: Path) -> None:
-    """Figure 4: earlier visit, true later visit and forecasts of its time, and the change of each."""
+    """Figure 4: earlier visit, true later visit and forecasts of its time, the change and error of each."""
     n_columns = max([len(shown.images) + len(shown.follow_up) for shown in people], default=1)
     figure, axes = _open(max(1, 3 * len(people)), n_columns, (1.5, 1.65))
     limit = _find_limit([shown.follow_up for shown in people])

@@ -34,6 +34,7 @@ from braing3n.paper.printed.fidelity import (
 from braing3n.paper.printed.generation import (
     build_changes,
     build_counterfactuals,
+    build_errors,
     build_judged,
     build_longitudinal,
     build_table_2a,
@@ -74,6 +75,7 @@ SECTIONS = {
         build_counterfactuals,
         build_usefulness,
         build_longitudinal,
+        build_errors,
         build_changes,
         build_judged,
         build_table_2b,

@@ -119,6 +119,7 @@ def test_copies_are_flagged_and_new_people_are_not(audit, folders):
     status, tables, _ = audit()
     assert status == 0
     assert tables["summary"]["n_identical"].tolist() == [0, 0]
+    assert tables["membership"].empty
     plants = {
         "same": lambda v: v,
         "gain": lambda v: 3 * v,
@@ -138,11 +139,21 @@ def test_copies_are_flagged_and_new_people_are_not(audit, folders):
     assert summary.loc["L2 of coarse voxels", "n_identical"] == 2
 
 
-def test_held_out_people_give_the_expected_count(audit, folders, tmp_path):
+def test_held_out_people_give_the_expected_count_and_who_is_given_away(audit, folders, tmp_path):
     for k in range(30, 36):
         write(tmp_path / "held" / f"sub-{k}_T1w.nii.gz", make_brain(k))
-    summary = audit("--held-out", str(tmp_path / "held"))[1]["summary"]
-    assert summary["n_held_out_people"].tolist() == [6, 6]
+    _, tables, said = audit("--held-out", str(tmp_path / "held"))
+    assert tables["summary"]["n_held_out_people"].tolist() == [6, 6]
+    found = tables["membership"].set_index("comparison")
+    assert (found.loc["samples", ["n_members", "n_others"]] == [12, 6]).all()
+    assert (found.loc["members only", ["n_members", "n_others"]] == [6, 6]).all()
+    assert found["low"].le(found["auc"]).all()
+    assert "membership by" in said
+    for k in range(12):  # every training volume comes back
+        write(folders[0] / f"copy-{k:02d}.nii.gz", make_brain(k) + np.where(BRAIN, 0.5, 0).astype(np.float32))
+    found = audit("--held-out", str(tmp_path / "held"))[1]["membership"].set_index("comparison")
+    assert found.loc["samples", "auc"] == 1
+    assert found.loc["members only", "auc"] < 1
     write(tmp_path / "held" / "sub-03_T1w.nii.gz", make_brain(3))
     status, _, said = audit("--held-out", str(tmp_path / "held"))
     assert status == 2

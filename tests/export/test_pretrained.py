@@ -113,7 +113,9 @@ for name in ("ants", "snakemake", "SimpleITK", "pydicom", "deepbet", "nnunetv2",
 import braing3n
 from braing3n import cli
 model, scan, out = sys.argv[1:]
-for command in ("encode --tokens", "predict", "reconstruct", "forecast --disease AD --age 70 --years 1"):
+commands = ["encode --tokens", "predict", "reconstruct", "forecast --disease AD --age 70 --years 1"]
+commands.append("counterfactual --own-disease AD --disease HC")
+for command in commands:
     name, *options = command.split()
     assert cli.main([name, scan, "--model", model, "-o", f"{out}/{name}", "--device", "cpu", *options]) == 0
 sample = ["--modality", "T1", "--disease", "AD", "--n", "1", "--device", "cpu"]

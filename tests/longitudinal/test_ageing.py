@@ -8,11 +8,19 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from braing3n.config import LongitudinalSettings, PretrainSettings, ProbeSettings, TokenizerSettings
+from braing3n.config import (
+    LongitudinalSettings,
+    PreprocessSettings,
+    PretrainSettings,
+    ProbeSettings,
+    ResourceSettings,
+    TokenizerSettings,
+    VolumesSettings,
+)
 from braing3n.core.contracts import read_table, write_table
 from braing3n.longitudinal.ageing import average_changes, find_changes, measure_ageing, measure_errors
 from braing3n.longitudinal.command import app
-from braing3n.longitudinal.contracts import AGEING, CHANGES, FORECASTS, PAIRS
+from braing3n.longitudinal.contracts import AGEING, CHANGES, FORECASTS, PAIRS, REGIONS
 from braing3n.longitudinal.evaluate import AgeProbe
 from braing3n.longitudinal.forecast import forecast_tokens, list_forecasts, write_forecasts
 from braing3n.longitudinal.model import Bridge
@@ -89,11 +97,13 @@ def test_mean_changes_are_those_of_the_training_pairs_of_an_age_group():
     np.testing.assert_allclose(found.find(33.0), np.mean(yearly, axis=0))  # no pair of that age
 
 
-def test_errors_are_those_of_loops_over_all_voxels_and_over_fluid():
+def test_errors_are_those_of_loops_over_all_voxels_over_fluid_and_over_a_region():
     rng = np.random.default_rng(0)
     true, guess = rng.normal(size=(2, 5, 8))
+    cortex = np.array([[[True, False], [False, True]], [[True, True], [False, False]]])
     table = pd.DataFrame({"person_id": list("aabcd"), "scanner": ["same", "same", "other", "same", "other"]})
-    rows = measure_errors({"guess": guess, "true": true}, true, table, lambda part: part.reshape(-1, 2, 2, 2))
+    guesses, masks = {"guess": guess, "true": true}, {"cortex": cortex}
+    rows = measure_errors(guesses, true, table, lambda part: part.reshape(-1, 2, 2, 2), masks)
     all_errors = [np.mean(np.abs(guess[i] - true[i])) for i in range(5)]
     fluid = [
         np.mean([abs(g - t) for g, t in zip(guess[i], true[i], strict=True) if t < -1] or [np.nan])
@@ -102,6 +112,8 @@ def test_errors_are_those_of_loops_over_all_voxels_and_over_fluid():
     base = {"method": "guess", "scanner": ""}
     assert find(rows, "error, volume", **base)["value"] == pytest.approx(np.mean(all_errors))
     assert find(rows, "error, CSF", **base)["value"] == pytest.approx(np.nanmean(fluid))
+    of_region = [abs(guess[i][k] - true[i][k]) for i in range(5) for k in (0, 3, 4, 5)]
+    assert find(rows, "error, cortex", **base)["value"] == pytest.approx(np.mean(of_region))
     row = find(rows, "error, volume", method="guess", scanner="other")
     assert row["value"] == pytest.approx((all_errors[2] + all_errors[4]) / 2)
     assert find(rows, "error, volume", method="true", scanner="same")["value"] == 0
@@ -178,7 +190,10 @@ def make_run(folder, n_people=40, n_visits=2):
         "longitudinal.evaluation": evaluation,
     }
     (folder / "settings").mkdir()
-    for name, section in (sections | {"probe": ProbeSettings()}).items():
+    sections |= {"probe": ProbeSettings(), "preprocess": PreprocessSettings(spacing_mm=8.0)}
+    sections["volumes"] = VolumesSettings(shape=(16, 16, 16), spacing_mm=8.0)
+    sections["resources"] = ResourceSettings(paths={"brain-templates": str(folder / "nowhere.whl")})
+    for name, section in sections.items():
         (folder / f"settings/{name}.json").write_text(section.as_json())
     return labels, features
 
@@ -204,6 +219,9 @@ def test_a_run_is_evaluated_from_its_files(tmp_path):
         "scanner"
     )
     assert by_scanner.loc["same", "n_volumes"] + by_scanner.loc["other", "n_volumes"] == 10
+    absent = found[found["quantity"].isin([f"error, {name}" for name in REGIONS])]
+    assert len(absent) == len(REGIONS)
+    assert absent["reason"].str.contains("nowhere.whl").all()
     # the error of guidance 3, by the models themselves
     table = read_table(tmp_path / "longitudinal/forecasts.parquet", FORECASTS)
     true = table[table["later_volume_id"] != ""]

@@ -91,6 +91,8 @@ def test_numbers_are_those_of_loops_over_decoded_volumes(person):
         "forecast, 3.5 y, w 3",
     ]
     np.testing.assert_array_equal(shown.images["forecast, 3.5 y, w 3"][2], cut_planes(drawn[3.0][7])[2])
+    missed = drawn[3.0][7] - ends["a+3.5"]
+    np.testing.assert_array_equal(shown.follow_up["error, w 3"][1], cut_planes(missed)[1])
 
 
 def test_panels_hold_the_images_changes_and_a_curve_that_starts_at_nothing(person, tmp_path, monkeypatch):
@@ -102,7 +104,8 @@ def test_panels_hold_the_images_changes_and_a_curve_that_starts_at_nothing(perso
     figures.draw_years(people, tmp_path / "b.png")
     follow_up, by_years = kept
     titles = [panel.get_title() for panel in follow_up.axes if panel.images]
-    assert titles[:7] == [*people[0].images, "true change", "change, w 1.5", "change, w 3"]
+    changes = ["true change", "change, w 1.5", "change, w 3", "error, w 1.5", "error, w 3"]
+    assert titles[:9] == [*people[0].images, *changes]
     assert sum(bool(panel.images) for panel in by_years.axes) == 4  # two scales, 1 and 4 years on
     (curve,) = [panel for panel in by_years.axes if panel.lines]
     lines = {line.get_label(): line.get_xydata() for line in curve.lines}

@@ -36,17 +36,20 @@ def test_a_condition_is_the_mean_of_its_arms(tmp_path):
 def test_table_8_by_split_has_a_row_for_each_kind_of_people_beside_its_own_floor(tmp_path):
     corpus = {"value": 99.0, "floor": 6.8, "floor_low": 5.5, "floor_high": 12.5, "n_floor_people": 8}
     other = corpus | {"reference": "held-out", "value": 7.0, "n_others": 5, "n_people": 13, "n_volumes": 14}
+    training = other | {"reference": "training", "n_people": 64, "n_samples": 64}
     kid = other | {"quantity": KID, "value": 0.3, "floor_95": 0.2}
-    frame = build_table_8_by_split(write(tmp_path, [corpus, other, kid])).frame
+    frame = build_table_8_by_split(write(tmp_path, [corpus, training, other, kid])).frame
     assert len(frame) == 45
     frame = frame.set_index(["Arm", "Real people of"]).loc["Sex F (T1)"]
     value = frame["gen-vs-real | ours (3D-FID)"]
-    assert list(value) == ["99", "n/a: arm not measured", "7"]
+    assert list(value) == ["99", "7", "7"]
+    assert frame["Samples"].tolist() == ["0 (few)", "64", "0 (few)"]
+    assert frame.loc["training", "Real people / volumes"] == "64 / 14"
     held_out = frame.loc["held-out"]
     assert held_out["Floor, real-vs-real"] == "6.8 [5.5, 12.5] (n 8/5)"
     assert (frame.loc["corpus", "Above the floor"], held_out["Above the floor"]) == ("yes", "no")
     assert (held_out["KID | samples"], held_out["KID | real people"]) == ("0.3", "0.2")
-    assert held_out["Real people / volumes"] == "13 / 14"
+    assert held_out["Real people / volumes"] == "13 (few) / 14"
 
 
 def test_distances_on_features_of_others_stand_under_their_own_names(tmp_path):

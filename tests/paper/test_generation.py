@@ -11,6 +11,7 @@ from braing3n.paper.page import render_page
 from braing3n.paper.printed.generation import (
     build_changes,
     build_counterfactuals,
+    build_errors,
     build_judged,
     build_longitudinal,
     build_table_2a,
@@ -192,6 +193,26 @@ def test_forecasts_stand_beside_true_later_visits_and_no_change(tmp_path):
     assert (nothing["Method"], nothing["Error"], nothing["r"]) == ("no change", "0.12", "-")
     assert "recover 27% of true ageing" in table.notes[0]
     assert "on 52 held-out people: 7.26 years" in table.notes[1]
+
+
+def test_errors_stand_by_region_beside_those_of_no_change(tmp_path):
+    own = {"method": "forecast", "guidance": 1.5, "n_people": 4}
+    nothing = {"method": "no change", "n_people": 4}
+    rows = [
+        own | {"quantity": "slope", "value": 0.27},
+        own | {"quantity": "error, volume", "value": 0.17},
+        own | {"quantity": "error, cortex", "value": 0.2, "low": 0.1, "high": 0.3},
+        own | {"quantity": "error, cortex", "value": 0.9, "scanner": "other"},
+        nothing | {"quantity": "error, cortex", "value": 0.25},
+        nothing | {"quantity": "error, cerebellum", "reason": "outside the models' box"},
+    ]
+    write_table(fill(AGEING, rows), tmp_path / "longitudinal/ageing.parquet", AGEING)
+    forecast, other = build_errors(Results(tmp_path)).frame.to_dict("records")
+    assert (forecast["CFG"], forecast["volume"], forecast["cortex"]) == ("1.5", "0.17", "0.20 [0.10, 0.30]")
+    assert (forecast["ventricles"], forecast["People"]) == ("-", "4")
+    assert (other["Method"], other["CFG"], other["cortex"]) == ("no change", "-", "0.25")
+    assert other["cerebellum"] == "n/a: outside the models' box"
+    assert build_errors(Results(tmp_path / "none")).frame.iloc[0, 0].startswith("n/a: ")
 
 
 def test_the_figures_numbers_stand_by_years_with_the_true_later_visit_beside_them(tmp_path):

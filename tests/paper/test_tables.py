@@ -331,7 +331,7 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
     names = [
         *(f"table_{n}" for n in ("2a", "2b", 3, 5, 6, 7, 8)),
         "counterfactuals",
-        *("longitudinal", "changes"),
+        *("longitudinal", "forecast_errors", "changes"),
         *("table_1", "appendix_f", "rivals", "checks", "every_check"),
         *("fairness_summary", "fairness", "readouts"),
         "encoders",

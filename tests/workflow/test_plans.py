@@ -113,6 +113,20 @@ def test_the_exported_folder_encodes_as_the_run_did(smoke_run):
         np.testing.assert_allclose(features[0], file["features"][0], rtol=1e-3, atol=1e-4)
 
 
+def test_head_size_that_registration_removes_is_in_the_determinant(smoke_run):
+    """A head's scale is the determinant's cube root, upside down; the brain's volume in SRI24 has lost it."""
+    results = smoke_run / "results" / "smoke"
+    fits = pd.concat(pd.read_parquet(path) for path in results.glob("preprocess/*/shard-*.parquet"))
+    columns = ["volume_id", "affine_determinant", "native_brain_ml"]
+    labels = pd.read_parquet(results / "manifest" / "labels.parquet").merge(fits[columns], on="volume_id")
+    people = labels[labels["modality"] == "T1"].drop_duplicates("person_id")
+    assert len(people) >= 10
+    scale = people["affine_determinant"] ** (-1 / 3)
+    assert np.corrcoef(scale, people["control_head_size"])[0, 1] > 0.9
+    sri24_ml = people["native_brain_ml"] * people["affine_determinant"]
+    assert np.log(sri24_ml).std() < 0.5 * np.log(people["native_brain_ml"]).std()
+
+
 def test_a_second_run_plans_nothing(smoke_run):
     assert plan(smoke_run) == {}
 

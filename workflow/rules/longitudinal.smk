@@ -133,6 +133,8 @@ rule evaluate_longitudinal:
             f"{SETTINGS}/{name}.json"
             for name in ("longitudinal", "longitudinal.forecast", "longitudinal.evaluation", "probe")
         ],
+        # Of the atlas's regions.
+        grid=[f"{SETTINGS}/{name}.json" for name in ("volumes", "preprocess", "resources")],
     output:
         ageing=f"{RESULTS}/longitudinal/ageing.parquet",
         changes=f"{RESULTS}/longitudinal/changes.parquet",

@@ -22,9 +22,11 @@ from braing3n.encoders.voxels import average_voxels
 from braing3n.fidelity.coarse import FINE_MM, coarsen, halve
 from braing3n.fidelity.deals import FEW_PEOPLE
 from braing3n.memorization.audit import audit_pool
+from braing3n.memorization.contracts import MEMBERSHIP
 from braing3n.memorization.contrastive.audit import TRAINED, audit_codes, open_detector
 from braing3n.memorization.contrastive.train import CoarseSource
 from braing3n.memorization.copies import Queries, tabulate_copies
+from braing3n.memorization.membership import infer_membership
 from braing3n.memorization.settings import ContrastiveSettings, MemorizationSettings
 from braing3n.memorization.summary import count_duplicates, expect_below
 
@@ -52,10 +54,12 @@ class Audit:
     n_steps: int = 0
 
 
-def audit_folders(asked: Audit) -> pd.DataFrame:
-    """Measure, write `summary`, `nearest`, `copies` and `left_out` (.parquet) and `nearest.png`.
+def audit_folders(asked: Audit) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure summary and membership, which are returned, and write them with what they come from.
 
-    With steps to train it, the contrastive detector's rows are `contrastive.parquet`.
+    Files: `summary`, `nearest`, `copies`, `membership` and `left_out`, each `.parquet`, and `nearest.png`.
+    With steps to train it, the contrastive detector's rows are `contrastive.parquet`. Without held-out
+    people the table of membership is empty.
 
     Raises:
         BrainG3nError: one sentence; a single bad file is left out and reported.
@@ -87,14 +91,14 @@ def audit_folders(asked: Audit) -> pd.DataFrame:
     if asked.n_steps:
         tables["contrastive"] = measure_contrastive(sets, asked)
         rows.append(summarise(tables["contrastive"], "distance", "is_below_threshold", TRAINED))
-    summary = pd.DataFrame(rows)
-    tables["summary"] = summary
+    summary, membership = pd.DataFrame(rows), infer_members(sets, asked)
+    tables |= {"summary": summary, "membership": membership}
     write_results(asked.out, "memorization audit", tables | {"left_out": tabulate_left_out(found)}, found)
     pairs = copies[copies["comparison"] == "synthetic-real"].sort_values("correlation", ascending=False)
     shown = {role: found[role] for role in ("generated", "train")}
     renamed = pairs.rename(columns={"item_id": "generated", "nearest_id": "nearest"})
     draw_pairs(shown, renamed, asked.out / "nearest.png", N_PAIRS_SHOWN)
-    return summary
+    return summary, membership
 
 
 def measure_spacing(one: VolumeFolder) -> float:
@@ -136,6 +140,22 @@ def measure_copies(sets: dict[str, dict], asked: Audit) -> pd.DataFrame:
     queries = {COMPARISONS[role]: ask(part) for role, part in sets.items()}
     found = tabulate_copies(queries, asked.percentile, asked.n_reference, asked.seed)
     return found.rename(columns={"owner": "person_id"})
+
+
+def infer_members(sets: dict[str, dict], asked: Audit) -> pd.DataFrame:
+    """Whether training volumes are told from held-out ones by the distance to the nearest generated one.
+
+    A row, and one of two halves of the training people as the control; none without held-out people.
+    """
+    if "held-out" not in sets:
+        return pd.DataFrame(columns=[name for name in MEMBERSHIP if name != "pool"])
+    real = {"train": sets["train"], "test": sets["held-out"]}
+    rows = np.concatenate([part["rows"] for part in real.values()])
+    table = pd.concat([part["table"].assign(split=split) for split, part in real.items()])
+    samples = sets["generated"]["table"].rename(columns={"volume_id": "sample_id"})
+    settings = MemorizationSettings(seed=asked.seed)
+    found = infer_membership(rows, table, sets["generated"]["rows"], samples, settings)
+    return found[found["pool"] == "all"].drop(columns="pool")
 
 
 def measure_contrastive(sets: dict[str, dict], asked: Audit) -> pd.DataFrame:

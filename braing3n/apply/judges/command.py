@@ -47,6 +47,15 @@ ANATOMY = {
     "n_second": "real n",
     "n_second_left_out": "not reliable, real",
 }
+MEMBERS = {
+    "comparison": "membership by",
+    "auc": "AUC",
+    "low": "low",
+    "high": "high",
+    "n_members": "members",
+    "n_others": "others",
+    "n_samples": "generated",
+}
 
 
 def find_app(word: str) -> App:
@@ -140,7 +149,8 @@ def audit(
     train
         Folder of the volumes that the generator was trained on.
     held_out
-        Folder of real volumes of other people; with it the expected count is that of new people.
+        Folder of real volumes of other people; with it the expected count is that of new people, and it is
+        asked whether generated volumes give away who was trained on.
     percentile
         Percentile of real-real distances that flags a copy.
     reference
@@ -164,7 +174,9 @@ def audit(
         raise BrainG3nError("--contrastive-steps needs --held-out: its threshold is that of other people.")
     check_out(out, *(folder for folder in (generated, train, held_out) if folder is not None))
     asked = Audit(generated, train, out, held_out, model, percentile, reference, seed, contrastive_steps)
-    table = audit_folders(asked)
+    table, membership = audit_folders(asked)
     print_table(table.set_index("detector").T.rename_axis("quantity").reset_index(), None)
+    if len(membership):
+        print_table(membership, MEMBERS)
     warn_of(table, out)
     return 0

@@ -38,7 +38,8 @@ def build_table_8(results: Results) -> Table:
     """The 3D-FID by arm: three distances, each beside the paper's, and the floor of the first."""
     notes = [
         "Ours is the Fréchet distance on Inception-V3 features of 10 central slices in each of 3 views, "
-        f"through one mask and one window for all sets. Fewer than {FEW_PEOPLE} samples are marked: few.",
+        f"through one mask and one window for all sets. Fewer than {FEW_PEOPLE} samples or people are marked "
+        "as few.",
         _FLOOR_NOTE,
     ]
     title = "Table 8. Generation fidelity by arm"
@@ -153,7 +154,7 @@ def _build_distances(
         if len(references) > 1:
             row |= _show_beside(_index(distances, kid, reference), arm, "gen-vs-real", "KID")
         row["Samples"] = show(_count_samples)
-        row["Real people / volumes"] = show(lambda r: f"{r['n_people']} / {r['n_volumes']}")
+        row["Real people / volumes"] = show(_count_people)
         rows.append(row)
     return Table(name, title, pd.DataFrame(rows), locate("distances"), notes)
 
@@ -206,7 +207,15 @@ def _show_floor(row: pd.Series) -> str:
 
 
 def _count_samples(row: pd.Series) -> str:
-    return f"{row['n_samples']}" + (" (few)" if row["n_samples"] < FEW_PEOPLE else "")
+    return _flag_few(row["n_samples"])
+
+
+def _count_people(row: pd.Series) -> str:
+    return f"{_flag_few(row['n_people'])} / {row['n_volumes']}"
+
+
+def _flag_few(n: int) -> str:
+    return f"{n}" + (" (few)" if n < FEW_PEOPLE else "")
 
 
 def _compare_parts(found: pd.DataFrame | None, arm: str) -> str:

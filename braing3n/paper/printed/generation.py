@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from braing3n.longitudinal.contracts import REGIONS, WHOLE
 from braing3n.paper.printed.tables import LEVELS, Table, format_interval, format_number
 from braing3n.paper.published import read_published
 from braing3n.paper.results import Results, explain_missing, locate
@@ -172,6 +173,28 @@ def build_longitudinal(results: Results) -> Table:
         f"{format_number(table['probe_mae_years'].iloc[0], 2)} years.",
     ]
     return Table("longitudinal", title, pd.DataFrame(rows), source, notes)
+
+
+def build_errors(results: Results) -> Table:
+    """Errors of forecasts by region, a row a method and scale, beside those of no and of the mean change."""
+    table, source = results.read("ageing"), locate("ageing")
+    title = "Errors of forecasts by region"
+    if table is None:
+        return Table("forecast_errors", title, pd.DataFrame([{"Method": explain_missing("ageing")}]), source)
+    own = table[table["quantity"].str.startswith("error, ") & (table["scanner"] == "")]
+    rows = []
+    for (method, scale), part in own.groupby(["method", "guidance"], sort=False, dropna=False):
+        cells = part.set_index("quantity").to_dict("index")
+        row = {"Method": method, "CFG": f"{scale:g}" if math.isfinite(scale) else "-"}
+        for place in (*WHOLE, *REGIONS):
+            found = cells.get(f"error, {place}")
+            row[place] = _describe_one(found) if found else "-"
+        rows.append(row | {"People": str(part["n_people"].max())})
+    notes = [
+        "Mean absolute differences from the true later visit, both decoded, in z units. CSF: the later visit's "
+        "fluid. Ventricles hold the atlas's CSF at and near the template's, the other regions its grey matter.",
+    ]
+    return Table("forecast_errors", title, pd.DataFrame(rows), source, notes)
 
 
 def build_changes(results: Results) -> Table:

@@ -19,9 +19,9 @@ from braing3n.probe.beside.checks import (
     refit,
 )
 from braing3n.probe.beside.matched import find_first, find_holders, leave_sites_out, match_sites, permute
-from braing3n.probe.compare import Readings, probe_encoder
+from braing3n.probe.compare import Readings, probe_encoder, score_reading
 from braing3n.probe.contracts import CHECKS
-from braing3n.probe.halves import Reading
+from braing3n.probe.halves import Reading, read_probe
 from braing3n.probe.plan import plan_probe, plan_probes
 from braing3n.probe.tasks import PAPER_TASKS, list_tasks
 
@@ -113,6 +113,31 @@ def test_a_decoy_is_at_chance_at_sites_left_out(checks):
     assert set(rows[rows["value"].isna()]["note"]) == {"one class only"}
     assert abs(find(checks, "control_decoy", "AUC at sites left out").value - 0.5) < 0.25
     assert find(checks, "sex", "AUC at sites left out").value > 0.8
+
+
+def test_a_decoy_at_several_sites_is_high_when_pooled_and_at_chance_at_each_site_left_out(settings):
+    """Of 240 people, seven in eight at two sites are cases and one in eight at two others; features are the site.
+
+    Within 3 deviations of the Mann-Whitney law of four sites of 60 people.
+    """
+    person = np.arange(240)
+    at_cases = person % 4 < 2
+    is_case = (person // 4 % 8 == 0) ^ at_cases
+    names = [f"p{k:03d}" for k in person]
+    labels = pd.DataFrame({"volume_id": names, "person_id": names, "group_id": names, "modality": "T1"})
+    labels = labels.assign(split="train", site=[f"S{k % 4}" for k in person])
+    labels["control_decoy"] = np.where(is_case, "case", "control")
+    draws = np.random.default_rng(11)
+    features = np.column_stack([3.0 * at_cases, person % 4 == 1, draws.normal(size=(240, 6))])
+    (task,) = (task for task in list_tasks(labels) if task.key == "control_decoy")
+    probe = plan_probe(task, "all", labels, settings)
+    pooled = score_reading(probe, read_probe(features, probe, settings), settings)[0]
+    assert next(row for row in pooled if row["metric"] == "auc")["low"] > 0.75
+    found = leave_sites_out(probe, features, labels, settings)
+    assert {name for name, *_ in found} == {"S0", "S1", "S2", "S3"}
+    n_of_each = pd.crosstab(labels["site"], is_case).to_numpy()
+    deviation = np.sqrt(np.mean([(a + b + 1) / (12 * a * b) for a, b in n_of_each]) / 4)
+    assert abs(np.mean([value for _, value, _ in found]) - 0.5) < 3 * deviation < 0.18
 
 
 def test_the_auc_at_sites_left_out_is_the_mean_of_those_that_are_scored(corpus, settings, monkeypatch):

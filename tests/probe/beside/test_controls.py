@@ -11,12 +11,15 @@ from sklearn.preprocessing import StandardScaler
 
 from braing3n.config import ProbeSettings
 from braing3n.core.contracts import check_table
+from braing3n.phantoms.miniature import render_preprocessed
 from braing3n.probe import halves, plan
 from braing3n.probe.beside.controls import allow_outside, draw_labels, run_controls
 from braing3n.probe.beside.matched import score_within_sites, shuffle_within_sites
+from braing3n.probe.compare import score_reading
 from braing3n.probe.contracts import CONTROLS
 from braing3n.probe.fit import build_model
 from braing3n.probe.folds import assign_folds
+from braing3n.probe.tasks import list_tasks
 
 FEW = ProbeSettings(n_random_labels=8, n_permutations=100, n_matched_repeats=5)
 SITE_MATCHED = "site-matched AUC"
@@ -71,6 +74,31 @@ def test_of_200_random_labels_as_many_are_false_alarms_as_a_binomial_law_allows(
     labels = pd.DataFrame({"volume_id": names, "person_id": names, "group_id": names, "cohort": "mine"})
     labels = labels.assign(site="mine/a", modality="T1", split="train")
     features = np.random.default_rng(5).normal(size=(120, 30))
+    count = count_random(run(features, labels, ProbeSettings(n_random_labels=200)))
+    assert (count["low"], count["high"]) == (4, 16)
+    assert count["verdict"] == "met", count["value"]
+
+
+@pytest.fixture(scope="module")
+def phantoms(fetch_resource):
+    """A label table of 120 phantoms, and their volumes on voxels of 16 mm."""
+    wheels = [fetch_resource(name) for name in ("brain-templates", "head-template")]
+    volumes, _, people = render_preprocessed(120, 21, *wheels)
+    names = people["participant_id"]
+    labels = pd.DataFrame({"volume_id": names, "person_id": names, "group_id": names, "modality": "T1"})
+    labels = labels.assign(split="train", cohort="mine", site=people["site"], sex=people["sex"])
+    labels = labels.assign(age_years=people["age"], dx=people["group"])
+    return labels, volumes.reshape(120, 10, 4, 12, 4, 10, 4).mean(axis=(2, 4, 6)).reshape(120, -1)
+
+
+def test_on_phantoms_what_is_planted_is_found_and_of_200_random_labels_as_many_as_the_law_allows(phantoms):
+    labels, features = phantoms
+    tasks = {task.key: task for task in list_tasks(labels)}
+    for key, metric, chance in (("age", "r", 0.0), ("sex", "auc", 0.5), ("hc_vs_ad", "auc", 0.5)):
+        probe = plan.plan_probe(tasks[key], "all", labels, FEW)
+        scores, _ = score_reading(probe, halves.read_probe(features, probe, FEW), FEW)
+        row = next(row for row in scores if row["metric"] == metric)
+        assert row["low"] > chance, row
     count = count_random(run(features, labels, ProbeSettings(n_random_labels=200)))
     assert (count["low"], count["high"]) == (4, 16)
     assert count["verdict"] == "met", count["value"]
