@@ -14,7 +14,7 @@ from braing3n.core.runtime import set_threads, tell_storage_fault
 from braing3n.core.scratch import unwind_on_sigterm
 
 SHELLS: tuple[Literal["bash", "zsh", "fish"], ...] = ("bash", "zsh", "fish")
-# Words with a command line that are no stage.
+# Words with a command line that are not stages.
 TRAINED = ("encode", "predict", "reconstruct", "generate", "counterfactual", "forecast")  # on a model folder
 JUDGES = ("fidelity", "memorization")
 CONTAINERS = ("bids-app", "fomo26")  # entries that others call
@@ -22,7 +22,7 @@ TOOLS = (*TRAINED, *CONTAINERS, "resources", "stages", "config", "strays")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; a fault that the user can fix is one sentence on the error stream and status 2."""
+    """Run one command; an error that the user can fix is printed as one sentence, and the status is 2."""
     if arguments is None:
         use_safe_path()
         unwind_on_sigterm()
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _answer(arguments: list[str]) -> int:
-    """Run a command, or say what there is."""
+    """Run a command, or print the list of words, the version or a completion script."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_describe())
         return 0
@@ -68,7 +68,7 @@ def _answer(arguments: list[str]) -> int:
 
 
 def _write_completion(arguments: list[str]) -> str:
-    """A script that lets a shell complete words, commands and options."""
+    """The script by which a shell completes words, commands and options."""
     from cyclopts import App
 
     shell = next((name for name in SHELLS if [name] == arguments[:1]), None)
@@ -128,11 +128,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _describe() -> str:
-    lines = ["braing3n <word> <command> [options]: one word a stage, in the order of the data."]
+    lines = ["braing3n <word> <command> [options]: one word for each stage, in the order of the data."]
     for word in (*WORDS, *TOOLS):
         doc = importlib.import_module(f"braing3n.{word}").__doc__ if word in WORDS else find_app(word).help
         lines.append(f"  {word:<13} {str(doc).strip().splitlines()[0]}")
-    lines.append(f"  {'run-training':<13} Start a training as a job: on GPUs, with a log, safe from signals.")
-    lines.append(f"  {'completion':<13} Print what lets your shell complete: braing3n completion bash.")
-    lines.append("Ask one word for its commands: braing3n <word> --help")
+    lines.append(f"  {'run-training':<13} Start a training as a job does: on several GPUs, with a log.")
+    lines.append(f"  {'completion':<13} Print a completion script: braing3n completion bash.")
+    lines.append("List the commands of a word: braing3n <word> --help")
     return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""What a person runs on their own scans, without Snakemake; it calls the stages and defines none."""
+"""Commands on a person's own scans, without Snakemake; they call the stages and define none."""

@@ -1,4 +1,4 @@
-"""What a program calls: the functions that `import braing3n` offers."""
+"""The function `preprocess_scans` that `import braing3n` offers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def preprocess_scans(
     Args:
         scans: NIfTI files, a BIDS or loose folder of them, or a folder of DICOM series.
         out: folder of the results, a BIDS derivative.
-        by_modality: T1, T1c, T2 or FLAIR -> the scan, where names do not give the contrast.
-        subject: BIDS label of the person; else that which names give, or 01. session: likewise of the visit.
-        is_stripped: the scans hold the brain only.
-        config: YAML configuration whose sections `preprocess` and `resources` count.
-        n_workers: visits that are worked on at a time.
+        by_modality: T1, T1c, T2 or FLAIR -> the scan, if names do not give the contrast.
+        subject: BIDS label of the person; default: from file names, else 01. session: likewise of the visit.
+        is_stripped: the scans are skull-stripped.
+        config: YAML configuration whose sections `preprocess` and `resources` are used.
+        n_workers: number of visits that are processed in parallel.
         settings: of the section `preprocess`, such as `spacing_mm=2.0` or `brain_extraction="deepbet"`.
 
     Returns:
@@ -38,7 +38,7 @@ def preprocess_scans(
         `native_brain_ml`, `atlas_dice` and the other columns of the table `preprocess`.
 
     Raises:
-        BrainG3nError: a scan, a setting or the output folder cannot be used; nothing was written then.
+        BrainG3nError: a scan, a setting or the output folder cannot be used; nothing was written.
 
     Example:
         >>> table = braing3n.preprocess_scans("sub-01_T1w.nii.gz", out="out", brain_extraction="deepbet")

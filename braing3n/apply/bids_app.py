@@ -28,7 +28,7 @@ def run(
 ) -> int:
     """Bring the anatomical scans of a BIDS dataset to SRI24; the output folder is a BIDS derivative.
 
-    Exit status: 0 where a volume was kept, 1 where none was, 2 for a mistake in the command.
+    Exit status: 0 if a volume was kept, 1 if none was, 2 for a mistake in the command.
 
     Parameters
     ----------
@@ -39,15 +39,15 @@ def run(
     analysis_level
         Always participant: scans are preprocessed one visit at a time.
     participant_label
-        People to preprocess, with or without `sub-`; all of them where none is named.
+        People to preprocess, with or without `sub-`; default: all.
     brain_extraction
-        How brains are found; as of `braing3n preprocess`.
+        Method of brain extraction, as in `braing3n preprocess`.
     spacing_mm
         Voxel size of the results.
     config
-        YAML configuration; its sections `preprocess` and `resources` count.
+        YAML configuration whose sections `preprocess` and `resources` are used.
     n_cpus
-        Visits that are worked on at a time.
+        Number of visits that are processed in parallel.
     """
     from braing3n.apply.preprocess import Request, answer, count_kept
 
@@ -63,10 +63,10 @@ def run(
 
 
 def find_people(bids_dir: Path, labels: list[str]) -> list[Path]:
-    """The folders of these people, or the dataset's where none is named.
+    """The folders of these people, or without a label the dataset's.
 
     Raises:
-        BrainG3nError: there is no dataset, or it lacks one of them.
+        BrainG3nError: the dataset does not exist, or lacks one of the people.
     """
     if not bids_dir.is_dir():
         raise BrainG3nError(f"{bids_dir}: there is no such folder; give the BIDS dataset.")

@@ -1,4 +1,4 @@
-"""The command line of what a person runs on their own scans: `braing3n preprocess scan.nii.gz`."""
+"""The command line of preprocessing a person's own scans: `braing3n preprocess scan.nii.gz`."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from braing3n.preprocess.settings import Extractor
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Options:
-    """What a user says of the scans and of the work.
+    """Facts about the scans, and how they are processed.
 
     Parameters
     ----------
     spacing_mm
-        Voxel size of the results; 1 mm unless the configuration says otherwise.
+        Voxel size of the results; default: that of the configuration, else 1 mm.
     brain_extraction
-        How brains are found: hd-bet-v1 is the paper's, hd-bet its version 2 (bring the weights), deepbet
-        the quickest.
+        Method of brain extraction: hd-bet-v1 is the paper's, hd-bet its version 2 (you provide the weights),
+        deepbet the fastest.
     stripped
-        The scans hold the brain only.
+        The scans are skull-stripped.
     bias_corrected
-        The scans are bias-corrected already.
+        The scans are bias-corrected.
     space
-        The space that the scans lie in, where names do not tell it; else the scanner's own.
+        The space of the scans, if file names do not give it; default: native.
     axes
-        Directions in which the array's axes grow, such as LAS, where the header does not give them.
+        Directions in which the array's axes grow, such as LAS, if the header does not give them.
     subject
-        Id of the person; else that which names tell, or 01.
+        Id of the person; default: from file names, else 01.
     session
-        Id of the visit; else that which names tell, or none.
+        Id of the visit; default: from file names, else none.
     config
-        YAML configuration; its sections `preprocess` and `resources` count.
+        YAML configuration whose sections `preprocess` and `resources` are used.
     resources
-        Folder of the atlas and networks; they are fetched where it lacks them.
+        Folder of the atlas and networks; missing ones are fetched into it.
     threads
-        Visits that are worked on at a time.
+        Number of visits that are processed in parallel.
     overwrite
         Replace results of other scans or settings under the same name.
     """
@@ -74,17 +74,17 @@ def preprocess(
 ) -> int:
     """Preprocess single scans: `braing3n preprocess scan.nii.gz -o out/`.
 
-    Exit status: 0 where a volume was kept, 1 where none was, 2 for a mistake in the command.
+    Exit status: 0 if a volume was kept, 1 if none was, 2 for a mistake in the command.
 
     Parameters
     ----------
     scans
-        NIfTI files, a folder of them (BIDS or loose), or a folder of DICOM series. Names, or a series'
-        description, tell T1, T1c, T2 and FLAIR.
+        NIfTI files, a folder of them (BIDS or not), or a folder of DICOM series. The contrast (T1, T1c, T2
+        or FLAIR) comes from file names, or from the description of a series.
     out
         Folder of the results, a BIDS derivative.
     t1
-        The T1 scan, whatever its name; with this and the next three all scans are of one visit.
+        The T1 scan, with any name; with this option or the next three all scans are of one visit.
     t1c
         The T1 scan after a contrast agent.
     t2
@@ -92,7 +92,7 @@ def preprocess(
     flair
         The FLAIR scan.
     labels
-        A segmentation on one of the scans' grids, to go along (nearest neighbour); may be repeated.
+        A segmentation on the grid of one scan, transformed with it (nearest neighbour); may be repeated.
     """
     from braing3n.apply.gather import Facts
     from braing3n.apply.preprocess import Request, answer, count_kept
@@ -121,10 +121,10 @@ def preprocess(
 
 
 def check_axes(axes: str) -> str:
-    """The axes in capitals; one of left and right, of back and front, and of bottom and top each.
+    """The axes in capitals: one of left and right, one of back and front, one of bottom and top.
 
     Raises:
-        BrainG3nError: they are no such code.
+        BrainG3nError: they are not such a code.
     """
     code = axes.upper()
     if code and (len(code) != 3 or any(len({*pair} & {*code}) != 1 for pair in ("LR", "AP", "SI"))):

@@ -1,10 +1,10 @@
-"""Which contrast a file's name or a series' description tells, and whose scan a name says it is."""
+"""Contrast, person and visit of a scan, from its file name or a series' description."""
 
 from __future__ import annotations
 
 import re
 
-# Words (upper case, blanks between) of what is no structural image of the head, and what it is instead.
+# Words (upper case, blanks between) of images that are not structural scans of the head, and what they are.
 OTHERS = {
     r"\bPART (PHASE|IMAG|REAL)\b|\b(IMAG|IMAGINARY|REAL) ?(PART|IMAGES?)?$": "no magnitude image",
     r"\b(D?SEG|SEGM|SEGMENTATION|MASK|ROI|LESIONS?|LABELS?|APARC|ASEG)\b": "a segmentation or mask",
@@ -26,7 +26,7 @@ T1 = r"\bUNI(T1)?\b|(?<![A-Z])(?:[23]D)?T1(?!\d)|MP2?RAGE|\bMPR\b|SPGR|BRAVO|\bT
 T2 = r"(?<![A-Z])(?:[23]D)?T2(?!\d)"
 WITHOUT_AGENT = r"\b(WITHOUT|PRE|NON?|W O|WO|OHNE|SANS) ?(CONTRAST|CON|GAD\w*|GD|KM|CE|C)\b"
 AGENT = r"\b(GD|GAD\w*|POST\w*|CE|KM|CONTRAST)\b|\+ ?(C|GD|KM)\b|\bC ?\+|T1W? ?(C|CE|GD|KM|POST)\b"
-# Words of a name that say nothing about whose scan it is.
+# Words of a name that do not identify a person.
 EMPTY_WORDS = (
     r"SCAN|IMAGE|IMG|BRAIN|HEAD|ANAT|VOLUME|VOL|MRI|MR|NIFTI|3D|2D|SAG|AX|TRA|COR|"
     r"W|WEIGHTED|PRE|POST|CE|GD|GAD|C|CONTRAST|RAW|ORIG|DICOM"
@@ -34,7 +34,7 @@ EMPTY_WORDS = (
 
 
 def tell_modality(text: str) -> str:
-    """T1, T1c, T2 or FLAIR; `-what` for what is none of them; empty where the words do not tell."""
+    """T1, T1c, T2 or FLAIR; `-what` for another image; empty if the words give no contrast."""
     words = _list_words(text)
     for pattern, what in OTHERS.items():
         if re.search(pattern, words):
@@ -50,7 +50,7 @@ def tell_modality(text: str) -> str:
 
 
 def tell_subject(stem: str) -> str:
-    """The `sub-` of a name, else what is left without its contrast and words such as `scan`, if anything."""
+    """The `sub-` of a name, else its rest without the contrast and words such as `scan`; may be empty."""
     if found := re.search(r"sub-([0-9A-Za-z]+)", stem):
         return found[1]
     parts = [part for part in re.split(r"[_\-. ]+", stem) if re.search(r"[0-9A-Za-z]", part)]
@@ -60,7 +60,7 @@ def tell_subject(stem: str) -> str:
 
 
 def tell_session(stem: str) -> str:
-    """The `ses-` of a name; empty where it has none."""
+    """The `ses-` of a name; empty if it has none."""
     found = re.search(r"ses-([0-9A-Za-z]+)", stem)
     return found[1] if found else ""
 

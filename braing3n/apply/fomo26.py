@@ -32,20 +32,20 @@ def run(
 ) -> int:
     """Write the features of one raw scan, the mean over tokens, as a vector: float32 (width,) in a `.npy`.
 
-    Exit status: 0 where the vector was written; 2 where there is none, for the reason that is printed.
+    Exit status: 0 if the vector was written; 2 if there is none, with the reason on the error stream.
 
     Parameters
     ----------
     scan
-        A NIfTI of any contrast, as the scanner left it.
+        A raw NIfTI of any contrast.
     vector
-        The file to write; its folder is made where it is missing.
+        The file to write; a missing folder is made.
     resources
         Folder of the atlas and networks that preprocessing needs.
     device
-        Where the model computes; auto: the fastest there is.
+        Device of the model; auto: the fastest one.
     threads
-        CPU threads.
+        CPU threads; 0: all CPUs that this process may use.
     """
     import numpy as np
 
@@ -68,10 +68,10 @@ def run(
 def embed(
     scan: Path, model: str, resources: Path | None, device: str, threads: int
 ) -> tuple[np.ndarray, list[str]]:
-    """The features of one raw scan, float32 (width,), and warnings; nothing else of it is left.
+    """The features of one raw scan, float32 (width,), and warnings; all other files are removed.
 
     Raises:
-        BrainG3nError: preprocessing excludes the scan, or its features are no numbers; says why.
+        BrainG3nError: preprocessing excludes the scan, or its features are not finite; with the reason.
     """
     from braing3n.apply.trained.command import open_model
     from braing3n.core.scratch import open_scratch
@@ -94,7 +94,7 @@ def embed(
 
 
 def choose_modality(scan: Path) -> tuple[str, list[str]]:
-    """The contrast that a name gives, else T1 and a warning. Features are the same whichever is chosen."""
+    """The contrast that a name gives, else T1 with a warning. The features do not depend on it."""
     from braing3n.apply.contrast import tell_modality
     from braing3n.core.contracts import MODALITIES
 
@@ -107,9 +107,9 @@ def choose_modality(scan: Path) -> tuple[str, list[str]]:
 
 @contextmanager
 def keep_error_stream() -> Iterator[None]:
-    """Send what is reported meanwhile, by child processes too, to the output stream.
+    """Send reports meanwhile, also those of child processes, to the output stream.
 
-    Of a failed case the validator shows the first 500 characters of the error stream: they are the reason's.
+    The validator shows the first 500 characters of a failed case's error stream, which must be the reason.
     """
     sys.stderr.flush()
     kept = os.dup(2)

@@ -1,4 +1,4 @@
-"""Make inventory rows of the files and folders that somebody named on the command line."""
+"""Make inventory rows of the files and folders that a user named on the command line."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ FORMATS: dict[str, Format] = {
 }
 BIDS_ENDS = ("_T1w", "_T2w", "_FLAIR")
 NO_RANK = (False, 0.0, 0, 0)  # as of `Series`
-UNTOLD = "nothing in its name tells T1, T1c, T2 or FLAIR"
+UNTOLD = "its name gives none of T1, T1c, T2 and FLAIR"
 SAY_WHICH = "say which, with --t1, --t1c, --t2 or --flair before its path"
 
 
 @dataclass
 class Gathered:
-    """The scans to preprocess, what is left out (name -> why), and sentences for the user."""
+    """The scans to preprocess, what is left out (name -> reason), and sentences for the user."""
 
     scans: list[Scan] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Gathered:
     certain: set[str] = field(default_factory=set)  # paths whose `sub-` or folder says whose they are
 
     def add(self, scan: Scan, name: str = "", rank: tuple = NO_RANK, is_certain: bool = False) -> None:
-        """Take a scan whose modality may still be untold; rank: as of `Series`."""
+        """Add a scan whose modality may still be unknown; rank: as of `Series`."""
         self.scans.append(scan)
         if is_certain:
             self.certain.add(scan.path)
@@ -51,7 +51,7 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the user says of all scans; what is empty or false is left to names."""
+    """Facts that the user gives of all scans; empty or false ones are taken from names."""
 
     subject_id: str = ""
     session_id: str = ""
@@ -68,16 +68,16 @@ def gather_scans(
     facts: Facts,
     links_dir: Path,
 ) -> Gathered:
-    """Find the scans of some files and folders (NIfTI, a BIDS tree, DICOM), and whose they are.
+    """Find the scans of some files and folders (NIfTI, a BIDS tree, DICOM), with person and visit.
 
     Args:
-        paths: their contrast is noted by names, or by the descriptions of DICOM series.
-        by_modality: scans whose contrast is said; with these, all scans are of one visit.
-        labels: segmentations that lie on scans of the one visit.
+        paths: their contrast comes from names, or from the descriptions of DICOM series.
+        by_modality: scans whose contrast is given; with these, all scans are of one visit.
+        labels: segmentations on the grids of scans of the one visit.
         links_dir: an empty folder, for series whose files lie among others'.
 
     Raises:
-        BrainG3nError: nothing there, no image, no scan, or no telling what is which.
+        BrainG3nError: a path does not exist, holds no image or no scan, or its contrast is not clear.
     """
     found = Gathered()
     for path in [*paths, *by_modality.values(), *labels]:
@@ -107,7 +107,7 @@ def gather_scans(
 
 
 def _add_file(path: Path, found: Gathered, links_dir: Path) -> None:
-    """One file: its BIDS name or its words tell subject and contrast."""
+    """One file; subject and contrast come from its BIDS name, or from the words of its name."""
     extension = next((end for end in FORMATS if path.name.lower().endswith(end)), None)
     if extension is None:
         if not is_dicom(path):
@@ -154,7 +154,7 @@ def _is_bids(file: Path) -> bool:
 
 
 def _add_loose(file: Path, root: Path, found: Gathered) -> None:
-    """A NIfTI file of a folder: sub-folders are people and visits; without, its name tells whose it is."""
+    """A NIfTI file of a folder: sub-folders are people and visits; without them the name gives both."""
     extension = next(end for end in FORMATS if file.name.lower().endswith(end))
     if extension == ".img" and file.with_suffix(".hdr").exists():
         return
@@ -182,7 +182,7 @@ def _add_dicom(path: Path, found: Gathered, links_dir: Path) -> None:
 
 
 def _add_told(modality: str, path: Path, found: Gathered, links_dir: Path) -> None:
-    """A scan whose contrast the user says; a DICOM folder must then hold one series."""
+    """A scan whose contrast the user gives; a DICOM folder must then hold one series."""
     other = Gathered()
     extension = next((end for end in FORMATS if path.name.lower().endswith(end)), None)
     if path.is_file() and extension:
@@ -202,7 +202,7 @@ def _add_told(modality: str, path: Path, found: Gathered, links_dir: Path) -> No
 
 
 def _settle_untold(found: Gathered, given: set[str], is_alone: bool) -> None:
-    """Leave out what is none of ours; one scan alone that tells nothing is taken as T1, and that is said."""
+    """Leave out other images; a single scan without a contrast is taken as T1, with a note."""
     untold = [scan for scan in found.scans if not scan.modality]
     if is_alone and len(found.scans) == len(untold) == 1:
         scan = untold[0]
@@ -236,7 +236,7 @@ def _explain_nothing(paths: Sequence[Path], found: Gathered) -> str:
 
 
 def _join_visit(found: Gathered, noted: list[Scan]) -> None:
-    """All scans are of one visit: the one that a BIDS name or a folder tells, else that of the first."""
+    """Assign all scans to one visit: that of a BIDS name or a folder, else that of the first scan."""
     visits = {(scan.subject_id, scan.session_id) for scan in noted}
     if len(visits) > 1:
         people = ", ".join(sorted({f"sub-{subject} {session}".strip() for subject, session in visits}))
@@ -248,7 +248,7 @@ def _join_visit(found: Gathered, noted: list[Scan]) -> None:
 
 
 def _apply(scan: Scan, facts: Facts) -> Scan:
-    """The scan with what the user says of it."""
+    """The scan with the facts that the user gives."""
     subject = facts.subject_id.removeprefix("sub-") or scan.subject_id
     return replace(
         scan,
@@ -295,7 +295,7 @@ def _find_key(scan: Scan) -> tuple[str, str, str, str]:
 
 
 def _attach(labels: Sequence[Path], scans: list[Scan]) -> list[Scan]:
-    """The scans with the segmentations, which go with the one visit."""
+    """The scans with the segmentations of the one visit."""
     visits = sorted({(scan.subject_id, scan.session_id) for scan in scans})
     if len(visits) > 1:
         raise BrainG3nError(
@@ -310,7 +310,7 @@ def _attach(labels: Sequence[Path], scans: list[Scan]) -> list[Scan]:
 
 
 def _name_labels(path: Path) -> str:
-    """What a segmentation is called: its `label-` or `desc-`, else its file's name."""
+    """The name of a segmentation: its `label-` or `desc-`, else that of its file."""
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
     entities = dict(part.split("-", 1) for part in stem.split("_") if "-" in part)
     return entities.get("label") or entities.get("desc") or stem

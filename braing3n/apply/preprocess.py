@@ -1,4 +1,4 @@
-"""Preprocess what somebody named on the command line, as the DAG would, and write down the numbers."""
+"""Preprocess the scans that a user named on the command line as the DAG would, and write their numbers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOCK_NAME = "apply"
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody asks for; see `braing3n preprocess --help`."""
+    """A request of a user; see `braing3n preprocess --help`."""
 
     paths: Sequence[Path]
     out_dir: Path
@@ -51,13 +51,13 @@ class Request:
 
 
 def answer(request: Request) -> list[dict]:
-    """Preprocess, print what came of each scan, and return a row a scan, kept or excluded.
+    """Preprocess, print the result of each scan, and return a row a scan, kept or excluded.
 
-    Where the request wants them, a kept scan's row has its own `grid`: shape, and affine voxel -> RAS mm. The
-    results are those of the DAG for the same scans, byte by byte; `out_dir` is one BIDS derivative.
+    With `wants_grids` a kept scan's row has the scan's own `grid`: shape, and affine voxel -> RAS mm. The
+    results are those of the DAG for the same scans, byte for byte; `out_dir` is one BIDS derivative.
 
     Raises:
-        BrainG3nError: a mistake that the user can fix; nothing was written then.
+        BrainG3nError: a mistake that the user can fix; nothing was written.
     """
     from braing3n.preprocess.mosaic import draw_mosaic
     from braing3n.preprocess.shard import preprocess_visits, require_packages
@@ -95,7 +95,7 @@ def answer(request: Request) -> list[dict]:
 
 
 def _find_used(row: Mapping, scans: Iterable[Scan]) -> Scan:
-    """The scan that a row is of: of its series the one that was not refused."""
+    """The scan of a row: the series that was not refused."""
     scan = next(scan for scan in scans if find_id(vars(scan)) == find_id(row))
     return [scan, *scan.spares][row["n_refused"]]
 
@@ -114,7 +114,7 @@ def count_kept(rows: Iterable[Mapping]) -> int:
 
 
 def _settle_settings(request: Request):
-    """The configuration with what the command line says."""
+    """The configuration with the changes of the command line."""
     config = load_config(request.config_path) if request.config_path else Config()
     chosen = config.preprocess.model_dump(mode="json") | dict(request.changes)
     return parse_section(PreprocessSettings, json.dumps(chosen)), config.resources
@@ -164,14 +164,14 @@ def _prepare(store_dir: Path, settings: PreprocessSettings, resources, resources
 
 
 def find_resources_dir() -> Path:
-    """`resources/` of the working directory where there is one, as in the checkout; else the user's cache."""
+    """`resources/` of the working directory if it exists, as in the checkout; else the user's cache."""
     import pooch
 
     return RESOURCES_DIR if RESOURCES_DIR.is_dir() else Path(pooch.os_cache("braing3n"))
 
 
 def _check_earlier(visits: list[Visit], job: Job, may_overwrite: bool) -> list[bool]:
-    """Which visits are done already; other results under the same name are a mistake."""
+    """Which visits are done; other results under the same name are an error."""
     from braing3n.core.bids import derivative_path, entities
     from braing3n.preprocess import store
 
@@ -190,7 +190,7 @@ def _check_earlier(visits: list[Visit], job: Job, may_overwrite: bool) -> list[b
         foreign = store.find_foreign(job.store_dir, *who)
         if foreign is not None:
             raise BrainG3nError(
-                f"{foreign}: is there already and braing3n did not write it; give another -o, or --overwrite."
+                f"{foreign}: exists, and braing3n did not write it; give another -o, or --overwrite."
             )
         earlier = store.read_json(sidecar_path)
         if earlier.get("Files") and earlier.get("Key") not in ("", key):
@@ -202,7 +202,7 @@ def _check_earlier(visits: list[Visit], job: Job, may_overwrite: bool) -> list[b
 
 
 def _announce(found: Gathered, visits: list[Visit], reused: list[bool]) -> None:
-    """Say before the work what is taken as what, and what is not."""
+    """Print before the work which scan is used as which contrast, and what is left out."""
     from braing3n.core.bids import entities
 
     for note in found.notes:

@@ -44,29 +44,30 @@ def probe_table(
     random_labels: Count = 40,
     seed: Seed = 2025,
 ) -> int:
-    """Probe features of your own, where `braing3n probe` is followed by options and not by a command.
+    """Probe your own features: `braing3n probe` followed by options and not by a command.
 
     Parameters
     ----------
     features
-        Table (.parquet, .tsv, .csv) with a row a scan: its columns feature_*, or all its numeric ones.
+        Table (.parquet, .tsv, .csv) with one row for each scan. Features are the columns feature_*, or all
+        numeric columns that are not labels.
     labels
-        Table with the label, one row an id. Its columns age, sex, site, vendor and so on become rivals.
+        Table with the label, one row for each id. Columns such as age, sex, site and vendor become rivals.
     label
         The column to predict.
     group
-        The column that names the person or family: no two folds share one.
+        The column that names the person or family; no person or family is in two folds.
     out
         Folder of scores.tsv, predictions.tsv, controls.tsv and plot.png.
     id
-        The column that joins both tables; else the first known name in both.
+        The column that joins both tables; default: the first known name in both.
     kind
         Whether the label is a class or a number; auto: a class if it is text or has at most 10 whole
         numbers.
     random_labels
-        Random labels probed as a control.
+        Number of random labels that are probed as a control.
     seed
-        Of folds, halves and random labels.
+        Seed of folds, halves and random labels.
     """
     from braing3n.probe.plan import check_duplicates, plan_probe
     from braing3n.probe.tasks import Task
@@ -89,7 +90,7 @@ def probe_table(
 
 
 def write_results(probe, x: np.ndarray, standard: pd.DataFrame, settings: ProbeSettings, out: Path) -> None:
-    """Fit, write the tables and the plot, and print what matters."""
+    """Fit, write the tables and the plot, and print the scores."""
     from braing3n.probe.beside.controls import run_controls
     from braing3n.probe.beside.rivals import probe_rivals
     from braing3n.probe.compare import score_reading
@@ -122,7 +123,7 @@ def read(path: Path) -> pd.DataFrame:
     """A table by its suffix.
 
     Raises:
-        BrainG3nError: there is none, or it cannot be read.
+        BrainG3nError: the file does not exist, or cannot be read.
     """
     if path.suffix not in (".parquet", *SEPARATORS):
         raise BrainG3nError(f"{path}: give a table as .parquet, .tsv or .csv.")
@@ -138,7 +139,7 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def take_encoded(features: pd.DataFrame) -> pd.DataFrame:
-    """The table of `braing3n encode` with the id and the names of features as they are known here."""
+    """The table of `braing3n encode` with the id and the names of features that are expected here."""
     if not {"sub", "f0000"} <= set(features) or "participant_id" in features:
         return features
     names = {name: f"feature_{name[1:]}" for name in features if re.fullmatch(r"f\d{4}", name)}
@@ -209,7 +210,7 @@ def read_numbers(table: pd.DataFrame, label: str) -> pd.Series:
 
 
 def standardise_columns(table: pd.DataFrame, label: str, group: str) -> pd.DataFrame:
-    """What is known of each row, by the names of the label table: ids, and the rivals' columns."""
+    """Ids and the rivals' columns of each row, under the names of the label table."""
     ids = [f"row {k + 1}" for k in table["_row"]]
     groups = table[group].astype(str)
     standard = pd.DataFrame({"volume_id": ids, "person_id": groups, "group_id": groups, "split": "train"})
@@ -223,7 +224,7 @@ def standardise_columns(table: pd.DataFrame, label: str, group: str) -> pd.DataF
 
 
 def tabulate_predictions(probe, reading) -> pd.DataFrame:
-    """A row a row of the features: person, fold, label and what was predicted out of fold."""
+    """One row for each row of the features: person, fold, label and prediction out of fold."""
     names = [f"chance_{name}" for name in probe.classes] or ["predicted"]
     found = probe.units[["unit_id", "person_id", "fold", "target"]].rename(columns={"unit_id": "row"})
     return found.assign(**dict(zip(names, reading.predictions.T, strict=True)))

@@ -1,4 +1,4 @@
-"""What came of a scan, in words and numbers that a user can check."""
+"""The result of a scan, in words and numbers that a user can check."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DONE = {
 
 
 def find_id(row: Mapping) -> tuple[str, str, str, str]:
-    """What tells a volume apart from the others of a run."""
+    """The entities that identify a volume within a run."""
     return row["subject_id"], row["session_id"], row["run"], row["modality"]
 
 
@@ -67,7 +67,7 @@ def _find_file(row: Mapping, kind: str) -> Path:
 
 
 def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
-    """A block of lines about one scan: kept or why not, steps, numbers, files."""
+    """A block of lines about one scan: kept, or the reason why not; steps, numbers, files."""
     who = f"{entities(row['subject_id'], row['session_id'], row['run'])} {row['modality']} ({raw_name})"
     if row["status"] != "kept":
         return f"{who}: NOT kept\n  why          {row['reason']}"
@@ -100,31 +100,31 @@ def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
 
 
 def _tell_centre(row: Mapping) -> str:
-    """What a companion shares with the scan that it was registered to; empty for that scan itself."""
+    """The information that a companion shares with the scan it was registered to; empty for that scan."""
     shared = row["centre_mutual_information"]
     return f"{shared:.2f} nats shared with the scan that it was registered to" if shared == shared else ""
 
 
 def _tell_scan(row: Mapping) -> str:
-    """Noise, the shading that N4 found, and extreme intensities, where there are such numbers."""
+    """Noise, the shading that N4 removed, and extreme intensities, if there are such numbers."""
     shown = []
     if row["clipped_share"] > 0:
         shown.append(f"{row['clipped_share']:.1g} of its voxels capped as too bright")
     if row["noise"] == row["noise"]:
         shown.append(f"noise {row['noise']:.1%} of the brain's median")
     if row["bias_field_range"] == row["bias_field_range"]:
-        shown.append(f"shading by a factor of {row['bias_field_range']:.2f} across the brain, taken away")
+        shown.append(f"shading by a factor of {row['bias_field_range']:.2f} across the brain, removed")
     return "; ".join(shown) or "n/a"
 
 
 def tell_steps(steps: str) -> tuple[str, str]:
-    """What was done and what was not, and why, from the `steps` column."""
+    """The steps that were done, and those that were skipped with reasons, from the `steps` column."""
     pairs = [step.partition(":")[::2] for step in steps.split(";")]
     known = dict(pairs)
     done = [DONE[name].format(what) for name, what in pairs if name in DONE]
     skipped = []
     if "n4" not in known:
-        skipped.append("bias correction (said to be done)")
+        skipped.append("bias correction (declared as done)")
     if known.get("mask", "").startswith("nonzero"):
         found = ": no skull was found" if "no skull" in known["mask"] else ""
         skipped.append(f"brain extraction (the nonzero voxels are the brain{found})")

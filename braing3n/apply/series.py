@@ -1,4 +1,4 @@
-"""Sort a folder of DICOM files into series, and tell from harmless header fields what each one is."""
+"""Sort a folder of DICOM files into series, and classify each from header fields without personal data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from braing3n.inventory.coverage import is_partial
 from braing3n.inventory.files import list_files
 from braing3n.preprocess.read.scan import MIN_SLICES
 
-# Enough to tell one series' files from others'. UIDs are compared, never printed; of the agent, whether any.
+# Fields that separate series. UIDs are compared, never printed; of the agent only whether there is one.
 TAGS = (
     "StudyInstanceUID",
     "SeriesInstanceUID",
@@ -26,18 +26,18 @@ TAGS = (
 )
 NO_AGENT = ("", "NO", "NONE", "N", "WITHOUT", "OHNE")
 MADE = r"MPR|PROJECTION|SUBTRACT|ADC|TRACE|LOCALIZER|T1 MAP"  # in the image type
-# Values of the image type of what is not the magnitude: the phase, the real and the imaginary part.
+# Values of the image type of phases, real and imaginary parts, which are no magnitudes.
 PARTS = r"(^|\\)(P|R|I|PHASE[^\\]*|PHS|REAL|IMAGINARY)(\\|$)"
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series: its folder (of links, where its files lie among others'), and what it is."""
+    """One series: its folder (of links, if its files lie among others'), contrast, person and visit."""
 
     path: Path
     name: str  # for messages
-    modality: str  # `-what` for none of ours; empty where nothing tells
-    subject_id: str  # empty where no folder `sub-X` names it
+    modality: str  # `-what` for another image; empty if it is not clear
+    subject_id: str  # empty if no folder `sub-X` names it
     session_id: str
     rank: tuple  # of two series of one contrast the smaller is taken
 
@@ -62,7 +62,7 @@ def find_series(path: Path, links_dir: Path) -> list[Series]:
     """The series of a file or of a folder with all its sub-folders, by study date and number.
 
     Several studies of one person are visits 1, 2 ... by date; a folder `sub-X` (and `ses-Y`) in the path
-    names them instead. What the files say of a person's name or id is not read.
+    names them instead. A person's name or id in the files is not read.
 
     Args:
         links_dir: for folders of links, where the files of several series lie in one folder.
@@ -81,7 +81,7 @@ def find_series(path: Path, links_dir: Path) -> list[Series]:
 
 
 def _number_visits(found: list[tuple[tuple, Series]]) -> list[Series]:
-    """The series with a session, where their path names none and their subject has several studies to use."""
+    """The series with a session, if their path names none and their subject has several usable studies."""
     studies: dict[str, list[tuple]] = defaultdict(list)
     for study, series in found:
         if not series.modality.startswith("-") and study not in studies[study[0]]:
@@ -117,7 +117,7 @@ def _read_image(path: Path) -> _Image | None:
 
 
 def _find_entity(name: str, path: Path) -> str:
-    """The value of `sub-` or `ses-` in the path's folders; empty where there is none."""
+    """The value of `sub-` or `ses-` in the path's folders; empty if there is none."""
     found = re.findall(rf"(?:^|[/_]){name}-([0-9A-Za-z]+)", path.parent.as_posix())
     return found[-1] if found else ""
 

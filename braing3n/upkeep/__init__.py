@@ -1,1 +1,1 @@
-"""Commands that are no stage: resources, stage versions, generated files, withdrawn people."""
+"""Commands on resources, stage versions, generated files and withdrawn people."""

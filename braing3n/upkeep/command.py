@@ -1,4 +1,4 @@
-"""The commands that are no stage: resources, stage versions, generated files, withdrawn people."""
+"""The command line of resources, stage versions, generated files and withdrawn people."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ resources_app = App(name="braing3n resources", help="What a run fetches, with di
 stages_app = App(name="braing3n stages", help="Stage versions and their lock.")
 config_app = App(name="braing3n config", help="The generated configuration file and schema.")
 strays_app = App(
-    name="braing3n strays", help="What a run still holds of people whom no inventory names any more."
+    name="braing3n strays", help="Files of a run that show people whom no inventory names any more."
 )
 
 
@@ -22,21 +22,21 @@ def list_resources() -> None:
             f"{item.name}\t{item.package}=={item.version}\t{item.size_mb} MB\t{item.licence}\t{item.source}"
         )
     for own in DOWNLOADS.values():
-        where = f"yours to bring: {own.file_name} of {own.address}"
+        where = f"you provide {own.file_name} from {own.address}"
         print(f"{own.name}\t{where}\t{own.size_mb} MB\t{own.licence}\t{own.source}")
 
 
 @resources_app.command
 def fetch(*names: str, model: Path | None = None) -> None:
-    """Fetch resources by name into ./resources and verify them; all of them where none is named.
+    """Fetch resources by name into ./resources and verify them; without a name, all of them.
 
     Parameters
     ----------
     names
         Names as `braing3n resources list` prints them.
     model
-        A model folder: fetch what its preprocessing needs instead, and unpack it, so that a machine without
-        network that may only read the folder has all of it.
+        A model folder: fetch and unpack the resources that its preprocessing needs, so that they can be used
+        without a network and from a read-only disk.
     """
     from braing3n.core.resources import REGISTRY
     from braing3n.core.resources import fetch as fetch_one
@@ -64,7 +64,7 @@ def _fetch_for(model: Path) -> None:
 
 @stages_app.command
 def check() -> None:
-    """Say which stage's code changed without a new version or lock."""
+    """Report the stages whose code changed without a new version or lock."""
     from braing3n.core.errors import BrainG3nError
     from braing3n.core.stages import find_unlocked
 
@@ -75,7 +75,7 @@ def check() -> None:
 
 @stages_app.command
 def relock(*, stage: str = "all") -> None:
-    """Declare the present code of a stage (or all) harmless: same results as before.
+    """Record that the present code of a stage, or of all, gives the same results as before.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def relock(*, stage: str = "all") -> None:
 
 @config_app.command(name="write")
 def write_config() -> None:
-    """Write config/config.yaml and the JSON schema again from the typed models."""
+    """Generate config/config.yaml and the JSON schema from the typed models."""
     from braing3n.upkeep.config_files import write_files
 
     for path in write_files():
@@ -100,7 +100,7 @@ def write_config() -> None:
 def list_strays(*, config: Path) -> None:
     """Print every file of a run that shows withdrawn people, and the weights that were trained on them.
 
-    The raw folders are walked first, so that the inventories are those of now.
+    The raw folders are walked first, so that the inventories are current.
 
     Parameters
     ----------
@@ -110,22 +110,22 @@ def list_strays(*, config: Path) -> None:
     from braing3n.upkeep.strays import describe_strays
 
     strays, results_dir = _find_strays(config)
-    for line in describe_strays(strays) or [f"{results_dir} holds nothing that no inventory names."]:
+    for line in describe_strays(strays) or [f"{results_dir}: no file shows people whom no inventory names."]:
         print(line)
 
 
 @strays_app.command(name="remove")
 def remove_strays(*, config: Path, dry_run: bool = False, yes: bool = False) -> None:
-    """Remove what `list` prints as stray, after asking; weights, tables and others' files stay.
+    """Remove the files that `list` prints as stray, after a question; weights, tables and foreign files stay.
 
     Parameters
     ----------
     config
         The run's configuration file.
     dry_run
-        Print what would be removed, and remove nothing.
+        Print the files that would be removed, and remove nothing.
     yes
-        Do not ask.
+        Do not ask before removing.
     """
     import sys
 
@@ -142,18 +142,18 @@ def remove_strays(*, config: Path, dry_run: bool = False, yes: bool = False) -> 
         return
     if not yes:
         if not sys.stdin.isatty():
-            raise BrainG3nError("strays remove: nobody can be asked here; nothing is removed without --yes.")
+            raise BrainG3nError("strays remove: no terminal to ask in; nothing is removed without --yes.")
         if input(f"Remove these {n_files} files for good? [y/N] ").strip().lower() not in ("y", "yes"):
             print("Nothing was removed.")
             return
     remove_all(strays, results_dir)
     print(
-        f"{n_files} files were removed; run the workflow again, which makes tables and the rest without them."
+        f"{n_files} files were removed; run the workflow again to rebuild the rest without these people."
     )
 
 
 def _find_strays(config: Path):
-    """The strays of a configuration's run, its inventories made anew and held meanwhile, and its folder."""
+    """The strays of a run and its results folder; the inventories are built anew and stay locked."""
     from braing3n.config import load_config
     from braing3n.inventory.build import build_inventories
     from braing3n.launch import lock_run

@@ -14,11 +14,11 @@ USAGE = "run-training [--gpus N] [--log FILE] <word> <command> [options]"
 
 
 def run_training(arguments: list[str]) -> list[str]:
-    """Settle how a training runs in this process, and return the command that it runs.
+    """Prepare this process for a training, and return the command that it runs.
 
     With more than one GPU this process becomes `torchrun`, which starts one process for each of them.
-    What is printed goes to the log, too. A scheduler's SIGTERM and a terminal's Ctrl-C reach every process
-    of a job; they are for the training, which saves its state and ends, and not for what writes its log.
+    All output also goes to the log. A scheduler's SIGTERM and a terminal's Ctrl-C reach every process of a
+    job: the training saves its state and ends, and the process that writes the log ignores them.
 
     Raises:
         BrainG3nError: an option is not one of these, or no command is named.

@@ -1,4 +1,4 @@
-"""What a run still holds of withdrawn people, to be reported and removed."""
+"""Files of a run that still show withdrawn people, to be reported and removed."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ OWN_FILES = re.compile(
 
 @dataclass
 class Strays:
-    """What no inventory names.
+    """Files that show people whom no inventory names.
 
     Attributes:
-        files: ours, to be removed.
-        foreign: what others put into folders of ours; it stays.
-        weights: weight file -> withdrawn people that it was trained on; it stays, and is named.
+        files: those that braing3n wrote, to be removed.
+        foreign: files of other programs in these folders, which stay.
+        weights: weight file -> withdrawn people that it was trained on; it is reported and stays.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -52,10 +52,10 @@ class Strays:
 
 
 def find_strays(results_dir: Path, cohorts: Collection[str]) -> Strays:
-    """Everything of a run that shows somebody whom the inventories of its cohorts do not name.
+    """All files of a run that show somebody whom the inventories of its cohorts do not name.
 
-    A file that holds others, too (a packed shard, latents, a picture), is whole among them: the next run
-    makes it again without the withdrawn. Tables are not: the next run rewrites those.
+    They include files that also hold other people (a packed shard, latents, a picture), which the next run
+    makes again without the withdrawn. They do not include tables, which the next run rewrites.
     """
     named, found = read_named(results_dir, cohorts), Strays()
     files: set[Path] = set()
@@ -88,7 +88,7 @@ def remove_strays(strays: Strays, results_dir: Path) -> None:
 
 
 def describe_strays(strays: Strays) -> list[str]:
-    """The report, a line a file."""
+    """The report, one line for each file."""
     lines = [f"stray\t{path}" for path in strays.files]
     lines += [f"stays\t{path}\tbraing3n did not write it" for path in strays.foreign]
     for path, people in strays.weights.items():

@@ -74,7 +74,7 @@ def test_one_scan_gives_volume_mask_both_transforms_numbers_and_a_picture(tmp_pa
     assert f"noise {float(numbers['noise']):.1%} of the brain's median" in printed
     assert "taken as T1" in printed  # the name says nothing, and the user is printed so
     assert "sub-01 T1: affine registration to SRI24" in printed  # the progress
-    assert "skipped      bias correction (said to be done), brain extraction (the nonzero" in printed
+    assert "skipped      bias correction (declared as done), brain extraction (the nonzero" in printed
     assert "1 of 1 volumes kept" in printed
 
 
@@ -112,7 +112,7 @@ def test_contrasts_are_told_by_names_or_by_options(tmp_path, type_in):
     assert numbers.loc["T2", "steps"] == "rigid:T1;mask:T1;affine"
     status, printed = type_in("a.nii.gz", "b.nii.gz", "-o", "other", *READY)
     assert status == 2
-    assert "a.nii.gz: nothing in its name tells T1, T1c, T2 or FLAIR; say which, with --t1" in printed
+    assert "a.nii.gz: its name gives none of T1, T1c, T2 and FLAIR; say which, with --t1" in printed
     assert not (tmp_path / "other").exists()
 
 

@@ -124,7 +124,7 @@ def test_a_run_of_whom_nobody_withdrew_has_no_strays(run, capsys):
     assert "nothing to remove" in capsys.readouterr().out
     assert before <= list_files(run / RESULTS)
     main(["strays", "list", "--config", "x.yaml"])
-    assert capsys.readouterr().out == "results/x holds nothing that no inventory names.\n"
+    assert capsys.readouterr().out == "results/x: no file shows people whom no inventory names.\n"
 
 
 def test_what_shows_a_withdrawn_person_is_removed_and_nothing_else(run, capsys):

@@ -1,1 +1,1 @@
-"""The judges of generated volumes on any two folders of NIfTI, for people who judge other generators."""
+"""The evaluation of generated volumes on any two folders of NIfTI, from any generator."""

@@ -27,9 +27,9 @@ NEAR_MM = 15.0  # the middle of the brains to that of SRI24's
 def measure_folders(
     generated: VolumeFolder, real: VolumeFolder, seed: int, tables: Mapping[str, Path]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Hedges' g of each volume, one volume a person, and each volume that was segmented.
+    """Hedges' g of each tissue or region, from one scan a person, and the table of segmented scans.
 
-    Without SRI24's place or the templates, rows have the reason.
+    If the brains do not lie in SRI24 or the templates are missing, rows have the reason.
 
     Args:
         tables: volumes that other tools measured, by tool; `item_id` is a file's path in its folder.
@@ -68,7 +68,7 @@ def measure_folders(
 
 
 def find_displacement(real: VolumeFolder) -> str:
-    """Why the real brains do not lie where SRI24's does, or ''."""
+    """The reason if the real brains do not lie where SRI24's does, or ''."""
     assert real.mask is not None
     assert real.box is not None
     middle = real.box.affine[:3, :3] @ np.argwhere(real.mask).mean(axis=0) + real.box.affine[:3, 3]
@@ -78,7 +78,7 @@ def find_displacement(real: VolumeFolder) -> str:
 
 
 def segment(one: VolumeFolder, segmenter: Segmenter) -> SegmentedVolumes:
-    """Every volume in its own brain, or in the common mask where it has no background."""
+    """Segment every volume in its own brain, or in the common mask if it has no background."""
     assert one.mask is not None
     found = SegmentedVolumes(segmenter, len(one), np.arange(len(one)), [None] * len(one))
     n_mean = float(segmenter.shrink_mask(one.mask).sum())

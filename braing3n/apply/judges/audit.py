@@ -41,7 +41,7 @@ N_PAIRS_SHOWN = 6
 
 @dataclass(frozen=True)
 class Audit:
-    """What a user asks of an audit."""
+    """An audit that a user requests."""
 
     generated: Path
     train: Path
@@ -62,7 +62,7 @@ def audit_folders(asked: Audit) -> tuple[pd.DataFrame, pd.DataFrame]:
     people the table of membership is empty.
 
     Raises:
-        BrainG3nError: one sentence; a single bad file is left out and reported.
+        BrainG3nError: a folder cannot be used; a single bad file is left out and reported.
     """
     model, box = open_model(asked.model)
     folders = {"generated": asked.generated, "train": asked.train}
@@ -185,8 +185,8 @@ def measure_contrastive(sets: dict[str, dict], asked: Audit) -> pd.DataFrame:
 def summarise(table: pd.DataFrame, measure: str, flag: str, name: str) -> dict[str, Any]:
     """One detector's row: both distributions, the threshold, and the count beside the expected one.
 
-    Without held-out people the expected count is that of the percentile's own rate, known as well as the
-    number of volumes behind the threshold allows.
+    Without held-out people the expected count follows from the percentile's own rate, whose uncertainty is
+    that of the number of volumes behind the threshold.
     """
     parts = {kind: table[table["comparison"] == kind] for kind in COMPARISONS.values()}
     real, synthetic = parts["real-real"], parts["synthetic-real"]

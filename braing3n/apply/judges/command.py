@@ -16,7 +16,7 @@ ModelFolder = Annotated[
     Path | None,
     Parameter(
         name=["--model", "-m"],
-        help="Model folder whose encoder sees the volumes; else they are compared by coarse voxels.",
+        help="Model folder whose encoder gives the features; without it they are coarse voxels.",
     ),
 ]
 DISTANCES = {
@@ -84,7 +84,7 @@ def compare(
     Parameters
     ----------
     generated
-        Folder of generated volumes, of any generator.
+        Folder of generated volumes, from any generator.
     real
         Folder of real volumes, whose brains give the common mask.
     inception_weights
@@ -94,13 +94,13 @@ def compare(
     medicalnet_weights
         MedicalNet's resnet_50.pth, for the distance on its features of whole volumes (5b6189ca).
     measured
-        `--measured.SynthSeg FILE`: a TSV of volumes in ml that a tool measured, beside our segmentation's.
+        `--measured.SynthSeg FILE`: a TSV of volumes in ml that this tool measured, reported beside ours.
     draws
-        Draws of people behind the intervals and floors.
+        Number of draws of people for intervals and floors.
     pairs
-        Pairs of volumes of each folder whose similarity is measured.
+        Number of pairs of volumes of each folder whose similarity is measured.
     seed
-        Who is drawn.
+        Seed of the draws.
     """
     from braing3n.core.errors import BrainG3nError
     from braing3n.core.runtime import set_threads
@@ -145,21 +145,21 @@ def audit(
     Parameters
     ----------
     generated
-        Folder of generated volumes, of any generator.
+        Folder of generated volumes, from any generator.
     train
         Folder of the volumes that the generator was trained on.
     held_out
-        Folder of real volumes of other people; with it the expected count is that of new people, and it is
-        asked whether generated volumes give away who was trained on.
+        Folder of real volumes of other people. The expected count is computed from them, and the audit
+        reports whether generated volumes reveal who was trained on.
     percentile
         Percentile of real-real distances that flags a copy.
     reference
-        Training volumes behind the copy detector's threshold, at most.
+        Largest number of training volumes for the threshold of the copy detector.
     contrastive_steps
-        Steps for which a contrastive copy detector is trained on --train (2000 in a run); 0: there is none.
-        Its threshold is that of --held-out.
+        Training steps of a contrastive copy detector on --train (2000 in a run); 0: no such detector. Its
+        threshold comes from --held-out.
     seed
-        Which they are, and the training of the contrastive detector.
+        Seed of the reference volumes and of the contrastive detector.
     """
     from braing3n.core.errors import BrainG3nError
     from braing3n.core.runtime import set_threads

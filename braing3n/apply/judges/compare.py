@@ -1,4 +1,4 @@
-"""How far a folder of generated volumes lies from a folder of real ones, each number beside its floor."""
+"""Distances of a folder of generated volumes from a folder of real ones, each with its floor."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ N_PAIRS_SHOWN = 6
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a user asks of a comparison."""
+    """A comparison that a user requests."""
 
     generated: Path
     real: Path
@@ -43,12 +43,12 @@ class Comparison:
 
 
 def compare_folders(asked: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Measure distances and anatomy, which are returned, and write them with what they come from.
+    """Measure, write and return distances and anatomy.
 
     Files: `distances`, `anatomy`, `segmented`, `left_out` and `nearest`, each `.parquet`, and `nearest.png`.
 
     Raises:
-        BrainG3nError: one sentence; a single bad file is left out and reported.
+        BrainG3nError: a folder cannot be used; a single bad file is left out and reported.
     """
     model, box = open_model(asked.model)
     found = open_folders({"generated": asked.generated, "real": asked.real}, box)
@@ -122,9 +122,9 @@ def measure_sets(feature: Feature, sets: tuple, people: tuple, asked: Comparison
 
 
 def judge(found: dict[str, float]) -> str:
-    """Where a distance lies: above the floor's 95th percentile, below its 95 % interval, or within.
+    """The verdict of a distance: above the floor's 95th percentile, below its 95 % interval, or within.
 
-    Below lies a set that varies less than people do, where the distance is mostly the bias of small numbers.
+    A set that varies less than people do lies below, if the distance is mostly the bias of small numbers.
     """
     if found["matched"] > found["floor_95"]:
         return "above"
@@ -132,7 +132,7 @@ def judge(found: dict[str, float]) -> str:
 
 
 def measure_similarity(generated: VolumeFolder, real: VolumeFolder, asked: Comparison) -> dict:
-    """Mean MS-SSIM of pairs of generated volumes, and as the floor of pairs of real ones."""
+    """Mean MS-SSIM of pairs of generated volumes; the floor is that of pairs of real ones."""
 
     def measure(one: VolumeFolder) -> float:
         assert one.mask is not None
@@ -151,7 +151,7 @@ def measure_similarity(generated: VolumeFolder, real: VolumeFolder, asked: Compa
 
 
 def count(generated: VolumeFolder, real: VolumeFolder) -> dict:
-    """The numbers behind each row, and a flag where they are few."""
+    """The numbers of volumes and people of each row, with a flag if they are few."""
     n_generated, n_real = len(set(generated.people)), len(set(real.people))
     is_few = min(n_generated, n_real) < FEW_PEOPLE
     return {

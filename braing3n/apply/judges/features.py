@@ -1,4 +1,4 @@
-"""What volumes are compared by: features of others' networks, our encoder's, or coarse voxels."""
+"""Features by which volumes are compared: of published networks, of our encoder, or coarse voxels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Feature:
     Attributes:
         name: as it stands in the tables.
         compute: volume in z units (D, H, W) -> rows (k, F).
-        why_not: the reason why these features are not there; empty: they are.
+        why_not: the reason why these features cannot be computed; empty: they can.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Feature:
 def open_features(
     model: Pretrained | None, weights: Path | None, mask_of: VolumeFolder, medical: dict[str, Path | None]
 ) -> list[Feature]:
-    """The features that this call can compute, and Inception's with the reason where it cannot.
+    """The features that this call can compute, and Inception's with the reason if it cannot.
 
-    Our encoder's stand for coarse voxels where a model folder is given.
+    With a model folder, our encoder's features replace coarse voxels.
 
     Args:
         weights: Inception's weight file.
         mask_of: the folder whose common mask and box all volumes have.
-        medical: weight files of `MEDICAL`; what is not given is not measured.
+        medical: weight files of `MEDICAL`; a network without a file is not used.
 
     Raises:
         CheckpointError: a weight file is given and is not the official one.
@@ -81,14 +81,14 @@ def open_features(
 
 
 def choose_device(model: Pretrained | None) -> str:
-    """The model's device, or the fastest there is."""
+    """The model's device, or without a model the fastest one."""
     from braing3n.export.pretrained import choose_device as choose
 
     return str(model.device if model is not None else choose("auto"))
 
 
 def open_model(folder: Path | None) -> tuple[Pretrained | None, Lattice | None]:
-    """A model folder and the box that its encoder takes; nothing where no folder is given."""
+    """A model folder and the box that its encoder takes; None for both without a folder."""
     if folder is None:
         return None, None
     from braing3n.apply.trained.outputs import model_affine

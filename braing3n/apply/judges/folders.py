@@ -1,4 +1,4 @@
-"""Folders of NIfTI on one grid: what is read, what is left out and why, and the one mask for all of them."""
+"""Folders of NIfTI on one grid: the volumes, the files left out with reasons, and one mask for all."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MIN_BACKGROUND = 0.05  # share of a volume's voxels that have its corners' value
 
 @dataclass(frozen=True)
 class Lattice:
-    """Where a volume's voxels lie: axes L-P-S, step (3 x 3) in mm, and first voxel on that lattice.
+    """Positions of a volume's voxels: axes L-P-S, step (3 x 3) in mm, and first voxel on that lattice.
 
     Attributes:
         start, shape: of the volume's box, in voxels of the lattice from RAS 0.
-        part: what is left of the first voxel's place by whole steps, in voxels.
+        part: offset of the first voxel from the lattice point `start`, in mm along each axis.
     """
 
     step: tuple[float, ...]
@@ -86,7 +86,7 @@ class VolumeFolder:
 
     Attributes:
         role: generated, real or another word for messages.
-        paths, people: each volume's file, and whose it is: the `sub-` of its path here, else that path.
+        paths, people: each volume's file, and its person: the `sub-` of its path here, else that path.
         left_out: path and reason of every other file.
     """
 
@@ -103,7 +103,7 @@ class VolumeFolder:
 
     @property
     def people(self) -> np.ndarray:
-        """(N,) whose volume each is."""
+        """(N,) the person of each volume."""
         return np.array([tell_person(path.relative_to(self.folder)) for path in self.paths])
 
     @property
@@ -112,7 +112,7 @@ class VolumeFolder:
         return [path.relative_to(self.folder).as_posix() for path in self.paths]
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Volume i on the common box, and where its brain is: what has not its corners' value."""
+        """Volume i on the common box, and its brain: the voxels that differ from its corners' value."""
         assert self.box is not None
         array = read_lps(self.paths[i])[0]
         corners = array[np.ix_((0, -1), (0, -1), (0, -1))].ravel()
@@ -205,11 +205,11 @@ def read_lps(path: Path, with_data: bool = True) -> tuple[np.ndarray, Lattice]:
 def open_folders(folders: dict[str, Path], box: Lattice | None = None) -> dict[str, VolumeFolder]:
     """The volumes of folders on one box and with one mask, by role; the last role's make box and mask.
 
-    Grids may differ in their extent and in the order of their axes, but not in where voxels lie: nothing is
-    interpolated. A file that cannot be used is left out with its reason.
+    Grids may differ in their extent and in the order of their axes, but not in the positions of voxels:
+    nothing is interpolated. A file that cannot be used is left out with its reason.
 
     Args:
-        box: the box to bring all to; else what the folders have in common.
+        box: the box of all volumes; default: what the folders have in common.
 
     Raises:
         BrainG3nError: a folder without volumes, or with fewer than two that can be used, or on another grid.
@@ -261,7 +261,7 @@ def list_volumes(role: str, folder: Path) -> VolumeFolder:
 
 
 def check_number(one: VolumeFolder) -> None:
-    """Two volumes are the least.
+    """Check that there are at least two volumes.
 
     Raises:
         BrainG3nError: there are fewer, with the first reason why.
@@ -274,10 +274,10 @@ def check_number(one: VolumeFolder) -> None:
 
 
 def _drop_other_grids(one: VolumeFolder, lattice: Lattice, reference: VolumeFolder, is_given: bool) -> None:
-    """Leave out what lies on another lattice.
+    """Leave out volumes on another lattice.
 
     Raises:
-        BrainG3nError: that is all of the folder.
+        BrainG3nError: these are all volumes of the folder.
     """
     fits = [lattice.fits(own) for own in one.lattices]
     whose = "the model takes" if is_given else f"those of --{reference.role} have"
@@ -295,7 +295,7 @@ def _drop_other_grids(one: VolumeFolder, lattice: Lattice, reference: VolumeFold
 
 
 def _intersect(boxes: list[Lattice]) -> Lattice:
-    """The box that all have in common."""
+    """The box that all volumes have in common."""
     first = np.max([box.start for box in boxes], axis=0)
     last = np.min([np.add(box.start, box.shape) for box in boxes], axis=0)
     if (last - first < MIN_VOXELS).any():
@@ -355,6 +355,6 @@ def _find_mask(one: VolumeFolder) -> np.ndarray:
 
 
 def tabulate_left_out(found: dict[str, VolumeFolder]) -> pd.DataFrame:
-    """A row a file that was left out."""
+    """One row for each file that was left out."""
     rows = [(role, name, reason) for role, one in found.items() for name, reason in one.left_out]
     return pd.DataFrame(rows, columns=["set", "file", "reason"])

@@ -17,10 +17,10 @@ N_LEFT_OUT_SAID = 5
 
 
 def check_out(out: Path, *folders: Path) -> None:
-    """The results lie apart from what is judged.
+    """Check that the folder of the results is separate from the folders that are compared.
 
     Raises:
-        BrainG3nError: the folder lies in one of the others or around it, or two of these are one.
+        BrainG3nError: it lies in one of them or contains one, or two of them are the same.
     """
     for folder in folders:
         if overlap(out, folder):
@@ -49,7 +49,7 @@ def write_results(
 
 
 def list_warnings(found: dict[str, VolumeFolder]) -> list[str]:
-    """A sentence for the first files that were left out, and how many more there are."""
+    """A sentence for each of the first files that were left out, and the number of the others."""
     whole = [f"{role}: {name}: {why}" for role, one in found.items() for name, why in one.left_out]
     more = len(whole) - N_LEFT_OUT_SAID
     return whole[:N_LEFT_OUT_SAID] + ([f"{more} more were left out (left_out.parquet)"] if more > 0 else [])
@@ -73,7 +73,7 @@ def format_cell(value: object) -> str:
 
 
 def warn_of(table: pd.DataFrame, out: Path) -> None:
-    """Say why numbers are n/a, what was left out, whether the sets are small, and where the results are."""
+    """Print why numbers are n/a, which files were left out, whether the sets are small, and the folder."""
     columns = [name for name in ("reason", "note") if name in table]
     said = dict.fromkeys(text for name in columns for text in table[name] if text and text == text)
     report = read_json(out / "judged.json")
@@ -97,6 +97,6 @@ def draw_pairs(found: dict[str, VolumeFolder], nearest: pd.DataFrame, path: Path
 
 
 def shorten(name: str) -> str:
-    """The last part of a path, its middle left out where it is long."""
+    """The last part of a path, shortened in its middle if it is long."""
     last = Path(name).name.split(".nii")[0]
     return last if len(last) <= 24 else f"{last[:14]}…{last[-9:]}"

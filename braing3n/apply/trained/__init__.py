@@ -1,1 +1,1 @@
-"""What a person does with a model folder: encode, reconstruct, generate, change, forecast, predict."""
+"""Commands on a model folder: encode, predict, reconstruct, generate, counterfactual, forecast."""

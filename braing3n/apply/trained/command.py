@@ -1,4 +1,4 @@
-"""The command line of what a person does with a model folder."""
+"""The command line of the commands on a model folder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Modality = Literal["T1", "T1c", "T2", "FLAIR"]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Input:
-    """How scans are read.
+    """How scans are read, and where the model computes.
 
     Parameters
     ----------
     t1
-        The T1 scan, whatever its name; with this and the next three all scans are of one visit.
+        The T1 scan, with any name; with this option or the next three all scans are of one visit.
     t1c
         The T1 scan after a contrast agent.
     t2
@@ -36,19 +36,19 @@ class Input:
     flair
         The FLAIR scan.
     modality
-        Contrast of one scan whose name does not tell it.
+        Contrast of one scan, if its name does not give it.
     subject
-        Id of the person; else that which names tell, or 01.
+        Id of the person; default: from file names, else 01.
     session
-        Id of the visit; else that which names tell, or none.
+        Id of the visit; default: from file names, else none.
     stripped
-        The scans hold the brain only.
+        The scans are skull-stripped.
     resources
         Folder of the atlas and networks that preprocessing needs.
     device
-        Where the model computes; auto: the fastest there is.
+        Device of the model; auto: the fastest one.
     threads
-        CPU threads.
+        CPU threads; 0: all CPUs that this process may use.
     """
 
     t1: Path | None = None
@@ -65,7 +65,7 @@ class Input:
 
     @property
     def by_modality(self) -> dict[str, Path]:
-        """The scans whose contrast is said."""
+        """The scans whose contrast is given."""
         named = {"T1": self.t1, "T1c": self.t1c, "T2": self.t2, "FLAIR": self.flair}
         return {name: path for name, path in named.items() if path is not None}
 
@@ -73,16 +73,16 @@ class Input:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Sampling:
-    """How the flow is followed.
+    """How the generators are sampled.
 
     Parameters
     ----------
     guidance
-        Classifier-free guidance scale; else as the model was set.
+        Classifier-free guidance scale; default: that of the model folder.
     steps
-        Euler steps; else as the model was set.
+        Euler steps; default: those of the model folder.
     seed
-        Of the noise.
+        Seed of the noise of `generate`; the other commands draw none.
     """
 
     guidance: float | None = None
@@ -90,7 +90,7 @@ class Sampling:
     seed: int | None = None
 
     def change(self, settings: Any) -> Any:
-        """The model's settings of sampling with what the command line says."""
+        """The model folder's settings of sampling with the changes of the command line."""
         from braing3n.core.settings import validate
 
         said = {"guidance": self.guidance, "n_steps": self.steps, "seed": self.seed}
@@ -104,7 +104,7 @@ def encode(*scans: Path, model: Model, out: Out, tokens: bool = False, given: In
     Parameters
     ----------
     scans
-        NIfTI files, a BIDS or loose folder of them, DICOM folders, or what `braing3n preprocess` left.
+        NIfTI files, a folder of them (BIDS or not), DICOM folders, or results of `braing3n preprocess`.
     tokens
         Write all tokens of each scan, too.
     """
@@ -118,14 +118,14 @@ def encode(*scans: Path, model: Model, out: Out, tokens: bool = False, given: In
 
 
 def predict(*scans: Path, model: Model, out: Out, age: float = math.nan, given: Input | None = None) -> int:
-    """Write what every probe of the model folder reads in scans: age and age gap, sex, disease and others.
+    """Write the predictions of every probe of the model folder: age and age gap, sex, disease and others.
 
     Parameters
     ----------
     scans
-        As of `braing3n encode`.
+        As in `braing3n encode`.
     age
-        The person's age in years at the scan; with it the age gap is given.
+        The person's age in years at the scan, for the age gap.
     """
     from braing3n.apply.trained.conditions import AGES_YEARS, check_range
 
@@ -140,12 +140,12 @@ def predict(*scans: Path, model: Model, out: Out, age: float = math.nan, given: 
 
 
 def reconstruct(*scans: Path, model: Model, out: Out, given: Input | None = None) -> int:
-    """Write scans as the model's tokens hold them.
+    """Write the reconstructions of scans from the model's tokens.
 
     Parameters
     ----------
     scans
-        As of `braing3n encode`.
+        As in `braing3n encode`.
     """
     opened = open_for_scans(scans, model, out, given)
 
@@ -176,7 +176,7 @@ def generate(
     Parameters
     ----------
     disease
-        Disease; what is not said is left open.
+        Disease; a condition without an option is left open.
     sex
         F or M.
     modality
@@ -188,11 +188,11 @@ def generate(
     idh1
         IDH1 status of a tumour: wildtype or mutant.
     n
-        How many.
+        Number of scans.
     device
-        Where the model computes; auto: the fastest there is.
+        Device of the model; auto: the fastest one.
     threads
-        CPU threads.
+        CPU threads; 0: all CPUs that this process may use.
     """
     from braing3n.apply.trained.conditions import Conditions
 
@@ -228,21 +228,21 @@ def counterfactual(
     Parameters
     ----------
     scans
-        As of `braing3n encode`.
+        As in `braing3n encode`.
     disease
-        The disease to change to; what is not said stays.
+        The new disease; a condition without an option is not changed.
     sex
-        The sex to change to.
+        The new sex.
     age
-        The age to change to, in years.
+        The new age in years.
     own_disease
-        The person's disease; what is not said is left open.
+        The person's disease; a condition without an option is left open.
     own_sex
         The person's sex.
     own_age
         The person's age in years.
     strength
-        Of the change: 0 changes nothing, 1 is the model's, more exaggerates.
+        Strength of the change: 0 changes nothing, 1 is the model's change, more exaggerates it.
     """
     from braing3n.apply.trained.conditions import Conditions
 
@@ -271,16 +271,16 @@ def forecast(
     given: Input | None = None,
     sampling: Sampling | None = None,
 ) -> int:
-    """Write a person's scan some years on: `braing3n forecast scan.nii.gz ... --disease MCI --years 1 2 5`.
+    """Write forecasts of a person's scan: `braing3n forecast scan.nii.gz ... --disease MCI --years 1 2 5`.
 
     Parameters
     ----------
     scans
-        As of `braing3n encode`.
+        As in `braing3n encode`.
     disease
         The person's disease at the scan.
     years
-        After the scan.
+        Years after the scan, one forecast for each.
     age
         The person's age in years at the scan.
     sex
@@ -311,7 +311,7 @@ def find_app(name: str) -> App:
 def open_model(model: str, out: Path, device: str, threads: int) -> Any:
     """Load a model folder, and make the folder of the results.
 
-    What was mistyped is reported before PyTorch is loaded, which takes seconds.
+    A mistyped path is reported before PyTorch is loaded, which takes seconds.
     """
     from braing3n.core.runtime import count_cpus, make_folder, set_threads
     from braing3n.export.files import find_folder
@@ -326,7 +326,7 @@ def open_model(model: str, out: Path, device: str, threads: int) -> Any:
 
 
 def open_for_scans(scans: tuple[Path, ...], model: str, out: Path, given: Input | None) -> Any:
-    """Load a model folder, once it is known that scans are named and there."""
+    """Load a model folder, after a check that scans are named and exist."""
     given = given or Input()
     if not scans and not given.by_modality:
         raise BrainG3nError("name a scan: a NIfTI, a BIDS folder, a DICOM folder, or preprocessed volumes.")
@@ -339,7 +339,7 @@ def open_for_scans(scans: tuple[Path, ...], model: str, out: Path, given: Input 
 def find_scans(
     scans: tuple[Path, ...], opened: Any, out: Path, given: Input | None, has_facts: bool = False
 ) -> tuple[list, list[str]]:
-    """Bring the scans to SRI24; warnings name those that came to nothing."""
+    """Bring the scans to SRI24; warnings name those without a volume."""
     from braing3n.apply.trained.scans import Given, open_scans
 
     given = given or Input()
@@ -357,7 +357,7 @@ def find_scans(
 
 
 def finish(warnings: list[str], out: Path) -> int:
-    """Print warnings and where the results are."""
+    """Print the warnings and the folder of the results."""
     from braing3n.apply.trained.outputs import RESEARCH_ONLY
 
     for warning in dict.fromkeys(warnings):

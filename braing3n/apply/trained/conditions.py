@@ -1,4 +1,4 @@
-"""Conditions that a user names, checked against what a model knows, and warnings about them."""
+"""Conditions that a user names, checked against the classes of a model, and warnings about them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAR = 99.0  # percentile of the training volumes' distance above which a scan is
 
 @dataclass(frozen=True)
 class Conditions:
-    """What an image is of; empty and NaN are not said."""
+    """Conditions of an image; empty and NaN are not given."""
 
     disease: str = ""
     sex: str = ""
@@ -30,17 +30,17 @@ class Conditions:
     idh1: str = ""
 
     def over(self, other: Conditions) -> Conditions:
-        """These, and where they say nothing, the other's."""
+        """These conditions, and the other's for those that are not given."""
         mine = {name: value for name, value in vars(self).items() if value not in ("",) and value == value}
         return Conditions(**(vars(other) | mine))
 
     def describe(self) -> dict[str, Any]:
-        """Those that are said."""
+        """The conditions that are given."""
         return {name: value for name, value in vars(self).items() if value != "" and value == value}
 
 
 def check_conditions(conditions: Conditions, model: DiT, prefix: str = "") -> None:
-    """Every class is one that the model has, and the age one of a person; prefix: of the options' names.
+    """Check that the model has every class, and that the age is plausible; prefix: of the options' names.
 
     Raises:
         BrainG3nError: names the option, and lists the right values.
@@ -51,7 +51,7 @@ def check_conditions(conditions: Conditions, model: DiT, prefix: str = "") -> No
 
 
 def check_class(name: str, value: str, known: Iterable[str]) -> None:
-    """A class is one of the known ones, or none.
+    """Check that a class is one of the known ones, or is not given.
 
     Raises:
         BrainG3nError: names the option, and lists the right values.
@@ -63,10 +63,10 @@ def check_class(name: str, value: str, known: Iterable[str]) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float, is_needed: bool = False) -> None:
-    """A number lies between two others, or is NaN, not said, where it is not needed.
+    """Check that a number lies between two others, or is not given (NaN) and not needed.
 
     Raises:
-        BrainG3nError: names the option, and says the range.
+        BrainG3nError: names the option and the range.
     """
     if (value == value or is_needed) and not low <= value <= high:
         raise BrainG3nError(f"--{name} {value:g}: give a number of {low:g} to {high:g}.")
@@ -80,7 +80,7 @@ def tabulate(conditions: Conditions, names: Iterable[str]) -> pd.DataFrame:
 
 
 def warn_of_age(age_years: float, population: Mapping[str, Any]) -> list[str]:
-    """A warning where an age lies outside those that were trained on."""
+    """A warning if an age lies outside those of the training people."""
     if age_years != age_years or not population["age_years"]:
         return []
     low, high = population["age_years"]["min"], population["age_years"]["max"]

@@ -1,4 +1,4 @@
-"""Results as files: NIfTI in SRI24 and in the scan's own space, pictures, and what was done as JSON."""
+"""Results as files: NIfTI in SRI24 and in the scan's own space, pictures, and a report as JSON."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def model_affine(settings: VolumesSettings, preprocessed_mm: float) -> np.ndarra
 
 
 def write_nifti(image: np.ndarray, affine: np.ndarray, path: Path) -> None:
-    """A synthetic image as float32 NIfTI (.nii.gz) with a fresh header, whose description says what it is."""
+    """A synthetic image as float32 NIfTI (.nii.gz) with a new header, whose description marks it as such."""
     import nibabel as nib
 
     nifti = nib.Nifti1Image(image.astype(np.float32), affine)
@@ -54,7 +54,7 @@ def write_nifti(image: np.ndarray, affine: np.ndarray, path: Path) -> None:
 
 
 def carry_back(image: np.ndarray, affine: np.ndarray, scan: Prepared) -> tuple[np.ndarray, np.ndarray] | None:
-    """An image in SRI24 on the grid of the scan that it came from, and that grid's affine; None: not known.
+    """An image in SRI24 resampled to the grid of its scan, and that grid's affine; None: unknown.
 
     One linear interpolation; outside the model's box is 0.
     """
@@ -75,7 +75,7 @@ def read_affine(path: Path) -> np.ndarray:
     """The 4 x 4 LPS matrix of an ITK `.mat`.
 
     Raises:
-        BrainG3nError: the file holds no such affine.
+        BrainG3nError: the file does not hold such an affine.
     """
     from scipy.io import loadmat
 
@@ -104,7 +104,7 @@ def write_image(
     desc: str,
     scan: Prepared | None,
 ) -> list[Path]:
-    """A synthetic image (D, H, W) in SRI24, and in the scan's own space where that is known."""
+    """Write a synthetic image (D, H, W) in SRI24, and in the scan's own space if that is known."""
     paths = [name_file(out_dir, stem, modality, desc)]
     write_nifti(image, affine, paths[0])
     back = carry_back(image, affine, scan) if scan else None
@@ -115,9 +115,9 @@ def write_image(
 
 
 def draw_change(before: np.ndarray, after: dict[str, np.ndarray], base: str, path: Path) -> None:
-    """A picture of slices: the scan, each image after, and below each the difference that it shows.
+    """Draw slices of the scan and of each image after, and below each image its difference.
 
-    The image called base is compared with the scan, all others with base, as their files are.
+    The image called base is compared with the scan, all others with base, as in their files.
     """
     from braing3n.training.picture import draw_volumes
 
@@ -130,7 +130,7 @@ def draw_change(before: np.ndarray, after: dict[str, np.ndarray], base: str, pat
 
 
 def write_report(path: Path, command: str, content: dict[str, Any], warnings: list[str]) -> None:
-    """What was done, as JSON: the command, its options and numbers, warnings, and what it is not for."""
+    """Write the report as JSON: the command, its options and numbers, warnings, and the notice on its use."""
     whole = {
         "GeneratedBy": {"Name": "braing3n", "Version": __version__, "Command": command},
         **content,

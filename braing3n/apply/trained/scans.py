@@ -27,9 +27,9 @@ class Prepared:
     """A brain volume in SRI24.
 
     Attributes:
-        path, mask_path: the volume and its brain mask; without a mask the brain is what is not 0.
+        path, mask_path: the volume and its brain mask; without a mask the brain is all voxels that are not 0.
         back_path: the ITK affine that maps points of the scan to points of SRI24; None: unknown.
-        grid: shape of the scan itself and its affine voxel -> RAS mm, where results are carried back to.
+        grid: shape of the scan itself and its affine voxel -> RAS mm, to which results are resampled.
     """
 
     subject: str
@@ -48,13 +48,13 @@ class Prepared:
 
     @property
     def label(self) -> str:
-        """The name with the suffix, such as `sub-X_T1w`: what messages and tables call the scan."""
+        """The name with the suffix, such as `sub-X_T1w`: the scan's name in messages and tables."""
         return f"{self.name}_{SUFFIXES[self.modality]}"
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a user names, and how it is preprocessed where it must be."""
+    """The scans that a user names, and facts for their preprocessing."""
 
     paths: Sequence[Path]
     by_modality: Mapping[str, Path] = field(default_factory=dict)
@@ -64,21 +64,21 @@ class Given:
     is_stripped: bool = False
     resources_dir: Path | None = None
     n_workers: int = 1
-    has_facts: bool = False  # age or disease is said, which holds for one visit alone
+    has_facts: bool = False  # age or disease is given, which applies to one visit only
 
 
 def open_scans(given: Given, settings: PreprocessSettings, out_dir: Path) -> tuple[list[Prepared], list[str]]:
-    """The brain volumes of what a user names, in SRI24, and a warning for each scan that came to nothing.
+    """The brain volumes, in SRI24, of the scans that a user names, and a warning for each without a volume.
 
-    A folder that `braing3n preprocess` left and files named `space-SRI24` are taken as they are. All else is
+    Results of `braing3n preprocess` and files named `space-SRI24` are used unchanged. All other scans are
     preprocessed as the model's own volumes were, into `out_dir/preprocessed`.
 
     Args:
         settings: the section `preprocess` that the model was trained with.
 
     Raises:
-        BrainG3nError: nothing that a volume can be made of, one scan twice, or facts of one
-            person with scans of several; all but the first are found before the work.
+        BrainG3nError: no scan gives a volume, one scan is named twice, or facts of one person are given
+            with scans of several visits; the last two are found before the work.
     """
     found: list[Prepared] = []
     raw: list[Path] = []
@@ -106,7 +106,7 @@ def open_scans(given: Given, settings: PreprocessSettings, out_dir: Path) -> tup
 
 
 def check_scans(prepared: Sequence[Prepared], raw: Sequence[Scan], has_facts: bool) -> None:
-    """No scan is there twice, and where facts of a person are said, all scans are of one visit.
+    """Check that no scan is named twice, and that with facts of a person all scans are of one visit.
 
     Raises:
         BrainG3nError: names the scan or the visits.
@@ -124,14 +124,14 @@ def check_scans(prepared: Sequence[Prepared], raw: Sequence[Scan], has_facts: bo
     if has_facts and len(visits) > 1:
         shown = ", ".join(sorted(visits)[:5])
         raise BrainG3nError(
-            f"what is said of the person holds for one visit; there are {shown}; name one of them."
+            f"facts of the person apply to one visit; there are {shown}; name one of them."
         )
 
 
 def list_preprocessed(folder: Path, given: Given) -> list[Prepared]:
-    """The volumes of a folder that `braing3n preprocess`, or the workflow, left; none in any other folder.
+    """The volumes in a folder that `braing3n preprocess`, or the workflow, wrote; none in any other folder.
 
-    Those in a folder `derivatives` inside it do not count: beside them are the raw scans that are meant.
+    Those in a folder `derivatives` inside it are ignored: the user means the raw scans beside them.
     """
     return [
         take_volume(path, given)
@@ -141,10 +141,10 @@ def list_preprocessed(folder: Path, given: Given) -> list[Prepared]:
 
 
 def check_grid(path: Path) -> None:
-    """A volume lies in the box of SRI24.
+    """Check that a volume has the grid of SRI24's box.
 
     Raises:
-        BrainG3nError: it cannot be read, or its grid is another.
+        BrainG3nError: it cannot be read, or has another grid.
     """
     import nibabel as nib
 
@@ -166,16 +166,16 @@ def check_grid(path: Path) -> None:
 
 
 def take_volume(path: Path, given: Given) -> Prepared:
-    """A volume that is named as one in SRI24, with the mask and the affine that lie beside it.
+    """A volume that is named as one in SRI24, with the mask and the affine beside it.
 
     Raises:
-        BrainG3nError: nothing says its modality.
+        BrainG3nError: neither its name nor an option gives its modality.
     """
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
     named = "T1c" if "_ce-gadolinium" in stem else tell_modality(stem.rpartition("_")[2])
     modality = given.modality or named
     if modality not in MODALITIES:
-        raise BrainG3nError(f"{path}: its name tells no modality; give --modality {'|'.join(MODALITIES)}.")
+        raise BrainG3nError(f"{path}: its name gives no modality; give --modality {'|'.join(MODALITIES)}.")
     run = match[1] if (match := re.search(r"_run-([0-9A-Za-z]+)", stem)) else ""
     subject, session = tell_subject(stem) or "01", tell_session(stem)
     beside = path.parent / f"{entities(subject, session)}_space-SRI24_desc-brain_mask.nii.gz"
@@ -190,9 +190,9 @@ def take_volume(path: Path, given: Given) -> Prepared:
 def _preprocess(
     raw: list[Path], prepared: list[Prepared], given: Given, settings: PreprocessSettings, out_dir: Path
 ) -> tuple[list[Prepared], list[str]]:
-    """Preprocess scans as the model's volumes were; each with the grid of the scan that it came from.
+    """Preprocess scans as the model's volumes were; each volume has the grid of its scan.
 
-    prepared: volumes that need none of it, of which no scan may be.
+    prepared: volumes that need no preprocessing; no raw scan may be one of them.
     """
     from braing3n.apply.gather import Facts
     from braing3n.apply.preprocess import Request, answer

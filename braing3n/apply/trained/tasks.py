@@ -1,4 +1,4 @@
-"""The six things that a model folder is for, on scans or on conditions, with files as results."""
+"""The six commands on a model folder, on scans or on conditions, with files as results."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Seen:
 
 @torch.no_grad()
 def look(model: Pretrained, scans: Sequence[Prepared], command: str, warnings: list[str]) -> Iterator[Seen]:
-    """Encode scans one by one; warn where the model is not made for one, or where one cannot be used.
+    """Encode scans one by one; warn if a scan is unlike the training volumes, or cannot be used.
 
     Raises:
         BrainG3nError: none of them can be used.
@@ -89,8 +89,8 @@ def encode(
 ) -> None:
     """Write `features.parquet`, a row a scan: entities, percentile of the distance, f0000 and so on.
 
-    With tokens, each scan's are in `<name>_tokens.npz`, float32 (T, width). Here and below, warnings are
-    added to those that the scans came with.
+    `with_tokens` also writes each scan's tokens to `<name>_tokens.npz`, float32 (T, width). Here and below,
+    new warnings are appended to `warnings`.
     """
     rows = []
     for seen in look(model, scans, "encode", warnings):
@@ -108,9 +108,9 @@ def encode(
 def predict(
     model: Pretrained, scans: Sequence[Prepared], out_dir: Path, age_years: float, warnings: list[str]
 ) -> None:
-    """Write `predictions.tsv`, a row a scan and probe: the value, its interval, and whom the probe knows.
+    """Write `predictions.tsv`, a row a scan and probe: the value, and the error and people of the probe.
 
-    age_years: of the one person, or NaN; with it the age gap is given.
+    age_years: of the one person, for the age gap, or NaN.
     """
     rows = []
     warnings += warn_of_age(age_years, model.population)
@@ -127,7 +127,7 @@ def predict(
 
 @torch.no_grad()
 def reconstruct(model: Pretrained, scans: Sequence[Prepared], out_dir: Path, warnings: list[str]) -> None:
-    """Write each scan as its tokens decode, beside its z-scores' error."""
+    """Write each scan's decoded tokens, and their mean squared error in z-scores."""
     errors = {}
     for seen in look(model, scans, "reconstruct", warnings):
         image = model.tokenizer.decode(model.tokenizer.project(seen.encoded))
@@ -145,7 +145,7 @@ def generate(
     out_dir: Path,
     warnings: list[str],
 ) -> None:
-    """Write n samples under the conditions; what is not said is null."""
+    """Write n samples under the conditions; those that are not given are null."""
     from braing3n.diffusion.sample import sample_tokens
 
     dit = need(model.dit, "generate", "DiT")
@@ -173,7 +173,7 @@ def generate(
 
 
 def check_change(model: Pretrained, own: Conditions, new: Conditions, strength: float) -> None:
-    """The model folder and the conditions suit `counterfactual`.
+    """Check that `counterfactual` can run with the model folder and the conditions.
 
     Raises:
         BrainG3nError: names the option, and lists the right values.
@@ -197,7 +197,7 @@ def counterfactual(
     out_dir: Path,
     warnings: list[str],
 ) -> None:
-    """Write each scan under new conditions, from the noise that its own conditions explain it by."""
+    """Write each scan under new conditions, from the noise that leads to it under its own conditions."""
     from braing3n.diffusion.edit import change_conditions
 
     dit = need(model.dit, "counterfactual", "DiT")
@@ -217,7 +217,7 @@ def counterfactual(
 
 
 def check_years(model: Pretrained, own: dict[str, Any], years: Sequence[float]) -> None:
-    """The model folder, the person's facts and the years suit `forecast`.
+    """Check that `forecast` can run with the model folder, the person's facts and the years.
 
     Raises:
         BrainG3nError: names the option, and lists the right values.
@@ -243,7 +243,7 @@ def forecast(
     out_dir: Path,
     warnings: list[str],
 ) -> None:
-    """Write each scan some years on, and beside them the 0-year forecast that they are compared with.
+    """Write forecasts of each scan, and the 0-year forecast with which they are compared.
 
     own: disease, sex, age_years and cdr at the scan.
     """
@@ -270,10 +270,10 @@ def forecast(
 
 
 def need(part: Any, command: str, name: str) -> Any:
-    """A part of the model folder that a command cannot do without.
+    """A part of the model folder that a command needs.
 
     Raises:
-        BrainG3nError: the folder has none.
+        BrainG3nError: the folder does not have it.
     """
     if part is None:
         raise BrainG3nError(f"{command}: this model folder has no {name}; export a run that trained one.")
@@ -288,10 +288,10 @@ def save_change(
     out_dir: Path,
     compared_with: str = "",
 ) -> None:
-    """Each image as NIfTI, its difference from what it is compared with, and a picture of all.
+    """Write each image as NIfTI, its difference from the image of comparison, and a picture of all.
 
-    Images are compared with `compared_with`, or with the first: the reconstruction, so that a difference is
-    of the conditions and not of the decoder.
+    Images are compared with `compared_with`, or with the first, the reconstruction, so that a difference is
+    due to the conditions and not to the decoder.
     """
     affine = outputs.model_affine(model.volumes, model.preprocess.spacing_mm)
     scan, plain = seen.scan, {name: image[0, 0].float().cpu().numpy() for name, image in images.items()}
@@ -310,6 +310,6 @@ def save_change(
 def report(
     path: Path, command: str, scans: Sequence[Prepared], content: dict[str, Any], warnings: list[str]
 ) -> None:
-    """The JSON of a command; scans are named, not located."""
+    """Write the JSON of a command; it holds the names of scans, not their folders."""
     described = [list_entities(scan) | {"file": scan.path.name} for scan in scans]
     outputs.write_report(path, command, {"Scans": described, **content}, warnings)
