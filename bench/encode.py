@@ -128,7 +128,9 @@ def clock_help() -> float:
     spent = []
     for _ in range(1 + N_HELP):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "braing3n", "--help"], check=True, capture_output=True, cwd=ROOT)
+        subprocess.run(
+            [sys.executable, "-m", "braing3n", "--help"], check=True, capture_output=True, cwd=ROOT
+        )
         spent.append(time.perf_counter() - start)
     return statistics.median(spent[1:])
 

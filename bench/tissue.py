@@ -55,7 +55,10 @@ def compare_phantoms(n_people: int, seed: int, spacing_mm: float) -> bool:
         seconds += time.process_time() - start
         ratios.append(found / planted)
     table, is_met = np.array(ratios), True
-    print(f"{n_people} T1 phantoms at {spacing_mm:g} mm, {seconds / n_people:.3f} s of CPU each: found to planted")
+    print(
+        f"{n_people} T1 phantoms at {spacing_mm:g} mm, {seconds / n_people:.3f} s of CPU each: "
+        "found to planted"
+    )
     for name, column in zip(VOLUMES, table.T, strict=True):
         off = 100 * np.abs(column - 1)
         print(f"  {name:22} ratio {np.median(column):.3f}, off {np.median(off):.1f}, most {off.max():.1f} %")

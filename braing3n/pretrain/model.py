@@ -175,8 +175,8 @@ class MaskedAutoencoder(nn.Module):
     def _offset(self, seen: Tensor, hidden: Tensor) -> Tensor:
         """What patches are added to: (B, N, voxels).
 
-        Scores are read from the mean of the decoder's last tokens of hidden patches (B, N - K, C), and from that
-        of its first tokens of visible ones (B, K, C): what the encoder saw, without the detour by positions.
+        Scores are read from the mean of the decoder's last tokens of hidden patches (B, N - K, C), and from
+        that of its first tokens of visible ones (B, K, C), to which no position was added yet.
         """
         image = self.mean_image.expand(len(hidden), -1, -1)
         if self.settings.offset == "mean_image":

@@ -1,4 +1,4 @@
-"""Sets of phantom brains against half-splits of people: changed sets are found, people are not; a flip is seen."""
+"""Changed sets of phantom brains are found among half-splits of people, and a flip is seen."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ ASKED = Comparison(Path("generated"), Path("real"), Path("out"))
 
 @pytest.fixture(scope="module")
 def brains(fetch_resource):
-    """Healthy people of 25 to 40 years, and the first of them 40 years older: (volumes, masks) of each set."""
+    """Healthy people of 25 to 40 years, and the first of them 40 years older: (volumes, masks) each."""
     world = blur_world(fetch_resource("brain-templates"), fetch_resource("head-template"), SPACING_MM)
     people = [person for person in draw_people(160, 4) if person.dx == "HC"][: N_GENERATED + N_REAL]
     ages = np.random.default_rng(0).uniform(25, 40, len(people))
@@ -90,7 +90,7 @@ def test_people_in_the_place_of_generated_volumes_lie_above_at_the_stated_rate_o
 
 
 def test_a_flipped_set_is_found_by_the_left_marker(brains):
-    """As a decoder leaves volumes, a little blurred and noisy; of a set that is not flipped none is on the right."""
+    """As a decoder leaves volumes, a little blurred and noisy; without a flip none is on the right."""
     rng, affine = np.random.default_rng(3), centred_affine(SHAPE, SPACING_MM)
     decoded = [
         ndimage.gaussian_filter(volume, 0.4) + rng.normal(0, 0.1, SHAPE) for volume, _ in brains["generated"]

@@ -16,7 +16,7 @@ SHAPE = (40, 48, 40)
 
 @pytest.fixture
 def find(fetch_resource, tmp_path):
-    """A function: spacing, shape -> masks, reasons, and each voxel's place (3, D, H, W) in mm of SRI24, RAS."""
+    """A function: spacing, shape -> masks, reasons, and each voxel's place (3, D, H, W) in mm, RAS."""
 
     def run(spacing_mm, shape, wheel=None):
         wheel = wheel or fetch_resource("brain-templates")

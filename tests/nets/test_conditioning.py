@@ -1,4 +1,4 @@
-"""The DiT's block and time code against facebookresearch/DiT's formulas in float64, and where a block starts."""
+"""The DiT's block and time code against facebookresearch/DiT's formulas in float64; how a block starts."""
 
 import math
 
@@ -44,7 +44,9 @@ def run_block(w, x, condition):
     def linear(name, rows):
         return rows @ w[f"{name}.weight"].T + w[f"{name}.bias"]
 
-    shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = np.split(linear("modulate", condition), 6)
+    shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = np.split(
+        linear("modulate", condition), 6
+    )
     q, k, v = np.split(linear("attention.qkv", normalise(x) * (1 + scale_msa) + shift_msa), 3, axis=1)
     heads = []
     for part in np.split(np.arange(WIDTH), N_HEADS):

@@ -100,7 +100,7 @@ def test_principal_images_are_added_by_the_scores_that_the_decoder_predicts():
 
 @pytest.mark.parametrize("half", ["hidden", "visible"])
 def test_scores_are_read_from_hidden_and_from_visible_patches(half):
-    """With either half of the score's weights alone the loss reaches the encoder; the visible half by no block."""
+    """Either half of the score's weights leads to the encoder; the visible half does so without a block."""
     model = MaskedAutoencoder(TINY.model_copy(update={"offset": "principal_images"}), SHAPE)
     nn.init.normal_(model.principal_images)
     nn.init.zeros_(model.predict.weight)

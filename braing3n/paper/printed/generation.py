@@ -191,8 +191,8 @@ def build_errors(results: Results) -> Table:
             row[place] = _describe_one(found) if found else "-"
         rows.append(row | {"People": str(part["n_people"].max())})
     notes = [
-        "Mean absolute differences from the true later visit, both decoded, in z units. CSF: the later visit's "
-        "fluid. Ventricles hold the atlas's CSF at and near the template's, the other regions its grey matter.",
+        "Mean absolute differences from the true later visit, both decoded, in z units. CSF: the later "
+        "visit's fluid. Ventricles hold the atlas's CSF at and near the template's, the others its grey matter.",
     ]
     return Table("forecast_errors", title, pd.DataFrame(rows), source, notes)
 

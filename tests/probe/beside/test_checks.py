@@ -116,7 +116,7 @@ def test_a_decoy_is_at_chance_at_sites_left_out(checks):
 
 
 def test_a_decoy_at_several_sites_is_high_when_pooled_and_at_chance_at_each_site_left_out(settings):
-    """Of 240 people, seven in eight at two sites are cases and one in eight at two others; features are the site.
+    """Of 240 people, 7/8 at two sites are cases and 1/8 at two others; features are the site.
 
     Within 3 deviations of the Mann-Whitney law of four sites of 60 people.
     """

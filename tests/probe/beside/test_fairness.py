@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from braing3n.core.contracts import check_table
 from braing3n.manifest.contracts import LABELS
 from braing3n.phantoms.miniature import blur_world, render_brain
-from braing3n.phantoms.people import draw_people
+from braing3n.phantoms.people import draw_people as draw_phantoms
 from braing3n.probe.beside.fairness import (
     N_BOOTSTRAPS,
     describe_spread,
@@ -97,9 +97,9 @@ def test_an_effect_that_is_weaker_in_one_sex_is_found(planted, task, note):
 
 @pytest.fixture(scope="module")
 def phantoms(fetch_resource):
-    """Healthy people and people with AD: labels, volumes on voxels of 16 mm, and these without AD in women."""
+    """Healthy people and people with AD: labels, volumes on voxels of 16 mm, also without AD in women."""
     world = blur_world(fetch_resource("brain-templates"), fetch_resource("head-template"), 4.0)
-    people = [person for person in draw_people(240, 9) if person.dx in ("HC", "AD")]
+    people = [person for person in draw_phantoms(240, 9) if person.dx in ("HC", "AD")]
 
     def see(person):
         image, _ = render_brain(world, person, 0, (40, 48, 40), 4.0)
@@ -112,7 +112,9 @@ def phantoms(fetch_resource):
             weak[row] = see(replace(person, dx="HC"))
     names = [person.subject_id for person in people]
     labels = pd.DataFrame({"volume_id": names, "person_id": names, "group_id": names, "modality": "T1"})
-    labels = labels.assign(split="train", **{name: [getattr(p, name) for p in people] for name in ("sex", "dx")})
+    labels = labels.assign(
+        split="train", **{name: [getattr(p, name) for p in people] for name in ("sex", "dx")}
+    )
     labels["vendor"] = [person.site.vendor for person in people]
     for name, (kind, _) in LABELS.items():
         if name not in labels:
