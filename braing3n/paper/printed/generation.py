@@ -192,7 +192,7 @@ def build_errors(results: Results) -> Table:
         rows.append(row | {"People": str(part["n_people"].max())})
     notes = [
         "Mean absolute differences from the true later visit, both decoded, in z units. CSF: the later "
-        "visit's fluid. Ventricles hold the atlas's CSF at and near the template's, the others its grey matter.",
+        "visit's fluid. Ventricles hold the atlas's CSF at and near the template's, the others its grey.",
     ]
     return Table("forecast_errors", title, pd.DataFrame(rows), source, notes)
 
