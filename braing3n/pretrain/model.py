@@ -160,7 +160,7 @@ class MaskedAutoencoder(nn.Module):
         n_visible = tokens.shape[1]
         hidden = self.mask_token.expand(len(tokens), order.shape[1] - n_visible, -1)
         seen = self.decoder_embed(tokens)
-        x = torch.cat([seen, hidden.to(seen.dtype)], dim=1)
+        x = torch.cat([seen, hidden.to(tokens.dtype)], dim=1)
         x = x + gather_tokens(self.decoder_positions.expand(len(tokens), -1, -1), order)
         *blocks, last = self.decoder_blocks
         for block in blocks:
