@@ -1,3 +1,3 @@
 """The conditional flow-matching transformer over tokens, and its samples."""
 
-STAGE_VERSION = 4
+STAGE_VERSION = 3

@@ -98,26 +98,17 @@ class DiT(ConditionedTransformer):
         The scale is one for all, or (B, 1, 1).
 
         The form `per_condition` has a branch for each condition alone, and adds up their differences from
-        v(null) (Liu et al. 2022, "Compositional visual generation"). All branches are one batch, without the
-        samples that a branch would leave at v(null). At a guidance of 1 the joint form is v(c), and nothing
-        else is evaluated.
+        v(null) (Liu et al. 2022, "Compositional visual generation"). All branches are one batch. At a
+        guidance of 1 the joint form is v(c), and nothing else is evaluated.
         """
         if form == "joint" and not isinstance(guidance, Tensor) and guidance == 1:
             return self(x, t, codes, age_years)
         given = [(codes, age_years)] if form == "joint" else isolate(codes, age_years, self.nulls)
-        null_codes, null_years = nullify(codes, age_years, self.nulls)
-        own = [
-            ((branch != null_codes).any(dim=1) | ~years.isnan()).nonzero()[:, 0] for branch, years in given
-        ]
-        rows = torch.cat([torch.arange(len(x), device=x.device), *own])
-        all_codes = torch.cat([null_codes, *(branch[k] for (branch, _), k in zip(given, own, strict=True))])
-        all_years = torch.cat([null_years, *(years[k] for (_, years), k in zip(given, own, strict=True))])
-        velocities = self(x[rows], t[rows], all_codes, all_years)
-        unconditional, *conditional = velocities.split([len(x), *map(len, own)])
-        difference = torch.zeros_like(unconditional)
-        for k, velocity in zip(own, conditional, strict=True):
-            difference[k] += velocity - unconditional[k]
-        return unconditional + guidance * difference
+        branches = [*given, nullify(codes, age_years, self.nulls)]
+        n = len(branches)
+        all_codes, all_ages = (torch.cat(part) for part in zip(*branches, strict=True))
+        *conditional, unconditional = self(x.repeat(n, 1, 1), t.repeat(n), all_codes, all_ages).chunk(n)
+        return unconditional + guidance * sum(velocity - unconditional for velocity in conditional)
 
     @classmethod
     def from_record(cls, settings: DiffusionSettings, record: dict[str, Any]) -> DiT:

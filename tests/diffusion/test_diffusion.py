@@ -92,21 +92,6 @@ def test_guidance_is_the_joint_form(model):
     assert torch.allclose(model.guide(x, t, *alone, 3.0), model(x, t, *alone), atol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["joint", "per_condition"])
-def test_what_has_no_condition_is_evaluated_once(float64_model, form, monkeypatch):
-    """Three samples: one with every condition, one with a disease alone, one with nothing but a modality."""
-    x, t, codes, age = draw_float64(float64_model)
-    null_codes, _ = nullify(codes, age, float64_model.nulls)
-    codes[1:], age[1:] = null_codes[1:], torch.nan
-    codes[1, 0] = 1
-    seen, forward = [], type(float64_model).forward
-    monkeypatch.setattr(
-        type(float64_model), "forward", lambda self, *given: seen.append(len(given[0])) or forward(self, *given)
-    )
-    float64_model.guide(x, t, codes, age, 2.0, form)
-    assert seen == [3 + {"joint": 2, "per_condition": 5 + 1}[form]]
-
-
 def draw_float64(model):
     x, t, codes, age = draw_inputs(model, 3)
     codes[1, [0, 3]] = model.nulls[[0, 3]]  # the second has neither disease nor site, the third no age
