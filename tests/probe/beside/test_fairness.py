@@ -1,7 +1,5 @@
 """A planted disparity is found, and none is found where none was planted."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +7,6 @@ from sklearn.metrics import roc_auc_score
 
 from braing3n.core.contracts import check_table
 from braing3n.manifest.contracts import LABELS
-from braing3n.phantoms.miniature import blur_world, render_brain
-from braing3n.phantoms.people import draw_people as draw_phantoms
 from braing3n.probe.beside.fairness import (
     N_BOOTSTRAPS,
     describe_spread,
@@ -93,46 +89,6 @@ def test_an_effect_that_is_weaker_in_one_sex_is_found(planted, task, note):
     groups = [find(planted, task, "sex", name) for name in ("F", "M")]
     assert row.value == pytest.approx(abs(groups[0].value - groups[1].value))
     assert groups[0].n_people + groups[1].n_people == row.n_people == 260
-
-
-@pytest.fixture(scope="module")
-def phantoms(fetch_resource):
-    """Healthy people and people with AD: labels, volumes on voxels of 16 mm, also without AD in women."""
-    world = blur_world(fetch_resource("brain-templates"), fetch_resource("head-template"), 4.0)
-    people = [person for person in draw_phantoms(240, 9) if person.dx in ("HC", "AD")]
-
-    def see(person):
-        image, _ = render_brain(world, person, 0, (40, 48, 40), 4.0)
-        return image.reshape(10, 4, 12, 4, 10, 4).mean(axis=(1, 3, 5)).ravel()
-
-    features = np.stack([see(person) for person in people])
-    weak = features.copy()
-    for row, person in enumerate(people):
-        if (person.dx, person.sex) == ("AD", "F"):
-            weak[row] = see(replace(person, dx="HC"))
-    names = [person.subject_id for person in people]
-    labels = pd.DataFrame({"volume_id": names, "person_id": names, "group_id": names, "modality": "T1"})
-    labels = labels.assign(
-        split="train", **{name: [getattr(p, name) for p in people] for name in ("sex", "dx")}
-    )
-    labels["vendor"] = [person.site.vendor for person in people]
-    for name, (kind, _) in LABELS.items():
-        if name not in labels:
-            labels[name] = "" if kind is str else np.nan
-    return labels, features, weak
-
-
-def test_on_phantoms_an_atrophy_that_women_lack_is_found_and_none_where_all_have_it(phantoms):
-    labels, features, weak = phantoms
-    (task,) = [task for task in list_tasks(labels) if task.key == "hc_vs_ad"]
-    probe = plan_probe(task, "all", labels, SETTINGS)
-    even, uneven = (
-        find(measure_fairness(Given(x), labels, [probe], 0), "hc_vs_ad", "sex", "largest difference")
-        for x in (features, weak)
-    )
-    assert uneven.note == "M over F"
-    assert uneven.low > 0
-    assert even.low <= 0
 
 
 def test_where_none_is_planted_few_are_found():
