@@ -117,7 +117,7 @@ def test_head_size_that_registration_removes_is_in_the_determinant(smoke_run):
     """A head's scale is the determinant's cube root, upside down; the brain's volume in SRI24 has lost it."""
     results = smoke_run / "results" / "smoke"
     fits = pd.concat(pd.read_parquet(path) for path in results.glob("preprocess/*/shard-*.parquet"))
-    columns = ["volume_id", "affine_determinant", "native_brain_ml"]
+    columns = ["volume_id", "affine_determinant"]
     labels = pd.read_parquet(results / "manifest" / "labels.parquet").merge(fits[columns], on="volume_id")
     people = labels[labels["modality"] == "T1"].drop_duplicates("person_id")
     assert len(people) >= 10

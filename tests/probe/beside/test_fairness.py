@@ -97,9 +97,9 @@ def test_an_effect_that_is_weaker_in_one_sex_is_found(planted, task, note):
 
 @pytest.fixture(scope="module")
 def phantoms(fetch_resource):
-    """Healthy people and people with AD: labels, volumes on voxels of 16 mm, also without AD in women."""
+    """Healthy people and people with AD from 50 years on: labels, volumes at 16 mm, also without AD in women."""
     world = blur_world(fetch_resource("brain-templates"), fetch_resource("head-template"), 4.0)
-    people = [person for person in draw_phantoms(240, 9) if person.dx in ("HC", "AD")]
+    people = [p for p in draw_phantoms(480, 9) if p.dx in ("HC", "AD") and p.age_years >= 50]
 
     def see(person):
         image, _ = render_brain(world, person, 0, (40, 48, 40), 4.0)
