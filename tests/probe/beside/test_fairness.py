@@ -97,7 +97,7 @@ def test_an_effect_that_is_weaker_in_one_sex_is_found(planted, task, note):
 
 @pytest.fixture(scope="module")
 def phantoms(fetch_resource):
-    """Healthy people and people with AD from 50 years on: labels, volumes at 16 mm, also without AD in women."""
+    """Healthy people and people with AD from 50 years on: labels, volumes, and these without AD in women."""
     world = blur_world(fetch_resource("brain-templates"), fetch_resource("head-template"), 4.0)
     people = [p for p in draw_phantoms(480, 9) if p.dx in ("HC", "AD") and p.age_years >= 50]
 
