@@ -132,7 +132,7 @@ def test_a_decoy_at_several_sites_is_high_when_pooled_and_at_chance_at_each_site
     (task,) = (task for task in list_tasks(labels) if task.key == "control_decoy")
     probe = plan_probe(task, "all", labels, settings)
     pooled = score_reading(probe, read_probe(features, probe, settings), settings)[0]
-    assert next(row for row in pooled if row["metric"] == "auc")["low"] > 0.7
+    assert next(row for row in pooled if row["metric"] == "auc")["low"] > 0.65
     found = leave_sites_out(probe, features, labels, settings)
     assert {name for name, *_ in found} == {"S0", "S1", "S2", "S3"}
     n_of_each = pd.crosstab(labels["site"], is_case).to_numpy()

@@ -91,6 +91,46 @@ def test_an_effect_that_is_weaker_in_one_sex_is_found(planted, task, note):
     assert groups[0].n_people + groups[1].n_people == row.n_people == 260
 
 
+@pytest.fixture(scope="module")
+def phantoms(fetch_resource):
+    """Healthy people and people with AD from 50 years on: labels, volumes, and these without AD in women."""
+    world = blur_world(fetch_resource("brain-templates"), fetch_resource("head-template"), 4.0)
+    people = [p for p in draw_phantoms(480, 9) if p.dx in ("HC", "AD") and p.age_years >= 50]
+
+    def see(person):
+        image, _ = render_brain(world, person, 0, (40, 48, 40), 4.0)
+        return image.reshape(10, 4, 12, 4, 10, 4).mean(axis=(1, 3, 5)).ravel()
+
+    features = np.stack([see(person) for person in people])
+    weak = features.copy()
+    for row, person in enumerate(people):
+        if (person.dx, person.sex) == ("AD", "F"):
+            weak[row] = see(replace(person, dx="HC"))
+    names = [person.subject_id for person in people]
+    labels = pd.DataFrame({"volume_id": names, "person_id": names, "group_id": names, "modality": "T1"})
+    labels = labels.assign(
+        split="train", **{name: [getattr(p, name) for p in people] for name in ("sex", "dx")}
+    )
+    labels["vendor"] = [person.site.vendor for person in people]
+    for name, (kind, _) in LABELS.items():
+        if name not in labels:
+            labels[name] = "" if kind is str else np.nan
+    return labels, features, weak
+
+
+def test_on_phantoms_an_atrophy_that_women_lack_is_found_and_none_where_all_have_it(phantoms):
+    labels, features, weak = phantoms
+    (task,) = [task for task in list_tasks(labels) if task.key == "hc_vs_ad"]
+    probe = plan_probe(task, "all", labels, SETTINGS)
+    even, uneven = (
+        find(measure_fairness(Given(x), labels, [probe], 0), "hc_vs_ad", "sex", "largest difference")
+        for x in (features, weak)
+    )
+    assert uneven.note == "M over F"
+    assert uneven.low > 0
+    assert even.low <= 0
+
+
 def test_where_none_is_planted_few_are_found():
     """Of 40 data sets at most 6 intervals of a difference leave 0 (by chance 1 in 70), for each attribute."""
     tables = [measure(seed, is_planted=False, keys=["hc_vs_ad"]) for seed in range(1, 41)]
