@@ -147,9 +147,7 @@ def remove_strays(*, config: Path, dry_run: bool = False, yes: bool = False) -> 
             print("Nothing was removed.")
             return
     remove_all(strays, results_dir)
-    print(
-        f"{n_files} files were removed; run the workflow again to rebuild the rest without these people."
-    )
+    print(f"{n_files} files were removed; run the workflow again to rebuild the rest without these people.")
 
 
 def _find_strays(config: Path):

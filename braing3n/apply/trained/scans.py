@@ -123,9 +123,7 @@ def check_scans(prepared: Sequence[Prepared], raw: Sequence[Scan], has_facts: bo
         visits.add(entities(subject, session))
     if has_facts and len(visits) > 1:
         shown = ", ".join(sorted(visits)[:5])
-        raise BrainG3nError(
-            f"facts of the person apply to one visit; there are {shown}; name one of them."
-        )
+        raise BrainG3nError(f"facts of the person apply to one visit; there are {shown}; name one of them.")
 
 
 def list_preprocessed(folder: Path, given: Given) -> list[Prepared]:
