@@ -1,5 +1,7 @@
 """A planted disparity is found, and none is found where none was planted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from braing3n.core.contracts import check_table
 from braing3n.manifest.contracts import LABELS
+from braing3n.phantoms.miniature import blur_world, render_brain
+from braing3n.phantoms.people import draw_people as draw_phantoms
 from braing3n.probe.beside.fairness import (
     N_BOOTSTRAPS,
     describe_spread,
