@@ -13,9 +13,7 @@ from braing3n.core.resources import fetch
 from braing3n.core.runtime import THREAD_VARIABLES
 
 if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
-    # As many processes test as there are cores. ITK reads its number once, at whichever test comes first.
-    for variable in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-        os.environ.setdefault(variable, "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes test as there are cores
 hypothesis.settings.register_profile("tests", deadline=None)  # speed is no claim of a test
 hypothesis.settings.load_profile("tests")
 ROOT = Path(__file__).parents[1]

@@ -2,7 +2,9 @@
 
 import json
 
+import ants
 import nibabel as nib
+import numpy as np
 import pytest
 
 from braing3n.config import PreprocessSettings
@@ -10,7 +12,10 @@ from braing3n.core.runtime import digest_file, set_threads
 
 from .brains import ATLAS_CENTRE, ATLAS_SHAPE, ATLAS_SPACING_MM, centred_affine, sample
 
-set_threads(1)  # before ANTs is imported: more threads are not reproducible
+# More threads are not reproducible. ITK takes their number at its first filter for as long as the process lives,
+# and a command that another folder's test runs may ask for more.
+set_threads(1)
+ants.smooth_image(ants.from_numpy(np.zeros((8, 8, 8), np.float32)), 1.0)
 
 
 @pytest.fixture(scope="session")
