@@ -12,8 +12,8 @@ from braing3n.core.runtime import digest_file, set_threads
 
 from .brains import ATLAS_CENTRE, ATLAS_SHAPE, ATLAS_SPACING_MM, centred_affine, sample
 
-# More threads are not reproducible. ITK takes their number at its first filter for as long as the process lives,
-# and a command that another folder's test runs may ask for more.
+# More threads are not reproducible. ITK takes their number at its first filter, for as long as the process
+# lives, and a command that another folder's test runs may ask for more.
 set_threads(1)
 ants.smooth_image(ants.from_numpy(np.zeros((8, 8, 8), np.float32)), 1.0)
 
