@@ -12,7 +12,7 @@ import pytest
 
 from braing3n.core.runtime import digest_file
 
-from .conftest import ROOT, SMOKE, link_wheels, snakemake
+from .conftest import ROOT, SMOKE, finish_smoke, link_wheels, snakemake
 
 pytestmark = pytest.mark.workflow
 # The log whose first line a job writes -> seconds after it; those of the last job are fewer than it takes.
@@ -30,11 +30,7 @@ def digest_results(directory):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, fetch_resource):
     """The folder of a smoke run that ends with its encoder, and that nothing stopped."""
-    directory = tmp_path_factory.mktemp("undisturbed")
-    link_wheels(directory, fetch_resource)
-    done = snakemake(directory, "pretrain")
-    assert done.returncode == 0, done.stderr[-5000:]
-    return directory
+    return finish_smoke(tmp_path_factory.mktemp("undisturbed"), fetch_resource, "pretrain")
 
 
 def test_kill_9_unlock_and_rerun_give_the_same_bytes(undisturbed, tmp_path, fetch_resource):

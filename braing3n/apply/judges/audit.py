@@ -143,7 +143,7 @@ def measure_copies(sets: dict[str, dict], asked: Audit) -> pd.DataFrame:
 
 
 def infer_members(sets: dict[str, dict], asked: Audit) -> pd.DataFrame:
-    """Whether training volumes are told from held-out ones by the distance to the nearest generated one.
+    """How well the distance to the nearest generated volume separates training volumes from held-out ones.
 
     A row, and one of two halves of the training people as the control; none without held-out people.
     """
