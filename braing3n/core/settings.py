@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from braing3n.config import Config
 
 Precision = Literal["float32", "bfloat16", "auto"]  # auto: bfloat16 on CUDA and CPUs with AMX, else float32
+Solver = Literal["euler", "adams_bashforth"]  # of a flow, see nets/flow.py
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what the generators of NumPy, PyTorch and ANTs all take
 Beta = Annotated[float, Field(ge=0, lt=1)]
 

@@ -27,7 +27,8 @@ def change_conditions(
 
     Three steps (Pearl 2009): abduction, the noise that the flow leads to these tokens under a person's own
     conditions; action, the new conditions; prediction, the flow from that noise. Equal conditions give the
-    tokens back. Everything is in float32, since rounding would not be undone on the way back.
+    tokens back. Everything is in float32, since rounding would not be undone on the way back, and in Euler's
+    steps whatever the solver of samples, since each is undone by itself.
 
     Args:
         tokens: (B, T, d), in token units.

@@ -103,7 +103,7 @@ def draw_start(sample_id: str, seed: int, model: DiT) -> Tensor:
 
 
 def plan_times(model: DiT, n_steps: int) -> list[float]:
-    """The times of n_steps Euler steps from noise to data, as densely near the noise as training's are."""
+    """The times of n_steps steps from noise to data, as densely near the noise as training's are."""
     return shift_times(torch.linspace(0, 1, n_steps + 1), model.settings.time_shift).tolist()
 
 
@@ -111,7 +111,7 @@ def plan_times(model: DiT, n_steps: int) -> list[float]:
 def sample_tokens(
     model: DiT, table: pd.DataFrame, settings: SamplingSettings, device: torch.device
 ) -> Tensor:
-    """Tokens float32 (M, T, d), in token units, one for each row: Euler steps along the guided velocity.
+    """Tokens float32 (M, T, d), in token units, one for each row: steps along the guided velocity.
 
     A column `guidance` of the table, where there is one, stands for the settings' scale.
     """
@@ -126,7 +126,7 @@ def sample_tokens(
         with training.autocast(device, settings):
             return model.guide(x, t, codes, age_years, guidance, settings.guidance_form)
 
-    return model.restore(integrate(guide, x, plan_times(model, settings.n_steps)), codes)
+    return model.restore(integrate(guide, x, plan_times(model, settings.n_steps), settings.solver), codes)
 
 
 def write_samples(

@@ -10,6 +10,7 @@ from braing3n.core.settings import (
     Precision,
     Seed,
     Settings,
+    Solver,
     given_weights,
     setting,
 )
@@ -25,7 +26,10 @@ class SamplingSettings(Settings):
     guidance_form: GuidanceForm = setting(
         "joint", "v(null) + w (v(c) - v(null)), or v(null) + the sum over conditions of w (v(c_k) - v(null))"
     )
-    n_steps: int = setting(50, "Euler steps", "given", ge=1)
+    n_steps: int = setting(50, "Steps from the noise to the data", "given", ge=1)
+    solver: Solver = setting(
+        "euler", "adams_bashforth is of second order and evaluates as often; edits take Euler's", "given"
+    )
     n_samples: int = setting(64, "samples an arm", "given", ge=1)
     precision: Precision = setting("bfloat16", "autocast type")
     batch_size: int = setting(32, "samples at once, whatever their arms", ge=1)

@@ -1,4 +1,4 @@
-"""Integration of a velocity: forwards by Euler's method, and backwards along the same steps."""
+"""Integration of a velocity: forwards by one of two solvers, and backwards along Euler's steps."""
 
 from __future__ import annotations
 
@@ -7,19 +7,34 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from braing3n.core.settings import Solver
+
 Velocity = Callable[[Tensor, float], Tensor]
 N_FIXED_POINTS = 8  # an error falls by a step's length times the velocity's steepness at each; a few suffice
 
 
-def integrate(velocity: Velocity, x: Tensor, times: Sequence[float]) -> Tensor:
-    """Euler steps from x (B, T, d) along `velocity(x, t)`, from the first of the times to the last."""
+def integrate(velocity: Velocity, x: Tensor, times: Sequence[float], solver: Solver = "euler") -> Tensor:
+    """Steps from x (B, T, d) along `velocity(x, t)`, from the first of the times to the last.
+
+    Args:
+        solver: `euler`, of first order, or `adams_bashforth`, of second: the velocity of the step before
+            corrects each step (Hairer et al. 1993, section III.1), so that neither evaluates more than
+            once a step. The first step is Euler's in both.
+    """
+    before: tuple[Tensor, float] | None = None
     for now, then in pairwise(times):
-        x = x + velocity(x, now).float() * (then - now)
+        step, v = then - now, velocity(x, now).float()
+        slope = v
+        if solver == "adams_bashforth":
+            if before is not None:
+                slope = v + step / (2 * before[1]) * (v - before[0])
+            before = v, step
+        x = x + slope * step
     return x
 
 
 def trace_back(velocity: Velocity, x: Tensor, times: Sequence[float], tolerance: float = 1e-5) -> Tensor:
-    """The start from which `integrate` with the same times arrives at x (B, T, d).
+    """The start from which `integrate` with the same times arrives at x (B, T, d) by Euler's steps.
 
     A step y -> y + h v(y, t) is undone by the fixed point of y = x - h v(y, t), not by a step the other way,
     which would miss the start by an error of first order.

@@ -1,4 +1,4 @@
-"""Integration: Euler's steps in closed form and against torchdiffeq, and the way back."""
+"""Integration: both solvers in closed form and against torchdiffeq, and the way back."""
 
 import pytest
 import torch
@@ -25,6 +25,34 @@ def test_steps_are_those_of_torchdiffeq():
     expected = odeint(lambda t, x: velocity(x, t), x, times, method="euler")[-1]
     found = integrate(lambda x, t: velocity(x, t).double(), x, times.tolist())
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_adams_bashforth_steps_along_a_linear_velocity_are_its_recurrence():
+    a, n, x = -1.3, 12, torch.randn(2, 3, 4)
+    found = integrate(lambda x, t: a * x, x, torch.linspace(0, 1, n + 1).tolist(), "adams_bashforth")
+    before, now = 1.0, 1 + a / n  # of x, for equal steps
+    for _ in range(n - 1):
+        before, now = now, now + a / n * (1.5 * now - 0.5 * before)
+    torch.testing.assert_close(found, now * x, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("adams_bashforth", 2)])
+def test_the_error_falls_by_the_solvers_order(solver, order):
+    x = torch.randn(2, 3, 4, dtype=torch.float64)
+    ends = torch.tensor([0.0, 1.0]).double()
+    expected = odeint(lambda t, x: velocity(x, t), x, ends, method="dopri5", rtol=1e-10, atol=1e-12)[-1]
+
+    def miss(n):
+        times = torch.linspace(0, 1, n + 1).double() ** 1.5  # steps of unequal lengths
+        return (integrate(velocity, x, times.tolist(), solver) - expected).abs().mean().item()
+
+    assert miss(20) / miss(80) == pytest.approx(4**order, rel=0.35)
+
+
+def test_adams_bashforth_evaluates_once_a_step():
+    asked = []
+    integrate(lambda x, t: asked.append(t) or x, torch.ones(1, 1, 1), [0, 0.1, 0.4, 1], "adams_bashforth")
+    assert asked == [0, 0.1, 0.4]
 
 
 @pytest.mark.parametrize("n", [10, 100])
