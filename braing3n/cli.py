@@ -16,7 +16,7 @@ from braing3n.core.scratch import unwind_on_sigterm
 SHELLS: tuple[Literal["bash", "zsh", "fish"], ...] = ("bash", "zsh", "fish")
 # Words with a command line that are not stages.
 TRAINED = ("encode", "predict", "reconstruct", "generate", "counterfactual", "forecast")  # on a model folder
-JUDGES = ("fidelity", "memorization")
+JUDGES = ("control", "fidelity", "memorization")
 CONTAINERS = ("bids-app", "fomo26")  # entries that others call
 TOOLS = (*TRAINED, *CONTAINERS, "resources", "stages", "config", "strays")
 

@@ -1,4 +1,4 @@
-"""The command line of the judges on any two folders: `fidelity compare` and `memorization audit`."""
+"""The command line of the judges on any two folders: fidelity, memorization and control."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from braing3n.control.command import app as control_app
 from braing3n.core.options import Count, Seed, Threads
 from braing3n.fidelity.command import app as fidelity_app
 from braing3n.memorization.command import app as memorization_app
@@ -56,11 +57,26 @@ MEMBERS = {
     "n_others": "others",
     "n_samples": "generated",
 }
+CONTROL = {
+    "condition": "condition",
+    "quantity": "quantity",
+    "metric": "metric",
+    "value": "value",
+    "low": "low",
+    "high": "high",
+    "chance_95": "shuffled, 95th percentile",
+    "gain": "gain",
+    "gain_low": "gain, low",
+    "gain_high": "gain, high",
+    "verdict": "verdict",
+    "n_generated": "generated n",
+    "n_people": "people",
+}
 
 
 def find_app(word: str) -> App:
-    """The commands of one of the two words: those of the workflow, and this one."""
-    return {"fidelity": fidelity_app, "memorization": memorization_app}[word]
+    """The commands of one of the words: those of the workflow, and this one."""
+    return {"control": control_app, "fidelity": fidelity_app, "memorization": memorization_app}[word]
 
 
 @fidelity_app.command
@@ -178,5 +194,52 @@ def audit(
     print_table(table.set_index("detector").T.rename_axis("quantity").reset_index(), None)
     if len(membership):
         print_table(membership, MEMBERS)
+    warn_of(table, out)
+    return 0
+
+
+@control_app.command(name="compare")
+def compare_control(
+    *,
+    generated: Path,
+    requested: Path,
+    real: Path,
+    labels: Path,
+    out: Out,
+    conditions: tuple[str, ...] = (),
+    model: ModelFolder = None,
+    seed: Seed = 2025,
+    threads: Threads = 1,
+) -> int:
+    """Read in generated volumes what was requested, and try whether they help a probe of real people.
+
+    `braing3n control compare --generated A --requested A.tsv --real B --labels B.tsv -o out/`.
+
+    Parameters
+    ----------
+    generated
+        Folder of generated volumes, from any generator.
+    requested
+        Table (.tsv, .csv, .parquet) of the conditions of each generated volume: a column `file` or
+        `participant_id`, and one for each condition, such as age or sex.
+    real
+        Folder of real volumes of people whom the generator was not trained on.
+    labels
+        Table of the same conditions of real people, such as a BIDS participants.tsv.
+    conditions
+        Columns to judge; default: all that both tables have.
+    seed
+        Seed of folds and draws.
+    """
+    from braing3n.core.runtime import set_threads
+
+    set_threads(threads)
+    from braing3n.apply.judges.control import Request, judge_control
+    from braing3n.apply.judges.tables import check_out, print_table, warn_of
+
+    check_out(out, generated, real)
+    asked = Request(generated, requested, real, labels, out, model, conditions, seed)
+    table = judge_control(asked)
+    print_table(table, {name: title for name, title in CONTROL.items() if name in table})
     warn_of(table, out)
     return 0

@@ -1,0 +1,303 @@
+"""Whether generated volumes show the conditions that were requested, and whether they help a probe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from braing3n.apply.judges.compare import compute
+from braing3n.apply.judges.features import open_features, open_model
+from braing3n.apply.judges.folders import VolumeFolder, open_folders, tabulate_left_out
+from braing3n.apply.judges.tables import write_results
+from braing3n.apply.probe_table import IDS, is_classes, read
+from braing3n.core.errors import BrainG3nError
+from braing3n.core.runtime import make_folder
+from braing3n.probe.fit import build_model
+from braing3n.probe.halves import read_probe
+from braing3n.probe.plan import Probe, plan_probe
+from braing3n.probe.scores import BOUNDS, find_interval, score
+from braing3n.probe.settings import ProbeSettings
+from braing3n.probe.tasks import Task
+
+FILE = "file"  # the column of a volume's path in its folder, or of its name
+N_DRAWS = 1000  # of shuffled requests, and of people
+REQUESTED, REAL, SYNTHETIC, BOTH, SHUFFLED = (
+    "requested against read",
+    "real people, probe of other real people",
+    "real people, probe of generated volumes",
+    "real people, probe of both",
+    "real people, probe of both, requests shuffled",
+)
+Score = Callable[[np.ndarray], float]  # of chosen rows
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user wants to be judged.
+
+    Attributes:
+        requested, labels: tables of the generated and of the real volumes' conditions.
+        conditions: columns to judge; empty: all that both tables have.
+    """
+
+    generated: Path
+    requested: Path
+    real: Path
+    labels: Path
+    out: Path
+    model: Path | None = None
+    conditions: tuple[str, ...] = ()
+    seed: int = 2025
+
+
+def judge_control(asked: Request) -> pd.DataFrame:
+    """Measure, write and return one row for each condition and quantity.
+
+    Files: `control.parquet` and `left_out.parquet`, and `judged.json`.
+
+    Raises:
+        BrainG3nError: a folder or a table cannot be used; a single bad file is left out and reported.
+    """
+    tables = {"generated": read(asked.requested), "real": read(asked.labels)}
+    conditions = choose_conditions(asked, *tables.values())
+    model, box = open_model(asked.model)
+    found = open_folders({"generated": asked.generated, "real": asked.real}, box)
+    make_folder(asked.out)
+    feature = open_features(model, None, found["real"], {})[-1]
+    x = {role: np.concatenate(compute(one, [feature])[feature.name]) for role, one in found.items()}
+    paths = {"generated": asked.requested, "real": asked.labels}
+    labels = {role: match(one, tables[role], paths[role]) for role, one in found.items()}
+    settings = ProbeSettings(seed=asked.seed)
+    rows = []
+    for name in conditions:
+        both = _Both.of(name, found["real"].people, x, labels, settings, has_pca=model is None)
+        rows += [{"condition": name, "features": feature.name, **row} for row in both.judge()]
+    table = pd.DataFrame(rows)
+    write_results(
+        asked.out, "control compare", {"control": table, "left_out": tabulate_left_out(found)}, found
+    )
+    return table
+
+
+def choose_conditions(asked: Request, requested: pd.DataFrame, labels: pd.DataFrame) -> list[str]:
+    """The columns that are judged.
+
+    Raises:
+        BrainG3nError: a named column is missing in a table, or the tables share none.
+    """
+    shared = [name for name in requested if name in labels and name not in (FILE, *IDS)]
+    for name in asked.conditions:
+        if name not in shared:
+            raise BrainG3nError(
+                f"--conditions: '{name}' is no column of both tables; both have: {', '.join(shared) or 'none'}."
+            )
+    if not shared:
+        raise BrainG3nError(
+            f"{asked.requested} and {asked.labels} share no column of a condition, such as age."
+        )
+    return list(asked.conditions) or shared
+
+
+def match(one: VolumeFolder, table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The table's row of each volume of a folder, by file or by person; a volume without one is reported.
+
+    Raises:
+        BrainG3nError: no column names a file or a person, one stands twice, or no volume has a row.
+    """
+    key = next((name for name in (FILE, *IDS) if name in table), "")
+    if not key:
+        raise BrainG3nError(f"{path}: no column names a volume; add '{FILE}' or 'participant_id'.")
+    names = table[key].astype(str).str.strip()
+    if key == FILE:
+        own = pd.Series(one.names)
+        if not own.isin(names).any():  # names without their folders
+            own = own.str.rsplit("/", n=1).str[-1]
+    else:
+        own, names = pd.Series(one.people), names.str.removeprefix("sub-")
+    twice = names[names.duplicated()]
+    if len(twice):
+        raise BrainG3nError(f"{path}: {key} '{twice.iloc[0]}' stands in two rows; keep one.")
+    is_known = own.isin(names)
+    if not is_known.any():
+        raise BrainG3nError(
+            f"{path}: no row is of a volume in {one.folder}; its first {key} is '{names.iloc[0]}', "
+            f"the first volume's '{own.iloc[0]}'."
+        )
+    missing = [name for name, known in zip(one.names, is_known, strict=True) if not known]
+    one.left_out += [(name, f"no row of {path.name} is of it") for name in missing]
+    return table.set_index(names).reindex(own).reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class _Both:
+    """One condition: a probe's plan of real people, and what was requested of generated volumes.
+
+    Attributes:
+        real, generated: features (n_units, F) and (M, F), M of those with a request that can be judged.
+        requested: (M,) classes or numbers.
+    """
+
+    probe: Probe
+    settings: ProbeSettings
+    has_pca: bool
+    real: np.ndarray
+    generated: np.ndarray
+    requested: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        people: np.ndarray,
+        x: dict[str, np.ndarray],
+        labels: dict[str, pd.DataFrame],
+        settings: ProbeSettings,
+        has_pca: bool,
+    ) -> _Both:
+        known = labels["real"][name].dropna()
+        kind = "classification" if is_classes(known) else "regression"
+        task = Task(name, name, "condition", kind, slices=("all",))
+        ids = [str(k) for k in range(len(people))]
+        standard = pd.DataFrame({"volume_id": ids, "person_id": people, "group_id": people, "split": "train"})
+        standard["condition"] = labels["real"][name].to_numpy()
+        probe = plan_probe(task, "all", standard, settings)
+        wanted = task.read_target(labels["generated"].rename(columns={name: "condition"}))
+        is_judged = wanted.isin(probe.classes) if probe.classes else wanted.notna()
+        is_judged &= wanted.astype(str) != ""
+        chosen = is_judged.to_numpy()
+        real = x["real"] if probe.reason else probe.pool(x["real"])
+        return cls(probe, settings, has_pca, real, x["generated"][chosen], wanted[chosen].to_numpy())
+
+    @property
+    def kind(self) -> str:
+        return self.probe.task.kind
+
+    @property
+    def metric(self) -> str:
+        return "auc" if self.kind == "classification" else "r"
+
+    def judge(self) -> list[dict[str, Any]]:
+        """A row for each quantity, or one with the reason why there is none."""
+        blank = {"metric": self.metric, "n_generated": len(self.requested), "n_real": len(self.real)}
+        blank |= {"n_people": self.probe.units["person_id"].nunique(), "reason": ""}
+        blank |= {"note": f"dropped: {self.probe.dropped}" if self.probe.dropped else ""}
+        reason = self.probe.reason and f"real people: {self.probe.reason}"
+        if not reason and len(set(self.requested)) < 2:
+            reason = "fewer than two values were requested that real people have"
+        if reason:
+            return [blank | {"quantity": REQUESTED, "value": math.nan, "verdict": "n/a", "reason": reason}]
+        return [{**blank, **row} for row in (self.read_generated(), *self.read_real())]
+
+    # ---- requested against read ----------------------------------------------------------------------
+
+    def read_generated(self) -> dict[str, Any]:
+        """The generated volumes, read by a probe of all real people; chance is that of shuffled requests."""
+        predictions = self.predict(self.fit(self.real, self.target), self.generated)
+        block, rng = np.zeros(len(self.requested)), np.random.default_rng(self.settings.seed)
+
+        def measure(requested: np.ndarray, rows: np.ndarray) -> float:
+            return self.score(requested[rows], predictions[rows], block[rows])
+
+        every = np.arange(len(self.requested))
+        value = measure(self.requested, every)
+        chance = np.array([measure(rng.permutation(self.requested), every) for _ in range(N_DRAWS)])
+        p_value = (1 + np.sum(chance >= value)) / (1 + N_DRAWS)
+        low, high = resample(lambda rows: measure(self.requested, rows), every, rng)
+        return {
+            **{"quantity": REQUESTED, "value": value, "low": low, "high": high},
+            **{"chance_95": float(np.nanpercentile(chance, 95)), "p_value": float(p_value)},
+            "verdict": "followed" if p_value < 0.05 else "not shown",
+        }
+
+    # ---- real people, read by probes of other people, of generated volumes, and of both --------------------
+
+    def read_real(self) -> list[dict[str, Any]]:
+        """Real people of each fold, read by probes that never saw them; a gain is that over real alone."""
+        reading = read_probe(self.real, self.probe, self.settings, self.has_pca)
+        assert reading is not None
+        rng = np.random.default_rng(self.settings.seed)
+        found = {
+            REAL: reading.predictions,
+            SYNTHETIC: self.predict(self.fit(self.generated, self.requested), self.real),
+            BOTH: self.predict_with(self.requested),
+            SHUFFLED: self.predict_with(rng.permutation(self.requested)),
+        }
+        folds, people = (self.probe.units[name].to_numpy() for name in ("fold", "group_id"))
+        rows = []
+        for quantity, predictions in found.items():
+
+            def measure(chosen: np.ndarray, of: np.ndarray = predictions) -> float:
+                return self.score(self.target[chosen], of[chosen], folds[chosen])
+
+            def gain(chosen: np.ndarray, measure: Score = measure) -> float:
+                return measure(chosen) - self.score(self.target[chosen], found[REAL][chosen], folds[chosen])
+
+            every = np.arange(len(people))
+            row: dict[str, Any] = {"quantity": quantity, "value": measure(every), "verdict": ""}
+            if quantity == REAL:
+                halves = reading.halves[self.metric]
+                row["low"], row["high"] = find_interval(row["value"], halves, BOUNDS[self.metric])
+            else:
+                row["low"], row["high"] = resample(measure, people, rng)
+                row["gain"] = gain(every)
+                row["gain_low"], row["gain_high"] = resample(gain, people, rng)
+            if quantity in (BOTH, SHUFFLED):
+                row["verdict"] = (
+                    "helps" if row["gain_low"] > 0 else "harms" if row["gain_high"] < 0 else "not shown"
+                )
+            rows.append(row)
+        return rows
+
+    def predict_with(self, requested: np.ndarray) -> np.ndarray:
+        """Each fold's people, by a probe of the other folds' people and of the generated volumes."""
+        folds = self.probe.units["fold"].to_numpy()
+        n_columns = max(1, len(self.probe.classes))
+        predictions = np.full((len(self.real), n_columns), np.nan)
+        for fold in np.unique(folds):
+            others = folds != fold
+            x = np.concatenate([self.real[others], self.generated])
+            y = np.concatenate([self.target[others], requested])
+            predictions[~others] = self.predict(self.fit(x, y), self.real[~others])
+        return predictions
+
+    # ---- fits --------------------------------------------------------------------------------------------
+
+    @property
+    def target(self) -> np.ndarray:
+        return self.probe.units["target"].to_numpy()
+
+    def fit(self, x: np.ndarray, y: np.ndarray):
+        model = build_model(self.kind, len(x), x.shape[1], self.settings, self.has_pca)
+        return model.fit(x.astype(np.float64), y)
+
+    def predict(self, model, x: np.ndarray) -> np.ndarray:
+        """(n, n_classes), 0 for a class that the model never saw, or (n, 1) numbers."""
+        if self.kind == "regression":
+            return model.predict(x.astype(np.float64))[:, None]
+        chances = np.zeros((len(x), len(self.probe.classes)))
+        columns = [self.probe.classes.index(name) for name in model[-1].classes_]
+        chances[:, columns] = model.predict_proba(x.astype(np.float64))
+        return chances
+
+    def score(self, target: np.ndarray, predictions: np.ndarray, folds: np.ndarray) -> float:
+        return score(self.kind, target, predictions, self.probe.classes, folds)[self.metric]
+
+
+def resample(measure: Score, people: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """The 95 % interval of a measure over people drawn with replacement, the fits as they are."""
+    _, code = np.unique(people, return_inverse=True)
+    rows = np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1])
+    values = [
+        measure(np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))]))
+        for _ in range(N_DRAWS)
+    ]
+    if np.isnan(values).all():
+        return math.nan, math.nan
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)

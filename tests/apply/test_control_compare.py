@@ -1,0 +1,165 @@
+"""`braing3n control compare` on two folders: what was requested against what is read, and bad tables."""
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from braing3n.apply.judges.control import BOTH, REAL, REQUESTED, SHUFFLED, SYNTHETIC
+from braing3n.cli import main
+
+SHAPE = (16, 20, 16)
+AFFINE = np.diag([-8.0, -8.0, 8.0, 1.0])
+PLACES = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij"))
+BRAIN = (PLACES**2).sum(axis=0) < 0.8
+N_REAL, N_GENERATED = 40, 24
+
+
+def make_brain(seed, age, sex, effect):
+    """A head whose front is brighter with age, and whose left side is brighter in men, by an effect."""
+    own = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=SHAPE), 1.2)
+    signs = (age - 50) / 20 * (PLACES[1] < -0.4) + (1 if sex == "M" else -1) * (PLACES[0] < -0.3)
+    return np.where(BRAIN, 100 + 20 * PLACES[2] + 12 * own / own.std() + effect * signs, 0)
+
+
+def write(folder, table, effect, seed=0):
+    folder.mkdir()
+    for k, row in enumerate(table.itertuples()):
+        brain = make_brain(seed + k, row.age, row.sex, effect).astype(np.float32)
+        nib.save(nib.Nifti1Image(brain, AFFINE), folder / f"{row.participant_id}_T1w.nii.gz")
+
+
+def draw_people(prefix, n, seed):
+    rng = np.random.default_rng(seed)
+    ids = [f"sub-{prefix}{k:02d}" for k in range(n)]
+    sexes = rng.permutation(["F", "M"] * (n // 2))
+    return pd.DataFrame({"participant_id": ids, "age": rng.uniform(25, 85, n).round(1), "sex": sexes})
+
+
+@pytest.fixture
+def judge(tmp_path, capsys):
+    """A function: effect in real people and in generated volumes -> (status, table, what was printed)."""
+
+    def run(effect=24.0, followed=24.0, requested=None, labels=None, words=(), n=(N_REAL, N_GENERATED)):
+        real, wanted = draw_people("r", n[0], 1), draw_people("g", n[1], 2)
+        write(tmp_path / "real", real, effect)
+        write(tmp_path / "generated", wanted, followed, seed=1000)
+        (real if labels is None else labels(real)).to_csv(tmp_path / "real.tsv", sep="\t", index=False)
+        wanted = wanted if requested is None else requested(wanted)
+        wanted.to_csv(tmp_path / "wanted.tsv", sep="\t", index=False)
+        given = ["control", "compare", "--generated", str(tmp_path / "generated")]
+        given += ["--requested", str(tmp_path / "wanted.tsv"), "--real", str(tmp_path / "real")]
+        given += ["--labels", str(tmp_path / "real.tsv"), "--out", str(tmp_path / "out"), *words]
+        status = main(given)
+        printed = capsys.readouterr()
+        path = tmp_path / "out" / "control.parquet"
+        table = pd.read_parquet(path).set_index(["condition", "quantity"]) if path.exists() else None
+        return status, table, printed.out + printed.err
+
+    return run
+
+
+def test_requests_that_are_followed_are_read(judge):
+    status, table, said = judge()
+    assert status == 0
+    for condition, metric in (("age", "r"), ("sex", "auc")):
+        row = table.loc[condition, REQUESTED]
+        assert (row.metric, row.verdict, row.n_generated) == (metric, "followed", N_GENERATED)
+        assert row.low <= row.value <= row.high
+        assert row.value > max(0.9, row.chance_95)
+        assert table.loc[(condition, REAL), "value"] > 0.9
+        assert table.loc[(condition, SYNTHETIC), "value"] > 0.9
+    assert "followed" in said
+    assert "research" in said
+
+
+def test_a_generator_that_ignores_its_requests_is_noticed(judge):
+    table = judge(followed=0.0)[1]
+    shown = table.xs(REQUESTED, level="quantity")
+    assert (shown["verdict"] == "not shown").all()
+    assert (shown["p_value"] > 0.05).all()
+    assert (table.xs(REAL, level="quantity")["value"] > 0.9).all()  # the probes could have seen it
+
+
+def test_requests_that_were_swapped_are_read_below_chance_and_harm(judge):
+    swap = {"F": "M", "M": "F"}
+    table = judge(effect=10.0, requested=lambda wanted: wanted.assign(sex=wanted["sex"].map(swap)))[1]
+    assert table.loc[("sex", REQUESTED), "value"] < 0.1
+    assert table.loc[("sex", REQUESTED), "verdict"] == "not shown"
+    assert table.loc[("sex", BOTH), "gain"] < 0
+    assert table.loc[("sex", BOTH), "verdict"] == "harms"
+
+
+def test_volumes_that_show_a_weak_effect_clearly_help_and_shuffled_requests_do_not(judge):
+    table = judge(effect=5.0, followed=15.0, words=("--conditions", "sex"), n=(60, 160))[1]
+    assert set(table.index.get_level_values("condition")) == {"sex"}
+    assert table.loc[("sex", BOTH), "verdict"] == "helps"
+    assert table.loc[("sex", BOTH), "gain"] > 0.08
+    assert table.loc[("sex", SHUFFLED), "verdict"] != "helps"
+    assert table.loc[("sex", SHUFFLED), "gain"] < table.loc[("sex", BOTH), "gain"] - 0.1
+
+
+def test_the_reading_is_that_of_a_plain_probe(judge, tmp_path):
+    table = judge(effect=4.0, followed=2.0)[1]
+
+    def load(name):
+        """Each volume z-scored in the brain, cut to it, and averaged over cubes of two voxels."""
+        rows = []
+        for path in sorted((tmp_path / name).iterdir()):
+            array = np.asarray(nib.load(path).dataobj, np.float64)
+            z = np.where(BRAIN, (array - array[BRAIN].mean()) / array[BRAIN].std(), 0)
+            parts = z[1:15, 2:18, 1:15].reshape(7, 2, 8, 2, 7, 2)
+            rows.append(parts.mean(axis=(1, 3, 5)).ravel())
+        return np.stack(rows)
+
+    real, wanted = (pd.read_csv(tmp_path / f"{name}.tsv", sep="\t") for name in ("real", "wanted"))
+    plain = make_pipeline(PCA(N_REAL - 1), StandardScaler(), LogisticRegression(max_iter=1000))
+    plain.fit(load("real"), real["sex"])
+    expected = roc_auc_score(wanted["sex"] == "M", plain.predict_proba(load("generated"))[:, 1])
+    assert table.loc[("sex", REQUESTED), "value"] == pytest.approx(expected, abs=0.01)
+    assert 0.55 < expected < 0.98  # a value that could have been another
+
+
+def test_files_may_be_named_and_a_volume_without_a_row_is_reported(judge, tmp_path):
+    def name_files(wanted):
+        files = wanted["participant_id"] + "_T1w.nii.gz"
+        return wanted.assign(file=files).drop(columns="participant_id").iloc[1:]
+
+    status, table, said = judge(requested=name_files)
+    assert status == 0
+    assert table.loc[("sex", REQUESTED), "n_generated"] == N_GENERATED - 1
+    left = pd.read_parquet(tmp_path / "out" / "left_out.parquet")
+    assert left["file"].tolist() == ["sub-g00_T1w.nii.gz"]
+    assert "sub-g00_T1w.nii.gz: no row of wanted.tsv is of it" in said
+
+
+def test_a_request_that_no_real_person_has_is_not_judged(judge):
+    table = judge(requested=lambda wanted: wanted.assign(sex="X"), words=("--conditions", "sex"))[1]
+    row = table.loc[("sex", REQUESTED)]
+    assert row.verdict == "n/a"
+    assert row.reason == "fewer than two values were requested that real people have"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"requested": lambda t: t.drop(columns="participant_id")}, "no column names a volume; add 'file'"),
+        ({"labels": lambda t: pd.concat([t, t[:1]])}, "participant_id 'r00' stands in two rows; keep one"),
+        ({"requested": lambda t: t.rename(columns={"age": "a", "sex": "s"})}, "share no column"),
+        ({"words": ("--conditions", "Sex")}, "'Sex' is no column of both tables; both have: age, sex"),
+        ({"labels": lambda t: t.assign(participant_id="x" + t["participant_id"])}, "no row is of a volume"),
+    ],
+    ids=["no key", "twice", "nothing shared", "unknown condition", "other people"],
+)
+def test_a_table_that_does_not_fit_is_one_sentence(judge, change, sentence):
+    status, table, said = judge(**change)
+    assert status == 2
+    assert table is None
+    assert sentence in said
+    assert said.startswith("braing3n: ") or "\nbraing3n: " in said
