@@ -152,7 +152,7 @@ def test_a_request_that_no_real_person_has_is_not_judged(judge):
         ({"requested": lambda t: t.drop(columns="participant_id")}, "no column names a volume; add 'file'"),
         ({"labels": lambda t: pd.concat([t, t[:1]])}, "participant_id 'r00' stands in two rows; keep one"),
         ({"requested": lambda t: t.rename(columns={"age": "a", "sex": "s"})}, "share no column"),
-        ({"words": ("--conditions", "Sex")}, "'Sex' is no column of both tables; both have: age, sex"),
+        ({"words": ("--conditions", "Sex")}, "'Sex' is not in both tables; both have: age, sex"),
         ({"labels": lambda t: t.assign(participant_id="x" + t["participant_id"])}, "no row is of a volume"),
     ],
     ids=["no key", "twice", "nothing shared", "unknown condition", "other people"],
