@@ -94,13 +94,10 @@ def choose_conditions(asked: Request, requested: pd.DataFrame, labels: pd.DataFr
     shared = [name for name in requested if name in labels and name not in (FILE, *IDS)]
     for name in asked.conditions:
         if name not in shared:
-            raise BrainG3nError(
-                f"--conditions: '{name}' is no column of both tables; both have: {', '.join(shared) or 'none'}."
-            )
+            both = ", ".join(shared) or "none"
+            raise BrainG3nError(f"--conditions: '{name}' is not in both tables; both have: {both}.")
     if not shared:
-        raise BrainG3nError(
-            f"{asked.requested} and {asked.labels} share no column of a condition, such as age."
-        )
+        raise BrainG3nError(f"{asked.requested} and {asked.labels} share no column, such as age.")
     return list(asked.conditions) or shared
 
 
