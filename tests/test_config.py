@@ -1,9 +1,7 @@
 """The typed configuration: mistakes are one sentence, generated files match the models."""
 
 import difflib
-import json
 import math
-import re
 from contextlib import suppress
 
 import pytest
@@ -92,49 +90,6 @@ def test_the_generated_yaml_reads_back_as_the_defaults():
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_is_valid(path):
     assert load_config(path).run
-
-
-def list_provenance(record, path=""):
-    """Every setting's path and mark of the record of provenance."""
-    for name, item in record.items():
-        if isinstance(item, dict):
-            yield from list_provenance(item, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", item
-
-
-def read_comments(text):
-    """Every setting's path and the mark in its comment, of the generated YAML."""
-    parents = []
-    for line in text.splitlines():
-        found = re.fullmatch(r"( *)(\w+):(.*)", line)
-        if not found:
-            continue
-        parents = [*parents[: len(found[1]) // 2], found[2]]
-        if found[3]:
-            yield ".".join(parents), re.search(r"(?:; |\()(\w+)\)$", found[3])[1]
-
-
-def read_schema(schema, node, path=""):
-    """Every setting's path and mark of the JSON schema, as an editor resolves it."""
-    for name, item in node["properties"].items():
-        assert item["description"], path + name
-        (entry,) = item.get("patternProperties", {"": item}).values()  # cohorts are alike under any key
-        if "$ref" in entry:
-            entry = schema["$defs"][entry["$ref"].split("/")[-1]]
-        if "properties" in entry:
-            yield from read_schema(schema, entry, f"{path}{name}.")
-        else:
-            yield path + name, item["provenance"]
-
-
-def test_every_setting_shows_the_provenance_on_record():
-    expected = dict(list_provenance(yaml.safe_load((ROOT / "tests" / "provenance.yaml").read_text())))
-    schema = json.loads(render_schema())
-    assert dict(read_schema(schema, schema)) == expected
-    commented = dict(read_comments(render_yaml()))
-    assert commented.pop("cohorts") == "chosen"  # whose fields stand in no file of defaults
-    assert commented == {path: mark for path, mark in expected.items() if not path.startswith("cohorts.")}
 
 
 def test_a_section_keeps_its_own_defaults_beside_what_differs():
