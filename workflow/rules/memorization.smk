@@ -42,7 +42,8 @@ rule audit_memorization:
         f"{BENCHMARKS}/memorization/distances.tsv"
     conda:
         "../../envs/models.yaml"
-    threads: THREADS
+    # The last long job of a run: nothing else could take the cores.
+    threads: 4
     resources:
         mem_mb=6000,
         runtime=360,
