@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from braing3n.core.runtime import track
+from braing3n.fidelity.arms import FID, KID, MEDICALNET, RADIMAGENET
 from braing3n.fidelity.formulas.frechet import Moments, compare_moments, measure_frechet
 from braing3n.fidelity.formulas.kernels import measure_kid
 from braing3n.fidelity.measure import Judge
@@ -17,9 +18,6 @@ from braing3n.fidelity.settings import FidelitySettings
 from braing3n.fidelity.slices import apply_window, cut_slices, find_common_mask
 from braing3n.nets import inception, medical
 
-FID, KID = "3D-FID on Inception V3 features", "KID on Inception V3 features"
-RADIMAGENET = "Fréchet distance on RadImageNet features"
-MEDICALNET = "Fréchet distance on MedicalNet features"
 N_BLOCK = 4096
 Cut = Callable[[np.ndarray], list[np.ndarray]]
 

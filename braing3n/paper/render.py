@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -93,12 +94,14 @@ def _escape_latex(text: str) -> str:
     return text.replace("^", r"\textasciicircum ").replace("~", r"\textasciitilde ")
 
 
+@cache
 def render_html(table: Table) -> str:
-    """A fragment of HTML by great-tables, columns with two levels under spanners."""
+    """A fragment of HTML by great-tables, columns with two levels under spanners; made once a table."""
     from great_tables import GT
 
     frame, notes = number_reasons(table)
-    shown = GT(frame, id=table.name).tab_header(title=table.title)
+    # It writes cell by cell, which columns of objects take faster than columns of strings.
+    shown = GT(frame.astype(object), id=table.name).tab_header(title=table.title)
     if any(LEVELS in name for name in frame.columns):
         shown = shown.tab_spanner_delim(delim=LEVELS)
     for note in notes:

@@ -5,11 +5,11 @@ import pytest
 
 from braing3n.config import FidelitySettings
 from braing3n.core.contracts import check_table
-from braing3n.fidelity.arms import list_real
+from braing3n.fidelity.arms import FID, KID, list_real
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.fidelity.formulas.frechet import measure_frechet
 from braing3n.fidelity.measure import measure_arms
-from braing3n.fidelity.sliced import FID, KID, SLOTS, measure_slices, see_real
+from braing3n.fidelity.sliced import SLOTS, measure_slices, see_real
 from braing3n.fidelity.variety import KeptVolumes, list_rows, measure_variety
 
 from .invented import Levels, make_people

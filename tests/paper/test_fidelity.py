@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from braing3n.fidelity.arms import FID, KID, MEDICALNET, RADIMAGENET
 from braing3n.fidelity.contracts import DISTANCES
-from braing3n.fidelity.sliced import FID, KID, MEDICALNET, RADIMAGENET
 from braing3n.paper.printed.fidelity import (
     build_fidelity_on_others,
     build_table_2b,

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from braing3n.core.errors import ConfigurationError
+from braing3n.fidelity.arms import FID
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.fidelity.measure import QUANTITY
-from braing3n.fidelity.sliced import FID
 from braing3n.manifest.contracts import FLOW, LABELS
 from braing3n.memorization.contracts import COPIES, MEMORIZATION
 from braing3n.memorization.summary import summarise_audit

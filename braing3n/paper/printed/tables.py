@@ -17,9 +17,12 @@ from braing3n.paper.results import Results, explain_missing
 LEVELS = " | "
 
 
-@dataclass
+@dataclass(eq=False)
 class Table:
-    """A table of text cells; `source` is the run's file that it mostly comes from."""
+    """A table of text cells; `source` is the run's file that it mostly comes from.
+
+    Equal to itself alone, so that its rendering can be kept.
+    """
 
     name: str
     title: str
