@@ -12,10 +12,11 @@ from braing3n.fidelity.settings import FidelitySettings
 DROPPABLE = ("disease", "sex", "site", "age_years", "idh1")
 # Whose real volumes stand against the samples: everybody's, as in the paper, or one side's of the split.
 CORPUS, TRAINING, HELD_OUT = REFERENCES = ("corpus", "training", "held-out")
-# Quantities on features of others, named here so that who reads tables loads no network.
+# Quantities that networks or tensors measure, named here so that who reads tables loads neither.
 FID, KID = "3D-FID on Inception V3 features", "KID on Inception V3 features"
 RADIMAGENET = "Fréchet distance on RadImageNet features"
 MEDICALNET = "Fréchet distance on MedicalNet features"
+SIMILARITY = "MS-SSIM of pairs"
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from braing3n.fidelity.arms import ARMS, CORPUS, Arm, choose_real, select_samples
+from braing3n.fidelity.arms import ARMS, CORPUS, SIMILARITY, Arm, choose_real, select_samples
 from braing3n.fidelity.formulas.similarity import measure_ms_ssim
 from braing3n.fidelity.settings import FidelitySettings
 from braing3n.fidelity.slices import apply_window
-
-QUANTITY = "MS-SSIM of pairs"
 
 
 class KeptVolumes:
@@ -68,7 +66,7 @@ def measure_variety(
             "arm": arm.title,
             "reference": CORPUS,
             "comparison": "gen-vs-recons",
-            "quantity": QUANTITY,
+            "quantity": SIMILARITY,
             "reason": "",
         }
         row |= {"value": generated.measure_pairs(sampled), "floor": float("nan"), "floor_reason": ""}

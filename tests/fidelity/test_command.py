@@ -14,12 +14,11 @@ from braing3n.config import FidelitySettings, PretrainSettings, TokenizerSetting
 from braing3n.core.contracts import read_table
 from braing3n.core.errors import CheckpointError, ContractError, ResourceError
 from braing3n.diffusion.contracts import SAMPLES
-from braing3n.fidelity.arms import FID, KID, MEDICALNET, RADIMAGENET
+from braing3n.fidelity.arms import FID, KID, MEDICALNET, RADIMAGENET, SIMILARITY
 from braing3n.fidelity.command import app
 from braing3n.fidelity.contracts import ANATOMY, DISTANCES, SEGMENTED
 from braing3n.fidelity.encode import encode_decoded
 from braing3n.fidelity.measure import MORE, QUANTITY, measure_arms
-from braing3n.fidelity.variety import QUANTITY as SIMILARITY
 from braing3n.manifest.contracts import LABELS
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer

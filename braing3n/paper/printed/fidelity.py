@@ -10,10 +10,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from braing3n.fidelity.arms import CORPUS, FID, MEDICALNET, RADIMAGENET, REFERENCES
+from braing3n.fidelity.arms import CORPUS, FID, MEDICALNET, RADIMAGENET, REFERENCES, SIMILARITY
 from braing3n.fidelity.deals import FEW_PEOPLE
 from braing3n.fidelity.measure import MORE, QUANTITY
-from braing3n.fidelity.variety import QUANTITY as SIMILARITY
 from braing3n.paper.printed.tables import LEVELS, Table
 from braing3n.paper.published import read_published
 from braing3n.paper.results import Results, explain_missing, locate
