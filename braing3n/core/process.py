@@ -29,8 +29,8 @@ def let_threads_yield() -> None:
     when they are loaded, so the package calls it before all else. What a user set stays.
     """
     if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
-        # Some 50 microseconds for libgomp: an idle machine then needs no call of the kernel at most waits.
-        os.environ |= {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
+        # Some 500 microseconds for libgomp: longer than most waits of a training step, shorter than a time slice.
+        os.environ |= {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "0"}
 
 
 def stop_jobs_on_sigterm() -> None:

@@ -27,10 +27,10 @@ def run(code, **settings):
     return done.stdout, done.stderr
 
 
-def test_the_openmp_that_torch_loads_does_not_spin():
+def test_the_openmp_that_torch_loads_does_not_spin_for_long():
     _, said = run("import braing3n, torch", OMP_DISPLAY_ENV="VERBOSE")  # OpenMP says what it has read
     spins, blocks = (re.search(rf"{name} ?= ?'(\d+)", said) for name in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME"))
-    assert int(spins[1]) <= 1000 if spins else int(blocks[1]) == 0  # libgomp's word, or libomp's
+    assert int(spins[1]) <= 10_000 if spins else int(blocks[1]) == 0  # libgomp's word, or libomp's
 
 
 @pytest.mark.parametrize(("name", "value"), [("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "7")])
