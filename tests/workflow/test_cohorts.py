@@ -1,6 +1,8 @@
-"""The raw downloads of real cohorts, as miniatures, through the whole DAG; each route, and nobody's name."""
+"""Raw downloads of real cohorts, as miniatures, through all that reads them; each route, nobody's name."""
 
 import gzip
+import subprocess
+import sys
 
 import nibabel as nib
 import pandas as pd
@@ -10,9 +12,10 @@ import yaml
 from braing3n.phantoms.formats import PLANTED
 from braing3n.phantoms.picture import find_left_marker
 
-from .conftest import SMOKE, link_wheels, plan, snakemake
+from .conftest import ROOT, SMOKE, link_wheels, plan, snakemake
 
 pytestmark = pytest.mark.workflow
+TARGET = "manifest"
 KINDS = ("abide1", "adni", "ixi", "oasis1", "ppmi")
 # What preprocessing does to a scan of each cohort and format; a second scan of a visit follows its T1.
 STEPS = {
@@ -40,12 +43,20 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(config, tmp_path_factory, fetch_resource):
-    """The folder of a finished run, and all that was printed."""
+    """The folder of a run up to the manifest, with the tables of it, and all that was printed.
+
+    No later stage reads a raw file, and test_plans runs those.
+    """
     directory = tmp_path_factory.mktemp("miniatures")
     link_wheels(directory, fetch_resource)
-    done = snakemake(directory, "all", config=config)
+    done = snakemake(directory, TARGET, config=config)
     assert done.returncode == 0, done.stderr[-5000:]
-    return directory, done.stdout + done.stderr
+    results = directory / "results" / "miniatures"
+    command = [sys.executable, "-m", "braing3n", "paper", "tables", "--results-dir", str(results)]
+    command += ["--out-dir", str(results / "paper")]
+    tables = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert tables.returncode == 0, tables.stderr[-3000:]
+    return directory, done.stdout + done.stderr + tables.stdout + tables.stderr
 
 
 def read_cohorts(directory):
@@ -117,4 +128,4 @@ def test_one_cohorts_ingest_reruns_alone(run, config):
     moved = {name for name in before if before[name][0] != after[name][0]}
     assert moved == {"adni.parquet", "adni_exclusions.parquet"}
     assert {name: item[1] for name, item in before.items()} == {name: item[1] for name, item in after.items()}
-    assert plan(directory, config=config) == {}, "equal bytes replan nothing"
+    assert plan(directory, config=config, target=TARGET) == {}, "equal bytes replan nothing"
