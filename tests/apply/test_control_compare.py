@@ -73,6 +73,12 @@ def judge(tmp_path, capsys):
     return run
 
 
+@pytest.fixture
+def few_draws(monkeypatch):
+    """A tenth of the draws, where the tables are tested and not the intervals."""
+    monkeypatch.setattr("braing3n.apply.judges.control.N_DRAWS", 100)
+
+
 def test_requests_that_are_followed_are_read(judge):
     status, table, said = judge()
     assert status == 0
@@ -154,7 +160,7 @@ def test_a_request_that_no_real_person_has_is_not_judged(judge):
     assert row.reason == "sex: fewer than two values were requested that real people have"
 
 
-def test_people_and_requests_without_a_value_are_left_to_the_other_conditions(judge):
+def test_people_and_requests_without_a_value_are_left_to_the_other_conditions(judge, few_draws):
     """The age of one person is not known, another's is infinite; one request is missing, one is text."""
 
     def forget(real):
@@ -174,20 +180,20 @@ def test_people_and_requests_without_a_value_are_left_to_the_other_conditions(ju
     assert "age: 2 requests that real people cannot confirm: '89+'" in said
 
 
-def test_a_class_that_is_spelled_otherwise_is_named(judge):
+def test_a_class_that_is_spelled_otherwise_is_named(judge, few_draws):
     _, table, said = judge(requested=lambda t: t.assign(sex=t["sex"].where(t.index > 2, "female")))
     assert table.loc[("sex", REQUESTED), "n_generated"] == N_GENERATED - 3
     assert "sex: 3 requests that real people cannot confirm: 'female'" in said
 
 
-def test_numbers_among_text_are_no_classes(judge):
+def test_numbers_among_text_are_no_classes(judge, few_draws):
     _, table, said = judge(labels=lambda t: t.assign(age=t["age"].astype(object).where(t.index > 0, "89+")))
     assert table.loc[("age", REQUESTED), "verdict"] == "n/a"
     assert "numbers and text, such as '89+', stand in 'age'; write numbers alone" in said
     assert table.loc[("sex", REQUESTED), "verdict"] == "followed"
 
 
-def test_a_generator_that_always_draws_one_volume_follows_no_request(judge, tmp_path, capsys):
+def test_a_generator_that_always_draws_one_volume_follows_no_request(judge, few_draws, tmp_path, capsys):
     judge(n=(N_REAL, 2))
     first, second = sorted((tmp_path / "generated").iterdir())
     second.write_bytes(first.read_bytes())
@@ -198,7 +204,7 @@ def test_a_generator_that_always_draws_one_volume_follows_no_request(judge, tmp_
     assert "age: the probe reads the same number in every generated volume" in capsys.readouterr().err
 
 
-def test_requests_that_are_too_few_to_be_followed_are_named(judge):
+def test_requests_that_are_too_few_to_be_followed_are_named(judge, few_draws):
     """Of three volumes each sixth order of the requests is the right one."""
     _, table, said = judge(requested=lambda t: t[:3], words=("--conditions", "age"))
     assert table.loc[("age", REQUESTED), "value"] > 0.9
@@ -206,7 +212,7 @@ def test_requests_that_are_too_few_to_be_followed_are_named(judge):
     assert "age: shuffled requests often reach the highest score: too few requests" in said
 
 
-def test_a_condition_may_have_any_name_and_stand_twice(judge):
+def test_a_condition_may_have_any_name_and_stand_twice(judge, few_draws):
     names = {"age": "condition", "sex": "fold"}
     table = judge(
         labels=lambda t: t.rename(columns=names).assign(group_id=t["age"]),
@@ -218,14 +224,14 @@ def test_a_condition_may_have_any_name_and_stand_twice(judge):
     assert (shown["verdict"] == "followed").all()
 
 
-def test_the_column_that_names_volumes_is_taken(judge):
+def test_the_column_that_names_volumes_is_taken(judge, few_draws):
     """A table of a run has ids of volumes, which are not those of these files, beside those of people."""
     status, table, _ = judge(labels=lambda t: t.assign(volume_id="v" + t["participant_id"]))
     assert status == 0
     assert (table["n_real"] == N_REAL).all()
 
 
-def test_files_of_one_name_need_their_folders(judge, tmp_path):
+def test_files_of_one_name_need_their_folders(judge, few_draws, tmp_path):
     judge(n=(N_REAL, 4))
     paths = []
     for path in sorted((tmp_path / "generated").iterdir()):
@@ -242,7 +248,7 @@ def test_files_of_one_name_need_their_folders(judge, tmp_path):
         assert main(words) == status
 
 
-def test_a_table_of_the_user_is_not_overwritten(judge, tmp_path):
+def test_a_table_of_the_user_is_not_overwritten(judge, few_draws, tmp_path):
     judge(n=(N_REAL, 4))
     table = tmp_path / "mine" / "control.parquet"
     table.parent.mkdir()

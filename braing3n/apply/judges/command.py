@@ -138,8 +138,7 @@ def compare(
     print_table(table, DISTANCES)
     if anatomy["value"].notna().any():
         print_table(anatomy, ANATOMY)
-    floors = anatomy["floor_reason"].where(anatomy["reason"] == "", "")  # of a value that is there
-    warn_of(pd.concat([table, anatomy.assign(note=floors)]), out)
+    warn_of(pd.concat([table, anatomy.assign(note=anatomy.loc[anatomy.reason == "", "floor_reason"])]), out)
     return 0
 
 
