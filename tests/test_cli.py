@@ -110,3 +110,8 @@ def test_a_file_that_is_not_there_is_one_sentence(capsys, tmp_path):
     given = ["--tokens", missing, "--tokenizer", "t", "--labels", "l", "--pairs", "p", "--weights", "w"]
     assert main(["longitudinal", "train", *given, "--settings", "{}"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_no_text_of_a_message_commands_the_terminal(capsys):
+    assert main(["\x1b[31mprobe\u202e"]) == 2
+    assert "unknown word '\\x1b[31mprobe\\u202e'" in capsys.readouterr().err

@@ -35,6 +35,9 @@ from braing3n.upkeep.config_files import ROOT, SCHEMA_PATH, YAML_PATH, render_sc
         ({"volumes": {"spacing_mm": 1.5}}, "whole multiple"),
         ({"latents": {"precision": "bfloat16"}}, "fidelity.precision must be latents.precision"),
         ({"latents": {"precision": "half"}}, "'latents.precision': "),
+        ({"diffusion": {"sampling": {"solver": "midpoint"}}}, "'euler' or 'adams_bashforth'"),
+        ({"diffusion": {"time_shift": 1e8}}, "diffusion.time_shift"),
+        ({"diffusion": {"time_shift": 1e-8}}, "diffusion.time_shift"),
         (
             {"latents": {"encoders": ["mae", "mea"]}},
             "'mea' is no file of braing3n/encoders (braindino, ",

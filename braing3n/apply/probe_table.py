@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -129,13 +130,30 @@ def read(path: Path) -> pd.DataFrame:
         raise BrainG3nError(f"{path}: give a table as .parquet, .tsv or .csv.")
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        words = dict.fromkeys(IDS, str)  # 001 is another than 1
-        return pd.read_csv(path, sep=SEPARATORS[path.suffix], na_values=["n/a"], dtype=words)
+            table = pd.read_parquet(path)
+            return table.reset_index() if any(table.index.names) else table  # an index may be the ids
+        return _read_text(path, SEPARATORS[path.suffix])
     except FileNotFoundError:
         raise BrainG3nError(f"{path}: no such file; check its path.") from None
+    except UnicodeError:
+        raise BrainG3nError(f"{path}: its text is not UTF-8; save it as UTF-8.") from None
     except Exception as error:
-        raise BrainG3nError(f"{path}: cannot be read as a table ({type(error).__name__}).") from None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise BrainG3nError(f"{path}: cannot be read as a table ({reason[:160]}).") from None
+
+
+def _read_text(path: Path, separator: str) -> pd.DataFrame:
+    """A table of text; a row with more cells than the header is an error, and shifts no column."""
+    words = dict.fromkeys(IDS, str)  # 001 is another than 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        table = pd.read_csv(path, sep=separator, na_values=["n/a"], dtype=words, index_col=False)
+    other = next((one for one in ";,\t" if one != separator and one in str(table.columns[0])), "")
+    if len(table.columns) == 1 and other:
+        raise ValueError(
+            f"its cells are separated by {other!r}, and those of a {path.suffix} by {separator!r}"
+        )
+    return table
 
 
 def take_encoded(features: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -63,6 +64,19 @@ EXTRAS = {
     "nnunetv2": "hd-bet",
     **dict.fromkeys(("snakemake", "xlwt"), "workflow"),
 }
+
+
+def show_text(text: str, kept: str = "") -> str:
+    """A user's text for a terminal: what would command it, or is no character, as `\\x1b`.
+
+    Args:
+        kept: characters that stay, such as the ends of lines.
+    """
+
+    def is_shown(character: str) -> bool:
+        return character in kept or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+    return "".join(c if is_shown(c) else c.encode("unicode_escape").decode() for c in text)
 
 
 def name_extra(module: str) -> str:

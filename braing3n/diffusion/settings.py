@@ -58,7 +58,10 @@ class DiffusionSettings(Settings):
     )
     times: Times = setting("uniform", "how times are drawn in training; logit_normal: more in the middle")
     time_shift: float = setting(
-        1.0, "training and sampling spend so many times more on times near the noise; 1: evenly", gt=0
+        1.0,
+        "training and sampling spend so many times more on times near the noise; 1: evenly",
+        ge=1e-3,  # beyond these, steps have no length in float32, or an infinite one
+        le=1e3,
     )
     ema_decay: float = setting(0.9999, "ceiling of min(decay, (1 + n) / (10 + n))", gt=0, lt=1)
     optimiser: OptimiserSettings = setting(

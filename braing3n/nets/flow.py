@@ -23,8 +23,10 @@ def integrate(velocity: Velocity, x: Tensor, times: Sequence[float], solver: Sol
     """
     before: tuple[Tensor, float] | None = None
     for now, then in pairwise(times):
-        step, v = then - now, velocity(x, now).float()
-        slope = v
+        step = then - now
+        if step == 0:  # many steps are not apart in float32
+            continue
+        v = slope = velocity(x, now).float()
         if solver == "adams_bashforth":
             if before is not None:
                 slope = v + step / (2 * before[1]) * (v - before[0])

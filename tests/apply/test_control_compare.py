@@ -42,6 +42,17 @@ def draw_people(prefix, n, seed):
     return pd.DataFrame({"participant_id": ids, "age": rng.uniform(25, 85, n).round(1), "sex": sexes})
 
 
+def list_inputs(tmp_path, **others):
+    """The command on the files of `judge`, or on others."""
+    names = {"generated": "generated", "requested": "wanted.tsv", "real": "real", "labels": "real.tsv"}
+    paths = {option: tmp_path / name for option, name in names.items()} | {"out": tmp_path / "out"} | others
+    return [
+        "control",
+        "compare",
+        *(word for name, path in paths.items() for word in (f"--{name}", str(path))),
+    ]
+
+
 @pytest.fixture
 def judge(tmp_path, capsys):
     """A function: effect in real people and in generated volumes -> (status, table, what was printed)."""
@@ -53,16 +64,19 @@ def judge(tmp_path, capsys):
         (real if labels is None else labels(real)).to_csv(tmp_path / "real.tsv", sep="\t", index=False)
         wanted = wanted if requested is None else requested(wanted)
         wanted.to_csv(tmp_path / "wanted.tsv", sep="\t", index=False)
-        given = ["control", "compare", "--generated", str(tmp_path / "generated")]
-        given += ["--requested", str(tmp_path / "wanted.tsv"), "--real", str(tmp_path / "real")]
-        given += ["--labels", str(tmp_path / "real.tsv"), "--out", str(tmp_path / "out"), *words]
-        status = main(given)
+        status = main([*list_inputs(tmp_path), *words])
         printed = capsys.readouterr()
         path = tmp_path / "out" / "control.parquet"
         table = pd.read_parquet(path).set_index(["condition", "quantity"]) if path.exists() else None
         return status, table, printed.out + printed.err
 
     return run
+
+
+@pytest.fixture
+def few_draws(monkeypatch):
+    """A tenth of the draws, where the tables are tested and not the intervals."""
+    monkeypatch.setattr("braing3n.apply.judges.control.N_DRAWS", 100)
 
 
 def test_requests_that_are_followed_are_read(judge):
@@ -143,19 +157,122 @@ def test_a_request_that_no_real_person_has_is_not_judged(judge):
     table = judge(requested=lambda wanted: wanted.assign(sex="X"), words=("--conditions", "sex"))[1]
     row = table.loc[("sex", REQUESTED)]
     assert row.verdict == "n/a"
-    assert row.reason == "fewer than two values were requested that real people have"
+    assert row.reason == "sex: fewer than two values were requested that real people have"
+
+
+def test_people_and_requests_without_a_value_are_left_to_the_other_conditions(judge, few_draws):
+    """The age of one person is not known, another's is infinite; one request is missing, one is text."""
+
+    def forget(real):
+        return real.assign(age=real["age"].where(real.index != 3).where(real.index != 7, np.inf))
+
+    def spoil(wanted):
+        return wanted.assign(age=wanted["age"].astype(object).where(wanted.index > 1, "89+"))
+
+    status, table, said = judge(labels=forget, requested=spoil)
+    assert status == 0
+    for quantity in (REQUESTED, REAL, SYNTHETIC, BOTH):
+        assert (
+            table.loc[("age", quantity), ["n_real", "n_generated"]] == [N_REAL - 2, N_GENERATED - 2]
+        ).all()
+        assert (table.loc[("sex", quantity), ["n_real", "n_generated"]] == [N_REAL, N_GENERATED]).all()
+        assert table.loc[("age", quantity), "value"] > 0.9
+    assert "age: 2 requests that real people cannot confirm: '89+'" in said
+
+
+def test_a_class_that_is_spelled_otherwise_is_named(judge, few_draws):
+    _, table, said = judge(requested=lambda t: t.assign(sex=t["sex"].where(t.index > 2, "female")))
+    assert table.loc[("sex", REQUESTED), "n_generated"] == N_GENERATED - 3
+    assert "sex: 3 requests that real people cannot confirm: 'female'" in said
+
+
+def test_numbers_among_text_are_no_classes(judge, few_draws):
+    _, table, said = judge(labels=lambda t: t.assign(age=t["age"].astype(object).where(t.index > 0, "89+")))
+    assert table.loc[("age", REQUESTED), "verdict"] == "n/a"
+    assert "numbers and text, such as '89+', stand in 'age'; write numbers alone" in said
+    assert table.loc[("sex", REQUESTED), "verdict"] == "followed"
+
+
+def test_a_generator_that_always_draws_one_volume_follows_no_request(judge, few_draws, tmp_path, capsys):
+    judge(n=(N_REAL, 2))
+    first, second = sorted((tmp_path / "generated").iterdir())
+    second.write_bytes(first.read_bytes())
+    assert main(list_inputs(tmp_path)) == 0
+    found = pd.read_parquet(tmp_path / "out" / "control.parquet").set_index(["condition", "quantity"])
+    assert found.loc[("age", REQUESTED), "verdict"] == found.loc[("sex", REQUESTED), "verdict"] == "not shown"
+    assert np.isnan(found.loc[("age", REQUESTED), "value"])
+    assert "age: the probe reads the same number in every generated volume" in capsys.readouterr().err
+
+
+def test_requests_that_are_too_few_to_be_followed_are_named(judge, few_draws):
+    """Of three volumes each sixth order of the requests is the right one."""
+    _, table, said = judge(requested=lambda t: t[:3], words=("--conditions", "age"))
+    assert table.loc[("age", REQUESTED), "value"] > 0.9
+    assert table.loc[("age", REQUESTED), "verdict"] == "not shown"
+    assert "age: shuffled requests often reach the highest score: too few requests" in said
+
+
+def test_a_condition_may_have_any_name_and_stand_twice(judge, few_draws):
+    names = {"age": "condition", "sex": "fold"}
+    table = judge(
+        labels=lambda t: t.rename(columns=names).assign(group_id=t["age"]),
+        requested=lambda t: t.rename(columns=names).assign(group_id=t["age"]),
+        words=("--conditions", "fold", "group_id", "--conditions", "fold"),
+    )[1]
+    shown = table.xs(REQUESTED, level="quantity")
+    assert shown.index.tolist() == ["fold", "group_id"]
+    assert (shown["verdict"] == "followed").all()
+
+
+def test_the_column_that_names_volumes_is_taken(judge, few_draws):
+    """A table of a run has ids of volumes, which are not those of these files, beside those of people."""
+    status, table, _ = judge(labels=lambda t: t.assign(volume_id="v" + t["participant_id"]))
+    assert status == 0
+    assert (table["n_real"] == N_REAL).all()
+
+
+def test_files_of_one_name_need_their_folders(judge, few_draws, tmp_path):
+    judge(n=(N_REAL, 4))
+    paths = []
+    for path in sorted((tmp_path / "generated").iterdir()):
+        (tmp_path / "apart" / path.name[:7]).mkdir(parents=True)
+        paths.append(path.rename(tmp_path / "apart" / path.name[:7] / "t1.nii.gz"))
+    wanted = pd.read_csv(tmp_path / "wanted.tsv", sep="\t")
+    files = tmp_path / "files.csv"
+    words = list_inputs(tmp_path, generated=tmp_path / "apart", requested=files)
+    for names, status in (
+        (["t1.nii.gz", "b", "c", "d"], 2),
+        ([f"{p.parent.name}/{p.name}" for p in paths], 0),
+    ):
+        wanted.drop(columns="participant_id").assign(file=names).to_csv(files, index=False)
+        assert main(words) == status
+
+
+def test_a_table_of_the_user_is_not_overwritten(judge, few_draws, tmp_path):
+    judge(n=(N_REAL, 4))
+    table = tmp_path / "mine" / "control.parquet"
+    table.parent.mkdir()
+    pd.read_csv(tmp_path / "wanted.tsv", sep="\t").to_parquet(table)
+    before = table.read_bytes()
+    assert main(list_inputs(tmp_path, requested=table, out=table.parent)) == 2
+    assert table.read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        ({"requested": lambda t: t[:0]}, "it has no row below its header"),
+        (
+            {"requested": lambda t: t.assign(participant_id=t["participant_id"].where(t.index != 4))},
+            "row 5 has no participant_id; add it, or remove the row",
+        ),
         ({"requested": lambda t: t.drop(columns="participant_id")}, "no column names a volume; add 'file'"),
         ({"labels": lambda t: pd.concat([t, t[:1]])}, "participant_id 'r00' stands in two rows; keep one"),
         ({"requested": lambda t: t.rename(columns={"age": "a", "sex": "s"})}, "share no column"),
         ({"words": ("--conditions", "Sex")}, "'Sex' is not in both tables; both have: age, sex"),
         ({"labels": lambda t: t.assign(participant_id="x" + t["participant_id"])}, "no row is of a volume"),
     ],
-    ids=["no key", "twice", "nothing shared", "unknown condition", "other people"],
+    ids=["only a header", "no id", "no key", "twice", "nothing shared", "unknown condition", "other people"],
 )
 def test_a_table_that_does_not_fit_is_one_sentence(judge, change, sentence):
     status, table, said = judge(**change)

@@ -303,20 +303,15 @@ def test_a_model_folders_encoder_sees_the_volumes(made, tmp_path, capsys):  # no
             inside = tuple(slice(margin + 1, margin + n - 1) for n in box.shape)
             array[inside] = rng.normal(5, 1, tuple(n - 2 for n in box.shape))
             write(tmp_path / role / f"sub-{role}{k}_T1w.nii.gz", array, affine)
-    words = [
-        "--generated",
-        str(tmp_path / "generated"),
-        "--out",
-        str(tmp_path / "out"),
-        "--model",
-        str(made[0]),
-    ]
-    assert main(["fidelity", "compare", *words, "--real", str(tmp_path / "real"), "--draws", "5"]) == 0
+    words = ["--generated", str(tmp_path / "generated"), "--model", str(made[0]), "--out"]
+    real = ["--real", str(tmp_path / "real"), "--draws", "5"]
+    assert main(["fidelity", "compare", *words, str(tmp_path / "out"), *real]) == 0
     found = pd.read_parquet(tmp_path / "out" / "distances.parquet")
     assert found.loc[found["features"] == "MAE, mean token", "value"].notna().sum() >= 3
     assert "coarse voxels" not in set(found["features"])
-    assert main(["memorization", "audit", *words, "--train", str(tmp_path / "real")]) == 0
-    summary = pd.read_parquet(tmp_path / "out" / "summary.parquet")
+    train = ["--train", str(tmp_path / "real")]
+    assert main(["memorization", "audit", *words, str(tmp_path / "audit"), *train]) == 0
+    summary = pd.read_parquet(tmp_path / "audit" / "summary.parquet")
     assert summary["detector"].tolist()[0] == "L2 in the model's latent"
     capsys.readouterr()
 

@@ -1,5 +1,7 @@
 """A probe of a person's own table: what was planted is found, and every bad input is one sentence."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,9 @@ from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from braing3n.apply.probe_table import read
 from braing3n.cli import main
+from braing3n.core.errors import BrainG3nError
 
 
 @pytest.fixture
@@ -156,11 +160,11 @@ def test_the_table_of_encode_and_a_bids_table_of_people_fit(tables):
 
 
 def test_an_id_keeps_its_zeros(tables):
-    for name, read in (
+    for name, load in (
         ("features.parquet", pd.read_parquet),
         ("labels.tsv", lambda p: pd.read_csv(p, sep="\t")),
     ):
-        table = read(tables / name)
+        table = load(tables / name)
         table["participant_id"] = table["participant_id"].str.replace("sub-", "0")
         if name == "labels.tsv":
             table.to_csv(tables / name, sep="\t", index=False)
@@ -168,6 +172,30 @@ def test_an_id_keeps_its_zeros(tables):
             table.to_parquet(tables / name)
     assert run(tables) == 0
     assert read_scores(tables, "r").loc["features", "n_rows"] == 80
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("t.tsv", "id\tage\n1\t5\n".encode("utf-16"), "its text is not UTF-8; save it as UTF-8"),
+        ("t.tsv", "id\tsex\n1\tmännlich\n".encode("latin-1"), "its text is not UTF-8; save it as UTF-8"),
+        ("t.csv", b"id;age\n1;5\n", "its cells are separated by ';', and those of a .csv by ','"),
+        ("t.tsv", b"id,age\n1,5\n", "its cells are separated by ',', and those of a .tsv by '\\t'"),
+        ("t.tsv", b"", "No columns to parse from file"),
+        ("t.tsv", b"id\tage\n1\t5\t6\n2\t7\t8\n", "Length of header or names does not match length of data"),
+    ],
+    ids=["UTF-16", "Latin-1", "semicolons", "commas", "empty", "cells too many"],
+)
+def test_a_table_that_is_not_what_it_is_named_is_one_sentence(tmp_path, name, content, sentence):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BrainG3nError, match=re.escape(sentence)) as found:
+        read(tmp_path / name)
+    assert str(found.value).startswith(str(tmp_path / name))
+
+
+def test_an_empty_cell_at_the_ends_of_rows_shifts_no_column(tmp_path):
+    (tmp_path / "t.tsv").write_text("\ufeffparticipant_id\tage\n01\t50\t\n02\t60\t\n", encoding="utf-8")
+    assert read(tmp_path / "t.tsv").to_dict("list") == {"participant_id": ["01", "02"], "age": [50, 60]}
 
 
 @pytest.mark.parametrize("words", [("--random-labels", "-1"), ("--seed", "-1"), ("--seed", str(2**32))])

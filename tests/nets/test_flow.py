@@ -55,6 +55,13 @@ def test_adams_bashforth_evaluates_once_a_step():
     assert asked == [0, 0.1, 0.4]
 
 
+@pytest.mark.parametrize("solver", ["euler", "adams_bashforth"])
+def test_a_step_of_no_length_changes_nothing(solver):
+    x = torch.randn(2, 3, 4)
+    found = integrate(velocity, x, [0, 0, 0.1, 0.1, 0.4, 1, 1], solver)
+    torch.testing.assert_close(found, integrate(velocity, x, [0, 0.1, 0.4, 1], solver))
+
+
 @pytest.mark.parametrize("n", [10, 100])
 def test_the_way_back_ends_where_the_steps_began(n):
     x, times = torch.randn(2, 3, 4), torch.linspace(0, 1, n + 1).tolist()

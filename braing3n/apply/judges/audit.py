@@ -14,7 +14,7 @@ from scipy.stats import betabinom
 
 from braing3n.apply.judges.features import encode, open_model
 from braing3n.apply.judges.folders import VolumeFolder, open_folders, tabulate_left_out
-from braing3n.apply.judges.tables import draw_pairs, write_results
+from braing3n.apply.judges.tables import REPORT, draw_pairs, write_results
 from braing3n.core.errors import BrainG3nError
 from braing3n.core.runtime import make_folder
 from braing3n.core.scratch import open_scratch
@@ -93,6 +93,8 @@ def audit_folders(asked: Audit) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows.append(summarise(tables["contrastive"], "distance", "is_below_threshold", TRAINED))
     summary, membership = pd.DataFrame(rows), infer_members(sets, asked)
     tables |= {"summary": summary, "membership": membership}
+    if not asked.n_steps and (asked.out / REPORT).exists():  # of an audit before, with steps
+        (asked.out / "contrastive.parquet").unlink(missing_ok=True)
     write_results(asked.out, "memorization audit", tables | {"left_out": tabulate_left_out(found)}, found)
     pairs = copies[copies["comparison"] == "synthetic-real"].sort_values("correlation", ascending=False)
     shown = {role: found[role] for role in ("generated", "train")}
@@ -197,7 +199,7 @@ def summarise(table: pd.DataFrame, measure: str, flag: str, name: str) -> dict[s
         for statistic in ("mean", "median", "min", "max"):
             row[f"{statistic}_{short}"] = getattr(part[measure], statistic)()
         row[f"n_flagged_{short}"] = int(part[flag].sum())
-    row["ratio"] = row["mean_synthetic_real"] / row["mean_real_real"]
+    row["ratio"] = row["mean_synthetic_real"] / row["mean_real_real"] if row["mean_real_real"] else np.nan
     held_out = parts["held-out-real"].rename(columns={flag: "is_below_threshold"})
     if len(held_out):
         expected = expect_below(held_out, len(synthetic))
@@ -216,4 +218,7 @@ def summarise(table: pd.DataFrame, measure: str, flag: str, name: str) -> dict[s
     row["n_duplicates"] = count_duplicates(apart["real-real"], apart["real-real"].median())
     n_people = real["person_id"].nunique()
     row["note"] = f"fewer than {FEW_PEOPLE} people" if n_people < FEW_PEOPLE else ""
+    if np.isnan(row["threshold"]):  # nothing can be flagged, which is not to be read as no copies
+        row |= {key: np.nan for key in row if key.startswith(("n_flagged", "n_below"))}
+        row |= {"is_more_than_expected": "n/a", "note": "no threshold: --train has no two people"}
     return row

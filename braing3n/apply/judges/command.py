@@ -129,7 +129,7 @@ def compare(
 
     if draws < 2 or pairs < 1:
         raise BrainG3nError("--draws must be at least 2, and --pairs at least 1.")
-    check_out(out, generated, real)
+    check_out(out, "fidelity compare", generated, real)
     medical = {"radimagenet": radimagenet_weights, "medicalnet": medicalnet_weights}
     asked = Comparison(
         generated, real, out, model, inception_weights, draws, pairs, seed, medical, measured or {}
@@ -138,7 +138,7 @@ def compare(
     print_table(table, DISTANCES)
     if anatomy["value"].notna().any():
         print_table(anatomy, ANATOMY)
-    warn_of(pd.concat([table, anatomy.assign(note=anatomy["floor_reason"])]), out)
+    warn_of(pd.concat([table, anatomy.assign(note=anatomy.loc[anatomy.reason == "", "floor_reason"])]), out)
     return 0
 
 
@@ -188,7 +188,8 @@ def audit(
         raise BrainG3nError("--percentile must lie between 0 and 100, and --reference must be at least 2.")
     if contrastive_steps and held_out is None:
         raise BrainG3nError("--contrastive-steps needs --held-out: its threshold is that of other people.")
-    check_out(out, *(folder for folder in (generated, train, held_out) if folder is not None))
+    folders = [folder for folder in (generated, train, held_out) if folder is not None]
+    check_out(out, "memorization audit", *folders)
     asked = Audit(generated, train, out, held_out, model, percentile, reference, seed, contrastive_steps)
     table, membership = audit_folders(asked)
     print_table(table.set_index("detector").T.rename_axis("quantity").reset_index(), None)
@@ -206,7 +207,7 @@ def compare_control(
     real: Path,
     labels: Path,
     out: Out,
-    conditions: tuple[str, ...] = (),
+    conditions: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
     model: ModelFolder = None,
     seed: Seed = 2025,
     threads: Threads = 1,
@@ -237,7 +238,7 @@ def compare_control(
     from braing3n.apply.judges.control import Request, judge_control
     from braing3n.apply.judges.tables import check_out, print_table, warn_of
 
-    check_out(out, generated, real)
+    check_out(out, "control compare", generated, real)
     asked = Request(generated, requested, real, labels, out, model, conditions, seed)
     table = judge_control(asked)
     print_table(table, {name: title for name, title in CONTROL.items() if name in table})

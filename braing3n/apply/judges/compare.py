@@ -24,6 +24,10 @@ from braing3n.fidelity.slices import WINDOW_Z, apply_window
 
 MAX_DRAWS_OF_SLICES = 20  # a Fréchet distance of 2,048 features takes seconds
 N_PAIRS_SHOWN = 6
+MIN_DEALT = 2  # people on each side, since one has no spread
+NO_FLOOR = "no floor with fewer than two generated or four real people"
+COLUMNS = ["quantity", "features", "reason", "value", "matched", "low", "high", "floor", "floor_low"]
+COLUMNS += ["floor_high", "floor_95", "n_dealt", "against_floor"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def compare_folders(asked: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
         sets = (values["generated"].get(feature.name), values["real"].get(feature.name))
         rows += measure_sets(feature, sets, (generated.people, real.people), asked)
     rows.append(measure_similarity(generated, real, asked))
-    table = pd.DataFrame(rows).assign(**count(generated, real))
+    table = pd.DataFrame(rows, columns=COLUMNS).assign(**count(generated, real))
     anatomy, segmented = measure_folders(generated, real, asked.seed, asked.measured)
     last = features[-1].name
     nearest = pair_nearest(generated, real, values["generated"][last], values["real"][last], last)
@@ -109,7 +113,12 @@ def measure_sets(feature: Feature, sets: tuple, people: tuple, asked: Comparison
         ),
     }
     rows = []
+    no_floor = "" if min(len(set(people[0])), len(set(people[1])) // 2) >= MIN_DEALT else NO_FLOOR
     for name, (distance, dealt, whole) in distances.items():
+        if no_floor:
+            row = {"quantity": name, "features": feature.name, "reason": no_floor, "value": distance(*whole)}
+            rows.append(row | {"matched": np.nan, "against_floor": "n/a"})
+            continue
         n_draws = min(asked.n_draws, MAX_DRAWS_OF_SLICES) if dealt[0].shape[1] > 1 else asked.n_draws
         found = measure_beside_floor(distance, dealt[0], dealt[1], people, n_draws, asked.seed)
         row = {"quantity": name, "features": feature.name, "reason": "", "value": distance(*whole), **found}

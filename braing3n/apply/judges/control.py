@@ -15,11 +15,11 @@ from braing3n.apply.judges.compare import compute
 from braing3n.apply.judges.features import open_features, open_model
 from braing3n.apply.judges.folders import VolumeFolder, open_folders, tabulate_left_out
 from braing3n.apply.judges.tables import write_results
-from braing3n.apply.probe_table import IDS, is_classes, read
+from braing3n.apply.probe_table import IDS, MAX_CLASSES, is_classes, read
 from braing3n.core.errors import BrainG3nError
 from braing3n.core.runtime import make_folder
-from braing3n.probe.fit import build_model
-from braing3n.probe.halves import read_probe
+from braing3n.probe.fit import build_model, predict_out_of_fold
+from braing3n.probe.halves import score_halves
 from braing3n.probe.plan import Probe, plan_probe
 from braing3n.probe.scores import BOUNDS, find_interval, score
 from braing3n.probe.settings import ProbeSettings
@@ -27,6 +27,8 @@ from braing3n.probe.tasks import Task
 
 FILE = "file"  # the column of a volume's path in its folder, or of its name
 N_DRAWS = 1000  # of shuffled requests, and of people
+ALPHA = 0.05  # of the p value of requests that are followed
+LARGEST = 1e50  # number, of which products of squares are finite
 REQUESTED, REAL, SYNTHETIC, BOTH, SHUFFLED = (
     "requested against read",
     "real people, probe of other real people",
@@ -34,6 +36,7 @@ REQUESTED, REAL, SYNTHETIC, BOTH, SHUFFLED = (
     "real people, probe of both",
     "real people, probe of both, requests shuffled",
 )
+FEW = "{}: shuffled requests often reach the highest score: too few requests, or volumes that do not differ"
 Score = Callable[[np.ndarray], float]  # of chosen rows
 
 
@@ -64,6 +67,9 @@ def judge_control(asked: Request) -> pd.DataFrame:
     Raises:
         BrainG3nError: a folder or a table cannot be used; a single bad file is left out and reported.
     """
+    for path in (asked.requested, asked.labels):
+        if path.resolve() in {(asked.out / f"{name}.parquet").resolve() for name in ("control", "left_out")}:
+            raise BrainG3nError(f"--out {asked.out}: {path} would be overwritten; give another folder.")
     tables = {"generated": read(asked.requested), "real": read(asked.labels)}
     conditions = choose_conditions(asked, *tables.values())
     model, box = open_model(asked.model)
@@ -98,29 +104,41 @@ def choose_conditions(asked: Request, requested: pd.DataFrame, labels: pd.DataFr
             raise BrainG3nError(f"--conditions: '{name}' is not in both tables; both have: {both}.")
     if not shared:
         raise BrainG3nError(f"{asked.requested} and {asked.labels} share no column, such as age.")
-    return list(asked.conditions) or shared
+    return list(dict.fromkeys(asked.conditions)) or shared
 
 
 def match(one: VolumeFolder, table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The table's row of each volume of a folder, by file or by person; a volume without one is reported.
 
+    Of several columns that could name a volume, the first that names one of the folder's is taken.
+
     Raises:
-        BrainG3nError: no column names a file or a person, one stands twice, or no volume has a row.
+        BrainG3nError: no column names a file or a person, a row has no name, one stands twice or is that of
+            several files, or no volume has a row.
     """
-    key = next((name for name in (FILE, *IDS) if name in table), "")
-    if not key:
-        raise BrainG3nError(f"{path}: no column names a volume; add '{FILE}' or 'participant_id'.")
-    names = table[key].astype(str).str.strip()
-    if key == FILE:
-        own = pd.Series(one.names)
-        if not own.isin(names).any():  # names without their folders
-            own = own.str.rsplit("/", n=1).str[-1]
-    else:
-        own, names = pd.Series(one.people), names.str.removeprefix("sub-")
+    table = table.dropna(how="all")  # a spreadsheet's blank rows
+    keys = [name for name in (FILE, *IDS) if name in table]
+    if not keys:
+        has = ", ".join(f"'{name}'" for name in table)
+        raise BrainG3nError(
+            f"{path}: no column names a volume; add '{FILE}' or 'participant_id' (it has {has})."
+        )
+    if table.empty:
+        raise BrainG3nError(f"{path}: it has no row below its header; add one for each volume.")
+    pairs = [(key, *_name_both(one, table, key)) for key in keys]
+    key, own, names = next((pair for pair in pairs if pair[1].isin(pair[2]).any()), pairs[0])
+    blank = np.flatnonzero(table[key].isna() | (names == ""))
+    if len(blank):
+        raise BrainG3nError(f"{path}: row {blank[0] + 1} has no {key}; add it, or remove the row.")
     twice = names[names.duplicated()]
     if len(twice):
         raise BrainG3nError(f"{path}: {key} '{twice.iloc[0]}' stands in two rows; keep one.")
     is_known = own.isin(names)
+    alike = own[is_known & own.duplicated()]
+    if key == FILE and len(alike):
+        raise BrainG3nError(
+            f"{path}: several files of {one.folder} are named '{alike.iloc[0]}'; write their paths."
+        )
     if not is_known.any():
         raise BrainG3nError(
             f"{path}: no row is of a volume in {one.folder}; its first {key} is '{names.iloc[0]}', "
@@ -131,6 +149,15 @@ def match(one: VolumeFolder, table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table.set_index(names).reindex(own).reset_index(drop=True)
 
 
+def _name_both(one: VolumeFolder, table: pd.DataFrame, key: str) -> tuple[pd.Series, pd.Series]:
+    """What names each volume of a folder, and what names each row of a table."""
+    names = table[key].astype(str).str.strip()
+    if key != FILE:
+        return pd.Series(one.people), names.str.removeprefix("sub-")
+    own = pd.Series(one.names)
+    return own.where(own.isin(names), own.str.rsplit("/", n=1).str[-1]), names  # a name without its folders
+
+
 @dataclass(frozen=True)
 class _Both:
     """One condition: a probe's plan of real people, and what was requested of generated volumes.
@@ -138,6 +165,7 @@ class _Both:
     Attributes:
         real, generated: features (n_units, F) and (M, F), M of those with a request that can be judged.
         requested: (M,) classes or numbers.
+        note: which values are not judged; empty: none.
     """
 
     probe: Probe
@@ -146,6 +174,7 @@ class _Both:
     real: np.ndarray
     generated: np.ndarray
     requested: np.ndarray
+    note: str
 
     @classmethod
     def of(
@@ -157,19 +186,28 @@ class _Both:
         settings: ProbeSettings,
         has_pca: bool,
     ) -> _Both:
-        known = labels["real"][name].dropna()
-        kind = "classification" if is_classes(known) else "regression"
-        task = Task(name, name, "condition", kind, slices=("all",))
+        known, asked = (labels[role][name] for role in ("real", "generated"))
+        kind = "classification" if is_classes(known.dropna()) else "regression"
+        column = f"'{name}'"  # is none of the ids, whatever its name
+        task = Task(name, name, column, kind, slices=("all",))
         ids = [str(k) for k in range(len(people))]
         standard = pd.DataFrame({"volume_id": ids, "person_id": people, "group_id": people, "split": "train"})
-        standard["condition"] = labels["real"][name].to_numpy()
+        standard[column] = _drop_infinite(known, kind).to_numpy()
         probe = plan_probe(task, "all", standard, settings)
-        wanted = task.read_target(labels["generated"].rename(columns={name: "condition"}))
-        is_judged = wanted.isin(probe.classes) if probe.classes else wanted.notna()
-        is_judged &= wanted.astype(str) != ""
+        probe.reason = _find_text(known, kind) or probe.reason
+        wanted = task.read_target(pd.DataFrame({column: _drop_infinite(asked, kind)}))
+        is_judged = (
+            wanted.isin(probe.classes) if probe.classes else wanted.notna() & (wanted.astype(str) != "")
+        )
         chosen = is_judged.to_numpy()
+        others = [f"'{value}'" for value in asked[asked.notna().to_numpy() & ~chosen]]
+        parts = [f"dropped: {probe.dropped}"] if probe.dropped else []
+        if others:
+            words = ", ".join(dict.fromkeys(others))
+            parts.append(f"{len(others)} requests that real people cannot confirm: {words}")
+        note = f"{name}: {'; '.join(parts)}" if parts and not probe.reason else ""
         real = x["real"] if probe.reason else probe.pool(x["real"])
-        return cls(probe, settings, has_pca, real, x["generated"][chosen], wanted[chosen].to_numpy())
+        return cls(probe, settings, has_pca, real, x["generated"][chosen], wanted[chosen].to_numpy(), note)
 
     @property
     def kind(self) -> str:
@@ -183,10 +221,10 @@ class _Both:
         """A row for each quantity, or one with the reason why there is none."""
         blank = {"metric": self.metric, "n_generated": len(self.requested), "n_real": len(self.real)}
         blank |= {"n_people": self.probe.units["person_id"].nunique(), "reason": ""}
-        blank |= {"note": f"dropped: {self.probe.dropped}" if self.probe.dropped else ""}
-        reason = self.probe.reason and f"real people: {self.probe.reason}"
+        blank |= {"note": self.note}
+        reason = self.probe.reason and f"{self.probe.task.key}: real people: {self.probe.reason}"
         if not reason and len(set(self.requested)) < 2:
-            reason = "fewer than two values were requested that real people have"
+            reason = f"{self.probe.task.key}: fewer than two values were requested that real people have"
         if reason:
             return [blank | {"quantity": REQUESTED, "value": math.nan, "verdict": "n/a", "reason": reason}]
         return [{**blank, **row} for row in (self.read_generated(), *self.read_real())]
@@ -204,23 +242,27 @@ class _Both:
         every = np.arange(len(self.requested))
         value = measure(self.requested, every)
         chance = np.array([measure(rng.permutation(self.requested), every) for _ in range(N_DRAWS)])
+        if math.isnan(value):  # a correlation with what never varies
+            why = f"{self.probe.task.key}: the probe reads the same number in every generated volume"
+            return {"quantity": REQUESTED, "value": value, "verdict": "not shown", "reason": why}
         p_value = (1 + np.sum(chance >= value)) / (1 + N_DRAWS)
         low, high = resample(lambda rows: measure(self.requested, rows), every, rng)
         return {
             **{"quantity": REQUESTED, "value": value, "low": low, "high": high},
             **{"chance_95": float(np.nanpercentile(chance, 95)), "p_value": float(p_value)},
-            "verdict": "followed" if p_value < 0.05 else "not shown",
+            "verdict": "followed" if p_value < ALPHA else "not shown",
+            "reason": FEW.format(self.probe.task.key) if np.mean(chance >= np.max(chance)) >= ALPHA else "",
         }
 
     # ---- real people, read by probes of other people, of generated volumes, and of both --------------------
 
     def read_real(self) -> list[dict[str, Any]]:
         """Real people of each fold, read by probes that never saw them; a gain is that over real alone."""
-        reading = read_probe(self.real, self.probe, self.settings, self.has_pca)
-        assert reading is not None
+        of_others = predict_out_of_fold(self.real, self.probe, self.settings, self.has_pca)[0]
+        halves = score_halves(self.real, self.probe, self.settings, self.has_pca)[self.metric]
         rng = np.random.default_rng(self.settings.seed)
         found = {
-            REAL: reading.predictions,
+            REAL: of_others,
             SYNTHETIC: self.predict(self.fit(self.generated, self.requested), self.real),
             BOTH: self.predict_with(self.requested),
             SHUFFLED: self.predict_with(rng.permutation(self.requested)),
@@ -238,7 +280,6 @@ class _Both:
             every = np.arange(len(people))
             row: dict[str, Any] = {"quantity": quantity, "value": measure(every), "verdict": ""}
             if quantity == REAL:
-                halves = reading.halves[self.metric]
                 row["low"], row["high"] = find_interval(row["value"], halves, BOUNDS[self.metric])
             else:
                 row["low"], row["high"] = resample(measure, people, rng)
@@ -271,7 +312,8 @@ class _Both:
 
     def fit(self, x: np.ndarray, y: np.ndarray):
         model = build_model(self.kind, len(x), x.shape[1], self.settings, self.has_pca)
-        return model.fit(x.astype(np.float64), y)
+        with np.errstate(divide="ignore", invalid="ignore"):  # PCA's shares of the variance of equal volumes
+            return model.fit(x.astype(np.float64), y)
 
     def predict(self, model, x: np.ndarray) -> np.ndarray:
         """(n, n_classes), 0 for a class that the model never saw, or (n, 1) numbers."""
@@ -298,3 +340,22 @@ def resample(measure: Score, people: np.ndarray, rng: np.random.Generator) -> tu
         return math.nan, math.nan
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _drop_infinite(values: pd.Series, kind: str) -> pd.Series:
+    """Classes, and lists, as text; of numbers those that a fit can take, NaN for others and for text."""
+    if kind == "classification":
+        return values.map(lambda value: value if pd.api.types.is_scalar(value) else str(value))
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    return numbers.where(numbers.abs() < LARGEST)
+
+
+def _find_text(values: pd.Series, kind: str) -> str:
+    """The reason if text among numbers makes a class of each number; empty: it does not."""
+    if kind == "regression" or pd.api.types.is_numeric_dtype(values):
+        return ""
+    numbers = pd.to_numeric(values, errors="coerce")
+    text = values[values.notna() & numbers.isna()]
+    if numbers.nunique() <= MAX_CLASSES or text.empty:
+        return ""
+    return f"numbers and text, such as '{text.iloc[0]}', stand in '{values.name}'; write numbers alone"

@@ -12,9 +12,11 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from braing3n.cohort import Walk
 from braing3n.core.errors import BrainG3nError, ScanError
 from braing3n.core.runtime import track
 from braing3n.fidelity.slices import BRAIN_SHARE
+from braing3n.inventory.files import list_files, show_path, to_prefix
 
 ENDS = (".nii", ".nii.gz")
 NO_VOLUME = re.compile(r"_(mask|dseg|probseg|desc-brain)(?=[_.])|Difference_")  # beside the volumes, in BIDS
@@ -173,6 +175,8 @@ def read_lps(path: Path, with_data: bool = True) -> tuple[np.ndarray, Lattice]:
         ScanError: one reason, without the file's name.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would wait for its writer
+            raise ScanError("it is no file")
         image = nib.load(path)
         if not isinstance(image, nib.spatialimages.SpatialImage):
             raise ScanError("it holds no volume")
@@ -198,7 +202,7 @@ def read_lps(path: Path, with_data: bool = True) -> tuple[np.ndarray, Lattice]:
         raise
     except Exception as error:  # of a damaged file the readers raise nearly everything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ScanError(f"it cannot be read as NIfTI ({reason[:160]})") from None
+        raise ScanError(f"it cannot be read as NIfTI ({show_path(reason[:160])})") from None
     return array, Lattice.of(turned, sizes)
 
 
@@ -235,16 +239,23 @@ def open_folders(folders: dict[str, Path], box: Lattice | None = None) -> dict[s
 def list_volumes(role: str, folder: Path) -> VolumeFolder:
     """Every NIfTI below a folder whose header can be read; masks and segmentations are left out.
 
+    Hidden files and folders, as those of DataLad, are passed over; links to folders are followed.
+
     Raises:
         BrainG3nError: there is no folder, or no volume in it.
     """
     if not folder.is_dir():
         raise BrainG3nError(f"--{role} {folder}: there is no such folder.")
-    paths = [path for path in sorted(folder.rglob("*.nii*")) if path.name.endswith(ENDS)]
+    walk = Walk()
+    paths = sorted(Path(path) for path, _ in list_files(folder, {}, walk) if path.endswith(ENDS))
     one = VolumeFolder(role, folder, [])
+    start = len(show_path(to_prefix(folder)))
+    for path_text, why in walk.unused.items():
+        if path_text.endswith(ENDS) or why.startswith("cannot be listed"):
+            one.left_out.append((path_text[start:], why))
     for path in paths:
         name = path.relative_to(folder).as_posix()
-        if path.name.startswith(".") or NO_VOLUME.search(path.name):
+        if NO_VOLUME.search(path.name):
             one.left_out.append((name, "its name says that it is no volume (a mask, labels or a difference)"))
             continue
         try:

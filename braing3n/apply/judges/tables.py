@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +11,32 @@ import pandas as pd
 
 from braing3n.apply.judges.folders import VolumeFolder
 from braing3n.apply.trained.outputs import RESEARCH_ONLY, write_report
-from braing3n.core.errors import BrainG3nError
+from braing3n.core.errors import BrainG3nError, show_text
 from braing3n.core.runtime import overlap, read_json, write_atomically
 
 N_LEFT_OUT_SAID = 5
+N_CHARACTERS_SAID = 400  # of a note; the whole stands in the table
+REPORT = "judged.json"
 
 
-def check_out(out: Path, *folders: Path) -> None:
-    """Check that the folder of the results is separate from the folders that are compared.
+def check_out(out: Path, command: str, *folders: Path) -> None:
+    """Check that the folder of the results is this command's own, and the compared folders are separate.
 
     Raises:
-        BrainG3nError: it lies in one of them or contains one, or two of them are the same.
+        BrainG3nError: it lies in one of them or contains one, or holds another command's results; or one of
+            them is another one, or lies in it.
     """
     for folder in folders:
         if overlap(out, folder):
             raise BrainG3nError(f"--out {out}: lies in {folder} or around it; give another folder.")
-    if len({folder.resolve() for folder in folders}) < len(folders):
-        raise BrainG3nError(f"{folders[0]}: is given twice; a folder compared with itself says nothing.")
+    for one, other in permutations(folders, 2):
+        if one.resolve() == other.resolve():
+            raise BrainG3nError(f"{one}: is given twice; a folder compared with itself says nothing.")
+        if other.resolve() in one.resolve().parents:
+            raise BrainG3nError(f"{one}: lies in {other}, whose volumes would be its own; separate them.")
+    before = read_json(out / REPORT).get("GeneratedBy", {}).get("Command", command)
+    if before != command:
+        raise BrainG3nError(f"--out {out}: holds the results of `{before}`; give another folder.")
 
 
 def write_results(
@@ -45,7 +55,7 @@ def write_results(
         for role, one in found.items()
     }
     content = {"Sets": sets, "Box": box.describe(), "MaskVoxels": int(mask.sum())}
-    write_report(out / "judged.json", command, content, list_warnings(found))
+    write_report(out / REPORT, command, content, list_warnings(found))
 
 
 def list_warnings(found: dict[str, VolumeFolder]) -> list[str]:
@@ -58,11 +68,8 @@ def list_warnings(found: dict[str, VolumeFolder]) -> list[str]:
 def print_table(table: pd.DataFrame, columns: dict[str, str] | None = None) -> None:
     """Print a table, or some of its columns under other names; a number that does not exist is n/a."""
     titles = columns or {name: name for name in table}
-    print(
-        pd.DataFrame({t: [format_cell(v) for v in table[n]] for n, t in titles.items()}).to_string(
-            index=False
-        )
-    )
+    cells = {show_text(str(t)): [show_text(format_cell(v)) for v in table[n]] for n, t in titles.items()}
+    print(pd.DataFrame(cells).to_string(index=False))
 
 
 def format_cell(value: object) -> str:
@@ -76,9 +83,10 @@ def warn_of(table: pd.DataFrame, out: Path) -> None:
     """Print why numbers are n/a, which files were left out, whether the sets are small, and the folder."""
     columns = [name for name in ("reason", "note") if name in table]
     said = dict.fromkeys(text for name in columns for text in table[name] if text and text == text)
-    report = read_json(out / "judged.json")
+    report = read_json(out / REPORT)
     for line in [*(f"n/a or small: {text}" for text in said), *report.get("Warnings", [])]:
-        print(f"note: {line}", file=sys.stderr)
+        shown = line if len(line) <= N_CHARACTERS_SAID else f"{line[:N_CHARACTERS_SAID]} … (see {out})"
+        print(f"note: {show_text(shown)}", file=sys.stderr)
     print(f"results in {out}. {RESEARCH_ONLY}")
 
 
