@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]  # the checkout; of an installed package the folder of all packages
 
 
+def show_text(text: str) -> str:
+    """Text in which control characters, which a terminal obeys, are spelled out (`\\x1b`): names hold some.
+
+    So are those that turn the direction of writing, and bytes of a name that are no UTF-8.
+    """
+    return "".join(
+        sign if sign in "\n\t" or unicodedata.category(sign)[0] != "C" else ascii(sign)[1:-1] for sign in text
+    )
+
+
 class BrainG3nError(Exception):
     """A fault that one sentence explains; the command line prints it and exits with its status."""
 
     exit_status = 2
+
+    def __str__(self) -> str:
+        return show_text(super().__str__())
 
 
 class ConfigurationError(BrainG3nError):
