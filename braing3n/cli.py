@@ -8,7 +8,7 @@ import sys
 from typing import Literal
 
 from braing3n import WORDS, __version__
-from braing3n.core.errors import BrainG3nError, name_extra, show_text
+from braing3n.core.errors import BrainG3nError, name_extra
 from braing3n.core.process import use_safe_path
 from braing3n.core.runtime import set_threads, tell_storage_fault
 from braing3n.core.scratch import unwind_on_sigterm
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrainG3nError as error:
         if os.environ.get("BRAING3N_DEBUG") == "1":
             raise
-        print(f"braing3n: {show_text(str(error), kept=chr(10))}", file=sys.stderr)
+        print(f"braing3n: {error}", file=sys.stderr)
         return error.exit_status
     except ModuleNotFoundError as error:
         sentence = name_extra(error.name or "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -84,6 +84,9 @@ class Config(Settings):
     run: str = setting("full", "name of the results folder", pattern=r"^[a-z][a-z0-9_]*$")
     cohorts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], CohortSettings] = setting(
         dict, "cohort key -> where it lies"
+    )
+    permissions: Literal["umask", "group", "private"] = setting(
+        "umask", "who may read results: as the umask says, the user's group too, or the user alone"
     )
     resources: ResourceSettings = setting(ResourceSettings, "atlas, templates and weights")
     preprocess: PreprocessSettings = setting(PreprocessSettings, "raw scans to SRI24")

@@ -17,7 +17,7 @@ from braing3n.config import Config, parse_config, read_yaml
 from braing3n.config_fit import check_given
 from braing3n.core.contracts import SPLITS
 from braing3n.core.errors import BrainG3nError, ConfigurationError
-from braing3n.core.runtime import write_if_changed
+from braing3n.core.runtime import set_permissions, write_if_changed
 from braing3n.core.settings import Settings, split_section
 from braing3n.inventory.build import build_inventories
 from braing3n.inventory.checks import check_apart, check_cohorts, check_folder
@@ -51,6 +51,7 @@ def start_run(
         files: the configuration files that `data` was merged from.
     """
     from braing3n.ingest.bids_columns import check_columns
+    from braing3n.manifest.quality.review import write_review
     from braing3n.manifest.withdrawn import report_strays
 
     try:
@@ -58,6 +59,7 @@ def start_run(
         for path in files if is_main_process else ():
             read_yaml(path)
         config = parse_config(data)
+        set_permissions(config.permissions)  # in the main process and, on a cluster, in each job's Snakemake
         if is_main_process:
             check_apart(config)
             lock = lock_run(config.run, plans_only(arguments))
@@ -67,6 +69,7 @@ def start_run(
                 build_inventories(config)
                 write_settings(config)
                 write_summary(config)
+                write_review(config)
                 report_strays(Path("results") / config.run, config.cohorts)
                 check_columns(config.probe.columns, find_raw_dirs(config.run, config.cohorts))
                 if not any(word.split("_")[0] in BEFORE_SPLITS for word in arguments):

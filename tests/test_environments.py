@@ -105,3 +105,19 @@ def test_setup_builds_with_locked_tools_alone(tmp_path):
     text = (tmp_path / ".venv" / "build.lock").read_text()
     assert re.findall(r"^(\S+?)==", text, re.MULTILINE) == ["setuptools"]
     assert "--hash=sha256:" in text
+
+
+@pytest.mark.parametrize(("status", "ends"), [(0, 0), (1, 2)])
+def test_the_audit_looks_up_every_locked_package_and_fails_where_it_finds_a_fault(tmp_path, status, ends):
+    """With a program in place of pip-audit, which writes down its words and has found faults or none."""
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "requirements.lock").touch()
+    for name in (".venv/.setup", ".venv-audit/bin/pip-audit"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(f"#!/bin/sh\necho $* > words\nexit {status}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(["make", "-f", ROOT / "Makefile", "audit"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == ends
+    words = (tmp_path / "words").read_text().split()
+    assert words[-2:] == ["-r", "requirements.lock"]
+    assert {"--strict", "--require-hashes"} <= set(words)

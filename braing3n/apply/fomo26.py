@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from braing3n.apply.trained.command import Device, Model
-from braing3n.core.errors import BrainG3nError
+from braing3n.core.errors import BrainG3nError, show_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ def run(
     with write_atomically(vector) as beside, open(beside, "wb") as file:
         np.save(file, features, allow_pickle=False)
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(show_text(f"warning: {warning}"), file=sys.stderr)
     return 0
 
 

@@ -13,9 +13,9 @@ from braing3n.apply.gather import Facts, Gathered, gather_scans
 from braing3n.apply.report import describe_scan, find_id, measure_crop
 from braing3n.cohort import Scan
 from braing3n.config import Config, load_config
-from braing3n.core.errors import BrainG3nError, ResourceError
+from braing3n.core.errors import BrainG3nError, ResourceError, show_text
 from braing3n.core.resources import REGISTRY, RESOURCES_DIR
-from braing3n.core.runtime import make_folder, overlap, write_atomically
+from braing3n.core.runtime import make_folder, overlap, set_permissions, write_atomically
 from braing3n.core.scratch import open_scratch
 from braing3n.core.settings import parse_section
 from braing3n.inventory.contracts import INVENTORY
@@ -86,9 +86,8 @@ def answer(request: Request) -> list[dict]:
     draw_mosaic(table, out_dir / PICTURE_NAME)
     _write_numbers(table, out_dir / TABLE_NAME)
     for row, used in zip(rows, used_scans, strict=True):
-        print(
-            describe_scan(row, found.names.get(used.path, Path(used.path).name), used.raw_space), end="\n\n"
-        )
+        name = found.names.get(used.path, Path(used.path).name)
+        print(show_text(describe_scan(row, name, used.raw_space)), end="\n\n")
     numbers, picture = out_dir / TABLE_NAME, out_dir / PICTURE_NAME
     print(f"{count_kept(rows)} of {len(rows)} volumes kept; numbers in {numbers}, picture in {picture}.")
     return rows
@@ -116,6 +115,7 @@ def count_kept(rows: Iterable[Mapping]) -> int:
 def _settle_settings(request: Request):
     """The configuration with the changes of the command line."""
     config = load_config(request.config_path) if request.config_path else Config()
+    set_permissions(config.permissions)
     chosen = config.preprocess.model_dump(mode="json") | dict(request.changes)
     return parse_section(PreprocessSettings, json.dumps(chosen)), config.resources
 
@@ -206,17 +206,18 @@ def _announce(found: Gathered, visits: list[Visit], reused: list[bool]) -> None:
     from braing3n.core.bids import entities
 
     for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(show_text(f"note: {note}"), file=sys.stderr)
     for name, why in found.left_out.items():
-        print(f"left out: {name}: {why}", file=sys.stderr)
+        print(show_text(f"left out: {name}: {why}"), file=sys.stderr)
     for visit, is_done in zip(visits, reused, strict=True):
         noted = ", ".join(f"{row['modality']} from {found.names[row['path']]}" for row in visit)
         done = " (done already; its results hold)" if is_done else ""
-        print(f"{entities(visit[0]['subject_id'], visit[0]['session_id'])}: {noted}{done}", file=sys.stderr)
+        who = entities(visit[0]["subject_id"], visit[0]["session_id"])
+        print(show_text(f"{who}: {noted}{done}"), file=sys.stderr)
 
 
 def _tell_step(step: str) -> None:
-    print(f"  {step}", file=sys.stderr, flush=True)
+    print(show_text(f"  {step}"), file=sys.stderr, flush=True)
 
 
 def _write_numbers(table: pd.DataFrame, path: Path) -> None:

@@ -10,10 +10,28 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]  # the checkout; of an installed package the folder of all packages
 
 
+def show_text(text: str, kept: str = "\n\t") -> str:
+    """Text in which control characters, which a terminal obeys, are spelled out (`\\x1b`): names hold some.
+
+    So are those that turn the direction of writing, and bytes of a name that are no UTF-8.
+
+    Args:
+        kept: characters that stay; of a name none.
+    """
+
+    def is_shown(sign: str) -> bool:
+        return sign in kept or unicodedata.category(sign) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+    return "".join(sign if is_shown(sign) else ascii(sign)[1:-1] for sign in text)
+
+
 class BrainG3nError(Exception):
     """A fault that one sentence explains; the command line prints it and exits with its status."""
 
     exit_status = 2
+
+    def __str__(self) -> str:
+        return show_text(super().__str__())
 
 
 class ConfigurationError(BrainG3nError):
@@ -64,19 +82,6 @@ EXTRAS = {
     "nnunetv2": "hd-bet",
     **dict.fromkeys(("snakemake", "xlwt"), "workflow"),
 }
-
-
-def show_text(text: str, kept: str = "") -> str:
-    """A user's text for a terminal: what would command it, or is no character, as `\\x1b`.
-
-    Args:
-        kept: characters that stay, such as the ends of lines.
-    """
-
-    def is_shown(character: str) -> bool:
-        return character in kept or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-    return "".join(c if is_shown(c) else c.encode("unicode_escape").decode() for c in text)
 
 
 def name_extra(module: str) -> str:

@@ -230,6 +230,20 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+UMASKS = {"group": 0o027, "private": 0o077}
+
+
+def set_permissions(permissions: str) -> None:
+    """Who may read what this process and those started from it write from now on.
+
+    Args:
+        permissions: `group` (the user writes, the group reads, nobody else), `private` (the user alone), or
+            `umask`, as the user's shell has it.
+    """
+    if permissions in UMASKS:
+        os.umask(UMASKS[permissions])
+
+
 def open_to_umask(path: Path) -> None:
     """The permissions of any new file: libraries that write by way of a temporary one leave it private."""
     umask = os.umask(0)

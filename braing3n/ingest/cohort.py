@@ -13,7 +13,7 @@ from braing3n.cohort import Cohort
 from braing3n.cohort.records import Book
 from braing3n.core.accounting import check_books
 from braing3n.core.bids import volume_id
-from braing3n.core.errors import CohortError
+from braing3n.core.errors import CohortError, show_text
 from braing3n.ingest.bids_values import DIAGNOSES
 from braing3n.ingest.contracts import RECORDS
 
@@ -59,7 +59,7 @@ def build_records(
     check_books(scans["volume_id"], table["volume_id"], [], f"ingest of {key}")
     flagged = table.loc[table["qc_flag"] != "", ["volume_id", "qc_flag"]]
     for row in flagged.head(N_SHOWN).itertuples():
-        print(f"{row.volume_id}: {row.qc_flag}")
+        print(show_text(f"{row.volume_id}: {row.qc_flag}"))
     if len(flagged) > N_SHOWN:
         print(f"... and {len(flagged) - N_SHOWN} more flagged volumes; see the column qc_flag.")
     return table
@@ -98,7 +98,7 @@ def _read_declared(
         )
     for name, keys in book.list_unused_rows().items():
         shown = ", ".join(keys[:N_SHOWN]) + (" ..." if len(keys) > N_SHOWN else "")
-        print(f"{key}: {len(keys)} ids of the table '{name}' have no scan: {shown}")
+        print(show_text(f"{key}: {len(keys)} ids of the table '{name}' have no scan: {shown}"))
     return pd.DataFrame(rows)
 
 

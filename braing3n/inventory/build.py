@@ -22,7 +22,7 @@ from braing3n.cohort import (
 from braing3n.cohort.settings import CohortSettings
 from braing3n.core.accounting import assign_shard
 from braing3n.core.bids import label
-from braing3n.core.errors import CohortError
+from braing3n.core.errors import CohortError, show_text
 from braing3n.core.runtime import digest_file, read_json, write_if_changed
 from braing3n.inventory.cache import Record, find_standing
 from braing3n.inventory.scans import SECOND_COPY, find_scans
@@ -196,7 +196,7 @@ def _list_warnings(walk: Walk, folder: Path) -> list[str]:
 
 def _print_warnings(key: str, warnings: list[str]) -> None:
     for warning in warnings:
-        print(f"{key}: {warning}", file=sys.stderr)
+        print(show_text(f"{key}: {warning}"), file=sys.stderr)
 
 
 def _warn(key: str, walk: Walk, folder: Path, is_new: bool) -> None:
@@ -204,11 +204,11 @@ def _warn(key: str, walk: Walk, folder: Path, is_new: bool) -> None:
     _print_warnings(key, _list_warnings(walk, folder))
     if is_new and walk.unused:
         path, reason = sorted(walk.unused.items())[0]
-        print(
+        sentence = (
             f"{key}: {len(walk.unused)} files belong to no rule and are not read, such as {path} "
-            f"({reason}); all stand in {folder / 'unused.tsv'}.",
-            file=sys.stderr,
+            f"({reason}); all stand in {folder / 'unused.tsv'}."
         )
+        print(show_text(sentence), file=sys.stderr)
 
 
 def _defuse(path: str) -> str:

@@ -16,7 +16,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from braing3n.core.bids import label, volume_id
-from braing3n.core.errors import BrainG3nError, require
+from braing3n.core.errors import BrainG3nError, require, show_text
 from braing3n.core.resources import RESOURCES_DIR
 from braing3n.core.runtime import (
     acquire_lock,
@@ -318,10 +318,10 @@ def _report(table: pd.DataFrame, inventory_path: Path, n_visits: int, max_failur
 
     excluded = table[table["status"] == "excluded"]
     for row in excluded.itertuples():
-        print(f"excluded {row.volume_id}: {row.reason}", file=sys.stderr)
+        print(show_text(f"excluded {row.volume_id}: {row.reason}"), file=sys.stderr)
     for row in table[table["status"] == "kept"].to_dict("records"):
         if row["reason"]:
-            print(f"warning {row['volume_id']}: {row['reason']}", file=sys.stderr)
+            print(show_text(f"warning {row['volume_id']}: {row['reason']}"), file=sys.stderr)
         for warning in list_warnings(row):
             print(f"warning {row['volume_id']}: {warning}.", file=sys.stderr)
     for row in table[table["segmentations"] != ""].itertuples():

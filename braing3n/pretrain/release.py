@@ -73,7 +73,8 @@ def map_release(tensors: dict[str, Tensor], model: MaskedAutoencoder) -> Mapping
     for ours, parts in named.items():
         sources = [parts[part] for part in sorted(parts, key="qkv".index)]
         tensor, shape = torch.cat([tensors[name] for name in sources]), wanted[ours].shape
-        if tensor.shape == shape or tensor.flatten(1).shape == shape:  # a kernel over patches is a matrix
+        matrix = tensor.flatten(1) if tensor.ndim > 1 else tensor  # a kernel over patches is one
+        if matrix.shape == shape or tensor.shape == shape:
             found.tensors[ours], found.sources[ours] = tensor.reshape(shape).to(wanted[ours].dtype), sources
         else:
             is_as = f"{_print_shape(tensor.shape)}, {ours} is {_print_shape(shape)}"

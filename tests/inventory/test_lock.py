@@ -49,17 +49,28 @@ def test_a_refused_run_and_a_dry_run_leave_a_running_runs_inventories(
     raw, running, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr("braing3n.launch.LOCK_PATIENCE_S", 0.1)
-    folder = tmp_path / "results/x/inventory/mine"
+    folder, review = tmp_path / "results/x/inventory/mine", tmp_path / "results/x/manifest/review.tsv"
     folder.mkdir()
-    for n in range(5):
-        (folder / f"shard-{n:03d}.tsv").write_text("of the running run\n")
+    review.parent.mkdir()
+    for path in (*(folder / f"shard-{n:03d}.tsv" for n in range(5)), review):
+        path.write_text("of the running run\n")
     start_run(raw, True, ["-np", "all"])
     assert "executed by another process; this plan is made from" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         start_run(raw, True, ["all", "--cores", "2"])
     assert "is being executed by another process in this folder" in capsys.readouterr().err
     assert len(list_shards(tmp_path)) == 5
-    assert {path.read_text() for path in folder.iterdir()} == {"of the running run\n"}
+    assert {path.read_text() for path in (*folder.iterdir(), review)} == {"of the running run\n"}
+
+
+def test_another_run_in_the_folder_leaves_the_running_runs_lock(raw, running, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("braing3n.launch.LOCK_PATIENCE_S", 0.1)
+    start_run(raw | {"run": "y"}, True, ["preprocess"])
+    start_run(raw | {"run": "y"}, True, ["preprocess", "--unlock"])
+    assert "another process" not in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        start_run(raw, True, ["preprocess"])
+    assert "run 'x' is being executed by another process" in capsys.readouterr().err
 
 
 def test_a_killed_run_leaves_no_lock(raw, running, tmp_path):

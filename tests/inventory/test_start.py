@@ -1,8 +1,15 @@
 """What is wrong with a run is said before there is a DAG."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from braing3n.launch import start_run
+
+ROOT = Path(__file__).parents[2]
 
 
 def write_people(folder, n):
@@ -53,3 +60,31 @@ def test_settings_that_do_not_fit_together(section, words, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert start({"run": "x", **section}, "all") == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.fixture
+def umask():
+    """The umask of most machines; restored after the test."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("permissions", "file_mode", "dir_mode"),
+    [(None, 0o644, 0o755), ("umask", 0o644, 0o755), ("group", 0o640, 0o750), ("private", 0o600, 0o700)],
+)
+@pytest.mark.parametrize("is_main_process", [True, False])
+def test_results_are_readable_as_configured(
+    tmp_path, monkeypatch, umask, permissions, file_mode, dir_mode, is_main_process
+):
+    """By whom the run says: of what the main process writes, and of what each job's command does."""
+    monkeypatch.chdir(tmp_path)
+    data = write_people(tmp_path, 2) | ({"permissions": permissions} if permissions else {})
+    start_run(data, is_main_process, ["preprocess", "-n"])
+    code = "from braing3n.core.runtime import write_atomically as w\nwith w('results/job/x') as b: b.touch()"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    written = [path for path in tmp_path.rglob("results/**/*") if path.name != ".lock"]
+    assert len(written) > (8 if is_main_process else 1)
+    for path in written:
+        assert path.stat().st_mode & 0o777 == (dir_mode if path.is_dir() else file_mode), path

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from braing3n.core.errors import ScanError
+from braing3n.phantoms.formats import write_dicom
+from braing3n.preprocess.read import formats
 from braing3n.preprocess.read.formats import digest_scan
 from braing3n.preprocess.read.scan import read_scan
 from braing3n.preprocess.shard import run_visit
@@ -104,3 +106,14 @@ def test_a_subject_whose_files_would_have_names_too_long_is_excluded_before_any_
     assert row["status"] == "excluded"
     assert "makes names too long" in row["reason"]
     assert row["steps"] == ""
+
+
+def test_a_series_over_which_dcm2niix_hangs_is_given_up(tmp_path, monkeypatch):
+    program = tmp_path / "dcm2niix"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(formats, "_find_dcm2niix", lambda: str(program))
+    monkeypatch.setattr(formats, "DCM2NIIX_LIMIT_S", 1)
+    write_dicom(tmp_path / "I1", "{}.dcm", np.round(BRAIN).astype(np.int16), AFFINE)
+    with pytest.raises(ScanError, match=r"I1: dcm2niix did not finish in .*download it again"):
+        read_scan(tmp_path / "I1", "DICOM")

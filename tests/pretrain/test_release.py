@@ -182,6 +182,15 @@ def test_what_is_no_weights_is_refused(content, told, tmp_path):
         read_checkpoint(tmp_path / "absent.pth")
 
 
+def test_an_encoder_of_another_width_is_one_sentence(tmp_path):
+    other = MaskedAutoencoder(SETTINGS.model_copy(update={"width": 12}), SHAPE)
+    save_file(other.state_dict(), theirs := tmp_path / "theirs.safetensors")
+    blank = MaskedAutoencoder(SETTINGS, SHAPE)
+    with pytest.raises(CheckpointError, match=r"theirs\.safetensors: lacks .*compare the report with"):
+        import_release(theirs, blank, tmp_path / "mae.safetensors")
+    assert not (tmp_path / "mae.safetensors").exists()
+
+
 def test_by_hand(model, tmp_path, capsys):
     save_file(model.state_dict(), theirs := tmp_path / "theirs.safetensors")
     command = ["pretrain", "import", "--release", str(theirs), "--weights", str(tmp_path / "w.safetensors")]

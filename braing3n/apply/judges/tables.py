@@ -68,7 +68,9 @@ def list_warnings(found: dict[str, VolumeFolder]) -> list[str]:
 def print_table(table: pd.DataFrame, columns: dict[str, str] | None = None) -> None:
     """Print a table, or some of its columns under other names; a number that does not exist is n/a."""
     titles = columns or {name: name for name in table}
-    cells = {show_text(str(t)): [show_text(format_cell(v)) for v in table[n]] for n, t in titles.items()}
+    cells = {
+        show_text(str(t), ""): [show_text(format_cell(v), "") for v in table[n]] for n, t in titles.items()
+    }
     print(pd.DataFrame(cells).to_string(index=False))
 
 
@@ -86,7 +88,7 @@ def warn_of(table: pd.DataFrame, out: Path) -> None:
     report = read_json(out / REPORT)
     for line in [*(f"n/a or small: {text}" for text in said), *report.get("Warnings", [])]:
         shown = line if len(line) <= N_CHARACTERS_SAID else f"{line[:N_CHARACTERS_SAID]} … (see {out})"
-        print(f"note: {show_text(shown)}", file=sys.stderr)
+        print(f"note: {show_text(shown, '')}", file=sys.stderr)
     print(f"results in {out}. {RESEARCH_ONLY}")
 
 

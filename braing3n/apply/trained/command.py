@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from braing3n.core.errors import BrainG3nError
+from braing3n.core.errors import BrainG3nError, show_text
 
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder of the results.")]
 Model = Annotated[
@@ -361,6 +361,6 @@ def finish(warnings: list[str], out: Path) -> int:
     from braing3n.apply.trained.outputs import RESEARCH_ONLY
 
     for warning in dict.fromkeys(warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+        print(show_text(f"warning: {warning}"), file=sys.stderr)
     print(f"results in {out}. {RESEARCH_ONLY}")
     return 0

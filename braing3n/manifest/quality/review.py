@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braing3n.core.bids import volume_id
-from braing3n.core.errors import BrainG3nError, ConfigurationError
+from braing3n.core.errors import ConfigurationError
 from braing3n.core.runtime import write_if_changed
 
 if TYPE_CHECKING:
@@ -33,26 +33,22 @@ class Decision:
     line: int
 
 
-def settle_review(config: Config, is_main_process: bool) -> str:
-    """The path of the run's review, which in the main process is checked and written where it changed.
+def write_review(config: Config) -> None:
+    """Check the run's review and write it, `results/<run>/manifest/review.tsv`, where it changed.
 
     It is a leaf of the DAG, as inventories are: sorted, without comments: only what it says counts.
-    A fault is one sentence on the error stream and exit status 2, before there is a DAG.
+
+    Raises:
+        ConfigurationError: it cannot be read, or names what is not there.
     """
+    decisions = read_review(Path(config.manifest.review)) if config.manifest.review else []
+    if decisions:
+        others = check_names(decisions, list_volumes(config), config.cohorts, config.manifest.review)
+        if others:
+            print(f"{config.manifest.review}: {others}", file=sys.stderr)
+    lines = sorted(f"{item.name}\t{item.decision}\t{item.reason}\n" for item in decisions)
     path = Path("results") / config.run / "manifest" / "review.tsv"
-    if is_main_process:
-        try:
-            decisions = read_review(Path(config.manifest.review)) if config.manifest.review else []
-            if decisions:
-                others = check_names(decisions, list_volumes(config), config.cohorts, config.manifest.review)
-                if others:
-                    print(f"{config.manifest.review}: {others}", file=sys.stderr)
-        except BrainG3nError as error:
-            print(f"braing3n: {error}", file=sys.stderr)
-            sys.exit(2)
-        lines = sorted(f"{item.name}\t{item.decision}\t{item.reason}\n" for item in decisions)
-        write_if_changed(path, "".join(["\t".join(COLUMNS) + "\n", *lines]))
-    return path.as_posix()
+    write_if_changed(path, "".join(["\t".join(COLUMNS) + "\n", *lines]))
 
 
 def read_review(path: Path) -> list[Decision]:
