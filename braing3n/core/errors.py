@@ -20,7 +20,8 @@ def show_text(text: str, kept: str = "\n\t") -> str:
     """
 
     def is_shown(sign: str) -> bool:
-        return sign in kept or unicodedata.category(sign) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        kind = unicodedata.category(sign)
+        return sign in kept or not (kind[0] == "C" or kind in ("Zl", "Zp"))
 
     return "".join(sign if is_shown(sign) else ascii(sign)[1:-1] for sign in text)
 
