@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from braing3n.cohort import Cell, Cohort, Fact, Found, Table
+from braing3n.cohort import Cohort, Fact, Found, Table
 from braing3n.cohort.dates import parse_date
 from braing3n.cohort.tables import Row, find_files, find_key, read_table_file
 from braing3n.core.contracts import RECORD_COLUMNS, TASK_COLUMNS
@@ -128,7 +128,6 @@ class OpenVisit:
         """The first cell of those rows that is not missing."""
         nothing = {*self.book.tables[table].table.missing, *missing}
         for row, lag_days in self._find_rows(table):
-            self.book.has_column[table, column] |= column.lower() in row
             text = row.get(column.lower(), "")
             if text.lower() not in MISSING and text not in nothing:
                 self._paths[f"{table}:{column}"] = row[""]
@@ -176,7 +175,6 @@ class Book:
         self.cohort, self.options = cohort, options
         self.tables = {table.name: OpenTable(table, paths) for table in cohort.tables}
         self.unknown: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self.has_column: dict[tuple[str, str], bool] = defaultdict(bool)  # (table, column) that was asked
 
     def open_visit(self, facts: Mapping[str, str]) -> OpenVisit:
         """One scan among the tables; `facts` holds its ids, too."""
@@ -237,19 +235,6 @@ class Book:
         """Rows of a scan that a rule leaves out are not without a scan."""
         for table in self.tables.values():
             table.find(facts)
-
-    def list_absent_columns(self) -> dict[str, list[str]]:
-        """Field -> its `table:column`s, where scans have rows of the tables and none has any of the columns.
-
-        Of fields that are read from columns alone.
-        """
-        absent = {}
-        for name, sources in self.cohort.fields.items():
-            cells = [(one.table, one.column) for one in sources if isinstance(one, Cell)]
-            asked = [cell for cell in cells if cell in self.has_column]
-            if len(cells) == len(sources) and asked and not any(self.has_column[cell] for cell in asked):
-                absent[name] = [f"{table}:{column}" for table, column in asked]
-        return absent
 
     def list_unused_rows(self) -> dict[str, list[str]]:
         """Rows of no scan, by table."""

@@ -90,12 +90,6 @@ def _read_declared(
             f"{key}: the cohort's file makes dx {', '.join(map(repr, unknown))}, which is none of "
             f"{', '.join(DIAGNOSES)}; correct its codes (dx_detail keeps other words)."
         )
-    for name, columns in book.list_absent_columns().items():
-        where = " and ".join(columns)
-        print(
-            f"{key}: no row has {where}, where {name} is read; correct the cohort's file if the column has "
-            "another name."
-        )
     for name, keys in book.list_unused_rows().items():
         shown = ", ".join(keys[:N_SHOWN]) + (" ..." if len(keys) > N_SHOWN else "")
         print(show_text(f"{key}: {len(keys)} ids of the table '{name}' have no scan: {shown}"))

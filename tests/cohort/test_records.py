@@ -89,11 +89,3 @@ def test_a_code_is_known_as_a_spreadsheet_writes_it(open_book, code, form):
     text = form.format(code) if code.isdigit() else code.upper()
     visit = open_book(sex="1").open_visit({"subject": "7"})
     assert visit.decode("people", Found(text, "people:sex"), CODES).value == CODES[code]
-
-
-def test_a_column_that_no_row_has_is_reported_with_its_field(open_book):
-    book = open_book(age="50", sexe="1", tesla="")
-    book.read({"subject": "8"})
-    assert book.list_absent_columns() == {}, "without a row nothing is known of the columns"
-    book.read({"subject": "7"})
-    assert book.list_absent_columns() == {"sex": ["people:sex"]}

@@ -28,13 +28,3 @@ def test_rows_of_follow_ups_that_are_left_out_are_not_called_without_a_scan(tmp_
     (tmp_path / "raw" / name).write_text(miniature.tables[name] + "UPENN-GBM-99999_11,F,50,Alive,0,,,\n")
     outcome = run_ingest("upenn_gbm", tmp_path / "raw", tmp_path / "out")
     assert "1 ids of the table 'clinical' have no scan: UPENN-GBM-99999_11\n" in outcome.printed
-
-
-def test_a_column_under_another_name_is_reported(tmp_path):
-    miniature = load_cohort("upenn_gbm").miniature
-    write_tree(tmp_path / "raw", list_miniature(miniature), miniature.tables)
-    name = "UPENN-GBM_clinical_info_v2.1.csv"
-    assert ",Gender," in miniature.tables[name]
-    (tmp_path / "raw" / name).write_text(miniature.tables[name].replace(",Gender,", ",Altre,"))
-    outcome = run_ingest("upenn_gbm", tmp_path / "raw", tmp_path / "out")
-    assert "upenn_gbm: no row has clinical:Gender, where sex is read; correct" in outcome.printed
