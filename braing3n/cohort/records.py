@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ DERIVED = (
 )
 # Asked where a cohort's file says nothing about a field.
 DEFAULTS = {"scan_date": (Fact("date"),)}
+# A column that no file has may be that of another export; a slip is one that a file has nearly so.
+MIN_LIKENESS = 0.75  # of `difflib`: `altre` for `alter` has .8
 
 
 class OpenTable:
@@ -38,6 +41,7 @@ class OpenTable:
         self.table = table
         self.paths = find_files(table, paths)
         self.used: set[tuple[str, ...]] = set()
+        self.asked: set[str] = set()  # columns
 
     @cached_property
     def rows(self) -> dict[tuple[str, ...], list[Row]]:
@@ -99,6 +103,17 @@ class OpenTable:
             return [f"{where}: none of {len(texts)} rows has a date"]
         return [f"{where}: {text!r} is no date" for text in dict.fromkeys(odd)]
 
+    def guess_columns(self) -> dict[str, str]:
+        """Columns that a field asks for and no row has -> the unused column that is probably meant."""
+        header = {name for rows in self.rows.values() for row in rows for name in row}
+        known = {name.strip().lower() for names in self.table.key for name in names.split("|")} | self.asked
+        free = sorted(header - known)
+        guesses = {
+            name: difflib.get_close_matches(name, free, 1, MIN_LIKENESS)
+            for name in sorted(self.asked - header)
+        }
+        return {name: close[0] for name, close in guesses.items() if close}
+
     def list_unused(self) -> list[str]:
         """The keys of rows that no scan asked for."""
         return [" ".join(key) for key in self.rows if key not in self.used]
@@ -126,6 +141,7 @@ class OpenVisit:
 
     def find(self, table: str, column: str, missing: tuple[str, ...] = ()) -> Found | None:
         """The first cell of those rows that is not missing."""
+        self.book.tables[table].asked.add(column.lower())
         nothing = {*self.book.tables[table].table.missing, *missing}
         for row, lag_days in self._find_rows(table):
             text = row.get(column.lower(), "")
@@ -235,6 +251,14 @@ class Book:
         """Rows of a scan that a rule leaves out are not without a scan."""
         for table in self.tables.values():
             table.find(facts)
+
+    def list_slips(self) -> list[str]:
+        """A sentence for each column that the cohort's file names and a table has under nearly that name."""
+        return [
+            f"the table '{name}' has no column '{column}', as the cohort's file says; did you mean '{close}'?"
+            for name, table in self.tables.items()
+            for column, close in table.guess_columns().items()
+        ]
 
     def list_unused_rows(self) -> dict[str, list[str]]:
         """Rows of no scan, by table."""

@@ -90,6 +90,8 @@ def _read_declared(
             f"{key}: the cohort's file makes dx {', '.join(map(repr, unknown))}, which is none of "
             f"{', '.join(DIAGNOSES)}; correct its codes (dx_detail keeps other words)."
         )
+    for sentence in book.list_slips():
+        print(show_text(f"{key}: {sentence}"))
     for name, keys in book.list_unused_rows().items():
         shown = ", ".join(keys[:N_SHOWN]) + (" ..." if len(keys) > N_SHOWN else "")
         print(show_text(f"{key}: {len(keys)} ids of the table '{name}' have no scan: {shown}"))

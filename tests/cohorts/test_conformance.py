@@ -100,6 +100,10 @@ def test_each_record_tells_who_what_and_where_from(case):
         assert (is_told == (records[f"{column}_source"] != "")).all(), f"{column} without its source"
 
 
+def test_no_column_of_a_cohort_file_is_a_slip(case):
+    assert "did you mean" not in case[2].printed
+
+
 def test_nobody_is_named(case):
     """The DICOM headers of the tree hold planted names, ids and dates of birth: none is written or said."""
     _, _, outcome = case

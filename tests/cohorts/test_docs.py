@@ -37,3 +37,15 @@ def test_the_pages_cohort_is_found_and_read(lake):
     assert known["age_years"].tolist() == [71, 66, 66]
     assert known["dx"].tolist() == ["HC", "AD", "AD"]
     assert list(outcome.unused.values()) == ["diffusion"]
+    assert "did you mean" not in outcome.printed
+
+
+def test_a_column_with_a_slip_is_named_with_the_one_that_was_meant(lake):
+    path = lake / "cohorts" / "lake.py"
+    path.write_text(path.read_text().replace('"people", "diagnosis"', '"people", "diagnoiss"'))
+    miniature = load_cohort("lake").miniature
+    write_tree(lake / "raw", list_miniature(miniature), miniature.tables)
+    outcome = run_ingest("lake", lake / "raw", lake / "work")
+    assert outcome.records["dx"].tolist() == ["", "", ""]
+    sentence = "the table 'people' has no column 'diagnoiss', as the cohort's file says; did you mean"
+    assert f"lake: {sentence} 'diagnosis'?" in outcome.printed
