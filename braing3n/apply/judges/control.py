@@ -203,6 +203,9 @@ class _Both:
 
         every = np.arange(len(self.requested))
         value = measure(self.requested, every)
+        if math.isnan(value):
+            reason = "the probe reads one number in all generated volumes"
+            return {"quantity": REQUESTED, "value": value, "verdict": "n/a", "reason": reason}
         chance = np.array([measure(rng.permutation(self.requested), every) for _ in range(N_DRAWS)])
         p_value = (1 + np.sum(chance >= value)) / (1 + N_DRAWS)
         low, high = resample(lambda rows: measure(self.requested, rows), every, rng)
