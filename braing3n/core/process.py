@@ -29,7 +29,7 @@ def let_threads_yield() -> None:
     when they are loaded, so the package calls it before all else. What a user set stays.
     """
     if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
-        # Some 500 microseconds for libgomp: longer than most waits of a step, shorter than a time slice.
+        # About 500 us for libgomp: most waits in a training step are shorter, a time slice is longer.
         os.environ |= {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "0"}
 
 

@@ -1,5 +1,7 @@
 """`braing3n control compare` on two folders: what was requested against what is read, and bad tables."""
 
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -8,10 +10,11 @@ from scipy import ndimage
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from braing3n.apply.judges.control import BOTH, REAL, REQUESTED, SHUFFLED, SYNTHETIC
+from braing3n.apply.judges.control import BOTH, REAL, REQUESTED, SHUFFLED, SYNTHETIC, resample
 from braing3n.cli import main
 
 SHAPE = (16, 20, 16)
@@ -28,11 +31,14 @@ def make_brain(seed, age, sex, effect):
     return np.where(BRAIN, 100 + 20 * PLACES[2] + 12 * own / own.std() + effect * signs, 0)
 
 
-def write(folder, table, effect, seed=0):
+def write(folder, table, effect, seed=0, n_visits=1):
     folder.mkdir()
     for k, row in enumerate(table.itertuples()):
         brain = make_brain(seed + k, row.age, row.sex, effect).astype(np.float32)
-        nib.save(nib.Nifti1Image(brain, AFFINE), folder / f"{row.participant_id}_T1w.nii.gz")
+        for visit in range(n_visits):
+            name = f"{row.participant_id}{f'_ses-{visit}' if visit else ''}_T1w.nii.gz"
+            again = (brain * (1 + 0.001 * visit * PLACES[2])).astype(np.float32)
+            nib.save(nib.Nifti1Image(again, AFFINE), folder / name)
 
 
 def draw_people(prefix, n, seed):
@@ -57,10 +63,22 @@ def list_inputs(tmp_path, **others):
 def judge(tmp_path, capsys):
     """A function: effect in real people and in generated volumes -> (status, table, what was printed)."""
 
-    def run(effect=24.0, followed=24.0, requested=None, labels=None, words=(), n=(N_REAL, N_GENERATED)):
+    def run(
+        effect=24.0,
+        followed=24.0,
+        requested=None,
+        labels=None,
+        words=(),
+        n=(N_REAL, N_GENERATED),
+        n_visits=1,
+        is_one=False,
+    ):
         real, wanted = draw_people("r", n[0], 1), draw_people("g", n[1], 2)
-        write(tmp_path / "real", real, effect)
+        write(tmp_path / "real", real, effect, n_visits=n_visits)
         write(tmp_path / "generated", wanted, followed, seed=1000)
+        first, *others = (tmp_path / "generated").iterdir()
+        for other in others if is_one else ():
+            shutil.copy(first, other)
         (real if labels is None else labels(real)).to_csv(tmp_path / "real.tsv", sep="\t", index=False)
         wanted = wanted if requested is None else requested(wanted)
         wanted.to_csv(tmp_path / "wanted.tsv", sep="\t", index=False)
@@ -80,7 +98,10 @@ def few_draws(monkeypatch):
 
 
 def test_requests_that_are_followed_are_read(judge):
-    status, table, said = judge()
+    def shuffle(table):  # rows are found by name
+        return table.sample(frac=1, random_state=0)
+
+    status, table, said = judge(requested=shuffle, labels=shuffle)
     assert status == 0
     for condition, metric in (("age", "r"), ("sex", "auc")):
         row = table.loc[condition, REQUESTED]
@@ -98,6 +119,7 @@ def test_a_generator_that_ignores_its_requests_is_noticed(judge):
     shown = table.xs(REQUESTED, level="quantity")
     assert (shown["verdict"] == "not shown").all()
     assert (shown["p_value"] > 0.05).all()
+    assert (shown["value"] < shown["chance_95"]).all()
     assert (table.xs(REAL, level="quantity")["value"] > 0.9).all()  # the probes could have seen it
 
 
@@ -108,6 +130,11 @@ def test_requests_that_were_swapped_are_read_below_chance_and_harm(judge):
     assert table.loc[("sex", REQUESTED), "verdict"] == "not shown"
     assert table.loc[("sex", BOTH), "gain"] < 0
     assert table.loc[("sex", BOTH), "verdict"] == "harms"
+    assert table.loc[("sex", SYNTHETIC), "value"] < 0.1
+    gains = table[table["gain"].notna()]
+    assert len(gains) == 6
+    assert (gains["gain_low"] <= gains["gain"]).all()
+    assert (gains["gain"] <= gains["gain_high"]).all()
 
 
 def test_volumes_that_show_a_weak_effect_clearly_help_and_shuffled_requests_do_not(judge):
@@ -139,6 +166,21 @@ def test_the_reading_is_that_of_a_plain_probe(judge, tmp_path):
     assert table.loc[("sex", REQUESTED), "value"] == pytest.approx(expected, abs=0.01)
     assert 0.55 < expected < 0.98  # a value that could have been another
 
+    x, y, generated = load("real"), real["sex"].to_numpy(), load("generated")
+    for quantity, more in ((REAL, 0), (BOTH, N_GENERATED)):
+        wins, n_pairs, chances = 0.0, 0, np.zeros(N_REAL)
+        deal = StratifiedGroupKFold(5, shuffle=True, random_state=2025).split(x, y, real["participant_id"])
+        for train, test in deal:
+            known = np.concatenate([x[train], generated[:more]])
+            plain = make_pipeline(PCA(min(64, len(known) - 1)), StandardScaler(), LogisticRegression())
+            plain.fit(known, np.concatenate([y[train], wanted["sex"][:more]]))
+            chances[test] = plain.predict_proba(x[test])[:, 1]
+            men, women = (chances[test][y[test] == name] for name in "MF")
+            wins += (men[:, None] > women).sum()
+            n_pairs += men.size * women.size
+        assert table.loc[("sex", quantity), "value"] == pytest.approx(wins / n_pairs, abs=0.01)
+        assert abs(wins / n_pairs - roc_auc_score(y == "M", chances)) > 0.02, "pairs are of one fold"
+
 
 def test_files_may_be_named_and_a_volume_without_a_row_is_reported(judge, tmp_path):
     def name_files(wanted):
@@ -153,7 +195,56 @@ def test_files_may_be_named_and_a_volume_without_a_row_is_reported(judge, tmp_pa
     assert "sub-g00_T1w.nii.gz: no row of wanted.tsv is of it" in said
 
 
+def test_a_persons_second_scan_is_never_in_another_fold(judge):
+    """Where there is nothing to find, whoever knows a person's other scan would find it."""
+    table = judge(effect=0.0, followed=0.0, words=("--conditions", "sex"), n_visits=2)[1].loc["sex"]
+    assert (table["n_people"] == N_REAL).all()
+    assert (table["n_real"] == 2 * N_REAL).all()
+    assert (table.loc[[REAL, SYNTHETIC, BOTH, SHUFFLED], "value"] < 0.8).all()
+
+
+def test_volumes_that_are_all_one_do_not_follow_their_requests(judge):
+    """A generator that has collapsed: the probe of ages reads one number, whose r is undefined."""
+    table = judge(words=("--conditions", "age"), n=(N_REAL, 4), is_one=True)[1]
+    row = table.loc[("age", REQUESTED)]
+    assert np.isnan(row["value"])
+    assert row["verdict"] == "n/a"
+    assert row["reason"] == "age: the probe reads one number in all generated volumes"
+
+
+def test_a_class_that_was_never_requested_keeps_its_place(judge):
+    """Three classes of real people, two of generated volumes: the probe's columns are found by name."""
+
+    def band(table):
+        words = np.where(table["age"] > 65, "old", np.where(table["age"] > 45, "mid", "young"))
+        return table.assign(band=words)
+
+    def ask(table):
+        return band(table)[lambda t: t["band"] != "mid"]
+
+    table = judge(requested=ask, labels=band, words=("--conditions", "band"), n=(60, 40))[1]
+    assert table.loc[("band", SYNTHETIC), "value"] > 0.75  # .5 of mid, nearly 1 of each other
+
+
+def test_people_are_drawn_with_all_their_volumes():
+    people, seen, rng = np.array(["a", "a", "b", "c"]), [], np.random.default_rng(0)
+    resample(lambda rows: seen.append(np.bincount(rows, minlength=4)) or 0.0, people, rng)
+    counts = np.array(seen)
+    assert (counts[:, 0] == counts[:, 1]).all()
+    assert (counts[:, 1:].sum(axis=1) == 3).all()
+    assert counts[:, 1:].max(axis=0).tolist() == [3, 3, 3]
+
+
 def test_a_request_that_no_real_person_has_is_not_judged(judge):
+    table = judge(
+        requested=lambda wanted: wanted.assign(sex=wanted["sex"].where(wanted.index > 7, "X")),
+        words=("--conditions", "sex"),
+    )[1]
+    assert table.loc[("sex", REQUESTED), "n_generated"] == N_GENERATED - 8
+    assert table.loc[("sex", REQUESTED), "value"] > 0.9
+
+
+def test_requests_that_no_real_person_has_are_not_judged(judge):
     table = judge(requested=lambda wanted: wanted.assign(sex="X"), words=("--conditions", "sex"))[1]
     row = table.loc[("sex", REQUESTED)]
     assert row.verdict == "n/a"
@@ -199,9 +290,9 @@ def test_a_generator_that_always_draws_one_volume_follows_no_request(judge, few_
     second.write_bytes(first.read_bytes())
     assert main(list_inputs(tmp_path)) == 0
     found = pd.read_parquet(tmp_path / "out" / "control.parquet").set_index(["condition", "quantity"])
-    assert found.loc[("age", REQUESTED), "verdict"] == found.loc[("sex", REQUESTED), "verdict"] == "not shown"
+    assert found.xs(REQUESTED, level="quantity")["verdict"].to_dict() == {"age": "n/a", "sex": "not shown"}
     assert np.isnan(found.loc[("age", REQUESTED), "value"])
-    assert "age: the probe reads the same number in every generated volume" in capsys.readouterr().err
+    assert "age: the probe reads one number in all generated volumes" in capsys.readouterr().err
 
 
 def test_requests_that_are_too_few_to_be_followed_are_named(judge, few_draws):

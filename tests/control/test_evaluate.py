@@ -153,6 +153,7 @@ def test_real_volumes_that_made_the_round_trip_are_the_ceiling():
     rows = choose_ceiling(make_real(LABELS).conditions, LABELS, 10, 1)
     assert (LABELS["split"].iloc[rows] == "test").all()
     assert len(rows) < (LABELS["split"] == "test").sum()
+    assert len(np.setdiff1d(rows, choose_ceiling(make_real(LABELS).conditions, LABELS, 10, 2))) > 20
     own = LABELS.iloc[rows]
     assert (own["idh1"] == "mutant").sum() >= 10  # of each class, the rare one too
     assert ((own["modality"] == "T1") & (own["dx"] == "AD")).sum() >= 10

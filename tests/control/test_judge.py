@@ -6,6 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from braing3n.config import ProbeSettings
 from braing3n.control.contracts import JUDGED
@@ -83,6 +87,29 @@ def test_a_generator_like_the_people_meets_every_claim(labels, samples):
     assert found.loc["diversity"]["value"].dropna().between(0.8, 1.25).all()
 
 
+def test_value_and_reference_are_those_of_a_plain_probe_of_training_people(labels, samples):
+    """Whose classes are those that samples are of: people with MCI take no part."""
+    labels["disease"] = labels["dx"] = labels["disease"].where(labels.index % 5 > 0, "MCI")
+    drawn, tokens = flatten(draw(samples)), flatten(make_tokens(labels, np.random.default_rng(1)))
+    drawn = drawn + np.random.default_rng(3).normal(0, 1.5, drawn.shape)
+    found = judge_samples(tokens, labels, drawn, samples, ProbeSettings()).set_index(["measure", "arm"])
+    is_t1, is_train = labels["modality"] == "T1", labels["split"] == "train"
+    for measure, column in (("age", "age_years"), ("sex", "sex"), ("disease", "disease")):
+        is_number = measure == "age"
+        asked = samples[column].notna() & (samples[column] != "") & (samples["modality"] == "T1")
+        known = is_t1 & (is_number | labels[column].isin(["F", "M", "HC", "AD"]))
+        last = Ridge(1.0) if is_number else LogisticRegression(max_iter=1000)
+        plain = make_pipeline(PCA(tokens.shape[1]), StandardScaler(), last)
+        plain.fit(tokens[known & is_train], labels[column][known & is_train])
+        for name, points, truth in (
+            ("value", drawn[asked], samples[column][asked]),
+            ("reference", tokens[known & ~is_train], labels[column][known & ~is_train]),
+        ):
+            read = plain.predict(points)
+            expected = np.corrcoef(read, truth.astype(float))[0, 1] if is_number else (read == truth).mean()
+            assert found.loc[(measure, ""), name] == pytest.approx(expected, abs=1e-4), (measure, name)
+
+
 def test_samples_that_ignore_their_conditions_are_not_met(labels, samples):
     shuffled = samples.sample(frac=1, random_state=0).reset_index(drop=True)
     found = judge(labels, samples, draw(shuffled))
@@ -109,7 +136,10 @@ def test_diversity_is_the_ratio_of_mean_distances(labels, samples):
     wanted = average(drawn[is_female], np.arange(20)) / average(
         tokens[is_here], labels.loc[is_here, "person_id"].to_numpy()
     )
-    row = judge(labels, samples, drawn).loc[("diversity", "sex-F")]
+    found = judge(labels, samples, drawn)
+    is_near = ((labels["modality"] == "T1") & ((labels["age_years"] - 50).abs() <= 5)).sum()
+    assert found.loc[("diversity", "age-50"), "n_volumes"] == is_near
+    row = found.loc[("diversity", "sex-F")]
     assert row["value"] == pytest.approx(wanted, rel=1e-4)
     assert (row["n_volumes"], row["n_people"]) == (is_here.sum(), is_here.sum() - 1)
     assert row["verdict"] == "not met"

@@ -29,9 +29,9 @@ COUNTS = (LABELS[IS_T1 & IS_TRAIN & (LABELS["dx"] != "HC")])["dx"].value_counts(
 RARE = COUNTS.index[-1]
 
 
-def measure(drawn=DRAWN, samples=SAMPLES, labels=LABELS, **options):
+def measure(drawn=DRAWN, samples=SAMPLES, labels=LABELS, features=FEATURES, **options):
     real = make_real(labels, usefulness={"counts": (4, 16, 1000), **options})
-    found = measure_usefulness(Space("encoder", FEATURES, drawn), samples, real, plan_tasks(real, samples))
+    found = measure_usefulness(Space("encoder", features, drawn), samples, real, plan_tasks(real, samples))
     return check_table(found, USEFULNESS, "test").set_index(["task", "n_rare", "trained_on"]).sort_index()
 
 
@@ -48,6 +48,7 @@ def test_samples_of_a_perfect_generator_help_and_those_of_the_wrong_class_do_not
         assert few.loc["both", "gain"] > perfect.loc[(task, 16, "both"), "gain"]
         assert few.loc["both", "n_samples"] == 60
         assert few.loc["real", "gain"] == few.loc["real", "n_samples"] == 0
+        assert few.loc["real", "low"] < few.loc["real", "auc"] < few.loc["real", "high"], "draws differ"
 
 
 def test_samples_of_a_deaf_generator_help_less(perfect):
@@ -81,6 +82,31 @@ def test_a_probe_of_all_people_and_samples_is_what_scikit_learn_gives():
         assert found.loc[name, "auc"] == pytest.approx(roc_auc_score(truth, chance), abs=1e-3)
         assert found.loc[name, "n_held_out_people"] == held.sum()
         assert found.loc[name, "n_draws"] == 10
+
+
+def test_samples_of_other_scales_take_no_part(perfect):
+    samples = pd.concat([SAMPLES, SAMPLES.assign(guidance=1.0, is_main=False)], ignore_index=True)
+    drawn = np.concatenate([DRAWN, draw(SAMPLES, LABELS, is_deaf=True)])
+    pd.testing.assert_frame_equal(measure(drawn, samples, counts=(4,)), perfect.loc[(slice(None), [4]), :])
+    real = make_real(LABELS)
+    tasks = plan_tasks(real, SAMPLES)
+    assert choose_seen(tasks, samples, real)[1].tolist() == choose_seen(tasks, SAMPLES, real)[1].tolist()
+
+
+def test_a_persons_second_scan_teaches_nothing_and_is_counted_as_a_volume(perfect):
+    twice = pd.concat([LABELS, LABELS.assign(volume_id=LABELS["volume_id"] + "b")], ignore_index=True)
+    found = measure(labels=twice, features=np.concatenate([FEATURES, FEATURES]), counts=(4,))
+    once = perfect.loc[(slice(None), [4]), :]
+    for name in ("auc", "low", "high", "gain", "n_common", "n_held_out_people"):
+        np.testing.assert_allclose(found[name], once[name], atol=1e-9, err_msg=name)
+    assert (found["n_held_out"] == 2 * once["n_held_out"]).all()
+
+
+def test_the_rare_disease_is_one_that_samples_are_of():
+    samples = SAMPLES[SAMPLES["arm"] != f"disease-{RARE}"]
+    (contrast, rare), _ = plan_tasks(make_real(LABELS), samples)
+    assert rare != RARE
+    assert contrast.classes == ("HC", rare)
 
 
 def test_what_is_missing_has_a_reason(perfect):

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 import torch
-from small_dit import SETTINGS
+from small_dit import GRID, SETTINGS, D
 
+from braing3n.diffusion.conditions import build_vocabularies
 from braing3n.diffusion.edit import change_conditions
 from braing3n.diffusion.model import DiT
 from braing3n.diffusion.sample import Arm, list_samples, sample_tokens
@@ -64,3 +65,24 @@ def test_strength_leads_from_the_person_to_the_change(trained, latents):
     ]
     assert moved == sorted(moved)
     assert moved[0] < 0.5 * moved[-1]
+
+
+def test_edits_take_eulers_steps_whatever_the_solver_of_samples(model, latents):
+    """Only those are undone one by one on the way back."""
+    tokens, own = torch.from_numpy(latents.tokens[:2]).float(), describe(2, disease="AD")
+    few = SAMPLING.model_copy(update={"n_steps": 8})
+    found = [
+        change_conditions(model, tokens, own, own.assign(disease="HC"), options)
+        for options in (few, few.model_copy(update={"solver": "adams_bashforth"}))
+    ]
+    assert torch.equal(*found)
+
+
+def test_another_modality_has_its_own_statistics(labels):
+    """Before its blocks learn, the flow knows no condition: a T2 is the T1 in units of the T2s."""
+    net = DiT(SETTINGS, build_vocabularies(labels, SETTINGS), D, GRID)
+    net.token_mean[0], net.token_scale[0] = 1.0, 0.5  # T1
+    net.token_mean[2], net.token_scale[2] = 10.0, 2.0  # T2
+    tokens, own = 1 + 0.5 * torch.randn(3, 8, D, generator=torch.Generator().manual_seed(0)), describe(3)
+    found = change_conditions(net, tokens, own, own.assign(modality="T2"), SAMPLING)
+    torch.testing.assert_close(found, 10 + 2 * (tokens - 1) / 0.5, rtol=0, atol=5e-3)

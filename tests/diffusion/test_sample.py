@@ -25,6 +25,24 @@ def test_samples_follow_the_configured_form(float64_model, monkeypatch):
     assert seen == [(1.5, "per_condition")] * SETTINGS.sampling.n_steps
 
 
+@pytest.mark.parametrize("solver", ["euler", "adams_bashforth"])
+def test_samples_take_the_steps_of_the_configured_solver(float64_model, solver):
+    settings = SETTINGS.sampling.model_copy(update={"solver": solver, "n_steps": 5, "precision": "float32"})
+    table = sampling.list_samples([sampling.ARMS[0]], 2)
+    found = sampling.sample_tokens(float64_model, table, settings, torch.device("cpu"))
+    codes, age_years = float64_model.vocabularies.encode(table)
+    x = torch.stack([sampling.draw_start(name, settings.seed, float64_model) for name in table["sample_id"]])
+    times = sampling.plan_times(float64_model, 5)
+    steps = np.diff(times)
+    before = None
+    for k, step in enumerate(steps):
+        v = float64_model.guide(x, torch.full((2,), times[k]), codes, age_years, settings.guidance)
+        more = 0 if before is None or solver == "euler" else 0.5 * step / steps[k - 1]
+        x = x + step * ((1 + more) * v - (more * before if more else 0))
+        before = v
+    torch.testing.assert_close(found.double(), float64_model.restore(x, codes).double(), rtol=0, atol=1e-3)
+
+
 def test_arms_without_training_volumes_are_named(model, labels):
     arms, absent = sampling.choose_arms(model, labels)
     names = {arm.arm for arm in arms}
@@ -37,6 +55,15 @@ def test_arms_without_training_volumes_are_named(model, labels):
     assert "known age" in absent["age-30"]
     only_test = labels.assign(split="test")
     assert sampling.choose_arms(model, only_test)[0] == []
+
+
+def test_an_arm_needs_a_training_volume_that_has_all_that_it_names_at_once(model, labels):
+    """People with AD of whom there is a T2 alone are no T1 with AD; one unknown age is not every age."""
+    labels["dx"] = np.where(labels["modality"] == "T2", "AD", "HC")
+    labels.loc[0, "age_years"] = np.nan
+    arms, absent = sampling.choose_arms(model, labels)
+    assert absent["disease-AD"] == "no training volume has disease AD, modality T1"
+    assert {"disease-HC", "modality-T2", "age-30"} <= {arm.arm for arm in arms}
 
 
 def test_the_arms_of_control_stand_beside_those_of_table_8(model, labels):
@@ -107,6 +134,35 @@ def test_a_killed_job_goes_on_after_its_last_batch_and_ends_with_the_same_bytes(
     assert nothing.shape == (0, 8, D)
 
 
+@pytest.mark.parametrize("changed", ["settings", "scales", "weights"])
+def test_what_a_killed_job_left_is_not_taken_for_other_samples(model, labels, tmp_path, monkeypatch, changed):
+    options = {"batch_size": 1, "precision": "float32"}
+    settings, cpu = SETTINGS.sampling.model_copy(update=options), torch.device("cpu")
+    table = sampling.list_samples([sampling.ARMS[2]], 2).assign(guidance=1.0)
+    weights, draw, done = tmp_path / "w", sampling.draw_start, []
+    weights.write_text("weights")
+
+    def die_at_the_second(name, *rest):
+        done.append(name)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return draw(name, *rest)
+
+    monkeypatch.setattr(sampling, "draw_start", die_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        sampling.write_samples(model, table, settings, cpu, tmp_path / "s.npz", [weights])
+    if changed == "settings":
+        settings = settings.model_copy(update={"seed": settings.seed + 1})
+    elif changed == "scales":
+        table["guidance"] = 3.0
+    else:
+        weights.write_text("other weights")
+        model.token_mean += 1
+    found = sampling.write_samples(model, table, settings, cpu, tmp_path / "s.npz", [weights])
+    expected = sampling.sample_tokens(model, table, settings, cpu).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-3 * expected.std())
+
+
 def test_written_samples_say_what_is_absent(model, labels, tmp_path):
     arms, absent = sampling.choose_arms(model, labels)
     table = sampling.list_samples(arms, 2)
@@ -126,6 +182,25 @@ def test_picture_of_samples(model, labels, tmp_path):
         tokens = np.zeros((len(table), 8, D), np.float32)
         sampling.draw_samples(tokenizer, tokens, table, tmp_path / "p.png", torch.device("cpu"))
         assert (tmp_path / "p.png").stat().st_size > 500
+
+
+def test_the_picture_shows_the_first_two_samples_of_each_arm(tmp_path, monkeypatch):
+    from braing3n.training import picture
+
+    drawn = {}
+
+    def draw(volumes, path, **_):
+        drawn.update(volumes)
+        path.touch()
+
+    monkeypatch.setattr(picture, "draw_volumes", draw)
+    decoder = SimpleNamespace(decode=lambda tokens: tokens[:, None])
+    table = sampling.list_samples([sampling.Arm("a", "T1"), sampling.Arm("b", "T2")], 3)
+    tokens = np.random.default_rng(0).normal(size=(6, 8, D)).astype(np.float32)
+    sampling.draw_samples(decoder, tokens, table, tmp_path / "p.png", torch.device("cpu"))
+    assert list(drawn) == ["a-0000", "a-0001", "b-0000", "b-0001"]
+    for row, volume in zip((0, 1, 3, 4), drawn.values(), strict=True):
+        np.testing.assert_array_equal(volume, tokens[row])
 
 
 def test_planes_of_a_t1c_go_through_its_ring(model, tmp_path, monkeypatch):

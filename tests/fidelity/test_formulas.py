@@ -180,3 +180,33 @@ def test_a_distance_and_its_floor_have_the_same_numbers():
     assert found["matched"] == found["low"] == found["high"] == 5
     assert found["floor"] == found["floor_95"] == 0
     assert found["n_dealt"] == 3
+
+
+def test_everybody_is_dealt_to_every_place():
+    generated, real = np.arange(6), np.arange(8)
+    places = [set(), set(), set()]
+    for dealt in deal_people(generated, real, 60, 0):
+        for place, rows in zip(places, dealt, strict=True):
+            place.update(rows.tolist())
+    assert places == [set(range(6)), set(range(8)), set(range(8))]
+    first, same, other = (
+        [part[1].tolist() for part in deal_people(generated, real, 9, k)] for k in (0, 0, 1)
+    )
+    assert first == same != other
+
+
+def test_the_percentiles_beside_a_floor_are_those_of_its_draws():
+    rng = np.random.default_rng(3)
+    generated, real = rng.normal(1, 2, (12, 2, 3)), rng.normal(size=(30, 2, 3))
+    people = np.arange(12), np.arange(30)
+    found = measure_beside_floor(lambda x, y: x.mean() - y.mean(), generated, real, people, 50, 7)
+    values, floors = [], []
+    for drawn, in_place, others in deal_people(*people, 50, 7):
+        beside = real[others].mean()
+        values.append(generated[drawn].mean() - beside)
+        floors.append(real[in_place].mean() - beside)
+    expected = {"matched": np.mean(values), "floor": np.mean(floors), "n_dealt": 12}
+    expected |= dict(zip(("low", "high"), np.percentile(values, [2.5, 97.5]), strict=True))
+    names = ("floor_low", "floor_95", "floor_high")
+    expected |= dict(zip(names, np.percentile(floors, [2.5, 95, 97.5]), strict=True))
+    assert found == pytest.approx(expected)

@@ -75,6 +75,7 @@ def test_distances_are_to_samples_of_the_same_modality():
     tokens, volumes = make_people(30, 20)
     volumes["modality"] = np.where(np.arange(50) % 3 == 0, "T2", "T1")
     samples = np.random.default_rng(1).normal(size=(12, *SHAPE)).astype(np.float32)
+    samples[1::2] += 1  # all are far from a T2
     table = list_unconditional(12).assign(modality=["T1", "T2"] * 6)
     found = check_table(infer_membership(tokens, volumes, samples, table, SETTINGS), MEMBERSHIP, "test")
     for modality in ("T1", "T2"):
@@ -86,8 +87,29 @@ def test_distances_are_to_samples_of_the_same_modality():
             volumes.loc[here, "split"].value_counts()[["train", "test"]]
         )
         assert row["n_samples"] == 6
+    alone = found[(found["comparison"] == "samples") & (found["pool"] != "all")]
+    n_pairs = alone["n_members"] * alone["n_others"]  # none is of two modalities
+    expected = (alone["auc"] * n_pairs).sum() / n_pairs.sum()
+    assert find(found, "samples")["auc"] == pytest.approx(expected)
     one = infer_membership(tokens, volumes, samples, table.assign(modality="T1"), SETTINGS)
     assert set(one["pool"]) == {"all", "T1"}
+
+
+def test_a_persons_second_scan_changes_nothing_but_the_number_of_volumes():
+    """People are drawn and halved with all that they have; another seed halves them otherwise."""
+    tokens, volumes = make_people(30, 20)
+    samples, table = np.random.default_rng(1).normal(size=(9, *SHAPE)), list_unconditional(9)
+    once = infer_membership(tokens, volumes, samples, table, SETTINGS)
+    both = pd.concat([volumes, volumes.assign(volume_id=volumes["volume_id"] + "b")], ignore_index=True)
+    twice = infer_membership(np.concatenate([tokens, tokens]), both, samples, table, SETTINGS)
+    for name in ("auc", "low", "high", "n_people"):
+        np.testing.assert_allclose(twice[name].astype(float), once[name].astype(float), err_msg=name)
+    assert (twice["n_members"] == 2 * once["n_members"]).all()
+    other = infer_membership(
+        tokens, volumes, samples, table, SETTINGS.model_copy(update={"seed": SETTINGS.seed + 1})
+    )
+    assert find(other, "members only")["auc"] != find(once, "members only")["auc"]
+    assert find(other, "samples")["auc"] == find(once, "samples")["auc"]
 
 
 def test_an_untrained_generator_is_at_chance():

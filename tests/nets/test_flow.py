@@ -49,6 +49,16 @@ def test_the_error_falls_by_the_solvers_order(solver, order):
     assert miss(20) / miss(80) == pytest.approx(4**order, rel=0.35)
 
 
+def test_adams_bashforth_follows_a_velocity_that_is_linear_in_time_whatever_the_steps():
+    """All it misses is what the first step, Euler's, does: the slope times half that step's square."""
+    times, a, b = [0.1, 0.2, 0.55, 0.6, 1.0], 2.0, -3.0
+    found = integrate(
+        lambda x, t: torch.full_like(x, a + b * t), torch.zeros(1, 1, 1), times, "adams_bashforth"
+    )
+    exact = a * (1.0 - 0.1) + b * (1.0**2 - 0.1**2) / 2
+    assert found.item() == pytest.approx(exact - b * 0.1**2 / 2, abs=1e-6)
+
+
 def test_adams_bashforth_evaluates_once_a_step():
     asked = []
     integrate(lambda x, t: asked.append(t) or x, torch.ones(1, 1, 1), [0, 0.1, 0.4, 1], "adams_bashforth")

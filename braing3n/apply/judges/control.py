@@ -241,10 +241,10 @@ class _Both:
 
         every = np.arange(len(self.requested))
         value = measure(self.requested, every)
-        chance = np.array([measure(rng.permutation(self.requested), every) for _ in range(N_DRAWS)])
         if math.isnan(value):  # a correlation with what never varies
-            why = f"{self.probe.task.key}: the probe reads the same number in every generated volume"
-            return {"quantity": REQUESTED, "value": value, "verdict": "not shown", "reason": why}
+            why = f"{self.probe.task.key}: the probe reads one number in all generated volumes"
+            return {"quantity": REQUESTED, "value": value, "verdict": "n/a", "reason": why}
+        chance = np.array([measure(rng.permutation(self.requested), every) for _ in range(N_DRAWS)])
         p_value = (1 + np.sum(chance >= value)) / (1 + N_DRAWS)
         low, high = resample(lambda rows: measure(self.requested, rows), every, rng)
         return {
