@@ -105,6 +105,20 @@ def test_samples_are_a_function_of_seed_arm_and_index(model, labels):
     assert 1e-4 < np.abs(half.numpy() - tokens).mean() / tokens.std() < 3e-2  # rounded, as asked for
 
 
+def die_at(n, monkeypatch):
+    """Let the n-th start of a sample be a kill; returns the names of the starts that were drawn."""
+    done, draw = [], sampling.draw_start
+
+    def draw_or_die(name, *rest):
+        done.append(name)
+        if len(done) == n:
+            raise KeyboardInterrupt
+        return draw(name, *rest)
+
+    monkeypatch.setattr(sampling, "draw_start", draw_or_die)
+    return done
+
+
 def test_a_killed_job_goes_on_after_its_last_batch_and_ends_with_the_same_bytes(
     model, labels, tmp_path, monkeypatch
 ):
@@ -113,15 +127,7 @@ def test_a_killed_job_goes_on_after_its_last_batch_and_ends_with_the_same_bytes(
     (tmp_path / "w").write_text("weights")
     given = [tmp_path / "w"]
     whole = sampling.write_samples(model, table, settings, cpu, tmp_path / "whole.npz", given)
-    done, draw = [], sampling.draw_start
-
-    def die_at_the_sixth(name, *rest):
-        done.append(name)
-        if len(done) == 6:
-            raise KeyboardInterrupt
-        return draw(name, *rest)
-
-    monkeypatch.setattr(sampling, "draw_start", die_at_the_sixth)
+    done = die_at(6, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         sampling.write_samples(model, table, settings, cpu, tmp_path / "killed.npz", given)
     assert not (tmp_path / "killed.npz").exists()
@@ -139,16 +145,9 @@ def test_what_a_killed_job_left_is_not_taken_for_other_samples(model, labels, tm
     options = {"batch_size": 1, "precision": "float32"}
     settings, cpu = SETTINGS.sampling.model_copy(update=options), torch.device("cpu")
     table = sampling.list_samples([sampling.ARMS[2]], 2).assign(guidance=1.0)
-    weights, draw, done = tmp_path / "w", sampling.draw_start, []
+    weights = tmp_path / "w"
     weights.write_text("weights")
-
-    def die_at_the_second(name, *rest):
-        done.append(name)
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        return draw(name, *rest)
-
-    monkeypatch.setattr(sampling, "draw_start", die_at_the_second)
+    die_at(2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         sampling.write_samples(model, table, settings, cpu, tmp_path / "s.npz", [weights])
     if changed == "settings":
