@@ -42,7 +42,7 @@ rule audit_memorization:
         f"{BENCHMARKS}/memorization/distances.tsv"
     conda:
         "../../envs/models.yaml"
-    # The last long job of a run: nothing else could take the cores.
+    # The last long job: nothing else could take the cores.
     threads: 4
     resources:
         mem_mb=6000,
