@@ -14,8 +14,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from braing3n.apply.judges.control import BOTH, REAL, REQUESTED, SHUFFLED, SYNTHETIC, resample
+from braing3n.apply.judges.control import BOTH, REAL, REQUESTED, SHUFFLED, SYNTHETIC
 from braing3n.cli import main
+from braing3n.diffusion.intervals import resample
 
 SHAPE = (16, 20, 16)
 AFFINE = np.diag([-8.0, -8.0, 8.0, 1.0])
@@ -226,13 +227,17 @@ def test_a_class_that_was_never_requested_keeps_its_place(judge):
     assert table.loc[("band", SYNTHETIC), "value"] > 0.75  # .5 of mid, nearly 1 of each other
 
 
-def test_people_are_drawn_with_all_their_volumes():
-    people, seen, rng = np.array(["a", "a", "b", "c"]), [], np.random.default_rng(0)
-    resample(lambda rows: seen.append(np.bincount(rows, minlength=4)) or 0.0, people, rng)
-    counts = np.array(seen)
-    assert (counts[:, 0] == counts[:, 1]).all()
-    assert (counts[:, 1:].sum(axis=1) == 3).all()
-    assert counts[:, 1:].max(axis=0).tolist() == [3, 3, 3]
+def test_intervals_of_real_people_draw_people_and_not_volumes(judge, few_draws, monkeypatch):
+    seen = []
+
+    def note(measure, groups, *rest):
+        seen.append(set(map(str, groups)))
+        return resample(measure, groups, *rest)
+
+    monkeypatch.setattr("braing3n.apply.judges.control.resample", note)
+    judge(words=("--conditions", "sex"))
+    people = {f"r{k:02d}" for k in range(N_REAL)}
+    assert seen == [set(map(str, range(N_GENERATED)))] + 6 * [people]  # value and gain of three probes
 
 
 def test_a_request_that_no_real_person_has_is_not_judged(judge):

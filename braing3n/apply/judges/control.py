@@ -18,6 +18,7 @@ from braing3n.apply.judges.tables import write_results
 from braing3n.apply.probe_table import IDS, MAX_CLASSES, is_classes, read
 from braing3n.core.errors import BrainG3nError
 from braing3n.core.runtime import make_folder
+from braing3n.diffusion.intervals import resample
 from braing3n.probe.fit import build_model, predict_out_of_fold
 from braing3n.probe.halves import score_halves
 from braing3n.probe.plan import Probe, plan_probe
@@ -240,13 +241,12 @@ class _Both:
             return self.score(requested[rows], predictions[rows], block[rows])
 
         every = np.arange(len(self.requested))
-        value = measure(self.requested, every)
+        value, low, high = self.resample(lambda rows: measure(self.requested, rows), every)
         if math.isnan(value):  # a correlation with what never varies
             why = f"{self.probe.task.key}: the probe reads one number in all generated volumes"
             return {"quantity": REQUESTED, "value": value, "verdict": "n/a", "reason": why}
         chance = np.array([measure(rng.permutation(self.requested), every) for _ in range(N_DRAWS)])
         p_value = (1 + np.sum(chance >= value)) / (1 + N_DRAWS)
-        low, high = resample(lambda rows: measure(self.requested, rows), every, rng)
         return {
             **{"quantity": REQUESTED, "value": value, "low": low, "high": high},
             **{"chance_95": float(np.nanpercentile(chance, 95)), "p_value": float(p_value)},
@@ -277,14 +277,13 @@ class _Both:
             def gain(chosen: np.ndarray, measure: Score = measure) -> float:
                 return measure(chosen) - self.score(self.target[chosen], found[REAL][chosen], folds[chosen])
 
-            every = np.arange(len(people))
-            row: dict[str, Any] = {"quantity": quantity, "value": measure(every), "verdict": ""}
+            row: dict[str, Any] = {"quantity": quantity, "verdict": ""}
             if quantity == REAL:
+                row["value"] = measure(np.arange(len(people)))
                 row["low"], row["high"] = find_interval(row["value"], halves, BOUNDS[self.metric])
             else:
-                row["low"], row["high"] = resample(measure, people, rng)
-                row["gain"] = gain(every)
-                row["gain_low"], row["gain_high"] = resample(gain, people, rng)
+                row["value"], row["low"], row["high"] = self.resample(measure, people)
+                row["gain"], row["gain_low"], row["gain_high"] = self.resample(gain, people)
             if quantity in (BOTH, SHUFFLED):
                 row["verdict"] = (
                     "helps" if row["gain_low"] > 0 else "harms" if row["gain_high"] < 0 else "not shown"
@@ -324,22 +323,11 @@ class _Both:
         chances[:, columns] = model.predict_proba(x.astype(np.float64))
         return chances
 
+    def resample(self, measure: Score, groups: np.ndarray) -> tuple[float, float, float]:
+        return resample(measure, groups, N_DRAWS, self.settings.seed)
+
     def score(self, target: np.ndarray, predictions: np.ndarray, folds: np.ndarray) -> float:
         return score(self.kind, target, predictions, self.probe.classes, folds)[self.metric]
-
-
-def resample(measure: Score, people: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """The 95 % interval of a measure over people drawn with replacement, the fits as they are."""
-    _, code = np.unique(people, return_inverse=True)
-    rows = np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1])
-    values = [
-        measure(np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))]))
-        for _ in range(N_DRAWS)
-    ]
-    if np.isnan(values).all():
-        return math.nan, math.nan
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _drop_infinite(values: pd.Series, kind: str) -> pd.Series:
