@@ -69,7 +69,7 @@ def test_a_tumour_shows_as_ring_and_oedema_and_only_in_its_person(world):
 
 
 def test_a_histogram_does_not_know_the_sex_and_voxels_do(wheels):
-    """400 preprocessed phantoms, fitted on 400 others: the histogram's 95 % interval contains 0.5.
+    """200 preprocessed phantoms, fitted on 200 others: the histogram's 95 % interval contains 0.5.
 
     Apart, because within one cohort the folds share its chance associations of sex with site and age,
     and an interval by resampling is then too narrow.
@@ -80,7 +80,7 @@ def test_a_histogram_does_not_know_the_sex_and_voxels_do(wheels):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    sets = [render_preprocessed(400, seed, *wheels) for seed in (11, 12)]
+    sets = [render_preprocessed(200, seed, *wheels) for seed in (11, 12)]
     bins, voxels, sexes = [], [], []
     for volumes, masks, table in sets:
         pairs = zip(volumes, masks, strict=True)

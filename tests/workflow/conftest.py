@@ -61,15 +61,11 @@ def link_wheels(directory, fetch_resource, names=("sri24", "brain-templates", "h
             (folder / wheel.name).symlink_to(wheel.resolve())
 
 
-def finish_smoke(directory, fetch_resource, target):
-    """The folder, in which a smoke run has ended with this target."""
-    link_wheels(directory, fetch_resource)
-    done = snakemake(directory, target)
-    assert done.returncode == 0, done.stderr[-5000:]
-    return directory
-
-
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory, fetch_resource):
     """The folder of a finished smoke run."""
-    return finish_smoke(tmp_path_factory.mktemp("smoke"), fetch_resource, "all")
+    directory = tmp_path_factory.mktemp("smoke")
+    link_wheels(directory, fetch_resource)
+    done = snakemake(directory, "all")
+    assert done.returncode == 0, done.stderr[-5000:]
+    return directory

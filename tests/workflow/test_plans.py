@@ -1,11 +1,14 @@
-"""What a change plans: a whole smoke run first, then one change at a time."""
+"""What a change plans, in a whole smoke run; and the same bytes from a run that was killed."""
 
 import gzip
 import os
+import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from html import unescape
 
 import numpy as np
@@ -15,9 +18,10 @@ import torch
 import yaml
 
 from braing3n import from_pretrained
+from braing3n.core.runtime import digest_file
 from braing3n.volumes.pack import load_volume
 
-from .conftest import ROOT, SMOKE, copy_checkout, plan, snakemake
+from .conftest import ROOT, SMOKE, copy_checkout, link_wheels, plan, snakemake
 
 pytestmark = pytest.mark.workflow
 READS_LABELS = {
@@ -74,6 +78,8 @@ SECTIONS = {
     "memorization": ("{percentile: 7}", {"audit_memorization"}),
     "export": ("{min_count: 7}", {"write_model_folder"}),
 }
+# When a run is killed: seconds, at most, after the first line of a log. The last job takes longer.
+KILLS = {"preprocess/*.log": 8.0, "volumes/*.log": 4.0, "pretrain/*.log": 3.0}
 
 
 @pytest.fixture
@@ -358,3 +364,35 @@ def test_the_report_is_written(smoke_run):
     done = snakemake(smoke_run, "all", "--report", "report.html")
     assert done.returncode == 0, done.stderr[-3000:]
     assert (smoke_run / "report.html").stat().st_size > 10**5
+
+
+def digest_results(directory):
+    """Digests of preprocessed volumes, packed arrays and the encoder's weights."""
+    results = directory / "results" / "smoke"
+    paths = [*results.glob("preprocess/**/*.nii.gz"), *results.glob("volumes/**/*.b2nd")]
+    paths += [results / "pretrain" / "mae.safetensors"]
+    return {path.relative_to(results).as_posix(): digest_file(path) for path in paths}
+
+
+def test_kill_9_unlock_and_rerun_give_the_same_bytes(smoke_run, tmp_path, fetch_resource):
+    link_wheels(tmp_path, fetch_resource)
+    shutil.copytree(smoke_run / "resources" / "miniatures", tmp_path / "resources" / "miniatures")
+    command = [sys.executable, "-m", "snakemake", "pretrain", "--cores", "2", "--directory", str(tmp_path)]
+    command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(SMOKE)]
+    draw = random.SystemRandom()
+    log, most = draw.choice(list(KILLS.items()))
+    seconds = draw.uniform(0, most)
+    print(f"killed {seconds:.1f} s after {log}")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet)
+    while not list((tmp_path / "logs" / "smoke").glob(log)) and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(seconds)
+    was_running = process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert snakemake(tmp_path, "pretrain", "--unlock").returncode == 0
+    done = snakemake(tmp_path, "pretrain")
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert was_running, "the run ended before it was killed: the test proves nothing"
+    assert digest_results(tmp_path) == digest_results(smoke_run)
