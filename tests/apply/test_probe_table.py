@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from braing3n.apply.probe_table import read
+from braing3n.apply.probe_input import read
 from braing3n.cli import main
 from braing3n.core.errors import BrainG3nError
 
@@ -81,6 +81,28 @@ def test_its_folds_are_scikit_learns_fits(tables):
     assert read_scores(tables, "r2").loc["features", "value"] == pytest.approx(r2_score(y, expected))
 
 
+def test_the_gap_is_corrected_within_the_training_people_of_each_fold(tables):
+    """A line fitted on predictions out of fold among the other folds' people, by two loops."""
+    run(tables)
+    found = pd.read_csv(tables / "out/predictions.tsv", sep="\t")
+    x = pd.read_parquet(tables / "features.parquet").filter(like="feature_").to_numpy()
+    y, fold = found["target"].to_numpy(), found["fold"].to_numpy()
+    expected = np.zeros(80)
+    for k in range(5):
+        inner = np.full(80, np.nan)
+        for j in set(range(5)) - {k}:
+            rows = (fold != k) & (fold != j)
+            model = make_pipeline(StandardScaler(), Ridge(1.0)).fit(x[rows], y[rows])
+            inner[fold == j] = model.predict(x[fold == j])
+        others, own = fold != k, fold == k
+        slope, intercept = np.polyfit(y[others], (inner - y)[others], 1)
+        expected[own] = (found["predicted"] - y)[own] - slope * y[own] - intercept
+    np.testing.assert_allclose(found["gap"], found["predicted"] - y)
+    np.testing.assert_allclose(found["gap_corrected"], expected, atol=1e-6)
+    ties = [abs(np.corrcoef(y, found[name])[0, 1]) for name in ("gap", "gap_corrected")]
+    assert ties[1] < ties[0] / 2
+
+
 def test_a_planted_class_is_found(tables):
     assert run(tables, label="group") == 0
     scores = read_scores(tables, "auc")
@@ -117,6 +139,27 @@ def test_rows_without_a_label_are_left_out_with_their_features(tables):
     run(tables)
     again = pd.read_csv(tables / "out/predictions.tsv", sep="\t")
     np.testing.assert_allclose(again["predicted"], found["predicted"])
+
+
+def test_what_is_probed_and_what_is_left_out_is_printed(tables, capsys):
+    """Words that tables have for nothing are no class, and ids that the labels lack do not go in silence."""
+    labels = pd.read_csv(tables / "labels.tsv", sep="\t").iloc[:39]
+    labels.loc[labels.index[:4], "group"] = ["NA", "None", "n/a", " "]
+    labels.to_csv(tables / "labels.tsv", sep="\t", index=False)
+    assert run(tables, label="group") == 0
+    out = capsys.readouterr().out
+    left = "2 with a participant_id that the labels have not; 8 with no group (empty, n/a, NA, None, nan"
+    assert f"warning: 70 of 80 rows are probed; left out: {left}" in out
+    assert f"label: group, people of each class: control {count(labels, 'control')}, patient" in out
+    assert "acquisition: n/a, none of its columns is known" in out
+    assert run(tables) == 0
+    ages = labels["age"]
+    assert f"label: age, a number from {ages.min():g} to {ages.max():g}, 20 people" in capsys.readouterr().out
+
+
+def count(labels, name):
+    """Families of which somebody is of a class."""
+    return labels[labels["group"] == name]["family"].nunique()
 
 
 def test_another_seed_deals_other_folds(tables):
@@ -239,6 +282,17 @@ def write_no_features(folder):
     pd.read_parquet(folder / "features.parquet")[["participant_id"]].to_parquet(folder / "features.parquet")
 
 
+def write_empty(folder):
+    table = pd.read_csv(folder / "labels.tsv", sep="\t")
+    table.assign(age="n/a").to_csv(folder / "labels.tsv", sep="\t", index=False)
+
+
+def write_infinite(folder):
+    table = pd.read_csv(folder / "labels.tsv", sep="\t")
+    table.loc[2, "age"] = np.inf
+    table.to_csv(folder / "labels.tsv", sep="\t", index=False)
+
+
 def write_text(folder):
     (folder / "features.parquet").write_text("no table")
 
@@ -252,13 +306,25 @@ def write_text(folder):
             "--label: no column 'iq'; columns: participant_id, family, age, gender, group",
         ),
         (None, {"group": "clan"}, "--group: no column 'clan'"),
+        (None, {"group": "age"}, "--group: 'age' is the label; name the column of the person or family"),
         (None, {"features": "none.parquet"}, "none.parquet: no such file"),
         (None, {"features": "scan.nii.gz"}, "give a table as .parquet, .tsv or .csv"),
         (write_text, {}, "cannot be read as a table"),
-        (write_nan, {}, "feature_2 of participant_id 'sub-01' is no finite number"),
+        (write_nan, {}, "feature_2 of participant_id 'sub-01' is no finite number ('nan')"),
         (write_twice, {}, "participant_id 'sub-00' stands in two rows"),
         (write_few, {}, "'age' cannot be probed: only 2 people for 5 folds"),
-        (write_others, {}, "no row of the features has both age and family under its participant_id"),
+        (
+            write_others,
+            {},
+            "no participant_id is in both tables (features: 'another', labels: 'sub-00', for example)",
+        ),
+        (write_empty, {}, "no row of the features has both age and family under its participant_id"),
+        (write_infinite, {}, "--label: age 'inf' is no finite number"),
+        (
+            None,
+            {"label": "family", "group": "participant_id"},
+            "dropped: f0 (2 people), f1 (2 people), f10 (2",
+        ),
         (write_no_features, {}, "no column feature_* and no numeric column"),
     ],
 )

@@ -15,7 +15,7 @@ from braing3n.apply.judges.compare import compute
 from braing3n.apply.judges.features import open_features, open_model
 from braing3n.apply.judges.folders import VolumeFolder, open_folders, tabulate_left_out
 from braing3n.apply.judges.tables import write_results
-from braing3n.apply.probe_table import IDS, MAX_CLASSES, is_classes, read
+from braing3n.apply.probe_input import IDS, MAX_CLASSES, is_classes, read
 from braing3n.core.errors import BrainG3nError
 from braing3n.core.runtime import make_folder
 from braing3n.diffusion.intervals import resample
