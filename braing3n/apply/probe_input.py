@@ -10,18 +10,9 @@ import numpy as np
 import pandas as pd
 
 from braing3n.core.errors import BrainG3nError
-from braing3n.probe.plan import MIN_TELLING
+from braing3n.probe.tasks import KNOWN
 
 IDS = ("volume_id", "scan_id", "participant_id", "person_id", "subject_id", "id")
-# Columns of common tables that are rivals: age and sex, site and scanner.
-KNOWN = {
-    "age_years": ("age_years", "age"),
-    "sex": ("sex", "gender"),
-    "site": ("site", "site_id"),
-    "vendor": ("vendor", "manufacturer"),
-    "field_strength_t": ("field_strength_t", "field_strength", "magneticfieldstrength"),
-    "modality": ("modality", "contrast"),
-}
 MISSING = "empty, n/a, NA, None, nan and null are none"
 MAX_CLASSES = 10  # a whole number with at most so many values is a class
 SEPARATORS = {".tsv": "\t", ".csv": ",", ".txt": "\t"}
@@ -179,6 +170,8 @@ def find_columns(features: pd.DataFrame, others: list) -> list:
 
 def warn_of_repeats(x: np.ndarray, groups: pd.Series, group: str) -> None:
     """Print how many rows have all features of another row of their group: a scan may stand twice."""
+    from braing3n.probe.plan import MIN_TELLING
+
     if x.shape[1] < MIN_TELLING:
         return
     n_repeats = int(pd.DataFrame(x).assign(_group=groups.to_numpy()).duplicated().sum())
@@ -266,7 +259,7 @@ def standardise_columns(table: pd.DataFrame, label: str, group: str) -> pd.DataF
             if len(bad):
                 cell = bad.iloc[0]
                 print(
-                    f"warning: cells of {found} that are no numbers and count as unknown: {len(bad)} ('{cell}')"
+                    f"warning: cells of {found} that are no numbers, so unknown: {len(bad)} ('{cell}')"
                     f"{hint_at_commas(cell)}"
                 )
     return standard

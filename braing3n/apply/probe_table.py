@@ -11,7 +11,6 @@ import pandas as pd
 from cyclopts import Parameter
 
 from braing3n.apply.probe_input import (
-    KNOWN,
     choose_kind,
     join,
     normalise,
@@ -26,6 +25,7 @@ from braing3n.core.options import Count, Seed
 from braing3n.core.runtime import make_folder, write_atomically
 from braing3n.probe.command import app
 from braing3n.probe.settings import ProbeSettings
+from braing3n.probe.tasks import KNOWN
 
 Kind = Literal["auto", "classification", "regression"]
 

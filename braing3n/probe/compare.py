@@ -178,6 +178,12 @@ def count_units(probe: Probe) -> dict[str, int]:
     }
 
 
+def count_classes(probe: Probe) -> str:
+    """The classes with their people, as one phrase."""
+    n_people = probe.units.groupby("target")["person_id"].nunique() if probe.classes else {}
+    return ", ".join(f"{name} ({n_people[name]} people)" for name in probe.classes)
+
+
 def score_reading(
     probe: Probe, reading: Reading | None, settings: ProbeSettings, reason: str = ""
 ) -> tuple[list[dict], dict[str, tuple[float, np.ndarray]]]:
@@ -190,7 +196,7 @@ def score_reading(
     base = {
         "task": task.key,
         **count_units(probe),
-        "classes": ", ".join(probe.classes),
+        "classes": count_classes(probe),
         "dropped": probe.dropped,
         "reason": reason or probe.reason,
         "note": probe.note,

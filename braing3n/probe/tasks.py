@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 
 SLICES = ("all", "T1", "T1c", "T2", "FLAIR", "patient-pooled")
 CONTROL_PREFIX = "control_"
+# Age and sex, site and scanner: columns of the label table, and their names in tables of others.
+KNOWN = {
+    "age_years": ("age_years", "age"),
+    "sex": ("sex", "gender"),
+    "site": ("site", "site_id"),
+    "vendor": ("vendor", "manufacturer"),
+    "field_strength_t": ("field_strength_t", "field_strength", "magneticfieldstrength"),
+    "modality": ("modality", "contrast"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,11 @@ class Task:
     n_top: int = 0
     slices: tuple[str, ...] = SLICES
     source: str = "paper"
+
+    def is_read_from(self, column: str) -> bool:
+        """Whether a column of age and sex, site and scanner is the task's own, perhaps under another name."""
+        name = self.column.removeprefix(OWN).strip().casefold()
+        return column == self.column or name in KNOWN.get(column, ())
 
     def read_target(self, labels: pd.DataFrame) -> pd.Series:
         """The target of each row: class names ('' where unknown), or floats (NaN where unknown)."""

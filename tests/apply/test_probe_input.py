@@ -67,7 +67,7 @@ def test_rivals_are_found_whatever_the_case_and_their_bad_cells_are_counted(caps
     np.testing.assert_array_equal(standard["age_years"], [50, np.nan, np.nan])
     assert list(standard["sex"]) == ["F", "M", "F"]
     out = capsys.readouterr().out
-    assert "cells of  AGE  that are no numbers and count as unknown: 1 ('61,5'): write numbers with" in out
+    assert "cells of  AGE  that are no numbers, so unknown: 1 ('61,5'): write numbers with" in out
 
 
 def test_a_scan_that_stands_twice_is_said(capsys):

@@ -39,8 +39,10 @@ def list_tables():
     """The contracts of all tables and their rows."""
     whole = {**AGE, "slice": "all", "people": "everyone"}
     difference = {**whole, "other": "untrained", "metric": "r"}
-    differences = [difference | {"difference": 0.2, "low": 0.1, "high": 0.3}]
-    differences.append(difference | {"people": "unseen", "difference": 0.4, "low": 0.35, "high": 0.45})
+    corrected = {"low_corrected": -0.05, "high_corrected": 0.55}
+    differences = [difference | {"difference": 0.2, "low": 0.1, "high": 0.3} | corrected]
+    none = dict.fromkeys(corrected, np.nan)
+    differences.append(difference | {"people": "unseen", "difference": 0.4, "low": 0.35, "high": 0.45} | none)
     controls = [
         {"control": "control_head_size", "measure": "Pearson r", "value": 0.1, "verdict": "met"},
         {"control": "control_decoy", "measure": "pooled AUC", "value": 0.4, "verdict": "not met"},
@@ -93,6 +95,13 @@ def test_encoders_are_compared_on_all_volumes_of_the_same_people(results):
     assert rows["everyone", "r"]["Ours minus | untrained"] == "0.200 [0.100, 0.300]"
     assert rows["unseen", "r"]["Ours minus | untrained"] == "0.400 [0.350, 0.450]"
     assert rows["everyone", "MAE"]["Ours minus | untrained"] == "n/a: no difference"
+
+
+def test_the_interval_for_all_comparisons_at_once_stands_beside_the_difference(results):
+    rows = {(row["Whom"], row["Metric"]): row for row in build_encoders(results).frame.to_dict("records")}
+    assert rows["everyone", "r"]["At once | untrained"] == "[-0.050, 0.550]"
+    assert rows["unseen", "r"]["At once | untrained"] == "-"  # not of the family that is corrected
+    assert rows["everyone", "MAE"]["At once | untrained"] == "-"
 
 
 def test_every_score_has_its_people_and_volumes(results):

@@ -124,10 +124,33 @@ def test_counts_are_people_and_volumes(compared, corpus):
     assert (row["n_people"], row["n_volumes"]) == (labels["person_id"].nunique(), len(labels))
 
 
+def test_each_class_is_counted_in_people(compared, corpus):
+    scores, labels = compared[0], corpus[0]
+    row = scores[
+        (scores["task"] == "sex") & (scores["slice"] == "T2") & (scores["people"] == "everyone")
+    ].iloc[0]
+    people = labels[labels["modality"] == "T2"].groupby("sex")["person_id"].nunique()
+    # Only men have a T2 here, so that one class is left and cannot be probed.
+    assert row["classes"] == f"M ({people['M']} people)"
+    row = scores[
+        (scores["task"] == "sex") & (scores["slice"] == "all") & (scores["people"] == "everyone")
+    ].iloc[0]
+    people = labels.groupby("sex")["person_id"].nunique()
+    assert row["classes"] == f"F ({people['F']} people), M ({people['M']} people)"
+    assert scores[scores["task"] == "age"]["classes"].eq("").all()
+
+
 def test_predictions_of_other_labels_are_refused(readings, corpus, settings):
     labels = corpus[0].iloc[2:].reset_index(drop=True)
     with pytest.raises(ContractError, match="rerun `probe encoder`"):
         compare_encoders(readings, plan_probes(labels, settings), settings)
+
+
+def test_folds_of_another_seed_are_refused(readings, corpus, settings):
+    """All encoders are read on the same folds: the same people in others are no comparison."""
+    other = settings.model_copy(update={"seed": settings.seed + 1})
+    with pytest.raises(ContractError, match="rerun `probe encoder`"):
+        compare_encoders(readings, plan_probes(corpus[0], other), other)
 
 
 def test_no_model_sees_the_group_it_scores(corpus, settings):

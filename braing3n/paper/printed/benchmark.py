@@ -131,6 +131,8 @@ def build_encoders(results: Results) -> Table:
                 found = differences.loc[key]
                 cell = format_interval(found["difference"], found["low"], found["high"])
             row[f"Ours minus{LEVELS}{other}"] = cell
+        for other in [name for name in group["encoder"] if name != _OURS]:
+            row[f"At once{LEVELS}{other}"] = _format_corrected(differences, (other, task, metric, people))
         rows.append(row)
     frame = pd.DataFrame(rows or [{"Task": "n/a: no task could be probed on all volumes"}]).fillna(
         "n/a: not probed"
@@ -142,10 +144,20 @@ def build_encoders(results: Results) -> Table:
         "MAE (mean absolute error) is better when lower, so that there a negative difference favours ours.",
         "Intervals come from the whole probe repeated on halves of the people, for differences on the same "
         "halves for both encoders.",
+        "At once: the interval of the difference that holds for the paper's tasks and all encoders together "
+        "(Bonferroni); -: none, or not one of these.",
         "Unseen: only people of the validation and test splits, on whom no model is trained.",
         *_list_absent(scores),
     ]
     return Table("encoders", title, frame, source, notes)
+
+
+def _format_corrected(differences: pd.DataFrame, key: tuple[str, str, str, str]) -> str:
+    """The interval of a difference that holds for all tasks and encoders at once; - outside that family."""
+    if key not in differences.index:
+        return "-"
+    low, high = differences.loc[key][["low_corrected", "high_corrected"]]
+    return f"[{low:.3f}, {high:.3f}]" if math.isfinite(low) else "-"
 
 
 def _list_absent(scores: pd.DataFrame) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from braing3n.core.runtime import track
-from braing3n.probe.compare import count_units, score_reading
+from braing3n.probe.compare import count_classes, count_units, score_reading
 from braing3n.probe.contracts import READOUTS as CONTRACT
 from braing3n.probe.fit import build_model, build_steps
 from braing3n.probe.folds import deal_halves
@@ -90,7 +90,7 @@ def read_few(
     features: np.ndarray, probe: Probe, settings: ProbeSettings, n_people: int, has_pca: bool
 ) -> dict:
     """One row: the mean AUC of probes that are fitted on few people a class, and where one more draw lies."""
-    row = {"task": probe.task.key, "metric": "auc", **count_units(probe), "classes": ", ".join(probe.classes)}
+    row = {"task": probe.task.key, "metric": "auc", **count_units(probe), "classes": count_classes(probe)}
     row |= {"dropped": probe.dropped, "reason": probe.reason, "note": ""}
     row |= dict.fromkeys(["fold_mean", "fold_sd", "value", "low", "high"], np.nan)
     if probe.reason:

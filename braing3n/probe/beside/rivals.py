@@ -31,7 +31,7 @@ def probe_rivals(labels: pd.DataFrame, probes: list[Probe], settings: ProbeSetti
     chosen = [probe for probe in probes if probe.people == "everyone"]
     for probe in track(chosen, "probing the rivals"):
         for rival, columns in RIVALS.items():
-            used = [name for name in columns if name in coded and name != probe.task.column]
+            used = [name for name in columns if name in coded and not probe.task.is_read_from(name)]
             base = {"rival": rival, "slice": probe.slice, "people": probe.people, "title": probe.task.title}
             base["columns"] = ", ".join(used)
             reading = None

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from braing3n.core.contracts import check_table
+from braing3n.core.contracts import OWN, check_table
 from braing3n.probe.beside.rivals import code_column, probe_rivals
 from braing3n.probe.contracts import RIVALS
 from braing3n.probe.plan import plan_probe, plan_probes
@@ -44,6 +44,19 @@ def test_a_tasks_own_column_is_left_out(rivals):
         assert not rows["columns"].str.split(", ").map(lambda names, own=column: own in names).any()
     assert find(rivals, "demographics", "sex", "auc").value < 0.7  # its own column would make it 1
     assert find(rivals, "demographics", "disease", "auc").columns == "age_years, sex"
+
+
+@pytest.mark.parametrize("name", ["gender", "Sex", " SEX"])
+def test_an_own_column_that_is_sex_under_another_name_is_left_out(name, corpus, settings):
+    """Else the rival would be the task itself, with an AUC of 1."""
+    own = OWN + name
+    labels = corpus[0].assign(**{own: corpus[0]["sex"]})
+    changed = settings.model_copy(update={"columns": {name: "classification"}})
+    probes = [p for p in plan_probes(labels, changed, "own") if (p.slice, p.people) == ("all", "everyone")]
+    assert [probe.task.column for probe in probes] == [own]
+    row = find(probe_rivals(labels, probes, changed), "demographics", own, "auc")
+    assert row.columns == "age_years"
+    assert row.value < 0.7
 
 
 def test_the_intercept_is_the_share_or_the_mean_of_the_other_folds(rivals, corpus, settings):

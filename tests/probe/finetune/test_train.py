@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braing3n import training
+from braing3n.config import load_config
 from braing3n.core.contracts import read_table
 from braing3n.core.errors import ContractError, StoppedError
 from braing3n.core.runtime import digest_file
@@ -62,6 +63,20 @@ def test_numbers_come_in_their_unit(volumes, tmp_path):
     print(f"r {r:.3f}, mean absolute error {error:.2f} years")
     assert r > 0.8
     assert error < 0.6 * np.abs(ages - ages.mean()).mean()
+
+
+def test_it_runs_at_the_demos_size(tmp_path, monkeypatch):
+    """The demo's encoder on volumes of its shape, 150 tokens each, in every fold."""
+    config = load_config(Path(__file__).parents[3] / "config" / "demo.yaml")
+    monkeypatch.setattr(planted, "SHAPE", config.volumes.shape)
+    monkeypatch.setattr(planted, "SIZES", config.pretrain)
+    volumes = planted.PlantedVolumes(n=20)
+    with torch.no_grad():
+        net = MaskedAutoencoder(config.pretrain, config.volumes.shape)
+        assert net.encode(torch.from_numpy(volumes.images[:1])[:, None]).shape == (1, 150, 384)
+    row = read(planted.finetune(tmp_path, "sex", volumes, n_epochs=1, n_warmup_epochs=0), "auc")
+    assert (row["n_people"], row["reason"]) == (20, "")
+    assert 0 <= row["value"] <= 1
 
 
 def test_labels_of_nothing_are_read_at_chance(volumes, tmp_path):
