@@ -84,6 +84,7 @@ def join(
         raise BrainG3nError(f"--label: '{label}' is a column of the features; put it into the labels.")
     if label == group:
         raise BrainG3nError(f"--group: '{group}' is the label; name the column of the person or family.")
+    labels = labels[labels[key].notna()]  # an empty id is nobody's
     twice = labels[key][labels[key].duplicated()]
     if len(twice):
         raise BrainG3nError(f"--labels: {key} '{twice.iloc[0]}' stands in two rows; keep one.")

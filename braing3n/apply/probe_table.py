@@ -109,9 +109,7 @@ def write_results(probe, x: np.ndarray, standard: pd.DataFrame, settings: ProbeS
     # Without own controls' columns, these are random labels alone.
     blank = standard.drop(columns=[name for name in standard if name.startswith("control_")])
     controls = run_controls(x, blank, settings)
-    predictions = tabulate_predictions(probe, reading)
-    if not probe.classes:
-        predictions = predictions.assign(**measure_gaps(x, probe, reading.predictions[:, 0], settings))
+    predictions = tabulate_predictions(x, probe, reading, settings)
     tables = {"scores": scores, "predictions": predictions, "controls": controls}
     for name, found in tables.items():
         with write_atomically(out / f"{name}.tsv") as beside:
@@ -168,11 +166,14 @@ def measure_gaps(
     return {"gap": gap, "gap_corrected": corrected}
 
 
-def tabulate_predictions(probe, reading) -> pd.DataFrame:
-    """One row for each row of the features: person, fold, label and prediction out of fold."""
+def tabulate_predictions(x: np.ndarray, probe, reading, settings: ProbeSettings) -> pd.DataFrame:
+    """One row for each row of the features: person, fold, label, prediction out of fold, and gaps of numbers."""
     names = [f"chance_{name}" for name in probe.classes] or ["predicted"]
     found = probe.units[["unit_id", "person_id", "fold", "target"]].rename(columns={"unit_id": "row"})
-    return found.assign(**dict(zip(names, reading.predictions.T, strict=True)))
+    found = found.assign(**dict(zip(names, reading.predictions.T, strict=True)))
+    if probe.classes:
+        return found
+    return found.assign(**measure_gaps(x, probe, reading.predictions[:, 0], settings))
 
 
 def plot(probe, reading, scores: pd.DataFrame, path: Path) -> None:

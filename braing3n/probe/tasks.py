@@ -38,6 +38,7 @@ class Task:
         round_to: round numbers to multiples of this before they are compared; 0: as they are.
         n_top: keep only this many classes, those with most people; 0: all.
         slices: the slices that are probed.
+        provenance: where the classes come from: "given" by the paper, "derived" from it, or "chosen".
         source: "paper", "pair" (a binary disease contrast), "own" (a column that the configuration names) or
             "control" (planted by a phantom).
     """
@@ -51,6 +52,7 @@ class Task:
     round_to: float = 0.0
     n_top: int = 0
     slices: tuple[str, ...] = SLICES
+    provenance: str = "chosen"
     source: str = "paper"
 
     def is_read_from(self, column: str) -> bool:
@@ -98,9 +100,11 @@ _T1_ONLY = ("all", "T1", "patient-pooled")
 
 # Class maps are ours (the paper gives only their number); slices are those that Table 6 reports.
 PAPER_TASKS = (
-    Task("disease", "Disease (8-way, AUC)", "dx", classes=_classes(*_DISEASES)),
-    Task("sex", "Sex (AUC)", "sex", classes=_classes("F", "M")),
-    Task("modality", "Modality (4-way, AUC)", "modality", slices=("all", "patient-pooled")),
+    Task("disease", "Disease (8-way, AUC)", "dx", classes=_classes(*_DISEASES), provenance="derived"),
+    Task("sex", "Sex (AUC)", "sex", classes=_classes("F", "M"), provenance="given"),
+    Task(
+        "modality", "Modality (4-way, AUC)", "modality", slices=("all", "patient-pooled"), provenance="given"
+    ),
     Task("site", "Site (19-way, AUC)", "site", n_top=19),
     Task(
         "field_strength",
@@ -136,6 +140,7 @@ PAPER_TASKS = (
         "apoe",
         classes=(("carrier", ("E2/E4", "E3/E4", "E4/E4")), ("non-carrier", ("E2/E2", "E2/E3", "E3/E3"))),
         slices=_NO_T1C,
+        provenance="given",
     ),
     Task(
         "apoe_genotype",
@@ -153,8 +158,14 @@ PAPER_TASKS = (
         other="other",
         slices=_T1_ONLY,
     ),
-    Task("idh1", "IDH1 mutation (AUC)", "idh1", classes=_classes("wildtype", "mutant")),
-    Task("mgmt", "MGMT methylation (AUC)", "mgmt", classes=_classes("unmethylated", "methylated")),
+    Task("idh1", "IDH1 mutation (AUC)", "idh1", classes=_classes("wildtype", "mutant"), provenance="given"),
+    Task(
+        "mgmt",
+        "MGMT methylation (AUC)",
+        "mgmt",
+        classes=_classes("unmethylated", "methylated"),
+        provenance="given",
+    ),
     Task("grade", "Tumor grade (3-way, AUC)", "grade", classes=_classes("2", "3", "4")),
     Task(
         "cdr_stage",
@@ -162,15 +173,16 @@ PAPER_TASKS = (
         "cdr",
         classes=_classes("0", "0.5", "1", "2", "3"),
         slices=_T1_ONLY,
+        provenance="derived",
     ),
-    Task("age", "Brain age", "age_years", "regression"),
-    Task("mmse", "MMSE", "mmse", "regression"),
-    Task("cdr", "CDR continuous", "cdr", "regression", slices=_T1_ONLY),
-    Task("moca", "MoCA", "moca", "regression"),
-    Task("education", "Education years", "education_years", "regression"),
-    Task("gds", "GDS depression", "gds", "regression"),
-    Task("updrs3", "UPDRS-III", "updrs3", "regression"),
-    Task("scopa", "SCOPA autonomic", "scopa", "regression"),
+    Task("age", "Brain age", "age_years", "regression", provenance="given"),
+    Task("mmse", "MMSE", "mmse", "regression", provenance="given"),
+    Task("cdr", "CDR continuous", "cdr", "regression", slices=_T1_ONLY, provenance="given"),
+    Task("moca", "MoCA", "moca", "regression", provenance="given"),
+    Task("education", "Education years", "education_years", "regression", provenance="given"),
+    Task("gds", "GDS depression", "gds", "regression", provenance="given"),
+    Task("updrs3", "UPDRS-III", "updrs3", "regression", provenance="given"),
+    Task("scopa", "SCOPA autonomic", "scopa", "regression", provenance="given"),
 )
 
 

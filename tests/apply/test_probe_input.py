@@ -70,6 +70,17 @@ def test_rivals_are_found_whatever_the_case_and_their_bad_cells_are_counted(caps
     assert "cells of  AGE  that are no numbers, so unknown: 1 ('61,5'): write numbers with" in out
 
 
+def test_rows_without_an_id_are_nobodys(capsys):
+    features = pd.DataFrame({"participant_id": ["a", None, "b"], "feature_0": [1.0, 2.0, 3.0]})
+    labels = pd.DataFrame(
+        {"participant_id": ["a", "b", None, None], "family": list("xyzz"), "age": [5, 6, 7, 8]}
+    )
+    table, x = join(features, labels, "age", "family", "")
+    assert list(table["participant_id"]) == ["a", "b"]
+    np.testing.assert_array_equal(x[:, 0], [1, 3])
+    assert "left out: 1 with a participant_id that the labels have not" in capsys.readouterr().out
+
+
 def test_a_scan_that_stands_twice_is_said(capsys):
     x = np.random.default_rng(0).normal(size=(6, 20))
     x[4], x[5, :19] = x[1], x[2, :19]

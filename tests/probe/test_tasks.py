@@ -1,5 +1,7 @@
 """What each task reads, written out anew: raw value -> class, a line for each value that a table may hold."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,8 @@ SLICES = {"all", "T1", "T2", "FLAIR", "T1c", "patient-pooled"}
 NO_T1C = SLICES - {"T1c"}
 T1_ONLY = {"all", "T1", "patient-pooled"}
 DISEASES = ("HC", "MCI", "AD", "PD", "ASD", "SCZ", "GBM", "Glioma")
+# The paper gives their number of classes and not which: "class maps" in the list of its settings.
+CHOSEN = {"site", "field_strength", "handedness", "ethnicity", "apoe_genotype", "race", "vendor", "grade"}
 # key -> column, slices, raw value -> class ("" where a value is left out)
 CLASSES = {
     "disease": (
@@ -95,12 +99,37 @@ def label(column, values):
     return pd.DataFrame({"person_id": people, column: pd.Series(values, dtype=object)})
 
 
+def print_task(task):
+    """The line of a task in docs/tasks.md."""
+    classes = [
+        (name, sorted({value for key, raw in task.classes if key == name for value in raw}))
+        for name in dict.fromkeys(key for key, _ in task.classes)
+    ]
+    shown = [name if values == [name] else f"{name} ({', '.join(values)})" for name, values in classes]
+    shown += ["every other value"] if task.other else []
+    shown += [f"the {task.n_top} with most people"] if task.n_top else []
+    shown = ["a number"] if task.kind == "regression" else shown or ["every value"]
+    metric = "AUC" if task.kind == "classification" else "R2, MAE"
+    slices = "all" if set(task.slices) == SLICES else ", ".join(task.slices)
+    slices = "all six" if slices == "all" else slices
+    cells = [f"`{task.key}`", task.title.split(" (")[0], f"`{task.column}`", "; ".join(shown), slices]
+    return f"| {' | '.join([*cells, metric, task.provenance])} |"
+
+
+def test_the_page_of_tasks_is_what_the_code_reads():
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("| `")]
+    assert lines == [print_task(task) for task in PAPER_TASKS]
+
+
 def test_the_papers_tasks_are_these():
     assert {task.key for task in PAPER_TASKS} == {*CLASSES, *NUMBERS}
     for task in PAPER_TASKS:
         column, slices, *_ = (CLASSES | NUMBERS)[task.key]
         assert (task.column, set(task.slices), task.source) == (column, slices, "paper"), task.key
         assert task.kind == ("classification" if task.key in CLASSES else "regression"), task.key
+        chosen = task.key in CHOSEN
+        assert task.provenance in (["chosen"] if chosen else ["given", "derived"]), task.key
 
 
 @pytest.mark.parametrize("key", CLASSES)
