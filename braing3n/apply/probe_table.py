@@ -167,7 +167,7 @@ def measure_gaps(
 
 
 def tabulate_predictions(x: np.ndarray, probe, reading, settings: ProbeSettings) -> pd.DataFrame:
-    """One row for each row of the features: person, fold, label, prediction out of fold, and gaps of numbers."""
+    """One row for each row of the features: person, fold, label, prediction out of fold; gaps of numbers."""
     names = [f"chance_{name}" for name in probe.classes] or ["predicted"]
     found = probe.units[["unit_id", "person_id", "fold", "target"]].rename(columns={"unit_id": "row"})
     found = found.assign(**dict(zip(names, reading.predictions.T, strict=True)))
