@@ -142,7 +142,7 @@ def write_samples(
     Batches go across arms. A killed job goes on after its last whole batch.
 
     Args:
-        inputs: what the samples are made from, as of `training.open_run`.
+        inputs: what the samples are made from, as of `training.open_run_dir`.
     """
     batches = training.cut_batches(np.arange(len(table)), settings.batch_size)
     rows = {"tokens": ((model.n_tokens, model.d), np.float32)}

@@ -29,8 +29,8 @@ from braing3n.preprocess.space.grid import (
     soften,
     store_as_lps,
 )
-from braing3n.preprocess.space.recognise import check_atlas_information, check_centre_information
 from braing3n.preprocess.space.register import crop_to_content, measure_dice, register_affine, register_rigid
+from braing3n.preprocess.space.registration_checks import check_atlas_information, check_centre_information
 
 
 @dataclass(frozen=True)

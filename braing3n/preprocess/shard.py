@@ -200,7 +200,7 @@ def _start_worker(steps=None) -> None:
 def run_visit(visit: Visit, job: Job) -> list[dict]:
     """One visit from the store or from its raw files; returns its table rows."""
     from braing3n.preprocess import store
-    from braing3n.preprocess.steady import process_steady
+    from braing3n.preprocess.recheck import process_and_recheck
 
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
     foreign = None if job.may_overwrite else store.find_foreign(job.store_dir, *who)
@@ -212,7 +212,7 @@ def run_visit(visit: Visit, job: Job) -> list[dict]:
     key = store.compute_key(visit, digests, job.settings, job.atlas_sha256, job.weights)
     cells = store.load_visit(job.store_dir, *who, key)
     if cells is None:
-        result, digests = process_steady(visit, digests, load_tools(job))
+        result, digests = process_and_recheck(visit, digests, load_tools(job))
         cells = store.save_visit(job.store_dir, *who, key, result, job.settings, job.weights)
     by_scan = {(row["modality"], row["run"]): digest for row, digest in zip(visit, digests, strict=True)}
     return [

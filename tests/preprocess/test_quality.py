@@ -19,7 +19,7 @@ from braing3n.preprocess.quality import list_brain_voxels, measure_field_range, 
 from braing3n.preprocess.read.scan import Scan
 from braing3n.preprocess.shard import run_visit
 from braing3n.preprocess.space.grid import RIM_MM
-from braing3n.preprocess.space.recognise import measure_atlas_information
+from braing3n.preprocess.space.registration_checks import measure_atlas_information
 from braing3n.preprocess.visit import process_visit
 
 from .brains import ATLAS_CENTRE, centred_affine, make_row, rotate, sample

@@ -117,7 +117,7 @@ def predict_finetuned(
     for is_test, fold in cut_folds(probe):
         inputs: list[Path | str] = [source.encoder_path, source.digest, fold.describe(ids)]
         inputs.append(digest_text(source.probe.as_json()))
-        with training.open_run(runs_dir, "probe", STAGE_VERSION, settings, inputs) as run_dir:
+        with training.open_run_dir(runs_dir, "probe", STAGE_VERSION, settings, inputs) as run_dir:
             if not (run_dir / PREDICTIONS_NAME).exists():
                 _train_and_predict(fold, source, settings, run_dir, n_workers)
             # Also what a job left that was killed beside its predictions.
@@ -144,7 +144,7 @@ def _train(
 ) -> tuple[training.Run, FinetunedEncoder]:
     options = settings.optimiser
     table = source.volumes.table.iloc[fold.train].assign(split="train")
-    run = training.begin("probe", run_dir, table, options, settings.seed)
+    run = training.plan_run("probe", run_dir, table, options, settings.seed)
     features = torch.from_numpy(source.features[fold.train])
     encoder = load_model(MaskedAutoencoder, source.encoder_path)
     net = FinetunedEncoder(encoder, features, fold.n_outputs)
@@ -153,7 +153,7 @@ def _train(
     training.recompute_activations(net.encoder.blocks, options)
     training.compile_blocks(net.encoder.blocks, options)
     optimiser = training.build_optimiser(net, options, (net.encoder,), settings.encoder_lr_scale)
-    training.start(run, {"model": net, "optimiser": optimiser})
+    training.resume_run(run, {"model": net, "optimiser": optimiser})
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
     batches = [fold.train[rows] for rows in run.own_batches]

@@ -1,4 +1,4 @@
-"""What was found in the volumes: one brain under two ids, what came delineated, and what sticks out."""
+"""Tables of findings in the volumes: one brain under two ids, delivered segmentations, quality outliers."""
 
 from __future__ import annotations
 
