@@ -76,7 +76,7 @@ def answer(request: Request) -> list[dict]:
         job = replace(job, may_overwrite=request.may_overwrite)
         reused = _check_earlier(visits, job, request.may_overwrite)
         _announce(found, visits, reused)
-        table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
+        table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _report_step)
         table = measure_crop(table, settings.spacing_mm)
         rows = table.to_dict("records")
         used_scans = [_find_used(row, found.scans) for row in rows]
@@ -216,7 +216,7 @@ def _announce(found: Gathered, visits: list[Visit], reused: list[bool]) -> None:
         print(show_text(f"{who}: {noted}{done}"), file=sys.stderr)
 
 
-def _tell_step(step: str) -> None:
+def _report_step(step: str) -> None:
     print(show_text(f"  {step}"), file=sys.stderr, flush=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from braing3n.core.errors import ScanError
-from braing3n.core.runtime import tell_step
+from braing3n.core.runtime import report_step
 from braing3n.preprocess.brain.bias import correct_bias, find_head
 from braing3n.preprocess.brain.extract import extract_brain, find_brain
 from braing3n.preprocess.mosaic import draw_thumbnail
@@ -287,4 +287,4 @@ def correct(scan: Scan, settings: PreprocessSettings) -> Scan:
 
 
 def _tell(row: Mapping, step: str) -> None:
-    tell_step(f"sub-{row['subject_id']} {row['modality']}: {step}")
+    report_step(f"sub-{row['subject_id']} {row['modality']}: {step}")

@@ -53,9 +53,10 @@ def initialise_from_components(
 
     Projection and patch head become the reduced-rank regression of patches on the encoder's tokens (Izenman
     1975): the first d principal components of what all channels predict of a patch, all scaled by one number
-    so that a channel has unit variance on average. Components of the tokens themselves tell where in the
-    head a token lies before they tell that it holds a tumour. Without a projection the decoder's fixed
-    standardising and the least-squares patch head, where there is one, do the same with all channels.
+    so that a channel has unit variance on average. Components of the tokens themselves describe the
+    place of a token in the head before they describe that it holds a tumour. Without a projection the
+    decoder's fixed standardising and the least-squares patch head, where there is one, do the same with all
+    channels.
     The CNN, which starts at 0, then learns what a linear map cannot say. From a random start the decoder
     takes many times as long to get where this begins.
     """

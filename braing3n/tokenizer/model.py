@@ -65,7 +65,7 @@ class CNNDecoder(nn.Module):
 
     The last doubling shuffles straight into the voxels of the image: convolutions at full resolution
     would cost most of the time and memory and gain little. Starts as zero everywhere. A fixed position
-    code tells it where in the head a token lies, since the anatomy there is mostly the same.
+    code gives it the token's place in the head, since the anatomy there is mostly the same.
     """
 
     positions: Tensor

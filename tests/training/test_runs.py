@@ -200,7 +200,7 @@ def test_loss_curve_is_drawn_while_it_trains(tmp_path, monkeypatch):
     assert final.read_bytes() == curves[-1]
 
 
-def test_time_left_is_told(tmp_path, capfd):
+def test_time_left_is_shown(tmp_path, capfd):
     tiny.train("mae", tmp_path)
     lines = [line for line in capfd.readouterr().err.splitlines() if "pretrain: steps" in line]
     assert "s left" in lines[0]

@@ -27,8 +27,8 @@ def spread_people(labels: pd.DataFrame, trait: str) -> pd.DataFrame:
     if trait in PLACES:
         places = name_scanners(volumes) if trait == "scanner" else volumes[trait]
         rows = volumes[["person_id", "dx"]].assign(value=places).drop_duplicates()
-        is_told = (rows["value"] != "").groupby([rows["person_id"], rows["dx"]]).transform("any")
-        rows = rows[(rows["value"] != "") | ~is_told]
+        is_known = (rows["value"] != "").groupby([rows["person_id"], rows["dx"]]).transform("any")
+        rows = rows[(rows["value"] != "") | ~is_known]
     else:
         rows = list_people(volumes, "dx")
         bands = pd.cut(rows["age_years"], AGE_BANDS_YEARS, right=False, labels=BAND_NAMES)
@@ -117,7 +117,7 @@ def _describe_largest(place: str, spread: pd.DataFrame, reason: str) -> dict[str
 
 
 def describe_places(labels: pd.DataFrame) -> list[str]:
-    """A sentence for each place that tells nothing, and for each diagnosis that sits in one."""
+    """A sentence for each place that is unknown, and for each diagnosis that sits in one."""
     sentences, spreads = [], {}
     for place in PLACES:
         spread = spread_people(labels, place)

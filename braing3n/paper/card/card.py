@@ -22,7 +22,7 @@ def explain_table(name: str, title: str, column: str, missing: str = "labels") -
 
 
 def find_declared(results: Results, key: str) -> Cohort | None:
-    """The cohort file that read a cohort of the run, or None where nothing tells which."""
+    """The cohort file that read a cohort of the run, or None where it is unknown."""
     counts = results.read("counts")
     kinds = {} if counts is None else dict(zip(counts["cohort"], counts["kind"], strict=True))
     kind = kinds.get(key, key)
@@ -137,7 +137,7 @@ def build_follow_up(results: Results) -> Table:
 
 
 def _measure_visits(labels: pd.DataFrame) -> pd.DataFrame:
-    """One row a person and cohort: `n_visits`, and `span_years` where dates or ages tell it."""
+    """One row a person and cohort: `n_visits`, and `span_years` where dates or ages give it."""
     dates = labels["scan_date"] if "scan_date" in labels else pd.Series("", index=labels.index)
     days = pd.to_datetime(dates, errors="coerce", format="ISO8601")
     grouped = labels.assign(day=days).groupby(["cohort", "person_id"])
@@ -159,7 +159,7 @@ def _describe_visits(key: str, visits: pd.DataFrame) -> dict[str, str]:
         nobody = "n/a: nobody was scanned at two visits (N = 0)"
         return row | {"Visits, median (most)": nobody, "Span in years, median (range), n": nobody}
     row["Visits, median (most)"] = f"{several['n_visits'].median():g} ({several['n_visits'].max()})"
-    unknown = "n/a: neither dates nor ages tell the span (N = 0)"
+    unknown = "n/a: neither dates nor ages give the span (N = 0)"
     row["Span in years, median (range), n"] = (
         f"{spans.median():.1f} ({spans.min():.1f}-{spans.max():.1f}), n {len(spans):,}"
         if len(spans)

@@ -16,7 +16,7 @@ NOBODY = "n/a: nobody of this run has the diagnosis (N = 0); where it is from st
 PERSONAL = ("sex", "race", "ethnicity")
 # Fields whose coverage is reported, beside the tasks' own columns.
 FIELDS = ("age_years", "sex", "dx", "site", "vendor", "field_strength_t", *TASK_COLUMNS)
-# Fields that the paper also tells within the diagnoses that they belong to.
+# Fields that the paper also gives within the diagnoses that they belong to.
 WITHIN = {
     "cdr": ("AD", "MCI"),
     "mmse": ("AD", "MCI"),
@@ -119,7 +119,7 @@ def build_coverage(results: Results) -> Table:
         n_people = labels.loc[known[field], "person_id"].nunique()
         row = {"Field": field, f"All{LEVELS}ours": f"{known[field].mean():.0%}"}
         row[f"All{LEVELS}people"] = f"{n_people:,}"
-        row[f"All{LEVELS}paper"] = published.get(field, "n/a: the paper does not tell it")
+        row[f"All{LEVELS}paper"] = published.get(field, "n/a: the paper does not give it")
         rows.append(row | {key: f"{share:.0%}" for key, share in by_cohort[field].items()})
         if field in WITHIN:
             rows.append(_cover_within(labels, known[field], WITHIN[field]))

@@ -84,7 +84,7 @@ def _find_brain(scan: Scan, predictor) -> np.ndarray:
 
 @contextlib.contextmanager
 def _hush() -> Iterator[None]:
-    """nnU-Net tells of folders that only its training needs."""
+    """nnU-Net warns of folders that only its training needs."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
