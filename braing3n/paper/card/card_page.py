@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from braing3n.manifest.counts import list_warnings
-from braing3n.paper.card import bias, card, coverage, found
+from braing3n.paper.card import bias, card, coverage, findings
 from braing3n.paper.page import describe_run, describe_table, list_withdrawn
 from braing3n.paper.printed.tables import Table, build_flow, build_table_3
 from braing3n.paper.results import Results
@@ -24,9 +24,9 @@ SECTIONS = {
     "Modalities and follow-up": (card.build_modalities, card.build_follow_up),
     "Sites and scanners": (card.build_scanners, card.build_sites),
     "What is known of the volumes": ("card_coverage", coverage.build_coverage),
-    "What was left out, and why": ("card_flow", card.build_exclusions, build_flow, found.build_quality),
-    "One brain under two ids": (found.build_pairs,),
-    "Segmentations": (found.build_segmentations,),
+    "What was left out, and why": ("card_flow", card.build_exclusions, build_flow, findings.build_quality),
+    "One brain under two ids": (findings.build_pairs,),
+    "Segmentations": (findings.build_segmentations,),
     "Bias card: who is represented": (
         "card_pyramids",
         bias.build_places,
