@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from braing3n.preprocess.brain.hd_bet_model import Model
 
-Visit = list[dict]  # inventory rows of one subject and session
+VisitRows = list[dict]  # inventory rows of one subject and session
 Report = Callable[[str], None]
 
 
@@ -88,7 +88,7 @@ def preprocess_shard(
 
 
 def preprocess_visits(
-    visits: list[Visit], job: Job, n_workers: int, name: str, report: Report | None = None
+    visits: list[VisitRows], job: Job, n_workers: int, name: str, report: Report | None = None
 ) -> pd.DataFrame:
     """The table of some visits, one row a scan; `name` is that of the lock that is held meanwhile.
 
@@ -107,7 +107,7 @@ def preprocess_visits(
     return check_table(table.sort_values("volume_id", ignore_index=True), PREPROCESS, name)
 
 
-def read_visits(inventory_path: Path) -> list[Visit]:
+def read_visits(inventory_path: Path) -> list[VisitRows]:
     """The visits of an inventory shard (TSV); see `group_visits`."""
     import pandas as pd
 
@@ -115,7 +115,7 @@ def read_visits(inventory_path: Path) -> list[Visit]:
     return group_visits(frame, str(inventory_path))
 
 
-def group_visits(frame: pd.DataFrame, where: str) -> list[Visit]:
+def group_visits(frame: pd.DataFrame, where: str) -> list[VisitRows]:
     """The visits of an inventory, in the order of subject and session; `where` is for messages.
 
     Raises:
@@ -125,7 +125,7 @@ def group_visits(frame: pd.DataFrame, where: str) -> list[Visit]:
     from braing3n.inventory.contracts import INVENTORY
 
     frame = check_table(frame, INVENTORY, where)
-    visits: dict[tuple[str, str, str], Visit] = {}
+    visits: dict[tuple[str, str, str], VisitRows] = {}
     names: dict[tuple[str, ...], tuple[str, ...]] = {}
     for row in frame.to_dict("records"):
         who = (row["cohort"], row["subject_id"], row["session_id"])
@@ -139,7 +139,7 @@ def group_visits(frame: pd.DataFrame, where: str) -> list[Visit]:
 
 
 def run_visits(
-    visits: list[Visit], job: Job, n_workers: int, report: Report | None = None
+    visits: list[VisitRows], job: Job, n_workers: int, report: Report | None = None
 ) -> Iterator[tuple[int, list[dict]]]:
     """Yield (index, table rows) of each visit as it is done.
 
@@ -163,7 +163,7 @@ def run_visits(
 
 
 def _run_pool(
-    visits: dict[int, Visit], job: Job, n_workers: int, report: Report | None
+    visits: dict[int, VisitRows], job: Job, n_workers: int, report: Report | None
 ) -> Iterator[tuple[int, list[dict]]]:
     set_thread_variables(1)  # before the workers start, so that they import everything under them
     os.environ["ANTS_RANDOM_SEED"] = str(job.settings.seed)
@@ -197,7 +197,7 @@ def _start_worker(steps=None) -> None:
     Thread(target=follow, daemon=True).start()
 
 
-def run_visit(visit: Visit, job: Job) -> list[dict]:
+def run_visit(visit: VisitRows, job: Job) -> list[dict]:
     """One visit from the store or from its raw files; returns its table rows."""
     from braing3n.preprocess import store
     from braing3n.preprocess.recheck import process_and_recheck
@@ -254,7 +254,7 @@ def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256
     return {"volume_id": volume_id(*who, cell["run"], cell["modality"]), **ids, **cell, **paths}
 
 
-def _exclude(visit: Visit, reason: str) -> list[dict]:
+def _exclude(visit: VisitRows, reason: str) -> list[dict]:
     """Rows of a visit that was not worked on to the end."""
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
     lost = {"n_refused": 0, "status": "excluded", "reason": reason, "steps": ""}
@@ -302,7 +302,7 @@ def prepare_job(
     return Job(store_dir, settings, atlas_path, digest_file(atlas_path), wheel, model)
 
 
-def _lock_shard(store_dir: Path, visits: list[Visit], name: str):
+def _lock_shard(store_dir: Path, visits: list[VisitRows], name: str):
     """Hold the shard: the child of a killed workflow may still be at it."""
     from braing3n.preprocess.store import describe_dataset
 

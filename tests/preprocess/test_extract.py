@@ -6,12 +6,12 @@ import pytest
 from braing3n.config import PreprocessSettings
 from braing3n.core.errors import ScanError
 from braing3n.preprocess.brain.extract import extract_brain, load_fall_back
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 
 SHAPE = (40, 48, 40)
 SPACING_MM = 4.0
 BRAIN_ML = (400.0, 2500.0)
-SCAN = Scan(np.ones(SHAPE, np.float32), np.diag([SPACING_MM] * 3 + [1.0]))
+SCAN = Volume(np.ones(SHAPE, np.float32), np.diag([SPACING_MM] * 3 + [1.0]))
 
 
 def ball(radius, centre=(20, 24, 20)):

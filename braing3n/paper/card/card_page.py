@@ -7,7 +7,7 @@ from pathlib import Path
 from braing3n.manifest.counts import list_warnings
 from braing3n.paper.card import bias, card, coverage, findings
 from braing3n.paper.page import describe_run, describe_table, list_withdrawn
-from braing3n.paper.printed.tables import Table, build_flow, build_table_3
+from braing3n.paper.printed.tables import PrintedTable, build_flow, build_table_3
 from braing3n.paper.results import Results
 from braing3n.site.pages import embed_picture, render
 
@@ -44,7 +44,7 @@ CAPTIONS = {
 }
 
 
-def build_tables(results: Results) -> dict[str, Table]:
+def build_tables(results: Results) -> dict[str, PrintedTable]:
     """All tables of the page by name, each built once."""
     builders = [item for items in SECTIONS.values() for item in items if callable(item)]
     return {table.name: table for table in (build(results) for build in builders)}
@@ -57,7 +57,7 @@ def list_cautions(results: Results) -> list[str]:
     return warned + ([] if labels is None else bias.describe_places(labels))
 
 
-def render_card(results: Results, tables: dict[str, Table], pictures: dict[str, Path]) -> str:
+def render_card(results: Results, tables: dict[str, PrintedTable], pictures: dict[str, Path]) -> str:
     """One HTML page that needs nothing beside it.
 
     Args:

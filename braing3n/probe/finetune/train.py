@@ -27,7 +27,7 @@ PREDICTIONS_NAME = "predictions.npy"  # that it is there says that a fold is don
 
 
 @dataclass(frozen=True)
-class Source:
+class StartingPoint:
     """What every fold starts from.
 
     Attributes:
@@ -100,7 +100,7 @@ def cut_folds(probe: Probe) -> Iterator[tuple[np.ndarray, Fold]]:
 
 
 def predict_finetuned(
-    probe: Probe, source: Source, settings: FinetuneSettings, runs_dir: Path, n_workers: int = 1
+    probe: Probe, source: StartingPoint, settings: FinetuneSettings, runs_dir: Path, n_workers: int = 1
 ) -> np.ndarray:
     """Each unit's prediction (n_units, n_classes or 1) by an encoder that was trained on the other folds.
 
@@ -128,7 +128,7 @@ def predict_finetuned(
 
 
 def _train_and_predict(
-    fold: Fold, source: Source, settings: FinetuneSettings, run_dir: Path, n_workers: int
+    fold: Fold, source: StartingPoint, settings: FinetuneSettings, run_dir: Path, n_workers: int
 ) -> None:
     """Write a fold's predictions."""
     run, net = _train(fold, source, settings, run_dir, n_workers)
@@ -140,7 +140,7 @@ def _train_and_predict(
 
 
 def _train(
-    fold: Fold, source: Source, settings: FinetuneSettings, run_dir: Path, n_workers: int
+    fold: Fold, source: StartingPoint, settings: FinetuneSettings, run_dir: Path, n_workers: int
 ) -> tuple[training.Run, FinetunedEncoder]:
     options = settings.optimiser
     table = source.volumes.table.iloc[fold.train].assign(split="train")
@@ -171,7 +171,7 @@ def _train(
     return run, net
 
 
-def _start_at_probe(net: FinetunedEncoder, fold: Fold, source: Source) -> None:
+def _start_at_probe(net: FinetunedEncoder, fold: Fold, source: StartingPoint) -> None:
     """Let the layer begin as the frozen probe of this fold, from which training goes on.
 
     As Kumar et al. 2022 ("Fine-tuning can distort pretrained features") recommend. A class that the training
@@ -191,7 +191,9 @@ def _start_at_probe(net: FinetunedEncoder, fold: Fold, source: Source) -> None:
 
 
 @torch.no_grad()
-def _predict(run: training.Run, net: FinetunedEncoder, fold: Fold, source: Source, n_workers: int) -> Tensor:
+def _predict(
+    run: training.Run, net: FinetunedEncoder, fold: Fold, source: StartingPoint, n_workers: int
+) -> Tensor:
     """What the network says of the test rows, (n_test, n_outputs)."""
     batches = training.cut_batches(fold.test, run.options.batch_size)
     found = []
