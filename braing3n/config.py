@@ -124,7 +124,15 @@ class Config(Settings):
 
 
 def load_config(path: str | Path) -> Config:
-    """Read a YAML file of what differs from the paper; a fault is one sentence."""
+    """Read a YAML file of what differs from the paper.
+
+    Raises:
+        ConfigurationError: one sentence that names the file, the key and the key that was probably meant.
+
+    Example:
+        >>> braing3n.load_config("config/demo.yaml").preprocess.spacing_mm
+        4.0
+    """
     data = read_yaml(path)
     return parse_config({} if data is None else data, str(path))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from braing3n.fidelity.arms import CORPUS, FID, MEDICALNET, RADIMAGENET, REFERENCES, SIMILARITY
-from braing3n.fidelity.deals import FEW_PEOPLE
+from braing3n.fidelity.floors import FEW_PEOPLE
 from braing3n.fidelity.measure import MORE, QUANTITY
 from braing3n.paper.printed.tables import LEVELS, PrintedTable
 from braing3n.paper.published import read_published

@@ -1,4 +1,4 @@
-"""What stands beside the benchmark's scores: rivals, checks and subgroups, short and in full."""
+"""Tables of rivals, checks, subgroups and other readouts of the benchmark, short and in full."""
 
 from __future__ import annotations
 
