@@ -91,7 +91,9 @@ class Config(Settings):
     resources: ResourceSettings = setting(ResourceSettings, "atlas, templates and weights")
     preprocess: PreprocessSettings = setting(PreprocessSettings, "raw scans to SRI24")
     volumes: VolumesSettings = setting(VolumesSettings, "model-ready arrays")
-    manifest: ManifestSettings = setting(ManifestSettings, "splits, and found against expected")
+    manifest: ManifestSettings = setting(
+        ManifestSettings, "splits, review, and counts against the expected ones"
+    )
     pretrain: PretrainSettings = setting(PretrainSettings, "MAE encoder")
     tokenizer: TokenizerSettings = setting(TokenizerSettings, "projection and CNN decoder")
     sweep: SweepSettings = setting(SweepSettings, "Table 5, in the runs that have its cohorts")
