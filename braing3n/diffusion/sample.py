@@ -139,7 +139,7 @@ def write_samples(
 ) -> np.ndarray:
     """Sample all rows of a table and write their tokens float32 (M, T, d) with their ids (.npz).
 
-    Batches go across arms. A killed job goes on after its last whole batch.
+    Batches go across arms. A killed job resumes after its last whole batch.
 
     Args:
         inputs: what the samples are made from, as of `training.open_run_dir`.

@@ -46,7 +46,7 @@ def train_dit(
     weights_path: Path,
     inputs: Sequence[Path | str],
 ) -> None:
-    """Train, or go on training, and write the averaged (EMA) weights.
+    """Train, or resume training, and write the averaged (EMA) weights.
 
     inputs say what is trained on, see `training.open_run_dir`.
 

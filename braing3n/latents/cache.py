@@ -1,4 +1,4 @@
-"""Cache every volume's tokens and pooled encoder features in one job that can be killed and go on."""
+"""Cache every volume's tokens and pooled encoder features in one job that can be killed and resumed."""
 
 from __future__ import annotations
 

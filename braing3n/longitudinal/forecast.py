@@ -82,7 +82,7 @@ def write_forecasts(
 ) -> np.ndarray:
     """Forecast all rows of a table and write tokens float32 (M, T, d) with their ids (.npz).
 
-    A killed job goes on after its last whole batch.
+    A killed job resumes after its last whole batch.
 
     Args:
         tokens: float16 (N, T, d) of all volumes.

@@ -61,7 +61,7 @@ def train_bridge(
     weights_path: Path,
     inputs: Sequence[Path | str],
 ) -> None:
-    """Train, or go on training, and write the averaged (EMA) weights.
+    """Train, or resume training, and write the averaged (EMA) weights.
 
     inputs say what is trained on, see `training.open_run_dir`.
 

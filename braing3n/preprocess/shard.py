@@ -143,7 +143,7 @@ def run_visits(
 ) -> Iterator[tuple[int, list[dict]]]:
     """Yield (index, table rows) of each visit as it is done.
 
-    A visit whose process dies (a crash inside a tool, too little memory) is excluded; the others go on.
+    A visit whose process dies (a crash inside a tool, too little memory) is excluded; the others continue.
     """
     left = dict(enumerate(visits))
     while left:

@@ -31,7 +31,7 @@ def train_encoder(
     picture_path: Path | None = None,
     table_path: Path | None = None,
 ) -> None:
-    """Train, or go on training, and write the weights.
+    """Train, or resume training, and write the weights.
 
     inputs say what is trained on, see `training.open_run_dir`: with the settings they name the run's folder
     in checkpoints_dir, where a killed run finds its checkpoint.

@@ -193,7 +193,7 @@ def finetune(
     training: str = "{}",
     threads: Threads = 1,
 ) -> None:
-    """Fine-tune our encoder on one task in each fold, out of fold; a killed job goes on where it was.
+    """Fine-tune our encoder on one task in each fold, out of fold; a killed job resumes where it was.
 
     Parameters
     ----------

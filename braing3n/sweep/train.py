@@ -25,7 +25,7 @@ def train_baseline(
     inputs: Sequence[Path | str],
     n_workers: int = 1,
 ) -> None:
-    """Train for optimiser.n_epochs, or go on training, and write the weights with the best validation L1.
+    """Train for optimiser.n_epochs, or resume training, and write the weights with the best validation L1.
 
     inputs say what is trained on, see `training.open_run_dir`.
 

@@ -30,7 +30,7 @@ def train_tokenizer(
     inputs: Sequence[Path | str],
     n_workers: int = 1,
 ) -> None:
-    """Train, or go on training, and write the weights with the best validation loss.
+    """Train, or resume training, and write the weights with the best validation loss.
 
     inputs say what is trained on, see `training.open_run_dir`.
 

@@ -1,6 +1,6 @@
 """What the training loops share: data order, batches, schedule, checkpoints, weight files, logs.
 
-All that is random in step `n` follows from (seed, n), so a run that was killed and goes on from its
+All that is random in step `n` follows from (seed, n), so a run that was killed and resumes at its
 last checkpoint ends with the same bits as one that was not.
 """
 

@@ -158,7 +158,7 @@ def train_once(
     """Train in the folder of the run that these settings and inputs make, unless done; publish its files.
 
     Args:
-        train: trains, or goes on training, in the folder that it is given.
+        train: trains, or resumes training, in the folder that it is given.
         outputs: name of a file of the run -> where it becomes a hard link; None: nowhere. The weights are
             last, since a workflow takes the run for done where they are.
         checkpoints_dir, word, version, settings, inputs: as of `open_run_dir`.

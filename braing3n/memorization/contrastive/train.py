@@ -63,7 +63,7 @@ def average(volume: Tensor, edge: int) -> Tensor:
 def train_copy_net(
     source: CoarseSource, settings: ContrastiveSettings, checkpoints_dir: Path, weights_path: Path
 ) -> None:
-    """Train for `n_steps`, or go on training, and write the weights.
+    """Train for `n_steps`, or resume training, and write the weights.
 
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.

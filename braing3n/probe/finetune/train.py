@@ -172,7 +172,7 @@ def _train(
 
 
 def _start_at_probe(net: FinetunedEncoder, fold: Fold, source: StartingPoint) -> None:
-    """Let the layer begin as the frozen probe of this fold, from which training goes on.
+    """Let the layer begin as the frozen probe of this fold, from which training continues.
 
     As Kumar et al. 2022 ("Fine-tuning can distort pretrained features") recommend. A class that the training
     fold lacks begins at 0; so does the layer where there is one class.
