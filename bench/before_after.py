@@ -19,6 +19,8 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from machine import describe_processor  # noqa: E402
+
 from braing3n.core.resources import fetch_atlas_brain  # noqa: E402
 from braing3n.core.settings import ResourceSettings  # noqa: E402
 from braing3n.preprocess.space.grid import Atlas, load_atlas  # noqa: E402
@@ -59,6 +61,7 @@ def main() -> int:
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     options = parser.parse_args()
+    print(describe_processor(), flush=True)
     paths = {path.relative_to(options.before) for path in options.before.rglob("*_desc-preproc_*.nii.gz")}
     shared = sorted(path for path in paths if (options.after / path).exists())
     if not shared:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from machine import describe_processor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -106,6 +107,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     set_threads(options.threads)
+    print(describe_processor(), flush=True)
     rng = np.random.default_rng(options.seed)
     found = []
     for k in track(range(options.tasks), "coverage"):

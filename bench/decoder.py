@@ -93,14 +93,14 @@ def start_ours(train):
     import torch
 
     from braing3n.pretrain.model import patchify
-    from braing3n.tokenizer.start import Moments, start_from_moments
+    from braing3n.tokenizer.initial_weights import Moments, initialise_from_moments
 
     moments = Moments(N_VOXELS, N_VOXELS, torch.device("cpu"))
     patches = patchify(train, PATCH_SIZE).flatten(0, 1)
     moments.add(patches, patches)
     torch.manual_seed(0)
     tokenizer = build_ours()
-    start_from_moments(tokenizer, moments)
+    initialise_from_moments(tokenizer, moments)
     return tokenizer
 
 

@@ -233,7 +233,7 @@ def write_table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def tell_models() -> str:
+def describe_models() -> str:
     """Parameters and what they take in memory and on disk."""
     rows = []
     with torch.device("meta"):
@@ -253,7 +253,7 @@ def tell_models() -> str:
     )
 
 
-def tell_stages(costs: dict[str, Cost]) -> str:
+def describe_stages(costs: dict[str, Cost]) -> str:
     """Operations, bytes and least times a volume."""
     rows = []
     for name, cost in costs.items():
@@ -265,7 +265,7 @@ def tell_stages(costs: dict[str, Cost]) -> str:
     )
 
 
-def tell_input(costs: dict[str, Cost], utilisation: float) -> str:
+def describe_input(costs: dict[str, Cost], utilisation: float) -> str:
     """What feeding one GPU takes."""
     voxels = math.prod(SHAPE)
     rows = []
@@ -278,7 +278,7 @@ def tell_input(costs: dict[str, Cost], utilisation: float) -> str:
     return write_table(head, rows)
 
 
-def tell_files() -> str:
+def describe_files() -> str:
     """What lies on disk."""
     tokens = 2 * N_TOKENS * N_VOLUMES  # bytes a channel, float16
     n_sweep = 2 * N_TOKENS * N_SWEEP_VOLUMES
@@ -333,7 +333,7 @@ def predict_hours(cost: Cost, utilisation: float) -> float:
     return max(cost.floor_s / utilisation, cost.seconds) / 3600
 
 
-def tell_paper(costs: dict[str, Cost], utilisation: float) -> str:
+def describe_paper(costs: dict[str, Cost], utilisation: float) -> str:
     """GPU-hours of the whole paper."""
     paper, rows = add_up_paper(costs), []
     hours = {name: predict_hours(cost, utilisation) for name, cost in paper.items()}
@@ -354,15 +354,15 @@ def tell_paper(costs: dict[str, Cost], utilisation: float) -> str:
     return write_table(head, rows) + f"\n{described}. Our largest stage is: {largest}.\n"
 
 
-def tell(utilisation: float) -> str:
+def describe(utilisation: float) -> str:
     """All tables."""
     costs = count_costs()
     parts = {
-        "Operations, bytes and least times a volume": tell_stages(costs),
-        "The whole paper": tell_paper(costs, utilisation),
-        f"Feeding one GPU at {utilisation:.0%}": tell_input(costs, utilisation),
-        "Parameters": tell_models(),
-        "Files": tell_files(),
+        "Operations, bytes and least times a volume": describe_stages(costs),
+        "The whole paper": describe_paper(costs, utilisation),
+        f"Feeding one GPU at {utilisation:.0%}": describe_input(costs, utilisation),
+        "Parameters": describe_models(),
+        "Files": describe_files(),
     }
     return "\n".join(f"### {title}\n\n{text}" for title, text in parts.items())
 
@@ -373,7 +373,7 @@ def main() -> int:
     parser.add_argument("--utilisation", type=float, default=0.4, help="share of the peak that is reached")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     options = parser.parse_args()
-    text = tell(options.utilisation)
+    text = describe(options.utilisation)
     if options.write:
         before, rest = DOC.read_text().split(BEGIN)
         DOC.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}")

@@ -4,7 +4,7 @@ Half of the people train the models (the sizes of the demo), a quarter fits the 
 out: the judges are scored on them, and they are changed and forecast. A judge is a linear probe on decoded
 volumes. A counterfactual is compared with the truth: the same phantom rendered with the changed trait, all
 else equal.
-Prints a table, and exits 1 where a claim fails. A killed run goes on where --work-dir is given; give another
+Prints a table, and exits 1 where a claim fails. A killed run resumes where --work-dir is given; give another
 after a change of code.
 """
 
@@ -373,7 +373,7 @@ def main() -> int:
     parser.add_argument("--guidance", type=float, default=1.0, help="of counterfactuals")
     parser.add_argument("--threads", type=int, default=count_cpus())
     parser.add_argument("--write", action="store_true", help="put the table into docs/generators.md")
-    parser.add_argument("--work-dir", type=Path, help="keeps weights and figures, so that a run can go on")
+    parser.add_argument("--work-dir", type=Path, help="keeps weights and figures, so that a run can resume")
     options = parser.parse_args()
     print(describe_processor(), flush=True)
     set_threads(options.threads)

@@ -37,7 +37,7 @@ TINY = {
 def run_parts(bench, seconds: float, out: Path | None) -> int:
     """Run every part within its share of the time; the number of rows that say `failed`."""
     from gpu_parts import decoders, encoder
-    from gpu_parts.timing import free, tell_error
+    from gpu_parts.timing import describe_error, free
 
     parts = {  # each with its share of the time; what one leaves, the next may use
         "device": (encoder.measure_device, 0.04),
@@ -63,7 +63,7 @@ def run_parts(bench, seconds: float, out: Path | None) -> int:
             free(bench)
             measure(bench)
         except Exception as error:  # one part's fault must not cost the others
-            bench.note(name, "failed", None, "", tell_error(error))
+            bench.note(name, "failed", None, "", describe_error(error))
         if out:
             out.write_text(json.dumps([asdict(row) for row in bench.rows], indent=1) + "\n")
     return sum("failed" in row.what for row in bench.rows)

@@ -321,7 +321,7 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=count_cpus())
     parser.add_argument(
-        "--work-dir", type=Path, help="keeps checkpoints and figures, so that a run can go on"
+        "--work-dir", type=Path, help="keeps checkpoints and figures, so that a run can resume"
     )
     options = parser.parse_args()
     print(describe_processor(), flush=True)

@@ -10,7 +10,7 @@ from typing import Literal
 from braing3n import WORDS, __version__
 from braing3n.core.errors import BrainG3nError, name_extra
 from braing3n.core.process import use_safe_path
-from braing3n.core.runtime import set_threads, tell_storage_fault
+from braing3n.core.runtime import explain_storage_fault, set_threads
 from braing3n.core.scratch import unwind_on_sigterm
 
 SHELLS: tuple[Literal["bash", "zsh", "fish"], ...] = ("bash", "zsh", "fish")
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         unwind_on_sigterm()
         arguments = sys.argv[1:]
     try:
-        with tell_storage_fault("an output"):
+        with explain_storage_fault("an output"):
             status = _answer(arguments)
             sys.stdout.flush()
             return status
@@ -129,10 +129,13 @@ def _first_line(error: Exception) -> str:
 
 def _describe() -> str:
     lines = ["braing3n <word> <command> [options]: one word for each stage, in the order of the data."]
+    described = {}
     for word in (*WORDS, *TOOLS):
         doc = importlib.import_module(f"braing3n.{word}").__doc__ if word in WORDS else find_app(word).help
-        lines.append(f"  {word:<13} {str(doc).strip().splitlines()[0]}")
-    lines.append(f"  {'run-training':<13} Start a training as a job does: on several GPUs, with a log.")
-    lines.append(f"  {'completion':<13} Print a completion script: braing3n completion bash.")
+        described[word] = str(doc).strip().splitlines()[0]
+    described["run-training"] = "Start a training as a job does: on several GPUs, with a log."
+    described["completion"] = "Print a completion script: braing3n completion bash."
+    width = max(map(len, described))
+    lines += [f"  {word:<{width}} {text}" for word, text in described.items()]
     lines.append("List the commands of a word: braing3n <word> --help")
     return "\n".join(lines)

@@ -91,7 +91,9 @@ class Config(Settings):
     resources: ResourceSettings = setting(ResourceSettings, "atlas, templates and weights")
     preprocess: PreprocessSettings = setting(PreprocessSettings, "raw scans to SRI24")
     volumes: VolumesSettings = setting(VolumesSettings, "model-ready arrays")
-    manifest: ManifestSettings = setting(ManifestSettings, "splits, and found against expected")
+    manifest: ManifestSettings = setting(
+        ManifestSettings, "splits, review, and counts against the expected ones"
+    )
     pretrain: PretrainSettings = setting(PretrainSettings, "MAE encoder")
     tokenizer: TokenizerSettings = setting(TokenizerSettings, "projection and CNN decoder")
     sweep: SweepSettings = setting(SweepSettings, "Table 5, in the runs that have its cohorts")
@@ -124,7 +126,15 @@ class Config(Settings):
 
 
 def load_config(path: str | Path) -> Config:
-    """Read a YAML file of what differs from the paper; a fault is one sentence."""
+    """Read a YAML file of what differs from the paper.
+
+    Raises:
+        ConfigurationError: one sentence that names the file, the key and the key that was probably meant.
+
+    Example:
+        >>> braing3n.load_config("config/demo.yaml").preprocess.spacing_mm
+        4.0
+    """
     data = read_yaml(path)
     return parse_config({} if data is None else data, str(path))
 

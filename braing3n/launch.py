@@ -149,7 +149,7 @@ def write_summary(config: Config) -> None:
 
 
 def check_splits(config: Config) -> None:
-    """Every split has people, as far as the inventories tell (people may still be joined or excluded).
+    """Every split has people, as far as the inventories show (people may still be joined or excluded).
 
     Raises:
         ConfigurationError: names the empty split and the number of people.

@@ -37,7 +37,7 @@ def is_hires(facts):
 
 
 def from_memory(codes):
-    """A source for what no table tells of a site: on while the option is."""
+    """A source for what no table says of a site: on while the option is."""
 
     def remember(visit):
         value = codes.get(visit.ask("site"), "") if visit.options["has_remembered_scanners"] else ""

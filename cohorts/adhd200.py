@@ -60,7 +60,7 @@ def read_hand(table):
 
 
 def read_kki_field_strength(visit):
-    """What no table tells of KKI's scanner."""
+    """What no table says of KKI's scanner."""
     value = visit.options["kki_field_strength_t"]
     return Found(value, "option:kki_field_strength_t") if visit.facts["site"].upper() == "KKI" else None
 

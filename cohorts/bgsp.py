@@ -42,13 +42,13 @@ def read_age(visit):
     return Found(f"{years + days / DAYS_PER_YEAR:.4f}", f"{found.source}+Delay")
 
 
-def tell_precision(visit):
+def find_precision(visit):
     """`bin` where there is an age."""
     return Found("bin", "cohort") if visit.ask("age_years") else None
 
 
 def read_hand(visit):
-    """The hand that the first letter tells."""
+    """The hand that the first letter gives."""
     found = visit.find("people", "Hand")
     letter = found.value[0].upper() if found else ""
     codes = {found.value: HAND[letter]} if letter in HAND else HAND
@@ -88,7 +88,7 @@ COHORT = Cohort(
     ),
     fields={
         "age_years": (read_age,),
-        "age_precision": (tell_precision,),
+        "age_precision": (find_precision,),
         "sex": (Cell("people", "Sex", SEX), Cell("retest", "Sex", SEX)),
         "handedness": (read_hand,),
         "race": (Cell("people", "Race_Ethn", RACE),),

@@ -58,7 +58,7 @@ def read_years(visit, table):
 
 
 def read_age(visit):
-    """The age at session 1 and the time since, where the rows tell of as many visits as there are folders."""
+    """The age at session 1 and the time since, where the rows cover as many visits as there are folders."""
     found = next(filter(None, (visit.find(table, "AGE_AT_SCAN_1") for table in TABLES)), None)
     number = int(visit.facts["session"])
     if found is None or number == 1:
@@ -68,13 +68,13 @@ def read_age(visit):
         to_number(found.value),
     )
     if first is None or len(years) + 1 != len(list_session_dirs(visit)) or number > len(years) + 1:
-        visit.flag(f"age_years: the table does not tell when session {number} was")
+        visit.flag(f"age_years: the table does not give the date of session {number}")
         return Found("", found.source)
     return Found(f"{first + years[number - 2]:.4f}", f"{found.source}+RETEST_DURATION")
 
 
 def flag_nothing(visit):
-    """Flags who has no row, or rows that tell of the site alone."""
+    """Flags who has no row, or rows that describe the site alone."""
     columns = ("SEX", "AGE_AT_SCAN_1", "HANDEDNESS")
     if not any(visit.find(table, column) for table in TABLES for column in columns):
         visit.flag(NO_PHENOTYPE)

@@ -18,7 +18,7 @@ OLD = r"(?P<subject>A\d{8})/(?P<session>[^/]+)/(anat|mprage_siemens_defaced)/(an
 
 
 def classify(facts, options):
-    """The contrast that the suffix tells, if it is asked for."""
+    """The contrast that the suffix gives, if it is asked for."""
     modality = MODALITIES[facts["suffix"].lower()]
     return modality if modality in options["modalities"] else f"-the option 'modalities' lacks {modality}"
 

@@ -21,7 +21,7 @@ PATH = (
 
 
 def classify(facts, options):
-    """The contrast that the suffix tells, if it is asked for, of a whole magnitude image."""
+    """The contrast that the suffix gives, if it is asked for, of a whole magnitude image."""
     modality = MODALITIES[facts["suffix"].lower()]
     if modality not in options["modalities"]:
         return f"-the option 'modalities' lacks {modality}"
@@ -95,8 +95,8 @@ COHORT = Cohort(
     options={
         "modalities": Option(["T1"], "contrasts that are taken", ("T1", "T2", "FLAIR")),
         "takes_nki_rs_age": Option(False, "take a person's age in NKI-RS where there is no other"),
-        "vendor": Option("Siemens", "where no sidecar tells it (as remembered); empty: unknown"),
-        "field_strength_t": Option("3", "where no sidecar tells it (as remembered); empty: unknown"),
+        "vendor": Option("Siemens", "where no sidecar gives it (as remembered); empty: unknown"),
+        "field_strength_t": Option("3", "where no sidecar gives it (as remembered); empty: unknown"),
         "all_repeats": Option(False, "keep every scan of a person, with a run number"),
     },
     miniature=Miniature(

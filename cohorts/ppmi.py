@@ -5,7 +5,7 @@ from functools import partial
 
 from braing3n.cohort import Cell, Cohort, Miniature, Option, Pattern, Preference, loni, sources
 
-# Some downloads have a further level of digits; a file that names its participant tells which is which.
+# Some downloads have a further level of digits; a file that names its participant shows which is which.
 SUBJECT, SERIES = r"(?P<subject>\d{4,6})(?:/\d+)?", r"[^/]*[^/\d][^/]*"
 FILE = r"(?:PPMI_(?P=subject)_[^/]*|(?!PPMI_)[^/]+)\.dcm"
 OTHER = "not structural"
@@ -24,7 +24,7 @@ CONTRASTS = {r"\bT1.*FLAIR": "T1", "FLAIR": "FLAIR", T1: "T1", "T2": "T2"}  # T1
 NOT = "FMRI|BOLD|REST|DTI|DWI|ASL|LOC|FIELD|B0|B1|GRE (MT|NM)|CALIBRATION|SCOUT|SETTER|SCREEN|PLANE"
 COUNTS_CONTRASTS = {"FLAIR": "FLAIR", f"T2|(?=.*({T1})).*[TF]SE": "T2", T1: "T1"}
 RECALL = r"^(T|3D SAG|SAG 3D MPR)$"
-UNTOLD = r"^(MR|MRI MAGNETIC RESONANCE EXAM|PPMI 2 0|MRI BRAIN WO IVCON)$"  # their echo time tells
+BY_ECHO_TIME = r"^(MR|MRI MAGNETIC RESONANCE EXAM|PPMI 2 0|MRI BRAIN WO IVCON)$"  # their echo time decides
 EVENTS = {"Screening": "SC", "Baseline": "BL", "Month 6": "R01", "Month 12": "V04", "Month 24": "V06"}
 EVENTS |= {"Month 36": "V08", "Month 48": "V10", "Month 60": "V12", "Premature Withdrawal": "PW"}
 EVENTS |= {"Symptomatic Therapy": "ST", "Unscheduled Visit 01": "U01", "Unscheduled Visit 02": "U02"}
@@ -82,8 +82,8 @@ def classify(facts, options):
     contrasts = (CONTRASTS if is_refined else COUNTS_CONTRASTS) | (
         {RECALL: "T1"} if options["has_recall_names"] else {}
     )
-    if is_refined and re.search(UNTOLD, name) and loni.has_short_echo(facts):
-        contrasts |= {UNTOLD: "T1"}
+    if is_refined and re.search(BY_ECHO_TIME, name) and loni.has_short_echo(facts):
+        contrasts |= {BY_ECHO_TIME: "T1"}
     modality = next((contrast for words, contrast in contrasts.items() if re.search(words, name)), "")
     return loni.classify_size(facts, 3.0, 50) or modality if modality else f"-{OTHER}"
 

@@ -18,7 +18,7 @@ DX = {level: dx for dx, levels in LEVELS.items() for level in levels}
 DETAIL = {level: level for level in DX}
 STUDIES = {name: name for name in ("COBRE", "MCICShare", "NMorphCH", "NUSDAST", "BrainGluSchi")}
 VENDORS = {"siemens": "Siemens", "ge": "GE", "ge medical systems": "GE", "philips": "Philips"}
-# A study scanned on one machine; MCICShare's scanners only its table of metadata tells.
+# A study scanned on one machine; MCICShare's scanners stand in its table of metadata alone.
 STUDY_VENDORS, STUDY_FIELD_STRENGTHS_T = {"COBRE": "Siemens"}, {"COBRE": "3"}
 ID, CONTRAST = r"(?P<subject>[A-Za-z]*\d+)", r"(?P<contrast>T1|T2)"
 SESSION = rf"sub-{ID}/ses-(?P<visit>[A-Za-z0-9]+)/anat"
@@ -40,7 +40,7 @@ def has_image(facts, modality):
 
 
 def classify(facts, options):
-    """The modality that the file's name tells; nobody is in the cohort by a T2 alone."""
+    """The modality that the file's name gives; nobody is in the cohort by a T2 alone."""
     has_t1 = facts["contrast"] == "T1" or has_image(facts, "T1")
     return facts["contrast"] if has_t1 else "-the person has no T1"
 

@@ -1,5 +1,6 @@
 """`import braing3n`: what it offers, what it loads, and that the examples hold."""
 
+import doctest
 import subprocess
 import sys
 
@@ -23,6 +24,18 @@ def test_what_is_offered_is_listed_and_described():
         braing3n.encode  # noqa: B018
 
 
-def test_the_modules_example_holds(monkeypatch, request):
+@pytest.mark.parametrize("described", [braing3n, braing3n.load_config])
+def test_an_example_that_needs_no_scan_prints_what_it_says(described, monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
-    assert braing3n.load_config("config/demo.yaml").preprocess.spacing_mm == 4.0
+    example = doctest.DocTestParser().get_doctest(
+        described.__doc__, {"braing3n": braing3n}, "example", None, 0
+    )
+    assert example.examples
+    assert doctest.DocTestRunner().run(example).failed == 0
+
+
+@pytest.mark.parametrize("name", braing3n.PUBLIC)
+def test_every_function_has_an_example_of_itself(name):
+    """The others' are those of docs/api.md, which `tests/export/test_pretrained.py` runs."""
+    examples = doctest.DocTestParser().get_examples(getattr(braing3n, name).__doc__)
+    assert any(f"braing3n.{name}(" in example.source for example in examples)

@@ -1,6 +1,7 @@
 """The command line as its users meet it: each option says what it is, and a slip is one sentence."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,13 @@ COMMANDS = dict(list_commands())
 def test_every_stage_has_commands():
     words = {typed.split()[0] for typed in COMMANDS}
     assert words >= {"inventory", "ingest", "preprocess", "manifest", "volumes", "pretrain", "probe", "paper"}
+
+
+def test_the_help_of_all_words_is_one_aligned_column(capsys):
+    assert main(["--help"]) == 0
+    rows = [re.fullmatch(r"  (\S+)( +)(.+)", line) for line in capsys.readouterr().out.splitlines()[1:-1]]
+    assert [row[1] for row in rows] == [*WORDS, *TOOLS, "run-training", "completion"]
+    assert len({row.start(3) for row in rows}) == 1
 
 
 @pytest.mark.parametrize("typed", COMMANDS)

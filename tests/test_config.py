@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from contextlib import suppress
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braing3n.config import (
+    MOVED,
     Config,
     OptimiserSettings,
     PreprocessSettings,
@@ -76,6 +78,19 @@ def test_a_mistake_is_one_sentence(data, expected):
     assert expected in message
     assert message.startswith("my.yaml: ")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(("old", "new"), MOVED.items())
+def test_a_key_of_an_earlier_version_is_refused_with_the_one_that_took_its_place(old, new):
+    *sections, name = old.split(".")
+    data = {name: 1}
+    for section in reversed(sections):
+        data = {section: data}
+    with pytest.raises(ConfigurationError, match=re.escape(f"my.yaml: '{old}' is '{new}' now; move its")):
+        parse_config(data, "my.yaml")
+    place = Config()
+    for part in new.split("."):
+        place = getattr(place, part)
 
 
 def test_the_generated_files_match_the_models():

@@ -1,8 +1,11 @@
 """Conda environments and the lock: the same versions and hashes, and nothing that is needed left out."""
 
+import json
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from braing3n.cli import find_app
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("models", "preprocess")
@@ -105,6 +110,43 @@ def test_setup_builds_with_locked_tools_alone(tmp_path):
     text = (tmp_path / ".venv" / "build.lock").read_text()
     assert re.findall(r"^(\S+?)==", text, re.MULTILINE) == ["setuptools"]
     assert "--hash=sha256:" in text
+
+
+def read_docker():
+    """Folder, instructions and entry point of the Dockerfile."""
+    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    found = dict(
+        line.split(" ", 1) for line in lines if line and not line.startswith("#")
+    )  # the last of each
+    assert found["FROM"].startswith("python:")
+    return found["WORKDIR"], found["COPY"].split(), found["RUN"], json.loads(found["ENTRYPOINT"])
+
+
+def read_apptainer():
+    """The same of the Apptainer definition."""
+    text = (ROOT / "apptainer.def").read_text()
+    names, parts = re.findall(r"^%(\w+)$", text, re.MULTILINE), re.split(r"^%\w+$", text, flags=re.MULTILINE)
+    found = {name: part.strip() for name, part in zip(names, parts[1:], strict=True)}
+    assert "From: python:" in parts[0]
+    path = re.search(r'PATH="([^:"]+)', found["environment"])[1]
+    copied, folder = found["files"].split()
+    program, *words = shlex.split(found["runscript"].removeprefix("exec "))
+    assert words.pop() == "$@"
+    return folder, [copied, "."], found["post"].splitlines()[-1].strip(), [f"{path}/{program}", *words]
+
+
+@pytest.mark.parametrize("read", [read_docker, read_apptainer])
+def test_an_image_is_installed_by_make_setup_and_runs_the_bids_app(read):
+    folder, copied, installed, entry = read()
+    assert copied == [".", "."]
+    assert installed == "make setup"
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert entry == [f"{folder}/.venv/bin/{name}" for name in scripts] + ["bids-app"]
+    arguments = ["/data", "/out", "participant", "--participant-label", "01"]
+    find_app(entry[1]).parse_args(arguments, exit_on_error=False, print_error=False)
+    left_out = (ROOT / ".dockerignore").read_text().split()
+    assert {".venv", "results"} <= set(left_out)
+    assert not {"requirements.lock", "Makefile", "braing3n", "pyproject.toml"} & set(left_out)
 
 
 @pytest.mark.parametrize(("status", "ends"), [(0, 0), (1, 2)])

@@ -1,6 +1,7 @@
-"""No file, function or folder of the package grows beyond what one reads at a sitting."""
+"""No file, function or folder grows beyond what one reads at a sitting, and no word means two things."""
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,19 @@ def test_a_training_loop_has_30_lines_at_most():
         "masked autoencoder (also fine-tuned), tokenizer, baseline, DiT, bridge, copy detector"
     )
     assert max(map(count_lines, loops)) <= 30
+
+
+def test_a_word_of_the_cohort_files_names_one_thing():
+    """Scan, Visit, Table and the others; classes and names of types."""
+    named = defaultdict(list)
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            names = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.Assign):
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            for name in names:
+                named[name].append(path.relative_to(PACKAGE).as_posix())
+    words = {name for name, paths in named.items() if any(path.startswith("cohort/") for path in paths)}
+    words = {name for name in words if name[0].isupper() and not name.isupper()}
+    assert {"Scan", "Visit", "Table", "Cohort", "Pattern"} <= words
+    assert {name: named[name] for name in words if len(named[name]) > 1} == {}

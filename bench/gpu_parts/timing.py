@@ -125,7 +125,7 @@ def try_batches(
         except RuntimeError as error:  # memory, which libraries miss in words of their own
             if n_before == 0:
                 raise
-            print(f"batch {batch}: {tell_error(error)}", file=sys.stderr, flush=True)
+            print(f"batch {batch}: {describe_error(error)}", file=sys.stderr, flush=True)
             return
         yield batch, seconds, read_peak_gb(bench)
 
@@ -143,7 +143,7 @@ def sweep(
     try:
         found += try_batches(bench, measure, batches or bench.batches)
     except Exception as error:  # no memory for the smallest, no compiler: the other ways are still measured
-        bench.note(part, f"{what}: failed", None, "", tell_error(error))
+        bench.note(part, f"{what}: failed", None, "", describe_error(error))
     free(bench)
     if not found:
         bench.note(part, f"{what}: not measured", None, "")
@@ -190,6 +190,6 @@ def count_tokens(bench: Bench) -> int:
     return d * h * w
 
 
-def tell_error(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """The kind of an error and its first line."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}".replace("|", "/")

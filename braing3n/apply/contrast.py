@@ -33,7 +33,7 @@ EMPTY_WORDS = (
 )
 
 
-def tell_modality(text: str) -> str:
+def parse_modality(text: str) -> str:
     """T1, T1c, T2 or FLAIR; `-what` for another image; empty if the words give no contrast."""
     words = _list_words(text)
     for pattern, what in OTHERS.items():
@@ -49,17 +49,17 @@ def tell_modality(text: str) -> str:
     return "T1c" if re.search(AGENT, re.sub(WITHOUT_AGENT, " ", words)) else "T1"
 
 
-def tell_subject(stem: str) -> str:
+def parse_subject(stem: str) -> str:
     """The `sub-` of a name, else its rest without the contrast and words such as `scan`; may be empty."""
     if found := re.search(r"sub-([0-9A-Za-z]+)", stem):
         return found[1]
     parts = [part for part in re.split(r"[_\-. ]+", stem) if re.search(r"[0-9A-Za-z]", part)]
     return "-".join(
-        part for part in parts if not re.fullmatch(EMPTY_WORDS, part.upper()) and not tell_modality(part)
+        part for part in parts if not re.fullmatch(EMPTY_WORDS, part.upper()) and not parse_modality(part)
     )
 
 
-def tell_session(stem: str) -> str:
+def parse_session(stem: str) -> str:
     """The `ses-` of a name; empty if it has none."""
     found = re.search(r"ses-([0-9A-Za-z]+)", stem)
     return found[1] if found else ""

@@ -95,10 +95,10 @@ def embed(
 
 def choose_modality(scan: Path) -> tuple[str, list[str]]:
     """The contrast that a name gives, else T1 with a warning. The features do not depend on it."""
-    from braing3n.apply.contrast import tell_modality
+    from braing3n.apply.contrast import parse_modality
     from braing3n.core.contracts import MODALITIES
 
-    named = tell_modality(scan.name.removesuffix(".gz").removesuffix(".nii"))
+    named = parse_modality(scan.name.removesuffix(".gz").removesuffix(".nii"))
     if named in MODALITIES:
         return named, []
     known = ", ".join(MODALITIES)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from braing3n.apply.contrast import tell_modality, tell_session, tell_subject
+from braing3n.apply.contrast import parse_modality, parse_session, parse_subject
 from braing3n.apply.series import find_series, is_dicom
 from braing3n.cohort import Format, Scan, Walk
 from braing3n.core.errors import BrainG3nError
@@ -25,7 +25,7 @@ FORMATS: dict[str, Format] = {
 }
 BIDS_ENDS = ("_T1w", "_T2w", "_FLAIR")
 NO_RANK = (False, 0.0, 0, 0)  # as of `Series`
-UNTOLD = "its name gives none of T1, T1c, T2 and FLAIR"
+BY_ECHO_TIME = "its name gives none of T1, T1c, T2 and FLAIR"
 SAY_WHICH = "say which, with --t1, --t1c, --t2 or --flair before its path"
 
 
@@ -122,7 +122,7 @@ def _add_file(path: Path, found: Gathered, links_dir: Path) -> None:
             raise BrainG3nError(f"{path}: {'; '.join(walk.unused.values())}; rename it, or {SAY_WHICH}.")
         found.add(walk.scans[0], is_certain=True)
         return
-    scan = _make_scan(path, tell_modality(stem), tell_subject(stem) or "01", tell_session(stem))
+    scan = _make_scan(path, parse_modality(stem), parse_subject(stem) or "01", parse_session(stem))
     found.add(scan, is_certain=stem.startswith("sub-"))
 
 
@@ -159,10 +159,10 @@ def _add_loose(file: Path, root: Path, found: Gathered) -> None:
     if extension == ".img" and file.with_suffix(".hdr").exists():
         return
     stem = file.name[: -len(extension)]
-    folders = [part for part in file.relative_to(root).parent.parts if tell_subject(part)]
-    subject = tell_subject(folders[0] if folders else stem) or "01"
-    session = folders[1].removeprefix("ses-") if len(folders) > 1 else tell_session(stem)
-    scan = _make_scan(file, tell_modality(stem), subject, session)
+    folders = [part for part in file.relative_to(root).parent.parts if parse_subject(part)]
+    subject = parse_subject(folders[0] if folders else stem) or "01"
+    session = folders[1].removeprefix("ses-") if len(folders) > 1 else parse_session(stem)
+    scan = _make_scan(file, parse_modality(stem), subject, session)
     is_slab = is_partial(measure_extent_mm(scan.path, scan.stamp))
     found.add(scan, rank=(is_slab, 0.0, 0, 0), is_certain=bool(folders))
 
@@ -187,7 +187,7 @@ def _add_told(modality: str, path: Path, found: Gathered, links_dir: Path) -> No
     extension = next((end for end in FORMATS if path.name.lower().endswith(end)), None)
     if path.is_file() and extension:
         stem = path.name[: -len(extension)]
-        other.add(_make_scan(path, modality, tell_subject(stem) or "01", tell_session(stem)))
+        other.add(_make_scan(path, modality, parse_subject(stem) or "01", parse_session(stem)))
         if path.name.startswith("sub-"):
             walk = Walk()
             sort_file(path, _stamp(path), "", walk, [])
@@ -208,13 +208,13 @@ def _settle_untold(found: Gathered, given: set[str], is_alone: bool) -> None:
         scan = untold[0]
         found.scans = [replace(scan, modality="T1")]
         found.notes.append(
-            f"{found.names[scan.path]}: {UNTOLD}; it is taken as T1. If it is another, {SAY_WHICH}."
+            f"{found.names[scan.path]}: {BY_ECHO_TIME}; it is taken as T1. If it is another, {SAY_WHICH}."
         )
         return
     for scan in found.scans:
-        why = scan.modality[1:] if scan.modality.startswith("-") else "" if scan.modality else UNTOLD
+        why = scan.modality[1:] if scan.modality.startswith("-") else "" if scan.modality else BY_ECHO_TIME
         if why and scan.path in given:
-            name = "" if why == UNTOLD else "by its name or description "
+            name = "" if why == BY_ECHO_TIME else "by its name or description "
             raise BrainG3nError(f"{scan.path}: {name}{why}; {SAY_WHICH}.")
         if why:
             found.left_out[found.names[scan.path]] = why

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from braing3n.preprocess.shard import Job, Visit
+    from braing3n.preprocess.shard import Job, VisitRows
 
 TABLE_NAME = "preprocess.tsv"
 PICTURE_NAME = "preprocess.png"
@@ -76,7 +76,7 @@ def answer(request: Request) -> list[dict]:
         job = replace(job, may_overwrite=request.may_overwrite)
         reused = _check_earlier(visits, job, request.may_overwrite)
         _announce(found, visits, reused)
-        table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _tell_step)
+        table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _report_step)
         table = measure_crop(table, settings.spacing_mm)
         rows = table.to_dict("records")
         used_scans = [_find_used(row, found.scans) for row in rows]
@@ -120,7 +120,7 @@ def _settle_settings(request: Request):
     return parse_section(PreprocessSettings, json.dumps(chosen)), config.resources
 
 
-def _list_visits(cohort: str, scans: Sequence[Scan]) -> list[Visit]:
+def _list_visits(cohort: str, scans: Sequence[Scan]) -> list[VisitRows]:
     """Inventory rows, as the DAG's inventory step writes them."""
     import pandas as pd
 
@@ -170,7 +170,7 @@ def find_resources_dir() -> Path:
     return RESOURCES_DIR if RESOURCES_DIR.is_dir() else Path(pooch.os_cache("braing3n"))
 
 
-def _check_earlier(visits: list[Visit], job: Job, may_overwrite: bool) -> list[bool]:
+def _check_earlier(visits: list[VisitRows], job: Job, may_overwrite: bool) -> list[bool]:
     """Which visits are done; other results under the same name are an error."""
     from braing3n.core.bids import derivative_path, entities
     from braing3n.preprocess import store
@@ -201,7 +201,7 @@ def _check_earlier(visits: list[Visit], job: Job, may_overwrite: bool) -> list[b
     return reused
 
 
-def _announce(found: Gathered, visits: list[Visit], reused: list[bool]) -> None:
+def _announce(found: Gathered, visits: list[VisitRows], reused: list[bool]) -> None:
     """Print before the work which scan is used as which contrast, and what is left out."""
     from braing3n.core.bids import entities
 
@@ -216,7 +216,7 @@ def _announce(found: Gathered, visits: list[Visit], reused: list[bool]) -> None:
         print(show_text(f"{who}: {noted}{done}"), file=sys.stderr)
 
 
-def _tell_step(step: str) -> None:
+def _report_step(step: str) -> None:
     print(show_text(f"  {step}"), file=sys.stderr, flush=True)
 
 

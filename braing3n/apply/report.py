@@ -71,7 +71,7 @@ def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
     who = f"{entities(row['subject_id'], row['session_id'], row['run'])} {row['modality']} ({raw_name})"
     if row["status"] != "kept":
         return f"{who}: NOT kept\n  why          {row['reason']}"
-    done, skipped = tell_steps(row["steps"])
+    done, skipped = list_steps(row["steps"])
     # Where head size is taken away already, nobody should read the number as the person's.
     size = f"ml in the {raw_space.upper()} space that it came in" if raw_space in SIZELESS else "ml native"
     sri24_ml = row["native_brain_ml"] * row["affine_determinant"]
@@ -85,8 +85,8 @@ def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
         "atlas fit": f"Dice {row['atlas_dice']:.2f} with the atlas' brain",
         "coverage": f"{row['coverage']:.1%} of the brain lies in the scan's field of view, "
         f"and {row['atlas_coverage']:.1%} of the atlas' brain",
-        "centre fit": _tell_centre(row),
-        "scan": _tell_scan(row),
+        "centre fit": _describe_centre(row),
+        "scan": _describe_scan(row),
         "crop loss": f"{row['cropped_brain_share']:.1%} of the brain lies outside the models' {box} mm",
         "volume": row["path"],
         "brain mask": row["mask_path"],
@@ -95,17 +95,17 @@ def describe_scan(row: Mapping, raw_name: str, raw_space: str) -> str:
     }
     shown = [f"  {name:<12} {text}" for name, text in lines.items() if text]
     shown += [f"  {'WARNING':<12} {warning}" for warning in list_warnings(row)]
-    shown += [f"  {'labels':<12} {_tell_labels(name, item)}" for name, item in _list_labels(row)]
+    shown += [f"  {'labels':<12} {_describe_labels(name, item)}" for name, item in _list_labels(row)]
     return "\n".join([f"{who}: kept", *shown])
 
 
-def _tell_centre(row: Mapping) -> str:
+def _describe_centre(row: Mapping) -> str:
     """The information that a companion shares with the scan it was registered to; empty for that scan."""
     shared = row["centre_mutual_information"]
     return f"{shared:.2f} nats shared with the scan that it was registered to" if shared == shared else ""
 
 
-def _tell_scan(row: Mapping) -> str:
+def _describe_scan(row: Mapping) -> str:
     """Noise, the shading that N4 removed, and extreme intensities, if there are such numbers."""
     shown = []
     if row["clipped_share"] > 0:
@@ -117,7 +117,7 @@ def _tell_scan(row: Mapping) -> str:
     return "; ".join(shown) or "n/a"
 
 
-def tell_steps(steps: str) -> tuple[str, str]:
+def list_steps(steps: str) -> tuple[str, str]:
     """The steps that were done, and those that were skipped with reasons, from the `steps` column."""
     pairs = [step.partition(":")[::2] for step in steps.split(";")]
     known = dict(pairs)
@@ -141,7 +141,7 @@ def _list_labels(row: Mapping) -> list[tuple[str, Mapping]]:
     return list(json.loads(row["segmentations"]).items()) if row["segmentations"] else []
 
 
-def _tell_labels(name: str, item: Mapping) -> str:
+def _describe_labels(name: str, item: Mapping) -> str:
     if "reason" in item:
         return f"{name}: NOT carried: {item['reason']}"
     return f"{item['path']} ({item['native_ml']:.1f} ml native, {item['carried_share']:.0%} of it carried)"

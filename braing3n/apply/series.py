@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from braing3n.apply.contrast import tell_modality
+from braing3n.apply.contrast import parse_modality
 from braing3n.cohort import Walk
 from braing3n.cohort.headers import read_header
 from braing3n.inventory.coverage import is_partial
@@ -142,7 +142,7 @@ def _describe(members: list[_Image], home: Path) -> Series:
     n_slices, edge_mm = int(facts.get("n_slices", 0)), float(facts.get("spacing_mm", 99))
     image_type = facts.get("image_type", "").upper()
     is_slab = is_partial(float(facts.get("extent_mm", "inf")))
-    modality = tell_modality(description)
+    modality = parse_modality(description)
     if not members[0].is_mr:
         modality = "-not MR"
     elif modality == "T1" and any(member.has_agent for member in members):

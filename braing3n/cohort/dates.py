@@ -51,7 +51,7 @@ def _settle_column(rows: list[dict[str, str]], column: str) -> None:
 
 
 def parse_date(text: str) -> date | None:
-    """The day that a cell tells; day 15 where it tells month and year; None where it is no date.
+    """The day that a cell gives; day 15 where it gives month and year; None where it is no date.
 
     Years before 1800 and after 2200 are masks (`9999-09-09`), not dates.
     """

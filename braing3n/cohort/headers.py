@@ -1,4 +1,4 @@
-"""What a DICOM series tells of its scan, from a list of harmless tags; nobody's name is ever read."""
+"""What a DICOM series says of its scan, from a list of harmless tags; nobody's name is ever read."""
 
 from __future__ import annotations
 

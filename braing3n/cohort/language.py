@@ -20,9 +20,9 @@ Format = Literal["NIfTI", "NIfTI pair", "Analyze", "DICOM"]
 class Scan:
     """One raw scan and the four facts of its state; paths are relative to the working directory.
 
-    axes: where the header tells no orientation (Analyze): the directions in which the array's axes grow,
+    axes: where the header gives no orientation (Analyze): the directions in which the array's axes grow,
         such as LAS; its origin is the volume's centre. Empty: the header is believed.
-    facts: what the path and the header tell beside the ids: date, image, site, vendor ...
+    facts: what the path and the header give beside the ids: date, image, site, vendor ...
     segmentations: label -> path of what was delineated on one of the visit's scans; they stand with the
         visit's first scan.
     spares: other series of the visit and modality, tried in this order where this one is refused.
@@ -52,7 +52,7 @@ class Walk:
     """What a raw folder holds.
 
     left_out: scans that a rule of the cohort leaves out, each with the reason. unused: files that belong to
-    no rule, path -> why. tables: the files that tell labels. warnings: sentences for the user. listing: the
+    no rule, path -> why. tables: the files that hold labels. warnings: sentences for the user. listing: the
     digest of all files with their sizes and times, without what lies in folders of the names skipped_dirs.
     """
 
@@ -72,7 +72,7 @@ class Pattern:
     path: a regular expression for the end of the path below the raw folder, from a folder's or the file's
         beginning; case does not matter. Its named groups are the scan's facts; `subject`, `session`, `run`,
         `modality` and `date` (any usual form) have a meaning, the rest is the cohort's own.
-    modality: what all these files are; empty: the group `modality`, or `Cohort.classify`, tells.
+    modality: what all these files are; empty: the group `modality`, or `Cohort.classify`, decides.
     facts: facts that hold for all these files, beside the groups.
     label: what such files delineate (tumour, lesion); they are then no scans, and go to SRI24 with their
         visit. Of several with one label, that of the earlier pattern is taken.

@@ -81,7 +81,7 @@ def rank_image(facts: Mapping[str, str], options: Mapping[str, Any]) -> int:
 
 
 def has_short_echo(facts: Mapping[str, str], max_ms: float = 10.0) -> bool:
-    """Whether the header tells echo times, all as short as T1-weighted heads have them."""
+    """Whether the header gives echo times, all as short as T1-weighted heads have them."""
     times_ms = [to_number(text) for text in facts.get("echo_times_ms", "").split(",")]
     return all(time_ms is not None and time_ms <= max_ms for time_ms in times_ms)
 

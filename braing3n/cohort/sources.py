@@ -34,7 +34,7 @@ CHARTS = {
     "education_years": Cell("charts", "participant_education", EDUCATION_YEARS),
     "education_is_coded": Cell("charts", "participant_education", dict.fromkeys(EDUCATION_YEARS, "true")),
 }
-# What `sidecar_table` tells.
+# The facts of `sidecar_table`.
 SCANNER = {
     "vendor": Cell("sidecar", "Manufacturer"),
     "field_strength_t": Cell("sidecar", "MagneticFieldStrength"),
@@ -107,7 +107,7 @@ def read_baseline_age(table: str, age: str, start: str) -> Source:
 def find_nearest(
     visit: Visit, table: str, codes: Mapping[str, Mapping[str, str]], veto: tuple[str, str] = ("", "")
 ) -> Found | None:
-    """What several columns tell, each in codes of its own: the nearest row counts, then the columns' order.
+    """What several columns say, each in codes of its own: the nearest row counts, then the columns' order.
 
     Args:
         codes: column -> its codes; 0 stands for nothing in all of them.
@@ -215,7 +215,7 @@ def read_sidecar(path: Path) -> list[dict[str, str]]:
 
 
 def charts_table(study: str, **key: str) -> Table:
-    """The table `charts`: what the Reproducible Brain Charts tell of a study; further columns of its key."""
+    """The table `charts`: what the Reproducible Brain Charts give of a study; further columns of its key."""
     files = rf"study-{study}_desc-participants\.tsv"
     return Table("charts", files, {"participant_id": "subject", **key}, normalise=strip_prefix)
 
@@ -286,5 +286,5 @@ def from_field(field: str, codes: Mapping[str, str], source: str) -> Source:
 
 
 def from_option(name: str) -> Source:
-    """A source for a fact that no file tells: the option of that name."""
+    """A source for a fact that no file gives: the option of that name."""
     return lambda visit: Found(visit.options[name], f"option:{name}")

@@ -42,7 +42,7 @@ def _date_name(path: Path) -> str:
 
 
 def is_table(path: Path, table: Table) -> bool:
-    """Whether a file has the table's name and, where text tells it quickly, its columns.
+    """Whether a file has the table's name and, where text gives them quickly, its columns.
 
     A file of the right name without its key stays the table, so that reading it says what is missing.
     """

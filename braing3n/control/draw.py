@@ -101,7 +101,7 @@ def draw_all(
 ) -> None:
     """Sample, change people, and write tokens, tables and the picture of one noise under every arm.
 
-    A killed job goes on with its samples where it was.
+    A killed job resumes with its samples where it was.
     """
     device, scales = training.open_accelerator().device, settings.scales
     weights, more, swept_path = (locate(results, name) for name in ("dit", "more", "swept"))

@@ -15,7 +15,7 @@ class ScalesSettings(Settings):
     """The sweep over guidance scales, of Table 7."""
 
     guidance: Annotated[tuple[NonNegativeFloat, ...], EachOnce] = setting(
-        (1.5, 2.0, 3.0), "scales", "given", min_length=1
+        (1.5, 2.0, 3.0), "guidance scales", "given", min_length=1
     )
     n_samples: int = setting(64, "samples an arm and scale", "given", ge=2)
     n_steps: int = setting(50, "Euler steps", "given", ge=1)
@@ -25,17 +25,19 @@ class CounterfactualSettings(Settings):
     """Held-out people under other conditions."""
 
     changes: Annotated[tuple[ChangeName, ...], EachOnce] = setting(
-        ("age", "sex", "HC to AD", "AD to HC", "T1 to T2", "IDH1"), "what is changed", min_length=1
+        ("age", "sex", "HC to AD", "AD to HC", "T1 to T2", "IDH1"),
+        "conditions that are changed",
+        min_length=1,
     )
     n_people: int = setting(64, "held-out people of each change", ge=1)
     n_steps: int = setting(50, "Euler steps, and as many back", ge=1)
     guidance: float = setting(2.0, "classifier-free guidance scale w", ge=0)
     years: float = setting(
-        20.0, "that a person is made older, or younger above the middle age", "chosen", "year", gt=0
+        20.0, "by which a person is made older, or younger above the middle age", "chosen", "year", gt=0
     )
     top_share: float = setting(
         0.1,
-        "of the tokens, those in which two classes differ most, are the region of expected change",
+        "share of tokens, those in which two classes differ most, that are the region of expected change",
         gt=0,
         lt=1,
     )
@@ -47,7 +49,7 @@ class NetworkSettings(Settings):
 
     n_draws: int = setting(3, "draws of the rare class's people; 0: there is no network", ge=0)
     n_people: int = setting(256, "people of a class that are decoded for it, trained on and held out", ge=1)
-    n_steps: int = setting(60, "of its training", ge=1)
+    n_steps: int = setting(60, "training steps", ge=1)
     batch_size: int = setting(32, "volumes a step, half of each class", ge=2)
     lr: float = setting(3e-3, "step size of AdamW", gt=0)
 

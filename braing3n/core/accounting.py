@@ -1,4 +1,4 @@
-"""Books that balance and where a table came from: kept + excluded = received, sidecars, shards."""
+"""Accounting (kept + excluded = received), sidecars that say where a table came from, and shards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def assign_shard(cohort: str, subject_id: str, n_shards: int) -> int:
     return int(digest, 16) % n_shards
 
 
-def check_books(received: Iterable[str], kept: Iterable[str], excluded: Iterable[str], where: str) -> None:
+def check_accounting(
+    received: Iterable[str], kept: Iterable[str], excluded: Iterable[str], where: str
+) -> None:
     """Check that each received id is kept or excluded, once.
 
     Raises:

@@ -68,7 +68,7 @@ class StorageError(BrainG3nError):
 
 
 class ScanError(BrainG3nError):
-    """One scan cannot be used; it becomes a row in the exclusions and the rest goes on."""
+    """One scan cannot be used; it becomes a row in the exclusions and the rest continues."""
 
 
 class StoppedError(BrainG3nError):

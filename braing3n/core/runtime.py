@@ -44,12 +44,12 @@ _listener: Callable[[str], None] | None = None  # to steps, in this process
 
 
 def listen_to_steps(listener: Callable[[str], None] | None) -> None:
-    """From now on hand what `tell_step` tells to `listener`."""
+    """From now on hand each text of `report_step` to `listener`."""
     global _listener
     _listener = listener
 
 
-def tell_step(text: str) -> None:
+def report_step(text: str) -> None:
     """Say what is begun within a unit of work, to whoever listens; nobody does in the DAG."""
     if _listener is not None:
         _listener(text)
@@ -152,7 +152,7 @@ def set_threads(n_threads: int) -> None:
 
 
 def track(iterable: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Iterate with a progress bar that tells the time left.
+    """Iterate with a progress bar that shows the time left.
 
     Away from a terminal (a job's log) one line is printed for about every tenth of the work.
     """
@@ -212,7 +212,7 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     beside = name_half_written(path)
-    with tell_storage_fault(path):
+    with explain_storage_fault(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep_half_written(path)
         try:
@@ -253,7 +253,7 @@ def open_to_umask(path: Path) -> None:
 
 
 @contextmanager
-def tell_storage_fault(path: str | Path) -> Iterator[None]:
+def explain_storage_fault(path: str | Path) -> Iterator[None]:
     """Writing to `path`: a full disk, a quota, a read-only folder or a place that is taken is one sentence.
 
     Raises:
@@ -293,14 +293,14 @@ def make_folder(folder: Path) -> None:
 
 
 def check_free_space(folder: str | Path) -> None:
-    """Tell a tool that failed for want of space from one that failed by itself.
+    """Distinguish a tool that failed for want of space from one that failed by itself.
 
     Raises:
         StorageError: `folder` lies on a disk that is full.
     """
     usage = shutil.disk_usage(folder)
     if usage.free < MIN_FREE_MB * 2**20:
-        with tell_storage_fault(folder):
+        with explain_storage_fault(folder):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

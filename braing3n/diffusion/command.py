@@ -21,7 +21,7 @@ def train(
     checkpoints: Checkpoints = None,
     threads: Threads = 1,
 ) -> None:
-    """Train the DiT on the training split's tokens; a killed run goes on from its last checkpoint.
+    """Train the DiT on the training split's tokens; a killed run resumes at its last checkpoint.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def sample(
     settings: str,
     threads: Threads = 1,
 ) -> None:
-    """Sample every arm whose classes the training split has; a killed job goes on. A JSON names the others.
+    """Sample every arm whose classes the training split has; a killed job resumes. A JSON names the others.
 
     Parameters
     ----------

@@ -139,10 +139,10 @@ def write_samples(
 ) -> np.ndarray:
     """Sample all rows of a table and write their tokens float32 (M, T, d) with their ids (.npz).
 
-    Batches go across arms. A killed job goes on after its last whole batch.
+    Batches go across arms. A killed job resumes after its last whole batch.
 
     Args:
-        inputs: what the samples are made from, as of `training.open_run`.
+        inputs: what the samples are made from, as of `training.open_run_dir`.
     """
     batches = training.cut_batches(np.arange(len(table)), settings.batch_size)
     rows = {"tokens": ((model.n_tokens, model.d), np.float32)}

@@ -26,14 +26,14 @@ class SamplingSettings(Settings):
     guidance_form: GuidanceForm = setting(
         "joint", "v(null) + w (v(c) - v(null)), or v(null) + the sum over conditions of w (v(c_k) - v(null))"
     )
-    n_steps: int = setting(50, "Steps from the noise to the data", "given", ge=1)
+    n_steps: int = setting(50, "steps from the noise to the data", "given", ge=1)
     solver: Solver = setting(
         "euler", "adams_bashforth is of second order and evaluates as often; edits take Euler's", "given"
     )
     n_samples: int = setting(64, "samples an arm", "given", ge=1)
     precision: Precision = setting("bfloat16", "autocast type")
     batch_size: int = setting(32, "samples at once, whatever their arms", ge=1)
-    seed: Seed = setting(2025, "noise that a sample starts from, with its own id")
+    seed: Seed = setting(2025, "seed of a sample's noise, together with its id")
 
 
 class DiffusionSettings(Settings):
@@ -51,10 +51,17 @@ class DiffusionSettings(Settings):
         "classes of the disease condition",
     )
     n_sites: int = setting(19, "most frequent sites of the training split", "given", ge=1)
-    condition_dropout: float = setting(0.1, "each droppable condition on its own", ge=0, lt=1)
-    joint_dropout: float = setting(0.1, "all droppable conditions at once", ge=0, lt=1)
+    condition_dropout: float = setting(
+        0.1, "probability that a droppable condition is dropped on its own", ge=0, lt=1
+    )
+    joint_dropout: float = setting(
+        0.1, "probability that all droppable conditions are dropped at once", ge=0, lt=1
+    )
     modality_balance: float = setting(
-        0.0, "what a volume weighs in the loss: its modality's number to the power of minus this", ge=0, le=1
+        0.0,
+        "b: a volume weighs 1 / (volumes of its modality)^b in the loss; 0: all volumes alike",
+        ge=0,
+        le=1,
     )
     times: Times = setting("uniform", "how times are drawn in training; logit_normal: more in the middle")
     time_shift: float = setting(

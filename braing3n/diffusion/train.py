@@ -46,9 +46,9 @@ def train_dit(
     weights_path: Path,
     inputs: Sequence[Path | str],
 ) -> None:
-    """Train, or go on training, and write the averaged (EMA) weights.
+    """Train, or resume training, and write the averaged (EMA) weights.
 
-    inputs say what is trained on, see `training.open_run`.
+    inputs say what is trained on, see `training.open_run_dir`.
 
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
@@ -66,7 +66,7 @@ def train_dit(
 
 def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None:
     options, labels = settings.optimiser, latents.labels
-    run = training.begin("diffusion", run_dir, labels, options, settings.seed)
+    run = training.plan_run("diffusion", run_dir, labels, options, settings.seed)
     rows = training.find_rows(labels, "train")
     torch.manual_seed(settings.seed)
     vocabularies = build_vocabularies(labels.iloc[rows], settings)
@@ -80,7 +80,7 @@ def _train(latents: Latents, settings: DiffusionSettings, run_dir: Path) -> None
     training.recompute_activations(net.blocks, options)
     training.compile_blocks(net.blocks, options)
     optimiser = training.build_optimiser(net, options)
-    training.start(run, {"model": net, "average": average, "optimiser": optimiser})
+    training.resume_run(run, {"model": net, "average": average, "optimiser": optimiser})
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
     def validate(step: int) -> None:

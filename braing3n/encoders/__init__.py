@@ -53,7 +53,7 @@ def compute_features(
 ) -> np.ndarray:
     """The features of one encoder that computes its own, float32 (N, F).
 
-    part_dir: where a killed job goes on, named by what the features are made from.
+    part_dir: where a killed job resumes, named by what the features are made from.
     sections: parsed settings by the names that an encoder's `SECTIONS` may hold.
 
     Raises:

@@ -15,7 +15,6 @@ from braing3n.probe.tasks import PAPER_TASKS
 
 # Slices in which a probe is fitted: where the run has enough, one for each modality beside that of all.
 SLICES = ("all", "T1", "T1c", "T2", "FLAIR")
-SOURCES = ("paper",)
 METRIC = {"classification": "auc", "regression": "mae"}
 
 

@@ -95,7 +95,7 @@ def _measure(
     from braing3n.diffusion.contracts import SAMPLES
     from braing3n.fidelity.anatomy.watch import compare_tools
     from braing3n.fidelity.measure import FRECHET, MORE, measure_arms
-    from braing3n.fidelity.sliced import SLOTS
+    from braing3n.fidelity.other_features import SLOTS
     from braing3n.fidelity.variety import KeptVolumes, list_rows, measure_variety
     from braing3n.manifest.contracts import LABELS
     from braing3n.probe.plan import load_features
@@ -161,7 +161,7 @@ def _open_slot(slot, results: Path | None, conditions, labelled, section):
     if reason or results is None:
         return None, reason or "no --results given"
     from braing3n.fidelity.arms import list_real
-    from braing3n.fidelity.sliced import see_real
+    from braing3n.fidelity.other_features import see_real
     from braing3n.training import open_accelerator
 
     network = slot.open(section, open_accelerator().device)

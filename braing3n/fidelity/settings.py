@@ -12,12 +12,16 @@ class FidelitySettings(Settings):
 
     min_people: int = setting(
         4,
-        "real people that a distance needs; an arm with fewer is n/a, and where fewer are left its floor",
+        "real people that a distance, and its floor, needs; with fewer it is n/a",
         ge=2,
     )
-    age_window_years: float = setting(5.0, "real people this near to the age of an arm", unit="year", gt=0)
+    age_window_years: float = setting(
+        5.0, "largest difference of a real person's age from that of an arm", unit="year", gt=0
+    )
     n_real: int = setting(
-        256, "real people an arm's samples are held against, at most; those of its floor come on top", ge=2
+        256,
+        "real people that an arm's samples are compared with, at most; those of its floor come on top",
+        ge=2,
     )
     n_draws: int = setting(100, "draws of real people behind a distance and its floor", ge=1)
     inception_weights: str = setting(
@@ -40,7 +44,7 @@ class FidelitySettings(Settings):
         10, "draws behind a distance on features of others and its floor, each of some seconds", ge=1
     )
     n_similar: int = setting(
-        5, "volumes of an arm whose pairs say how much it varies (MS-SSIM); they are kept in memory", ge=2
+        5, "volumes of an arm whose pairs measure its diversity (MS-SSIM); kept in memory", ge=2
     )
     n_segmented: int = setting(
         128,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from braing3n.cohort import Cohort
 from braing3n.cohort.records import Book
-from braing3n.core.accounting import check_books
+from braing3n.core.accounting import check_accounting
 from braing3n.core.bids import volume_id
 from braing3n.core.errors import CohortError, show_text
 from braing3n.ingest.bids_values import DIAGNOSES
@@ -40,7 +40,7 @@ def build_records(
     Args:
         scans: the inventory's `scans.tsv`.
         left_out: its `left_out.tsv`; rows of such a scan are not without one.
-        tables: the files that tell labels.
+        tables: the files that hold labels.
 
     Raises:
         CohortError: a code that nobody spelled out, or a table that cannot be read.
@@ -52,11 +52,11 @@ def build_records(
         labels = cohort.read_records(raw_dir, key, scans)
     else:
         labels = _read_declared(cohort, key, scans, left_out, tables, options)
-    if labels.empty:  # a download of which nothing is taken still has its books
+    if labels.empty:  # a download of which nothing is taken still has its accounting
         described = [name for name in RECORDS if name not in scans or name == "volume_id"]
         labels = pd.DataFrame({name: pd.Series(dtype=str) for name in described})
     table = scans.drop(columns="facts").merge(labels, on="volume_id", how="left", validate="one_to_one")
-    check_books(scans["volume_id"], table["volume_id"], [], f"ingest of {key}")
+    check_accounting(scans["volume_id"], table["volume_id"], [], f"ingest of {key}")
     flagged = table.loc[table["qc_flag"] != "", ["volume_id", "qc_flag"]]
     for row in flagged.head(N_SHOWN).itertuples():
         print(show_text(f"{row.volume_id}: {row.qc_flag}"))

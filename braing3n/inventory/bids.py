@@ -50,7 +50,7 @@ def find_bids_scans(raw_dir: Path, cohort: str, options: Mapping[str, Any] | Non
     """The scans of a BIDS dataset, with or without sessions.
 
     A mask, dseg or roi with `label-` or `desc-` (lesion, tumour) goes with its visit.
-    `ce-*` on a T1w is T1c, `desc-brain` is stripped, `space-*` tells the raw space. Of two files that
+    `ce-*` on a T1w is T1c, `desc-brain` is stripped, `space-*` gives the raw space. Of two files that
     would be the same volume, the whole head before a slab, then the rawer is taken and the other reported.
 
     Args:

@@ -37,7 +37,7 @@ SERIES = ("path", "stamp", "source_format", "axes", *STATE)  # what reading one 
 COLUMNS = (*VOLUME, *SERIES[1:], *PERSON, "segmentations", "spares")  # of a shard
 SCAN_COLUMNS = (*VOLUME, "source_format", *STATE, *PERSON, "facts")  # of scans.tsv
 LEFT_OUT_COLUMNS = (*VOLUME, "facts", "reason")
-# Facts that the path tells again, and facts that move with a file's bytes.
+# Facts that the path repeats, and facts that move with a file's bytes.
 UNSTORED_FACTS = ("name", "folder", "n_files", "n_bytes")
 
 

@@ -109,7 +109,7 @@ def _descend(top: str, skipped_dirs: Collection[str], digest) -> Iterator[tuple[
 
 
 def _scan(folder: str, above: Collection[tuple[int, int]]) -> tuple[list[str], list[str], tuple[int, int]]:
-    """A folder's lines, sorted, the names of its folders, and what tells the folder from all others."""
+    """A folder's lines, sorted, the names of its folders, and what identifies the folder."""
     lines, dirs = [], []
     # From an open folder each file's stat is looked up by its name alone, not by its whole path.
     descriptor = os.open(folder or ".", os.O_RDONLY)

@@ -42,7 +42,7 @@ from braing3n.phantoms.scanner import (
 )
 
 DEFAULTS = {"spacing_mm": 3.0, "n_processes": 2}
-AGE_RANGE_YEARS = (20, 80)  # where no table tells an age
+AGE_RANGE_YEARS = (20, 80)  # where no table gives an age
 TUMOURS = ("GBM", "Glioma")
 SRI24_SHAPE = (240, 240, 155)  # voxels of 1 mm
 NOT_READ = b"A file that no rule reads.\n"

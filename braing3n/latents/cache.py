@@ -1,4 +1,4 @@
-"""Cache every volume's tokens and pooled encoder features in one job that can be killed and go on."""
+"""Cache every volume's tokens and pooled encoder features in one job that can be killed and resumed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def cache_latents(
 
 
 def choose_part_dir(path: Path, settings: LatentsSettings, inputs: Sequence[Path | str]) -> Path:
-    """The folder beside an output in which it grows; inputs: as of `training.open_run`."""
+    """The folder beside an output in which it grows; inputs: as of `training.open_run_dir`."""
     made_of = [STAGE_VERSION, settings.as_json(), *map(training.digest_input, inputs)]
     return training.choose_part_dir(path, "latents", made_of)
 

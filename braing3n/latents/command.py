@@ -21,7 +21,7 @@ def cache(
     settings: str,
     threads: Threads = 1,
 ) -> None:
-    """Encode every volume once: its tokens and its mean feature; a killed job goes on where it was.
+    """Encode every volume once: its tokens and its mean feature; a killed job resumes where it was.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def features(
     settings: Paths,
     threads: Threads = 1,
 ) -> None:
-    """Compute the features of an encoder that this run does not train; a killed job of others' goes on.
+    """Compute the features of an encoder that this run does not train; for those of others, a job resumes.
 
     Where its weights are missing, the file has no features and the reason, and its scores are n/a.
 

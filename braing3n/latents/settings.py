@@ -24,7 +24,8 @@ class ForeignSettings(Settings):
         "brainsegfounder: a volume in every channel, or in its contrast's alone",
     )
     medicalnet_background: Literal["zero", "noise"] = setting(
-        "zero", "outside the brain; noise: normal, as its authors train, from a seed for each volume"
+        "zero",
+        "outside the brain: 0, or normal noise as in its authors' training, from a seed for each volume",
     )
 
     @field_validator("weights", "sha256")

@@ -56,7 +56,7 @@ def train(
     checkpoints: Checkpoints = None,
     threads: Threads = 1,
 ) -> None:
-    """Train the bridge on the training split's pairs; a killed run goes on from its last checkpoint.
+    """Train the bridge on the training split's pairs; a killed run resumes at its last checkpoint.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def forecast(
     settings: str,
     threads: Threads = 1,
 ) -> None:
-    """Forecast held-out people from their first visit; a killed job goes on.
+    """Forecast held-out people from their first visit; a killed job resumes.
 
     Parameters
     ----------

@@ -82,12 +82,12 @@ def write_forecasts(
 ) -> np.ndarray:
     """Forecast all rows of a table and write tokens float32 (M, T, d) with their ids (.npz).
 
-    A killed job goes on after its last whole batch.
+    A killed job resumes after its last whole batch.
 
     Args:
         tokens: float16 (N, T, d) of all volumes.
         volume_ids: those of the N rows.
-        inputs: what the forecasts are made from, as of `training.open_run`.
+        inputs: what the forecasts are made from, as of `training.open_run_dir`.
     """
     rows = pd.Series(np.arange(len(volume_ids)), index=volume_ids).loc[table["volume_id"]].to_numpy()
     batches = training.cut_batches(np.arange(len(table)), options.batch_size)

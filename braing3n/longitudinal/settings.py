@@ -27,7 +27,7 @@ class ForecastSettings(Settings):
     n_steps: int = setting(100, "Euler steps", "given", ge=1)
     years: Annotated[tuple[PositiveFloat, ...], EachOnce] = setting(
         (1.0, 2.0, 3.0, 5.0),
-        "after the earlier visit, beside the 0-year forecast",
+        "times after the earlier visit; a forecast of 0 years is always made",
         min_length=1,
         unit="years",
     )
@@ -40,7 +40,7 @@ class EvaluationSettings(Settings):
     """What forecasts are worth."""
 
     guidance: Annotated[tuple[NonNegativeFloat, ...], EachOnce] = setting(
-        (1.0, 1.5, 2.0, 3.0), "scales that people are forecast with, beside the forecasts' own", min_length=1
+        (1.0, 1.5, 2.0, 3.0), "guidance scales that are compared, beside the forecasts' own", min_length=1
     )
     batch_size: int = setting(8, "volumes decoded and encoded at once", ge=1)
     precision: Precision = setting("float32", "autocast type of decoding and encoding; that of latents")
@@ -50,13 +50,13 @@ class LongitudinalSettings(Settings):
     """The bridge between two visits of one person."""
 
     cohorts: Annotated[tuple[str, ...], EachOnce] = setting(
-        ("adni",), "whose visits; none: those of every cohort", "given"
+        ("adni",), "cohorts whose visits are used; none: every cohort", "given"
     )
-    modality: Modality = setting("T1", "of both visits", "given")
+    modality: Modality = setting("T1", "modality of both visits", "given")
     diseases: Annotated[tuple[str, ...], EachOnce] = setting(
-        ("HC", "MCI", "AD"), "at the earlier visit", "given", min_length=1
+        ("HC", "MCI", "AD"), "diagnoses at the earlier visit", "given", min_length=1
     )
-    min_years: float = setting(0.25, "between the visits, at least", unit="years", gt=0)
+    min_years: float = setting(0.25, "smallest time between the visits", unit="years", gt=0)
     depth: int = setting(12, "blocks", "given", ge=1)
     width: int = setting(1024, "hidden width", ge=6)
     n_heads: int = setting(16, "heads", ge=1)
@@ -66,10 +66,12 @@ class LongitudinalSettings(Settings):
         0.1, "sigma of the interpolant's noise sigma sqrt(t (1 - t)), in deviations of the latents", ge=0
     )
     target: Target = setting(
-        "difference", "later less earlier visit; velocity: with the derivative of the noise"
+        "difference", "of the loss: later minus earlier visit; velocity: plus the derivative of the noise"
     )
-    condition_dropout: float = setting(0.1, "sex, baseline age and CDR, each on its own", ge=0, lt=1)
-    joint_dropout: float = setting(0.1, "these three at once", ge=0, lt=1)
+    condition_dropout: float = setting(
+        0.1, "probability that sex, baseline age or CDR is dropped, each on its own", ge=0, lt=1
+    )
+    joint_dropout: float = setting(0.1, "probability that these three are dropped at once", ge=0, lt=1)
     ema_decay: float = setting(0.9999, "ceiling of min(decay, (1 + n) / (10 + n))", gt=0, lt=1)
     optimiser: OptimiserSettings = setting(
         lambda: OptimiserSettings(
@@ -81,4 +83,4 @@ class LongitudinalSettings(Settings):
     seed: Seed = setting(2025, "weights, data order and noise")
     weights: str = given_weights()
     forecast: ForecastSettings = setting(ForecastSettings, "forecasts of held-out people", is_apart=True)
-    evaluation: EvaluationSettings = setting(EvaluationSettings, "worth of forecasts", is_apart=True)
+    evaluation: EvaluationSettings = setting(EvaluationSettings, "evaluation of forecasts", is_apart=True)

@@ -61,9 +61,9 @@ def train_bridge(
     weights_path: Path,
     inputs: Sequence[Path | str],
 ) -> None:
-    """Train, or go on training, and write the averaged (EMA) weights.
+    """Train, or resume training, and write the averaged (EMA) weights.
 
-    inputs say what is trained on, see `training.open_run`.
+    inputs say what is trained on, see `training.open_run_dir`.
 
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
@@ -81,7 +81,7 @@ def train_bridge(
 
 def _train(ends: Ends, settings: LongitudinalSettings, run_dir: Path) -> None:
     options, pairs = settings.optimiser, ends.pairs
-    run = training.begin("longitudinal", run_dir, pairs, options, settings.seed)
+    run = training.plan_run("longitudinal", run_dir, pairs, options, settings.seed)
     torch.manual_seed(settings.seed)
     net = Bridge(settings, ends.tokens.shape[2], ends.grid)
     measure_pairs(net, ends, training.find_rows(pairs, "train"))
@@ -91,7 +91,7 @@ def _train(ends: Ends, settings: LongitudinalSettings, run_dir: Path) -> None:
     training.recompute_activations(net.blocks, options)
     training.compile_blocks(net.blocks, options)
     optimiser = training.build_optimiser(net, options)
-    training.start(run, {"model": net, "average": average, "optimiser": optimiser})
+    training.resume_run(run, {"model": net, "average": average, "optimiser": optimiser})
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
     def validate(step: int) -> None:

@@ -139,7 +139,7 @@ def labels(*, volume_list: VolumeList, records: Paths, exclusions: Paths, out: P
     out
         The label table to write (.parquet).
     flow
-        The books of ingest to write (.parquet).
+        The accounting of ingest to write (.parquet).
     """
     from braing3n import manifest
     from braing3n.core.accounting import write_provenance

@@ -8,7 +8,7 @@ from braing3n.core.settings import Seed, Settings, setting
 class ManifestSettings(Settings):
     """Splits by group_id, and what each cohort is expected to hold."""
 
-    train: float = setting(0.90, "share of groups that models train on", gt=0, lt=1)
+    train: float = setting(0.90, "share of groups for training", gt=0, lt=1)
     validation: float = setting(0.05, "share of groups for early stopping", gt=0, lt=1)
     seed: Seed = setting(2025, "salt of the split's hash")
     near_duplicate_correlation: float = setting(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from braing3n.core.accounting import check_books, check_groups
+from braing3n.core.accounting import check_accounting, check_groups
 from braing3n.core.bids import volume_id
 from braing3n.core.contracts import TASK_COLUMNS, check_table, read_table, write_table
 from braing3n.core.errors import ContractError
@@ -46,19 +46,19 @@ def build_volume_list(
     settings: ManifestSettings,
     outputs: ListOutputs,
 ) -> None:
-    """The kept volumes of all shards with people and splits; books, exclusions and quality beside.
+    """The kept volumes of all shards with people and splits; accounting, exclusions and quality beside.
 
     Args:
-        volumes_dir: of the packed volumes, whose indices tell what the crop lost.
+        volumes_dir: of the packed volumes, whose indices record what the crop lost.
         review: what a person decided; see `review.py`.
 
     Raises:
-        ContractError: the books do not balance, or nothing was kept.
+        ContractError: kept and excluded do not add up to received, or nothing was kept.
     """
     received = read_inventories(inventories)
     results = pd.concat([_read_shard(path) for path in tables], ignore_index=True)
     is_kept = results["status"] == "kept"
-    check_books(
+    check_accounting(
         received["volume_id"],
         results.loc[is_kept, "volume_id"],
         results.loc[~is_kept, "volume_id"],
@@ -69,7 +69,7 @@ def build_volume_list(
     volumes = results[is_kept].merge(received[["volume_id", "person_id", "group_id"]], on="volume_id")
     for sentence in describe_copies(volumes):
         print(sentence)
-    # What is dropped now still tells who is who, so that a review moves nobody to another split.
+    # What is dropped now still identifies people, so that a review moves nobody to another split.
     volumes = join_people(volumes, read_table(near_duplicates, NEAR_DUPLICATES))
     quality = settle_decisions(
         gather_quality(tables, volumes_dir), read_review(review), settings.max_outlier_score
@@ -83,8 +83,8 @@ def build_volume_list(
     check_splits(volumes)
     volumes = volumes.sort_values("volume_id", ignore_index=True)
     write_table(volumes[list(VOLUME_LIST)], outputs.volumes, VOLUME_LIST)
-    books = _count_flow(results, "preprocess"), _count_flow(quality, "manifest")
-    write_table(pd.concat(books, ignore_index=True), outputs.flow, FLOW)
+    flows = _count_flow(results, "preprocess"), _count_flow(quality, "manifest")
+    write_table(pd.concat(flows, ignore_index=True), outputs.flow, FLOW)
     lost = pd.concat([results.loc[~is_kept, ["volume_id", "cohort", "reason"]], dropped])
     write_table(lost.sort_values("volume_id", ignore_index=True), outputs.excluded, EXCLUSIONS)
     write_table(list_segmentations(received, results), outputs.segmentations, SEGMENTATIONS)
@@ -100,7 +100,7 @@ def read_inventories(paths: list[Path]) -> pd.DataFrame:
 
 
 def _read_shard(path: Path) -> pd.DataFrame:
-    """A preprocess table with its shard's number, which its file name tells."""
+    """A preprocess table with its shard's number, which its file name gives."""
     return read_table(path, PREPROCESS).assign(shard=int(Path(path).stem.removeprefix("shard-")))
 
 
@@ -132,7 +132,7 @@ def _count_flow(results: pd.DataFrame, stage: str) -> pd.DataFrame:
 
 
 def build_ingest_flow(records: list[Path], exclusions: list[Path], out: Path) -> None:
-    """The books of ingest: scans found, taken, and left out by a cohort's rules, with the reasons."""
+    """The accounting of ingest: scans found, taken, and left out by a cohort's rules, with the reasons."""
     taken = pd.concat([read_table(path, RECORDS) for path in records])["cohort"].value_counts()
     lost = pd.concat([read_table(path, LEFT_OUT) for path in exclusions], ignore_index=True)
     # What follows the semicolon names the one scan that was taken instead.

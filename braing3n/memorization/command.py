@@ -93,7 +93,7 @@ def _measure(tokens, volume_list, samples, distances, volumes_dir, files, sectio
 
 def _open_beside(coarse: Path | None, forecasts: Path | None, others: Path | None, volumes) -> dict:
     """What is audited beside samples, by comparison."""
-    from braing3n.memorization.beside import open_forecasts, open_other_arms, open_reconstructions
+    from braing3n.memorization.other_volumes import open_forecasts, open_other_arms, open_reconstructions
 
     found = {}
     if coarse is not None:

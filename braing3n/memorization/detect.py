@@ -10,9 +10,9 @@ import pandas as pd
 
 from braing3n.core.runtime import write_atomically
 from braing3n.fidelity.coarse import choose_edge, coarsen
-from braing3n.memorization.beside import disown
 from braing3n.memorization.contracts import COPIES
 from braing3n.memorization.copies import PLANTED_COPIES, Queries, tabulate_copies
+from braing3n.memorization.other_volumes import disown
 from braing3n.memorization.planted import Planted
 from braing3n.memorization.settings import MemorizationSettings
 

@@ -52,13 +52,15 @@ def infer_membership(
     for pool in ("all", *sorted(table["modality"].unique())):
         own = table[(table["modality"] == pool) | (pool == "all")]
         row = {"pool": pool, "n_samples": int(counts.sum() if pool == "all" else counts[pool])}
-        found.append(row | {"comparison": "samples"} | _tell_apart(own, "is_train", settings))
+        found.append(row | {"comparison": "samples"} | _compare_distances(own, "is_train", settings))
         members = own[own["is_train"]]
-        found.append(row | {"comparison": "members only"} | _tell_apart(members, "is_in_half", settings))
+        found.append(
+            row | {"comparison": "members only"} | _compare_distances(members, "is_in_half", settings)
+        )
     return pd.DataFrame(found, columns=list(MEMBERSHIP))
 
 
-def _tell_apart(table: pd.DataFrame, column: str, settings: MemorizationSettings) -> dict:
+def _compare_distances(table: pd.DataFrame, column: str, settings: MemorizationSettings) -> dict:
     """The AUC of one column by distance, its interval from draws of groups, and counts."""
     distance, is_member = table["distance"].to_numpy(), table[column].to_numpy()
     stratum = table["modality"].to_numpy()

@@ -8,7 +8,7 @@ from braing3n.core.settings import Seed, Settings, setting
 class ContrastiveSettings(Settings):
     """The contrastive copy detector: its network, its training, and how far two views of a volume differ."""
 
-    is_on: bool = setting(True, "train it; else its tables are empty")
+    is_on: bool = setting(True, "train the copy detector; otherwise its tables are empty")
     width: int = setting(32, "channels of the first of three layers; the others have twice as many", ge=1)
     n_numbers: int = setting(64, "numbers of a volume's code", ge=2)
     n_steps: int = setting(2000, "training steps", ge=1)

@@ -10,7 +10,7 @@ from braing3n.core.accounting import read_commit
 from braing3n.manifest.counts import list_warnings
 from braing3n.manifest.withdrawn import describe_weights
 from braing3n.paper.printed.generation import list_unlearned
-from braing3n.paper.printed.tables import Table
+from braing3n.paper.printed.tables import PrintedTable
 from braing3n.paper.render import render_html
 from braing3n.paper.results import CHECKOUT, Results, locate
 from braing3n.pretrain.verdict import find_fault
@@ -37,7 +37,10 @@ MAX_OPEN_REASONS = 10
 
 
 def render_page(
-    results: Results, sections: dict[str, list[Table]], stale: Sequence[str] = (), bars: Path | None = None
+    results: Results,
+    sections: dict[str, list[PrintedTable]],
+    stale: Sequence[str] = (),
+    bars: Path | None = None,
 ) -> str:
     """One HTML page that needs nothing beside it: styles and pictures are inside.
 
@@ -72,7 +75,7 @@ def render_page(
     )
 
 
-def describe_table(results: Results, table: Table) -> dict:
+def describe_table(results: Results, table: PrintedTable) -> dict:
     """A table as a page shows it: in HTML, with the command that makes it."""
     n_rows = len(table.frame)
     return {

@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from braing3n.core.runtime import write_atomically
-from braing3n.paper.printed.tables import LEVELS, Table
+from braing3n.paper.printed.tables import LEVELS, PrintedTable
 from braing3n.site.pages import render
 
 _MISSING = "n/a: "
 
 
-def write_formats(table: Table, out_dir: Path) -> None:
+def write_formats(table: PrintedTable, out_dir: Path) -> None:
     """Write `<name>.csv`, `.md`, `.tex` and `.html` into a folder, each atomically."""
     texts = {
         "csv": table.frame.map(defuse).rename(columns=defuse).to_csv(index=False),
@@ -38,7 +38,7 @@ def defuse(cell: object) -> object:
         return f"'{cell}"
 
 
-def number_reasons(table: Table) -> tuple[pd.DataFrame, list[str]]:
+def number_reasons(table: PrintedTable) -> tuple[pd.DataFrame, list[str]]:
     """The frame with `n/a: reason` as `n/a [k]`, and the notes followed by the reasons in order."""
     reasons: dict[str, int] = {}
 
@@ -51,7 +51,7 @@ def number_reasons(table: Table) -> tuple[pd.DataFrame, list[str]]:
     return frame, [*table.notes, *(f"[{k}] {reason}" for reason, k in reasons.items())]
 
 
-def render_markdown(table: Table) -> str:
+def render_markdown(table: PrintedTable) -> str:
     """A title, a pipe table and its notes."""
     frame, notes = number_reasons(table)
     head = [name.replace(LEVELS, ", ") for name in frame.columns]
@@ -60,7 +60,7 @@ def render_markdown(table: Table) -> str:
     return "\n".join([f"**{table.title}**", "", *rows, "", *(f"- {note}" for note in notes)]) + "\n"
 
 
-def render_latex(table: Table) -> str:
+def render_latex(table: PrintedTable) -> str:
     """A booktabs table with its notes as the caption's continuation."""
     frame, notes = number_reasons(table)
     frame.columns = _split_columns(frame.columns)
@@ -95,7 +95,7 @@ def _escape_latex(text: str) -> str:
 
 
 @cache
-def render_html(table: Table) -> str:
+def render_html(table: PrintedTable) -> str:
     """A fragment of HTML by great-tables, columns with two levels under spanners; made once a table."""
     from great_tables import GT
 

@@ -92,9 +92,9 @@ class Results:
         return self._tables[name]
 
     def read_flow(self) -> pd.DataFrame | None:
-        """The books of ingest and of preprocess, one under the other."""
-        books = [book for book in (self.read("ingest_flow"), self.read("flow")) if book is not None]
-        return pd.concat(books, ignore_index=True) if books else None
+        """The accounting of ingest and of preprocess, one under the other."""
+        flows = [table for table in (self.read("ingest_flow"), self.read("flow")) if table is not None]
+        return pd.concat(flows, ignore_index=True) if flows else None
 
     def read_metrics(self, name: str = METRICS_PATH) -> dict | None:
         """The metrics of the tokenizer, or of an arm of the sweep."""

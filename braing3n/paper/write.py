@@ -14,14 +14,6 @@ from braing3n.paper.card.figures import draw_figures
 from braing3n.paper.page import render_page
 from braing3n.paper.printed.anatomy import build_anatomy, build_anatomy_by_age, build_anatomy_of_others
 from braing3n.paper.printed.benchmark import build_controls, build_encoders, build_scores, build_table_6
-from braing3n.paper.printed.beside import (
-    build_checks,
-    build_every_check,
-    build_fairness,
-    build_fairness_summary,
-    build_readouts,
-    build_rivals,
-)
 from braing3n.paper.printed.fidelity import (
     build_fidelity,
     build_fidelity_by_split,
@@ -49,6 +41,14 @@ from braing3n.paper.printed.memorization import (
     build_planted,
 )
 from braing3n.paper.printed.pretraining import build_masked_loss
+from braing3n.paper.printed.rivals_and_checks import (
+    build_checks,
+    build_every_check,
+    build_fairness,
+    build_fairness_summary,
+    build_readouts,
+    build_rivals,
+)
 from braing3n.paper.printed.sweep import build_table_5
 from braing3n.paper.printed.tables import build_table_3
 from braing3n.paper.printed.usefulness import build_usefulness

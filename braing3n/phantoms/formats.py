@@ -45,7 +45,7 @@ FIXED = {
 }
 # What orders the frames of a multi-frame image: stack, position in it, echo time.
 DIMENSIONS = ((0x00209056, 0x00209111), (0x00209057, 0x00209111), (0x00189082, 0x00189114))
-# What tells who somebody is. Each written series carries it all, so that a search finds what leaks.
+# What identifies a person. Each written series carries it all, so that a search finds what leaks.
 IDENTITY = {
     "PatientName": "PLANTED^NAME",
     "PatientID": "PLANTED-ID",
@@ -91,7 +91,7 @@ def write_pair(path: Path, image: np.ndarray, affine: np.ndarray, axes: str = "R
 
 
 def write_analyze(path: Path, image: np.ndarray, affine: np.ndarray, axes: str) -> None:
-    """Write big-endian Analyze 7.5 with a fourth axis of one; nothing in it tells `axes` or a position."""
+    """Write big-endian Analyze 7.5 with a fourth axis of one; nothing in it gives `axes` or a position."""
     turned = _turn(image, affine, axes)
     header = nib.AnalyzeHeader(endianness=">")
     header.set_data_dtype(np.dtype(">i2"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from braing3n.core.errors import ScanError
-from braing3n.core.runtime import tell_step
+from braing3n.core.runtime import report_step
 from braing3n.preprocess.brain.bias import correct_bias, find_head
 from braing3n.preprocess.brain.extract import extract_brain, find_brain
 from braing3n.preprocess.mosaic import draw_thumbnail
@@ -18,7 +18,7 @@ from braing3n.preprocess.read.extremes import cap
 from braing3n.preprocess.read.intake import Intake, take_in
 from braing3n.preprocess.read.masks import FindBrain, find_nonzero
 from braing3n.preprocess.read.negatives import Negatives, lift_brain, measure_negatives
-from braing3n.preprocess.read.scan import Scan, find_box
+from braing3n.preprocess.read.scan import Volume, find_box
 from braing3n.preprocess.route import RawState, Route, plan_centre, plan_companion
 from braing3n.preprocess.settings import PreprocessSettings
 from braing3n.preprocess.space.grid import (
@@ -29,8 +29,8 @@ from braing3n.preprocess.space.grid import (
     soften,
     store_as_lps,
 )
-from braing3n.preprocess.space.recognise import check_atlas_information, check_centre_information
 from braing3n.preprocess.space.register import crop_to_content, measure_dice, register_affine, register_rigid
+from braing3n.preprocess.space.registration_checks import check_atlas_information, check_centre_information
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Centre:
     state: RawState
     route: Route
     raw: Intake  # whole as it came, or shifted
-    scan: Scan  # the same, N4-corrected where the route has it
+    scan: Volume  # the same, N4-corrected where the route has it
     mask: np.ndarray  # bool, on the scan's grid
     extraction: str  # which backend found it, and what failed before; empty: the nonzero voxels
     matrix: np.ndarray  # 4 x 4, LPS mm, points of SRI24 -> points of the scan
@@ -92,7 +92,7 @@ class Moved:
     picture: bytes  # JPEG for the eye
 
 
-def _find_brain(row: Mapping, scan: Scan, route: Route, tools: Tools) -> tuple[Scan, np.ndarray, str]:
+def _find_brain(row: Mapping, scan: Volume, route: Route, tools: Tools) -> tuple[Volume, np.ndarray, str]:
     """N4 and brain extraction: the corrected scan, the mask and how it was found."""
     settings = tools.settings
     if route.has_n4:
@@ -109,7 +109,7 @@ def _find_brain(row: Mapping, scan: Scan, route: Route, tools: Tools) -> tuple[S
 
 def _find_lifted_brain(
     row: Mapping, taken: Intake, route: Route, tools: Tools
-) -> tuple[Intake, Scan, np.ndarray, str, Negatives]:
+) -> tuple[Intake, Volume, np.ndarray, str, Negatives]:
     """The scan, shifted where its brain is too negative, and what `_find_brain` gives of it.
 
     Where the brain of a whole head lies is known only after that work; the work is then done again.
@@ -213,7 +213,7 @@ def move(
     row: Mapping,
     centre: Centre,
     raw: Intake,
-    scan: Scan,
+    scan: Volume,
     matrix: np.ndarray,
     route: Route,
     negatives: Negatives,
@@ -272,7 +272,7 @@ def move(
 
 
 def _check_coverage(
-    name: str, scan: Scan, matrix: np.ndarray, atlas: Atlas, mask: np.ndarray, settings: PreprocessSettings
+    name: str, scan: Volume, matrix: np.ndarray, atlas: Atlas, mask: np.ndarray, settings: PreprocessSettings
 ) -> float:
     """The share of a brain (bool, on the atlas's grid) within the scan's field of view; enough of it."""
     coverage = measure_coverage(scan, matrix, atlas.grid, mask)
@@ -281,10 +281,10 @@ def _check_coverage(
     return coverage
 
 
-def correct(scan: Scan, settings: PreprocessSettings) -> Scan:
+def correct(scan: Volume, settings: PreprocessSettings) -> Volume:
     """N4 as configured."""
     return correct_bias(scan, settings.n4_spacing_mm, settings.n4_iterations, settings.n4_tolerance)
 
 
 def _tell(row: Mapping, step: str) -> None:
-    tell_step(f"sub-{row['subject_id']} {row['modality']}: {step}")
+    report_step(f"sub-{row['subject_id']} {row['modality']}: {step}")

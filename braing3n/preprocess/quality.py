@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from braing3n.preprocess.read.extremes import measure_saturation
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 from braing3n.preprocess.space.grid import Grid, map_to_scan
 
 N_POINTS = 100_000  # of the brain's; more change no number by its third digit
@@ -22,7 +22,7 @@ MAX_SATURATED_SHARE = 0.01
 
 
 def measure_quality(
-    raw: Scan, scan: Scan, matrix: np.ndarray, mask: np.ndarray, grid: Grid
+    raw: Volume, scan: Volume, matrix: np.ndarray, mask: np.ndarray, grid: Grid
 ) -> dict[str, float | None]:
     """How noisy a scan is and how shaded it was; None: no such number.
 
@@ -61,14 +61,14 @@ def list_warnings(cell: Mapping) -> list[str]:
     return warnings
 
 
-def list_brain_voxels(scan: Scan, matrix: np.ndarray, grid: Grid, mask: np.ndarray) -> np.ndarray:
+def list_brain_voxels(scan: Volume, matrix: np.ndarray, grid: Grid, mask: np.ndarray) -> np.ndarray:
     """The scan's voxels (N, 3) nearest to points taken evenly from a mask on the grid; none outside it."""
     index = np.argwhere(mask)
     points = np.rint(map_to_scan(scan, matrix, grid, index[:: -(-len(index) // N_POINTS)])).astype(int).T
     return points[((points >= 0) & (points < scan.data.shape)).all(axis=1)]
 
 
-def measure_field_range(raw: Scan, corrected: Scan, voxels: np.ndarray) -> float | None:
+def measure_field_range(raw: Volume, corrected: Volume, voxels: np.ndarray) -> float | None:
     """How much stronger the receiver was in the brain's bright parts than in its dark ones; 1: no shading.
 
     The ratio of the 95th to the 5th percentile of the field that N4 took away.
@@ -81,7 +81,7 @@ def measure_field_range(raw: Scan, corrected: Scan, voxels: np.ndarray) -> float
     return float(high / low)
 
 
-def measure_noise(scan: Scan, voxels: np.ndarray) -> float | None:
+def measure_noise(scan: Volume, voxels: np.ndarray) -> float | None:
     """The noise's standard deviation over the brain's median intensity, an inverse signal-to-noise ratio.
 
     From the scan's own voxels, before any interpolation: the median absolute value of the finest diagonal

@@ -21,10 +21,10 @@ from braing3n.core.resources import RESOURCES_DIR
 from braing3n.core.runtime import (
     acquire_lock,
     digest_file,
+    explain_storage_fault,
     limit_threads,
     listen_to_steps,
     set_thread_variables,
-    tell_storage_fault,
     track,
 )
 from braing3n.core.scratch import sweep
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from braing3n.preprocess.brain.hd_bet_model import Model
 
-Visit = list[dict]  # inventory rows of one subject and session
-Tell = Callable[[str], None]
+VisitRows = list[dict]  # inventory rows of one subject and session
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ def preprocess_shard(
 
 
 def preprocess_visits(
-    visits: list[Visit], job: Job, n_workers: int, name: str, tell: Tell | None = None
+    visits: list[VisitRows], job: Job, n_workers: int, name: str, report: Report | None = None
 ) -> pd.DataFrame:
     """The table of some visits, one row a scan; `name` is that of the lock that is held meanwhile.
 
-    tell: receives each step that begins, such as `sub-01 T1: bias correction`.
+    report: receives each step that begins, such as `sub-01 T1: bias correction`.
     """
     import pandas as pd
 
@@ -101,13 +101,13 @@ def preprocess_visits(
 
     n_workers = limit_threads(n_workers)
     with _lock_shard(job.store_dir, visits, name):
-        done = dict(track(run_visits(visits, job, n_workers, tell), "preprocess", len(visits)))
+        done = dict(track(run_visits(visits, job, n_workers, report), "preprocess", len(visits)))
     rows = [row for index in range(len(visits)) for row in done[index]]
     table = pd.DataFrame(rows, columns=list(PREPROCESS))
     return check_table(table.sort_values("volume_id", ignore_index=True), PREPROCESS, name)
 
 
-def read_visits(inventory_path: Path) -> list[Visit]:
+def read_visits(inventory_path: Path) -> list[VisitRows]:
     """The visits of an inventory shard (TSV); see `group_visits`."""
     import pandas as pd
 
@@ -115,7 +115,7 @@ def read_visits(inventory_path: Path) -> list[Visit]:
     return group_visits(frame, str(inventory_path))
 
 
-def group_visits(frame: pd.DataFrame, where: str) -> list[Visit]:
+def group_visits(frame: pd.DataFrame, where: str) -> list[VisitRows]:
     """The visits of an inventory, in the order of subject and session; `where` is for messages.
 
     Raises:
@@ -125,7 +125,7 @@ def group_visits(frame: pd.DataFrame, where: str) -> list[Visit]:
     from braing3n.inventory.contracts import INVENTORY
 
     frame = check_table(frame, INVENTORY, where)
-    visits: dict[tuple[str, str, str], Visit] = {}
+    visits: dict[tuple[str, str, str], VisitRows] = {}
     names: dict[tuple[str, ...], tuple[str, ...]] = {}
     for row in frame.to_dict("records"):
         who = (row["cohort"], row["subject_id"], row["session_id"])
@@ -139,16 +139,16 @@ def group_visits(frame: pd.DataFrame, where: str) -> list[Visit]:
 
 
 def run_visits(
-    visits: list[Visit], job: Job, n_workers: int, tell: Tell | None = None
+    visits: list[VisitRows], job: Job, n_workers: int, report: Report | None = None
 ) -> Iterator[tuple[int, list[dict]]]:
     """Yield (index, table rows) of each visit as it is done.
 
-    A visit whose process dies (a crash inside a tool, too little memory) is an exclusion; the others go on.
+    A visit whose process dies (a crash inside a tool, too little memory) is excluded; the others continue.
     """
     left = dict(enumerate(visits))
     while left:
         try:
-            for index, rows in _run_pool(left, job, n_workers, tell):
+            for index, rows in _run_pool(left, job, n_workers, report):
                 del left[index]
                 yield index, rows
         except BrokenProcessPool:
@@ -156,22 +156,22 @@ def run_visits(
             for index in sorted(left)[:n_workers]:
                 visit = left.pop(index)
                 try:
-                    yield from _run_pool({index: visit}, job, 1, tell)
+                    yield from _run_pool({index: visit}, job, 1, report)
                 except BrokenProcessPool:
                     reason = "the process of this visit died (a tool crashed, or memory ran out)."
                     yield index, _exclude(visit, reason)
 
 
 def _run_pool(
-    visits: dict[int, Visit], job: Job, n_workers: int, tell: Tell | None
+    visits: dict[int, VisitRows], job: Job, n_workers: int, report: Report | None
 ) -> Iterator[tuple[int, list[dict]]]:
     set_thread_variables(1)  # before the workers start, so that they import everything under them
     os.environ["ANTS_RANDOM_SEED"] = str(job.settings.seed)
     n_workers = max(1, min(n_workers, len(visits)))
     context = get_context("spawn")
-    steps = context.SimpleQueue() if tell else None
-    if tell is not None and steps is not None:
-        Thread(target=lambda: [tell(step) for step in iter(steps.get, None)], daemon=True).start()
+    steps = context.SimpleQueue() if report else None
+    if report is not None and steps is not None:
+        Thread(target=lambda: [report(step) for step in iter(steps.get, None)], daemon=True).start()
     with ProcessPoolExecutor(n_workers, context, _start_worker, (steps,)) as pool:
         futures = {pool.submit(run_visit, visits[index], job): index for index in sorted(visits)}
         try:
@@ -197,10 +197,10 @@ def _start_worker(steps=None) -> None:
     Thread(target=follow, daemon=True).start()
 
 
-def run_visit(visit: Visit, job: Job) -> list[dict]:
+def run_visit(visit: VisitRows, job: Job) -> list[dict]:
     """One visit from the store or from its raw files; returns its table rows."""
     from braing3n.preprocess import store
-    from braing3n.preprocess.steady import process_steady
+    from braing3n.preprocess.recheck import process_and_recheck
 
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
     foreign = None if job.may_overwrite else store.find_foreign(job.store_dir, *who)
@@ -212,7 +212,7 @@ def run_visit(visit: Visit, job: Job) -> list[dict]:
     key = store.compute_key(visit, digests, job.settings, job.atlas_sha256, job.weights)
     cells = store.load_visit(job.store_dir, *who, key)
     if cells is None:
-        result, digests = process_steady(visit, digests, load_tools(job))
+        result, digests = process_and_recheck(visit, digests, load_tools(job))
         cells = store.save_visit(job.store_dir, *who, key, result, job.settings, job.weights)
     by_scan = {(row["modality"], row["run"]): digest for row, digest in zip(visit, digests, strict=True)}
     return [
@@ -254,7 +254,7 @@ def _complete(cell: dict, who: tuple[str, str, str], store_dir: Path, raw_sha256
     return {"volume_id": volume_id(*who, cell["run"], cell["modality"]), **ids, **cell, **paths}
 
 
-def _exclude(visit: Visit, reason: str) -> list[dict]:
+def _exclude(visit: VisitRows, reason: str) -> list[dict]:
     """Rows of a visit that was not worked on to the end."""
     who = (visit[0]["cohort"], visit[0]["subject_id"], visit[0]["session_id"])
     lost = {"n_refused": 0, "status": "excluded", "reason": reason, "steps": ""}
@@ -302,11 +302,11 @@ def prepare_job(
     return Job(store_dir, settings, atlas_path, digest_file(atlas_path), wheel, model)
 
 
-def _lock_shard(store_dir: Path, visits: list[Visit], name: str):
+def _lock_shard(store_dir: Path, visits: list[VisitRows], name: str):
     """Hold the shard: the child of a killed workflow may still be at it."""
     from braing3n.preprocess.store import describe_dataset
 
-    with tell_storage_fault(store_dir):
+    with explain_storage_fault(store_dir):
         for cohort in sorted({visit[0]["cohort"] for visit in visits}):
             describe_dataset(store_dir, cohort)
         return acquire_lock(store_dir / visits[0][0]["cohort"] / f".{name}.lock")

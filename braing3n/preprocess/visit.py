@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from braing3n.core.errors import ScanError, StorageError
-from braing3n.core.runtime import STORAGE_FAULTS, check_free_space, tell_storage_fault
+from braing3n.core.runtime import STORAGE_FAULTS, check_free_space, explain_storage_fault
 from braing3n.preprocess.fit import Centre, Moved, Tools, fit_centre, fit_companion, move
 from braing3n.preprocess.read.intake import list_series
 from braing3n.preprocess.route import CENTRE_ORDER
@@ -95,7 +95,7 @@ def _try_series(
         except ScanError as error:
             reasons.append(str(error))
         except Exception as error:
-            reasons.append(_tell_fault(series["path"], error))
+            reasons.append(_describe_fault(series["path"], error))
             result.is_final = False
         else:
             if reasons:
@@ -116,13 +116,13 @@ def _carry_segmentations(row: Mapping, scans: list[Moved], result: VisitResult, 
         except ScanError as error:
             described[name] = {"reason": str(error)}
         except Exception as error:
-            described[name] = {"reason": _tell_fault(path, error)}
+            described[name] = {"reason": _describe_fault(path, error)}
             result.is_final = False
     cell = next(item for item in result.cells if (item["modality"], item["run"]) == _name(row))
     cell["segmentations"] = json.dumps(described, sort_keys=True)
 
 
-def _tell_fault(path: str, error: Exception) -> str:
+def _describe_fault(path: str, error: Exception) -> str:
     """The reason where a tool failed.
 
     Raises:
@@ -135,7 +135,7 @@ def _tell_fault(path: str, error: Exception) -> str:
         and error.errno in STORAGE_FAULTS
         and not isinstance(error, PermissionError)
     ):
-        with tell_storage_fault(tempfile.gettempdir()):
+        with explain_storage_fault(tempfile.gettempdir()):
             raise error
     check_free_space(tempfile.gettempdir())
     if isinstance(error, MemoryError):

@@ -21,7 +21,7 @@ def train(
     loss_table: Path | None = None,
     threads: Threads = 1,
 ) -> None:
-    """Train the encoder on the training split; a killed run goes on from its last checkpoint.
+    """Train the encoder on the training split; a killed run resumes at its last checkpoint.
 
     Parameters
     ----------

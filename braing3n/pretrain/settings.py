@@ -19,7 +19,7 @@ class PretrainSettings(Settings):
     decoder_width: int = setting(1152, "decoder width, divisible by 6", ge=6)
     decoder_n_heads: int = setting(16, "decoder heads", "given", ge=1)
     mask_ratio: float = setting(0.70, "share of patches hidden", "given", gt=0, lt=1)
-    normalise_target: bool = setting(False, "per-patch normalised target")
+    normalise_target: bool = setting(False, "normalise the target of each patch by its mean and deviation")
     encoder_lr_scale: float = setting(1.0, "learning rate of the encoder over that of the decoder", gt=0)
     position_code: Literal["wide", "short"] = setting(
         "wide", "sines and cosines from 6.3 tokens to far beyond a grid; short: from 2.5 to 20, centred"

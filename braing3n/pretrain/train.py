@@ -31,10 +31,10 @@ def train_encoder(
     picture_path: Path | None = None,
     table_path: Path | None = None,
 ) -> None:
-    """Train, or go on training, and write the weights.
+    """Train, or resume training, and write the weights.
 
-    inputs say what is trained on, see `training.open_run`: with the settings they name the run's folder in
-    checkpoints_dir, where a killed run finds its checkpoint.
+    inputs say what is trained on, see `training.open_run_dir`: with the settings they name the run's folder
+    in checkpoints_dir, where a killed run finds its checkpoint.
     picture_path, where given, becomes the loss curve, and table_path the last validation loss beside what
     baselines reach on the same hidden patches.
 
@@ -59,7 +59,7 @@ def train_encoder(
 
 def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path, n_workers: int) -> None:
     options, seed = settings.optimiser, settings.seed
-    run = training.begin("pretrain", run_dir, volumes.table, options, seed)
+    run = training.plan_run("pretrain", run_dir, volumes.table, options, seed)
     torch.manual_seed(seed)
     net = MaskedAutoencoder(settings, volumes.shape).to(run.device)
     training.recompute_activations([*net.blocks, *net.decoder_blocks], options)
@@ -70,7 +70,7 @@ def _train(volumes: training.Volumes, settings: PretrainSettings, run_dir: Path,
         net.mean_image.copy_(average_targets(run, net, volumes))
     if settings.offset == "principal_images":
         net.principal_images.copy_(torch.from_numpy(fit_baselines(run, net, volumes).principal_images))
-    training.start(run, {"model": net, "optimiser": optimiser})
+    training.resume_run(run, {"model": net, "optimiser": optimiser})
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
     def fill_in(volume: Tensor, rows: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -193,7 +193,7 @@ def finetune(
     training: str = "{}",
     threads: Threads = 1,
 ) -> None:
-    """Fine-tune our encoder on one task in each fold, out of fold; a killed job goes on where it was.
+    """Fine-tune our encoder on one task in each fold, out of fold; a killed job resumes where it was.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def finetune(
     from braing3n.core.settings import parse_section
     from braing3n.probe.contracts import READOUTS
     from braing3n.probe.finetune.read import find_task, read_finetuned
-    from braing3n.probe.finetune.train import Source
+    from braing3n.probe.finetune.train import StartingPoint
     from braing3n.probe.plan import check_duplicates, load_features, plan_probe, read_labels
     from braing3n.probe.settings import FinetuneSettings, ProbeSettings
     from braing3n.training import count_workers, open_accelerator
@@ -230,7 +230,7 @@ def finetune(
         raise ContractError(f"{volume_list}: its volumes are not those of the label table; rerun `manifest`.")
     check_duplicates(values, table)
     probe = plan_probe(find_task(task), "all", table, section)
-    source = Source(encoder, volumes, volumes.digest(), values, section)
+    source = StartingPoint(encoder, volumes, volumes.digest(), values, section)
     options, runs_dir = (
         parse_section(FinetuneSettings, training),
         checkpoints or scores.parent / "checkpoints",

@@ -1,4 +1,4 @@
-"""Cache the latents of a baseline tokenizer, in one job that can be killed and go on."""
+"""Cache the latents of a baseline tokenizer, in one job that can be killed and resumed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cache_baseline(
 ) -> None:
     """Write the latents of all volumes, float16 (N, C, d, h, w), in their order.
 
-    inputs name the part folder from which a killed job goes on.
+    inputs name the part folder from which a killed job resumes.
     """
 
     def encode(volume: Tensor) -> dict[str, Tensor]:

@@ -116,7 +116,7 @@ def cache_baseline(
     settings: str,
     threads: Threads = 1,
 ) -> None:
-    """Encode every volume by a trained baseline; a killed job goes on.
+    """Encode every volume by a trained baseline; a killed job resumes.
 
     Parameters
     ----------

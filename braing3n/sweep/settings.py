@@ -18,19 +18,23 @@ class SweepProbeSettings(Settings):
     """What is read from the tokens of each arm."""
 
     tasks: Annotated[tuple[str, ...], EachOnce] = setting(
-        ("idh1", "grade"), "what is probed", "given", min_length=1
+        ("idh1", "grade"), "tasks that are probed", "given", min_length=1
     )
-    n_pca_components: int = setting(256, "of the flattened reading, fitted in the fold", ge=1)
+    n_pca_components: int = setting(
+        256, "principal components of the flattened reading, fitted in the fold", ge=1
+    )
 
 
 class _ArmSettings(Settings):
     """Table 5: encoder, tokenizers and baselines from scratch on one volume a person of a few cohorts."""
 
     cohorts: Annotated[tuple[str, ...], EachOnce] = setting(
-        ("ucsf_pdgm", "upenn_gbm"), "whose people, those that the run has; none: no sweep", "given"
+        ("ucsf_pdgm", "upenn_gbm"),
+        "cohorts whose people the sweep uses, as far as the run has them; none: no sweep",
+        "given",
     )
-    modality: Modality = setting("T1c", "the one volume a person")
-    test: float = setting(0.20, "share of groups that the metrics are of", "given", gt=0, lt=1)
+    modality: Modality = setting("T1c", "modality of the one volume of each person")
+    test: float = setting(0.20, "share of groups that are held out for the metrics", "given", gt=0, lt=1)
     validation: float = setting(0.05, "share of the other groups, for early stopping", gt=0, lt=1)
     seed: Seed = setting(2025, "salt of the split's hash")
     d: Annotated[tuple[Bottleneck, ...], EachOnce] = setting(

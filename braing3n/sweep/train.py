@@ -25,9 +25,9 @@ def train_baseline(
     inputs: Sequence[Path | str],
     n_workers: int = 1,
 ) -> None:
-    """Train for optimiser.n_epochs, or go on training, and write the weights with the best validation L1.
+    """Train for optimiser.n_epochs, or resume training, and write the weights with the best validation L1.
 
-    inputs say what is trained on, see `training.open_run`.
+    inputs say what is trained on, see `training.open_run_dir`.
 
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
@@ -47,14 +47,14 @@ def _train(
     name: str, volumes: training.Volumes, settings: BaselineSettings, run_dir: Path, n_workers: int
 ) -> None:
     options, seed = settings.optimiser, settings.seed
-    run = training.begin(name, run_dir, volumes.table, options, seed)
+    run = training.plan_run(name, run_dir, volumes.table, options, seed)
     torch.manual_seed(seed)
     net = Baseline(name, settings, volumes.shape).to(run.device)
     best = copy.deepcopy(net).requires_grad_(False)
     training.recompute_activations(net.list_blocks(), options)
     training.compile_blocks(net.list_blocks(), options)
     optimiser = training.build_optimiser(net, options)
-    training.start(run, {"model": net, "best": best, "optimiser": optimiser})
+    training.resume_run(run, {"model": net, "best": best, "optimiser": optimiser})
     if run.n_done == 0:
         run.validation[0] = measure_loss(run, volumes, net.reconstruct, functional.l1_loss)
     model, optimiser = run.accelerator.prepare(net, optimiser)

@@ -65,7 +65,7 @@ class CNNDecoder(nn.Module):
 
     The last doubling shuffles straight into the voxels of the image: convolutions at full resolution
     would cost most of the time and memory and gain little. Starts as zero everywhere. A fixed position
-    code tells it where in the head a token lies, since the anatomy there is mostly the same.
+    code gives it the token's place in the head, since the anatomy there is mostly the same.
     """
 
     positions: Tensor
@@ -117,8 +117,8 @@ class Tokenizer(nn.Module):
     """A linear projection to d channels a token, and a decoder that is a linear patch head plus a CNN.
 
     The decoder's image is patch_head(token) + cnn(all tokens): the patch head alone is the best linear
-    reconstruction, from which `braing3n.tokenizer.start` lets both begin. Without `has_patch_head` the
-    image is the CNN's alone. With d none, tokens are the encoder's own, all channels.
+    reconstruction, as which `braing3n.tokenizer.initial_weights` initialises both. Without `has_patch_head`
+    the image is the CNN's alone. With d none, tokens are the encoder's own, all channels.
 
     Args:
         settings: sizes; the paper's are the defaults.

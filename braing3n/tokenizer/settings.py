@@ -24,10 +24,11 @@ class TokenizerSettings(Settings):
     n_blocks: int = setting(2, "residual blocks a level", ge=1)
     has_attention: bool = setting(True, "attention at the token grid", "given")
     has_patch_head: bool = setting(
-        True, "a linear map from token to patch, first of least squares, whose image is added to the CNN's"
+        True, "add the image of a linear map from token to patch, initialised by least squares, to the CNN's"
     )
     loss: Literal["l1", "l2"] = setting(
-        "l1", "mean absolute or squared error of a voxel; l1 gives up what is rare and hard to place"
+        "l1",
+        "mean absolute (l1) or squared (l2) error of a voxel; l1 loses rare structures at varying places",
     )
     patience: int = setting(40, "epochs without a better validation loss before stopping", "given", ge=1)
     optimiser: OptimiserSettings = setting(

@@ -13,10 +13,10 @@ from torch.nn import functional
 from braing3n import training
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer import STAGE_VERSION
+from braing3n.tokenizer.initial_weights import initialise_from_components
 from braing3n.tokenizer.measure import Reconstruct
 from braing3n.tokenizer.model import Tokenizer
 from braing3n.tokenizer.settings import TokenizerSettings
-from braing3n.tokenizer.start import start_from_components
 
 ERRORS = {"l1": functional.l1_loss, "l2": functional.mse_loss}
 
@@ -30,9 +30,9 @@ def train_tokenizer(
     inputs: Sequence[Path | str],
     n_workers: int = 1,
 ) -> None:
-    """Train, or go on training, and write the weights with the best validation loss.
+    """Train, or resume training, and write the weights with the best validation loss.
 
-    inputs say what is trained on, see `training.open_run`.
+    inputs say what is trained on, see `training.open_run_dir`.
 
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
@@ -56,7 +56,7 @@ def _train(
     n_workers: int,
 ) -> None:
     options, compute_error = settings.optimiser, ERRORS[settings.loss]
-    run = training.begin("tokenizer", run_dir, volumes.table, options, settings.seed)
+    run = training.plan_run("tokenizer", run_dir, volumes.table, options, settings.seed)
     torch.manual_seed(settings.seed)
     encoder = encoder.to(run.device)
     net = Tokenizer(settings, encoder.settings.width, encoder.settings.patch_size, encoder.grid)
@@ -65,7 +65,7 @@ def _train(
     training.recompute_activations(net.cnn.layers, options)
     training.compile_blocks(net.cnn.layers, options)
     optimiser = training.build_optimiser(net, options)
-    training.start(run, {"model": net, "best": best, "optimiser": optimiser})
+    training.resume_run(run, {"model": net, "best": best, "optimiser": optimiser})
 
     def reconstruct(volume: Tensor) -> Tensor:
         return net(encoder.encode(volume))
@@ -77,7 +77,7 @@ def _train(
         training.draw_examples(run, step, volumes, lambda volume, _: (reconstruct(volume),))
 
     if run.n_done == 0:
-        start_from_components(net, encoder, volumes, options.batch_size, run.device)
+        initialise_from_components(net, encoder, volumes, options.batch_size, run.device)
         run.validation[0] = measure_loss(run, volumes, reconstruct, compute_error)
         best.load_state_dict(net.state_dict())
     model, optimiser = run.accelerator.prepare(net, optimiser)

@@ -1,6 +1,6 @@
 """What the training loops share: data order, batches, schedule, checkpoints, weight files, logs.
 
-All that is random in step `n` follows from (seed, n), so a run that was killed and goes on from its
+All that is random in step `n` follows from (seed, n), so a run that was killed and resumes at its
 last checkpoint ends with the same bits as one that was not.
 """
 
@@ -26,15 +26,15 @@ from braing3n.training.batches import (
 from braing3n.training.logs import draw_examples
 from braing3n.training.runs import (
     Run,
-    begin,
     digest_input,
     finish,
     note_validation,
     open_accelerator,
-    open_run,
+    open_run_dir,
+    plan_run,
     publish,
+    resume_run,
     save,
-    start,
     take_steps,
     train_once,
 )
@@ -63,7 +63,6 @@ __all__ = [
     "add_up",
     "arrange_channels",
     "autocast",
-    "begin",
     "build_optimiser",
     "check_losses",
     "choose_part_dir",
@@ -83,18 +82,19 @@ __all__ = [
     "make_generator",
     "note_validation",
     "open_accelerator",
-    "open_run",
+    "open_run_dir",
     "plan_batches",
+    "plan_run",
     "prepare_device",
     "publish",
     "read_record",
     "read_settings",
     "read_weights",
     "recompute_activations",
+    "resume_run",
     "save",
     "send",
     "share_batches",
-    "start",
     "stop",
     "take_steps",
     "take_weights",

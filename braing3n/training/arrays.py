@@ -1,4 +1,4 @@
-"""Arrays that grow on disk, batch by batch, so that a killed job goes on where it was."""
+"""Arrays that grow on disk, batch by batch, so that a killed job resumes where it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: losses as CSV, curve and TensorBoard events, example volumes."""
+"""What a run reports while it trains: losses as CSV, curve and TensorBoard events, example volumes."""
 
 from __future__ import annotations
 

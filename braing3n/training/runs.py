@@ -1,4 +1,4 @@
-"""A training run: its folder, its checkpoints, how it begins, goes on and ends."""
+"""A training run: its folder, its plan, how it resumes from a checkpoint and ends."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Run:
 
 
 @contextmanager
-def open_run(
+def open_run_dir(
     checkpoints_dir: Path,
     word: str,
     version: int,
@@ -158,12 +158,12 @@ def train_once(
     """Train in the folder of the run that these settings and inputs make, unless done; publish its files.
 
     Args:
-        train: trains, or goes on training, in the folder that it is given.
+        train: trains, or resumes training, in the folder that it is given.
         outputs: name of a file of the run -> where it becomes a hard link; None: nowhere. The weights are
             last, since a workflow takes the run for done where they are.
-        checkpoints_dir, word, version, settings, inputs: as of `open_run`.
+        checkpoints_dir, word, version, settings, inputs: as of `open_run_dir`.
     """
-    with open_run(checkpoints_dir, word, version, settings, inputs) as run_dir:
+    with open_run_dir(checkpoints_dir, word, version, settings, inputs) as run_dir:
         if not (run_dir / WEIGHTS_NAME).exists():
             train(run_dir)
         if open_accelerator().is_main_process:
@@ -187,7 +187,7 @@ def publish(source: Path, target: Path) -> None:
             shutil.copyfile(source, beside)
 
 
-# ---- how it begins ------------------------------------------------------------------------------
+# ---- its first step, or the next ----------------------------------------------------------------
 
 
 def open_accelerator() -> Accelerator:
@@ -200,8 +200,8 @@ def open_accelerator() -> Accelerator:
     return accelerator
 
 
-def begin(word: str, run_dir: Path, table: pd.DataFrame, options: OptimiserSettings, seed: int) -> Run:
-    """A run over the training split of a table (volume_id, split), before its first step.
+def plan_run(word: str, run_dir: Path, table: pd.DataFrame, options: OptimiserSettings, seed: int) -> Run:
+    """Plan every step's batch over the training split of a table (volume_id, split).
 
     Raises:
         ConfigurationError: there is nothing to train on.
@@ -215,8 +215,8 @@ def begin(word: str, run_dir: Path, table: pd.DataFrame, options: OptimiserSetti
     return Run(word, run_dir, accelerator, options, table["volume_id"].to_numpy(), plan, losses)
 
 
-def start(run: Run, parts: Parts) -> None:
-    """Bring modules and optimisers to the newest checkpoint's state, where the run has one; open its logs.
+def resume_run(run: Run, parts: Parts) -> None:
+    """Load the newest checkpoint into modules and optimisers, where the run has one, and open its logs.
 
     Raises:
         CheckpointError: a checkpoint of other modules.

@@ -262,7 +262,7 @@ def stop(run: Run, step: int) -> None:
     run.accelerator.wait_for_everyone()
     raise StoppedError(
         f"{run.word}: asked to stop, after step {step + 1} of {len(run.plan)}; its state is saved in "
-        f"{run.run_dir}, and the same command goes on from there."
+        f"{run.run_dir}, and the same command resumes there."
     )
 
 

@@ -76,7 +76,7 @@ def average_masks(masks: list[np.ndarray]) -> np.ndarray:
 
 
 def judge_by_place(prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the place alone says brain, and where it does not tell: two masks, bool (D, H, W)."""
+    """Where the place alone says brain, and where it does not decide: two masks, bool (D, H, W)."""
     low = max(SURE, 1.01 * float(prior.min()))  # of few masks the share never gets as low as that
     high = min(1 - SURE, 1 - 1.01 * (1 - float(prior.max())))
     return prior >= high, (prior > low) & (prior < high)
@@ -85,8 +85,8 @@ def judge_by_place(prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def describe_voxels(volume: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """Features (D, H, W, F): the place's log odds, and intensities at four scales.
 
-    Each as it is, unsigned, and where it is dark. A brain's rim is dark fluid, so the sign tells; what is far
-    from 0 on either side is not background.
+    Each as it is, unsigned, and where it is dark. A brain's rim is dark fluid, so the sign decides;
+    what is far from 0 on either side is not background.
     """
     from scipy import ndimage
 

@@ -91,12 +91,12 @@ def to_model_grid(
 
 
 def _reduction(settings: VolumesSettings, image: np.ndarray) -> int:
-    """How many preprocessed voxels make one: 240 mm of atlas over the first axis tells the spacing."""
+    """How many preprocessed voxels make one: 240 mm of atlas over the first axis gives the spacing."""
     return max(1, round(settings.spacing_mm * image.shape[0] / 240))
 
 
 def pack_shard(table_path: Path, array_path: Path, index_path: Path, settings: VolumesSettings) -> None:
-    """Pack the kept volumes of a preprocess shard; the index tells row, checksum and z-score of each."""
+    """Pack the kept volumes of a preprocess shard; the index has row, checksum and z-score of each."""
     table = read_table(table_path, PREPROCESS)
     kept = table[table["status"] == "kept"].sort_values("volume_id", ignore_index=True)
     rows = []

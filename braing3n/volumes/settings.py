@@ -18,6 +18,4 @@ class VolumesSettings(Settings):
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = setting(
         (160, 192, 160), "crop or pad, L-P-S", "derived", "voxel"
     )
-    crop: Crop = setting(
-        "centre", "about the middle of SRI24's grid, or of the box of its brain, which lies off that"
-    )
+    crop: Crop = setting("centre", "centre of the box: the middle of SRI24's grid, or of its brain")

@@ -1,10 +1,10 @@
-"""Names and descriptions as they are found in the wild, and the contrast that they tell."""
+"""Names and descriptions as they are found in the wild, and the contrast that they give."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braing3n.apply.contrast import OTHERS, tell_modality, tell_session, tell_subject
+from braing3n.apply.contrast import OTHERS, parse_modality, parse_session, parse_subject
 from braing3n.core.bids import SUFFIXES, entities, label
 
 CONTRASTS = {
@@ -32,7 +32,7 @@ CONTRASTS = {
     [(text, modality) for modality, texts in CONTRASTS.items() for text in texts.split()],
 )
 def test_the_contrast(text, modality):
-    assert tell_modality(text) == modality
+    assert parse_modality(text) == modality
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_contrast(text, modality):
     ],
 )
 def test_whose_scan_it_is(stem, subject):
-    assert tell_subject(stem) == subject.removesuffix("-t1c")
+    assert parse_subject(stem) == subject.removesuffix("-t1c")
 
 
 LABELS = st.text(st.characters(max_codepoint=127, categories=["L", "N"]), min_size=1, max_size=6)
@@ -56,19 +56,19 @@ WORDS = st.sampled_from([word for texts in CONTRASTS.values() for word in texts.
 
 @given(st.text() | st.lists(WORDS, max_size=3).map("_".join))
 def test_words_of_any_kind_tell_one_contrast_in_any_case(text):
-    found = tell_modality(text)
+    found = parse_modality(text)
     assert found in {*SUFFIXES, "", "-proton density", *(f"-{what}" for what in OTHERS.values())}
-    assert tell_modality(text.upper()) == found
-    assert tell_modality(f" {text}- ") == found
+    assert parse_modality(text.upper()) == found
+    assert parse_modality(f" {text}- ") == found
 
 
 @given(LABELS, LABELS | st.just(""), st.sampled_from(sorted(SUFFIXES)))
 def test_a_bids_name_tells_whose_scan_it_is(subject, session, modality):
     stem = f"{entities(subject, session, '', modality)}_{SUFFIXES[modality]}"
-    assert (tell_subject(stem), tell_session(stem)) == (subject, session)
+    assert (parse_subject(stem), parse_session(stem)) == (subject, session)
 
 
 @given(st.text() | st.lists(LABELS | WORDS, max_size=4).map("_".join))
 def test_a_subject_of_any_name_makes_a_label_or_is_empty(stem):
-    subject = tell_subject(stem)
+    subject = parse_subject(stem)
     assert subject == "" or label(subject)

@@ -22,14 +22,14 @@ def floor():
 
 def test_the_document_holds_what_the_program_prints(floor):
     text = floor.DOC.read_text().split(floor.BEGIN)[1].split(floor.END)[0]
-    assert text.strip() == floor.tell(0.4).strip(), "run: python bench/floor.py --write"
+    assert text.strip() == floor.describe(0.4).strip(), "run: python bench/floor.py --write"
 
 
 def test_operations_agree_with_the_layers_sizes(floor):
     # A token passes the patch's embedding, 12 layers of 4 + 8 squares of the width, and attention to all.
     width, n, n_voxels = 1152, 1200, 16**3
-    by_hand = 2 * n * (12 * 12 * width**2 + n_voxels * width) + 12 * 4 * n**2 * width
-    assert floor.count_costs()["encode"].n_flops == by_hand
+    expected = 2 * n * (12 * 12 * width**2 + n_voxels * width) + 12 * 4 * n**2 * width
+    assert floor.count_costs()["encode"].n_flops == expected
 
 
 def test_operators_take_the_longer_of_operations_and_bytes(floor):

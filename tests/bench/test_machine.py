@@ -2,11 +2,14 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -32,6 +35,25 @@ def test_the_line_names_processor_cpus_and_instruction_sets(bench, monkeypatch):
     assert machine.describe_processor() == "processor: A CPU (family 6, model 207), 3 CPUs, avx2 amx_bf16"
     monkeypatch.setattr(machine, "read_processor", dict)
     assert "3 CPUs, none of the known instruction sets" in machine.describe_processor()
+
+
+@pytest.mark.parametrize("path", sorted(BENCH.glob("*.py")), ids=lambda path: path.stem)
+def test_every_bench_prints_the_line_first(path):
+    """In its own main function, or by the comparison of two sides that it calls."""
+    printed = re.findall(r"print\((f\"{)?describe_processor\(\)", path.read_text())
+    if "compare_sides(" in path.read_text():
+        printed += re.findall(r"print\((f\"{)?describe_processor\(\)", (BENCH / "peers/sides.py").read_text())
+    assert len(printed) == (path.stem != "floor"), "which counts operations and measures nothing"
+
+
+def test_the_least_of_the_probes_fits_grows_with_all_their_rows(bench, monkeypatch):
+    """Two seconds for the five rows that are timed, and thirty in two probes."""
+    probe = bench("probe")
+    ticks = iter([100.0, 102.0])
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(probe, "N_TIMED_ROWS", 5)
+    probes = [SimpleNamespace(units=range(10)), SimpleNamespace(units=range(20))]
+    assert probe.time_scatters(probes, np.ones((40, 3))) == pytest.approx(12)
 
 
 def test_a_walk_alone_sees_every_file(bench, tmp_path, monkeypatch):

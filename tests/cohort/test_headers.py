@@ -45,8 +45,8 @@ def test_facts_of_every_kind_of_series(tmp_path, capfd, caplog, plane, is_one_fi
     facts = read_header(paths[::-1])
     size = dict(zip(("rows", "columns", "n_slices"), SIZES[plane], strict=True))
     assert facts == FACTS | size | {"echo_times_ms": {1: "3", 2: "12,96"}[n_echoes]}
-    told = " ".join([*facts.values(), *capfd.readouterr(), caplog.text])
-    assert [text for text in PLANTED if text in told] == []
+    written = " ".join([*facts.values(), *capfd.readouterr(), caplog.text])
+    assert [text for text in PLANTED if text in written] == []
 
 
 def test_no_element_beyond_the_list_is_read_and_at_most_two_files_are(tmp_path, monkeypatch):

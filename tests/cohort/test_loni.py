@@ -61,8 +61,8 @@ def test_the_xml_tells_the_derived_image_and_its_protocol(tmp_path):
         )
     )
     (row,) = loni.read_image_xml(path)
-    told = {"imageuid": "900003", "ptid": "901_S_0001", "subjectsex": "F", "subjectage": "79.4274"}
-    assert told.items() <= row.items()
+    given = {"imageuid": "900003", "ptid": "901_S_0001", "subjectsex": "F", "subjectage": "79.4274"}
+    assert given.items() <= row.items()
     assert (row["apoe a1"], row["mmscore"], row["field strength"]) == ("3", "26.0", "3.0")
 
 

@@ -3,7 +3,7 @@
 Each file of `printed/` is one fixture of a cohort and has
     CHAPTER: the specification's file and the number of the chapter.
     read(prose): the expected volumes, read from the text around the fixture's fences.
-    HANDFUL: two or three of them typed by hand, which the cohort's miniature must give, too.
+    HANDFUL: two or three of them typed, which the cohort's miniature must give, too.
     CODE: a table's name, a coded column, and a regular expression of one of its cells with the commas.
 and, where needed,
     KIND: the cohort file, if this one's name is another (the second fixture of a cohort).
@@ -40,7 +40,7 @@ COLUMNS = {
     "visit": "event",
 }
 WORDS = "|".join(COLUMNS)
-# Notes beside a path that say that it stays out; some tell the reason.
+# Notes beside a path that say that it stays out; some give the reason.
 NOTED = ("not this one", "the option", "ignored", "stray")
 NOTED_REASON = re.compile(r".*, out|a label\b.*")
 STOP_WORDS = {"the", "of", "not", "same", "than", "over", "kept", "date", "lower", "a", "and", "mm"}
@@ -59,7 +59,7 @@ class RawFile:
 class Expected:
     """A volume that must come out; `values` are columns of its record as text, '' for nothing.
 
-    image: a part of the volume's path. sources: column -> a word of its source, where it is told.
+    image: a part of the volume's path. sources: column -> a word of its source, where it is given.
     """
 
     subject: str

@@ -51,9 +51,9 @@ def test_the_age_at_the_second_session(tmp_path):
     later = read(tmp_path, {RETEST: retest}, SECOND)
     assert later["age_years"] == pytest.approx(21 + 90 / 365.25, abs=1e-4)
     assert later["age_years_source"] == "retest:Age_Bin+Delay"
-    untold = read(tmp_path, {LIST: people}, SECOND)
-    assert untold["age_years"] == 21.0
-    assert "no Delay" in untold["qc_flag"]
+    without = read(tmp_path, {LIST: people}, SECOND)
+    assert without["age_years"] == 21.0
+    assert "no Delay" in without["qc_flag"]
 
 
 def test_a_column_of_scanners_makes_the_sites(tmp_path):

@@ -16,7 +16,7 @@ import pytest
 from braing3n.cohort import Cell, list_cohorts, load_cohort, settle_options
 from braing3n.cohort import records as records_module
 from braing3n.cohort.records import DERIVED, NO_PHENOTYPE, Book
-from braing3n.core.accounting import check_books
+from braing3n.core.accounting import check_accounting
 from braing3n.core.errors import CohortError
 from braing3n.ingest.cohort import build_records, read_facts, read_tsv
 from braing3n.ingest.contracts import RECORDS
@@ -96,8 +96,8 @@ def test_each_record_tells_who_what_and_where_from(case):
     assert set(RECORDS) <= set(records.columns)
     fields = {*DERIVED, *(name.removesuffix("_source") for name in records if name.endswith("_source"))}
     for column in sorted(fields):
-        is_told = records[column].notna() if records[column].dtype == float else records[column] != ""
-        assert (is_told == (records[f"{column}_source"] != "")).all(), f"{column} without its source"
+        is_known = records[column].notna() if records[column].dtype == float else records[column] != ""
+        assert (is_known == (records[f"{column}_source"] != "")).all(), f"{column} without its source"
 
 
 def test_no_column_of_a_cohort_file_is_a_slip(case):
@@ -113,7 +113,7 @@ def test_nobody_is_named(case):
     assert not [name for name in PLANTED if name in text]
 
 
-def test_the_books_balance(case):
+def test_kept_and_excluded_add_up_to_received(case):
     """Found = taken + left out + unused + tables, each file once."""
     _, raw_dir, outcome = case
     homes = {*outcome.records["path"], *outcome.left_out["path"]}
@@ -128,7 +128,7 @@ def test_the_books_balance(case):
     ]
     names = [path.as_posix() for path in received]
     beside = [*outcome.unused, *outcome.segmentations, *tables]
-    check_books(names, scans, beside, "files of the miniature")
+    check_accounting(names, scans, beside, "files of the miniature")
     assert (outcome.left_out["reason"] != "").all()
 
 
@@ -175,16 +175,16 @@ def test_each_deleted_phenotype_row_empties_fields_and_never_loses_a_volume(case
 
 
 def check_emptied(before, after):
-    """Where all that tables told is gone, the record says so; what is still there has its source."""
-    told_before, told_after = list_told(before), list_told(after)
-    if told_before and not told_after:
+    """Where all that tables held is gone, the record says so; what is still there has its source."""
+    known_before, known_after = list_known(before), list_known(after)
+    if known_before and not known_after:
         assert NO_PHENOTYPE in after["qc_flag"]
-        assert {after[column] for column in told_before if isinstance(after[column], str)} <= {""}
-    for column in told_before - told_after:
+        assert {after[column] for column in known_before if isinstance(after[column], str)} <= {""}
+    for column in known_before - known_after:
         assert after[column] in ("",) or after[column] != after[column] or after[f"{column}_source"]
 
 
-def list_told(row):
+def list_known(row):
     """The fields of a record that came from a table."""
     kinds = ("path:", "header:", "option:")
     sources = {
@@ -205,7 +205,7 @@ def test_without_any_phenotype_all_volumes_stay_and_are_flagged(case, tmp_path, 
     volumes = set(outcome.records[ID].itertuples(index=False, name=None))
     assert volumes <= set(bare.records[ID].itertuples(index=False, name=None))
     assert bare.records["qc_flag"].str.contains(NO_PHENOTYPE).all()
-    assert not any(list_told(row) for _, row in bare.records.iterrows())
+    assert not any(list_known(row) for _, row in bare.records.iterrows())
 
 
 @pytest.mark.parametrize(
@@ -230,8 +230,8 @@ def test_an_unmapped_code_is_one_sentence(kind, field, cell, open_case, monkeypa
         book.check_codes(kind)
     sentence = str(error.value)
     assert "\n" not in sentence
-    for told in ("invented.csv", cell.column.lower(), repr(UNKNOWN), kind):
-        assert told in sentence.lower() or told in sentence
+    for word in ("invented.csv", cell.column.lower(), repr(UNKNOWN), kind):
+        assert word in sentence.lower() or word in sentence
 
 
 def test_a_file_of_no_rule_is_reported_and_not_read(case, tmp_path):

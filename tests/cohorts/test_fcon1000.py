@@ -31,7 +31,7 @@ def test_swapped_columns_are_told_apart_by_their_cells(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("sub00001\t1\t33\tm\tR\nsub00002\t2\t9999\tf\tL\n", (33, "M", "R")),
         ("sub00001\t7\t?\t33.25\r\nsub00002\t150\tf\t20\r\n", (33.25, "", "")),
@@ -40,15 +40,15 @@ def test_swapped_columns_are_told_apart_by_their_cells(tmp_path):
         ("sub00001\t12\t33\nsub00002\t13\t44\n", None),
     ],
 )
-def test_age_sex_and_hand_of_a_table_without_header(tmp_path, text, told):
+def test_age_sex_and_hand_of_a_table_without_header(tmp_path, text, expected):
     path, tables = "Oxford_part1/sub00001/anat/mprage_anonymized.nii.gz", {"Oxford_demographics.txt": text}
-    if told is None:
+    if expected is None:
         with pytest.raises(CohortError, match=r"Oxford_demographics.txt: no column holds m and f"):
             read(tmp_path, [path], tables)
         return
     row = read(tmp_path, [path], tables).records.iloc[0]
     age = None if row.isna()["age_years"] else row["age_years"]
-    assert (row["subject_id"], age, row["sex"], row["handedness"]) == ("Oxford_sub00001", *told)
+    assert (row["subject_id"], age, row["sex"], row["handedness"]) == ("Oxford_sub00001", *expected)
 
 
 def test_the_adults_with_adhd_can_be_called_healthy_as_in_the_paper(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from braing3n.cohort import load_cohort
-from braing3n.core.accounting import check_books
+from braing3n.core.accounting import check_accounting
 from braing3n.core.errors import CohortError
 
 from .fixtures import (
@@ -71,19 +71,19 @@ def test_each_record_holds_the_printed_values(case):
     assert set(flagged[["subject_id", "session_id"]].itertuples(index=False, name=None)) == printed
 
 
-def test_what_stays_out_is_told_with_the_printed_reason(case):
+def test_what_stays_out_is_reported_with_the_printed_reason(case):
     _, fixture, _, outcome = case
     assert all(any(image in path for image in fixture.out) for path in outcome.left_out["path"])
-    told = dict(zip(outcome.left_out["path"], outcome.left_out["reason"], strict=True)) | outcome.unused
-    told |= {path: f"a label: {name}" for path, name in outcome.segmentations.items()}
+    reported = dict(zip(outcome.left_out["path"], outcome.left_out["reason"], strict=True)) | outcome.unused
+    reported |= {path: f"a label: {name}" for path, name in outcome.segmentations.items()}
     for image, reason in fixture.out.items():
-        reasons = [text for path, text in told.items() if image in path]
-        assert reasons, f"{image} is not told"
+        reasons = [text for path, text in reported.items() if image in path]
+        assert reasons, f"{image} is not reported"
         if reason not in NOTED:
             assert all(find_key_words(reason) & find_key_words(text) for text in reasons), (reason, reasons)
 
 
-def test_each_file_is_read_or_told(case):
+def test_each_file_is_read_or_reported(case):
     """Found = taken + left out + unused + tables, counted on the files themselves."""
     _, _, root, outcome = case
     tables = (outcome.inventory_dir / "tables.tsv").read_text()
@@ -94,7 +94,7 @@ def test_each_file_is_read_or_told(case):
     scans = [name for name in received if homes[name] & taken]
     beside = {*outcome.unused, *outcome.segmentations}
     others = [name for name in received if name in beside or name in tables]
-    check_books(received, scans, others, "files of the fixture")
+    check_accounting(received, scans, others, "files of the fixture")
 
 
 @pytest.mark.parametrize("name", PRINTED)

@@ -72,7 +72,7 @@ def test_what_is_no_structural_head(name):
 
 
 @pytest.mark.parametrize("name", NEUROMELANIN)
-def test_neuromelanin_is_told_by_its_name(name):
+def test_neuromelanin_is_known_by_its_name(name):
     assert classify(name) == "-neuromelanin"
 
 
@@ -91,7 +91,7 @@ def test_the_counts_rule_takes_repeat2_for_t2():
 @pytest.mark.parametrize(
     ("echo_ms", "said"), [("2.98", "T1"), ("96", "-not structural"), ("", "-not structural")]
 )
-def test_a_name_that_tells_nothing_is_told_by_its_echo(echo_ms, said):
+def test_a_name_that_says_nothing_is_classified_by_its_echo(echo_ms, said):
     assert classify("PPMI 2.0", {"echo_times_ms": echo_ms}) == said
 
 
@@ -187,7 +187,7 @@ def test_the_autonomic_scale_counts_a_catheter_as_three(tmp_path, changes, total
     assert record["scopa"] == total or (total is None and record["scopa"] != record["scopa"])
 
 
-def test_education_is_the_last_told_and_sex_comes_from_older_tables_too(tmp_path):
+def test_education_is_the_last_recorded_and_sex_comes_from_older_tables_too(tmp_path):
     school = "PATNO,EVENT_ID,INFODT,EDUCYRS\n90001,SC,12/2011,16\n90001,LOG,02/2012,18\n90001,LOG,11/2020,\n"
     old = "PATNO,GENDER,BIRTHDT\n90001,1,1949\n"
     record = read(tmp_path, {"Socio-Economics_1Apr2026.csv": school, "Screening___Demographics.csv": old})

@@ -1,4 +1,4 @@
-"""SCHIZO's layouts beside each other, the oldest one, who is kept, and what is told of gaps."""
+"""SCHIZO's layouts beside each other, the oldest one, who is kept, and what is reported of gaps."""
 
 import csv
 import re
@@ -58,9 +58,9 @@ MCICShare,A90000001,28,male,Schizoaffective,1.5,SIEMENS
         {"schizconnect_metaData_99001.csv": metadata},
     )
     columns = ["modality", "age_years", "sex", "dx", "study", "vendor", "field_strength_t", "source_format"]
-    told = (28, "M", "SCZ", "MCICShare", "Siemens", 1.5, "DICOM")
+    known = (28, "M", "SCZ", "MCICShare", "Siemens", 1.5, "DICOM")
     records = outcome.records.sort_values("modality")
-    assert list(records[columns].itertuples(index=False, name=None)) == [("T1", *told), ("T2", *told)]
+    assert list(records[columns].itertuples(index=False, name=None)) == [("T1", *known), ("T2", *known)]
     assert "2-T1_MPR" in records["path"].iloc[0]
     assert {text.split(",")[0] for text in outcome.unused.values()} == {"Analyze", "neither T1 nor T2"}
 

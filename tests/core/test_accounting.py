@@ -4,18 +4,18 @@ import subprocess
 
 import pytest
 
-from braing3n.core.accounting import assign_shard, check_books, check_groups, read_commit
+from braing3n.core.accounting import assign_shard, check_accounting, check_groups, read_commit
 from braing3n.core.errors import ContractError
 
 
 def test_books_that_balance_pass_and_others_name_the_volume():
-    check_books(["a", "b"], ["a"], ["b"], "here")
+    check_accounting(["a", "b"], ["a"], ["b"], "here")
     with pytest.raises(ContractError, match="lost, the first is 'b'"):
-        check_books(["a", "b"], ["a"], [], "here")
+        check_accounting(["a", "b"], ["a"], [], "here")
     with pytest.raises(ContractError, match="there twice, the first is 'a'"):
-        check_books(["a"], ["a"], ["a"], "here")
+        check_accounting(["a"], ["a"], ["a"], "here")
     with pytest.raises(ContractError, match="never received, the first is 'c'"):
-        check_books(["a"], ["a", "c"], [], "here")
+        check_accounting(["a"], ["a", "c"], [], "here")
 
 
 def test_a_group_in_two_splits_is_an_error():

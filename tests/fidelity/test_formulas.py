@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from braing3n.fidelity.deals import deal_people, measure_beside_floor
+from braing3n.fidelity.floors import deal_people, measure_beside_floor
 from braing3n.fidelity.formulas.frechet import Moments, compare_moments, measure_frechet
 from braing3n.fidelity.formulas.kernels import choose_sigma, measure_kid, measure_mmd
 from braing3n.fidelity.formulas.neighbourhoods import measure_neighbourhoods

@@ -9,7 +9,7 @@ from braing3n.fidelity.arms import FID, KID, list_real
 from braing3n.fidelity.contracts import DISTANCES
 from braing3n.fidelity.formulas.frechet import measure_frechet
 from braing3n.fidelity.measure import measure_arms
-from braing3n.fidelity.sliced import SLOTS, measure_slices, see_real
+from braing3n.fidelity.other_features import SLOTS, measure_slices, see_real
 from braing3n.fidelity.variety import KeptVolumes, list_rows, measure_variety
 
 from .invented import Levels, make_people
@@ -58,7 +58,7 @@ def test_all_sets_are_seen_alike(corpus):
 
 @pytest.mark.parametrize("n", [3, 60])
 def test_slices_have_the_same_distance_with_and_without_streamed_moments(n, monkeypatch):
-    monkeypatch.setattr("braing3n.fidelity.sliced.N_BLOCK", 17)
+    monkeypatch.setattr("braing3n.fidelity.other_features.N_BLOCK", 17)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(n, 3, 10)), rng.normal(0.3, 1, size=(40, 3, 10))
     expected = measure_frechet(x.reshape(-1, 10), y.reshape(-1, 10))

@@ -97,7 +97,7 @@ def test_without_tables_there_are_records_with_nothing_known(ingest):
     assert set(records["qc_flag"]) == {""}
 
 
-def test_a_download_of_which_nothing_is_taken_has_empty_books(tmp_path):
+def test_a_download_of_which_nothing_is_taken_has_empty_accounting(tmp_path):
     (tmp_path / "raw").mkdir()
     settings = CohortSettings(kind="ixi", raw_dir=str(tmp_path / "raw"))
     cohort = load_cohort("ixi")

@@ -62,7 +62,7 @@ def test_an_empty_split_stops_with_one_sentence():
         check_splits(volumes)
 
 
-def test_one_file_under_two_ids_is_told():
+def test_one_file_under_two_ids_is_reported():
     digests = {"a": "x", "b": "x", "c": "y"}
     rows = [{"volume_id": f"{name}_T1", "person_id": name, "raw_sha256": x} for name, x in digests.items()]
     volumes = pd.DataFrame(rows)

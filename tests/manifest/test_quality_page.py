@@ -145,8 +145,8 @@ def test_what_was_decided_is_shown_and_goes_into_the_next_file(write):
     assert cards["lab_sub-03_T1"]["data-decision"] == "drop"
     assert cards["lab_sub-03_T1"]["why"] == "</script>'"
     assert cards["lab_sub-04_T1"]["data-decision"] == ""
-    told = json.loads(re.search(r"id='review'>(.*?)</script>", text)[1])
-    assert told["rows"] == [["lab_sub-03", "drop", "</script>'"], ["adni_sub-1_T1", "keep", "seen"]]
+    shown = json.loads(re.search(r"id='review'>(.*?)</script>", text)[1])
+    assert shown["rows"] == [["lab_sub-03", "drop", "</script>'"], ["adni_sub-1_T1", "keep", "seen"]]
 
 
 def test_outliers_that_are_excluded_are_listed_with_the_setting(write):

@@ -28,8 +28,8 @@ def settle(tmp_path, lines, limit=0.0, scores=(9.0, 1.0, 1.0, float("nan"))):
 def test_columns_may_stand_in_any_order_with_others_comments_and_a_spreadsheets_marks(tmp_path):
     text = "\ufeff# of today\nreason\tvolume_id\twho\tdecision\n"
     path = write(tmp_path, text + '"motion, much"\tlab_sub-01\tme\tDrop\n\n\tlab_sub-02\t\tkeep\n')
-    told = [(item.name, item.decision, item.reason, item.line) for item in read_review(path)]
-    assert told == [("lab_sub-01", "drop", "motion, much", 3), ("lab_sub-02", "keep", "", 5)]
+    found = [(item.name, item.decision, item.reason, item.line) for item in read_review(path)]
+    assert found == [("lab_sub-01", "drop", "motion, much", 3), ("lab_sub-02", "keep", "", 5)]
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_a_mistake_is_one_sentence_with_file_and_line(tmp_path, text, expected):
     assert str(path) in str(caught.value)
 
 
-def test_a_review_that_is_not_there_is_told(tmp_path):
+def test_a_review_that_is_not_there_is_reported(tmp_path):
     with pytest.raises(ConfigurationError, match=r"no\.tsv: the review \(manifest\.review\) cannot be read"):
         read_review(tmp_path / "no.tsv")
 
 
-def test_unknown_names_are_errors_and_other_cohorts_rows_are_told(tmp_path):
+def test_unknown_names_are_errors_and_other_cohorts_rows_are_reported(tmp_path):
     head = "volume_id\tdecision\treason\n"
     for name in ("lab_sub-02_T1", "lab_sub-0", "lab", "lab_sub-01_ses-a_T"):
         decisions = read_review(write(tmp_path, f"{head}{IDS[0]}\tkeep\t\n{name}\tdrop\tx\n"))

@@ -1,4 +1,4 @@
-"""The volume list and the label table: books, order, and what is missing."""
+"""The volume list and the label table: accounting, order, and what is missing."""
 
 import pandas as pd
 import pytest
@@ -32,7 +32,7 @@ def blank(contract, **values):
 
 
 @pytest.fixture
-def books(tmp_path):
+def tables(tmp_path):
     """Two shards of one cohort's inventory and preprocess tables; one scan of each shard is excluded."""
     inventories, tables = [], []
     for shard in (0, 1):
@@ -63,22 +63,22 @@ def books(tmp_path):
     return inventories, tables
 
 
-def build(books, folder, review="", settings=SETTINGS):
+def build(tables, folder, review="", settings=SETTINGS):
     names = ("list", "flow", "excluded", "dseg", "quality")
     outputs = ListOutputs(*(folder / f"{name}.parquet" for name in names))
     pairs, decisions = folder / "near_duplicates.parquet", folder / "review.tsv"
     write_table(pd.DataFrame(columns=list(NEAR_DUPLICATES)), pairs, NEAR_DUPLICATES)
     decisions.write_text("volume_id\tdecision\treason\n" + review)
-    for path in books[1]:
+    for path in tables[1]:
         kept = read_table(path, PREPROCESS).query("status == 'kept'")["volume_id"]
         packed = pd.DataFrame([blank(VOLUMES, volume_id=name) for name in kept])
         write_table(packed, folder / "volumes" / path.parent.name / path.name, VOLUMES)
-    build_volume_list(*books, folder / "volumes", pairs, decisions, settings, outputs)
+    build_volume_list(*tables, folder / "volumes", pairs, decisions, settings, outputs)
     return outputs
 
 
-def test_received_is_kept_plus_excluded_with_reasons(books, tmp_path):
-    built = build(books, tmp_path / "out")
+def test_received_is_kept_plus_excluded_with_reasons(tables, tmp_path):
+    built = build(tables, tmp_path / "out")
     volumes = read_table(built.volumes, VOLUME_LIST)
     assert len(volumes) == N_PEOPLE - 2
     assert volumes["volume_id"].is_monotonic_increasing
@@ -90,11 +90,11 @@ def test_received_is_kept_plus_excluded_with_reasons(books, tmp_path):
     assert len(read_table(built.excluded, EXCLUSIONS)) == 2
 
 
-def test_what_the_review_drops_is_in_the_books_and_moves_nobody(books, tmp_path):
-    before = read_table(build(books, tmp_path / "before").volumes, VOLUME_LIST)
+def test_what_the_review_drops_is_accounted_for_and_moves_nobody(tables, tmp_path):
+    before = read_table(build(tables, tmp_path / "before").volumes, VOLUME_LIST)
     names = before["volume_id"].tolist()
     review = f"{names[4]}\tdrop\tmotion\n{names[5]}\tdrop\tmotion\n{names[6]}\tkeep\tfine\n"
-    built = build(books, tmp_path / "after", review)
+    built = build(tables, tmp_path / "after", review)
     after = read_table(built.volumes, VOLUME_LIST)
     gone = {names[4], names[5]}
     pd.testing.assert_frame_equal(after, before[~before["volume_id"].isin(gone)].reset_index(drop=True))
@@ -111,11 +111,11 @@ def test_what_the_review_drops_is_in_the_books_and_moves_nobody(books, tmp_path)
     assert set(quality.index[quality["status"] == "excluded"]) == gone
 
 
-def test_outliers_leave_the_list_only_where_asked_and_a_kept_one_stays(books, tmp_path):
-    table = read_table(books[1][0], PREPROCESS)
+def test_outliers_leave_the_list_only_where_asked_and_a_kept_one_stays(tables, tmp_path):
+    table = read_table(tables[1][0], PREPROCESS)
     table["noise"] = [0.03 + 0.001 * (k % 4) for k in range(len(table))]
     table.loc[[5, 6], "noise"] = 0.2
-    write_table(table, books[1][0], PREPROCESS)
+    write_table(table, tables[1][0], PREPROCESS)
     bad = table.loc[[5, 6], "volume_id"].tolist()
     limited = SETTINGS.model_copy(update={"max_outlier_score": 6.0})
     for folder, settings, review, lost in (
@@ -123,21 +123,21 @@ def test_outliers_leave_the_list_only_where_asked_and_a_kept_one_stays(books, tm
         ("on", limited, "", set(bad)),
         ("kept", limited, f"{bad[0]}\tkeep\tseen\n", {bad[1]}),
     ):
-        built = build(books, tmp_path / folder, review, settings)
+        built = build(tables, tmp_path / folder, review, settings)
         listed = set(read_table(built.volumes, VOLUME_LIST)["volume_id"])
         assert set(bad) - listed == lost, folder
         assert len(listed) == N_PEOPLE - 2 - len(lost)
 
 
-def test_a_volume_that_a_shard_lost_is_named(books, tmp_path):
-    table = read_table(books[1][0], PREPROCESS)
-    write_table(table.iloc[1:], books[1][0], PREPROCESS)
+def test_a_volume_that_a_shard_lost_is_named(tables, tmp_path):
+    table = read_table(tables[1][0], PREPROCESS)
+    write_table(table.iloc[1:], tables[1][0], PREPROCESS)
     with pytest.raises(ContractError, match=r"lost, the first is 'mine_sub-00_T1'"):
-        build(books, tmp_path / "out")
+        build(tables, tmp_path / "out")
 
 
-def test_labels_follow_the_list_and_a_lost_record_is_named(books, tmp_path):
-    listed = build(books, tmp_path / "out").volumes
+def test_labels_follow_the_list_and_a_lost_record_is_named(tables, tmp_path):
+    listed = build(tables, tmp_path / "out").volumes
     volumes = read_table(listed, VOLUME_LIST)
     records = pd.DataFrame(
         blank(RECORDS, volume_id=name, modality="T1", age_years=50.0, sex="F", field_strength_t=3.0)
@@ -186,7 +186,7 @@ def test_a_site_is_a_cohorts_site(tmp_path):
 
 
 @pytest.mark.parametrize("reasons", [[], ["a repeat; raw/1 is taken", "a repeat; raw/2 is taken"]])
-def test_the_books_of_ingest_count_what_was_left_out(tmp_path, reasons):
+def test_the_accounting_of_ingest_counts_what_was_left_out(tmp_path, reasons):
     record = blank(RECORDS, volume_id="a", cohort="mine", modality="T1", sex="F", field_strength_t=3.0)
     record |= {"source_format": "NIfTI", "raw_space": "native"}
     write_table(pd.DataFrame([record]), tmp_path / "records.parquet", RECORDS)

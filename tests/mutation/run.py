@@ -294,7 +294,7 @@ class Folder:
 
 
 def read_equivalents() -> dict[tuple[str, str], str]:
-    """{(file, change): why no test can tell it}."""
+    """{(file, change): why no test can notice it}."""
     lines = EQUIVALENTS.read_text().splitlines()[1:]
     return {(path, change): why for path, change, why in (line.split("\t") for line in lines)}
 

@@ -1,4 +1,4 @@
-"""Small runs of planted people, of which the cards' tables can be checked by hand."""
+"""Small runs of planted people, of which the cards' tables can be checked with a pencil."""
 
 import numpy as np
 import pandas as pd
@@ -62,7 +62,7 @@ def make_results(tmp_path):
 
 @pytest.fixture
 def results(make_results):
-    """The planted people with the books of both stages."""
+    """The planted people with the accounting of both stages."""
     flow = [
         ("adni", "preprocess", 4, 3, 1, ""),
         ("adni", "preprocess", 0, 0, 1, "too small"),

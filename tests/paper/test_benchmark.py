@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from braing3n.paper.printed.benchmark import build_controls, build_encoders, build_scores, build_table_6
-from braing3n.paper.printed.beside import (
+from braing3n.paper.printed.rivals_and_checks import (
     build_checks,
     build_every_check,
     build_fairness,

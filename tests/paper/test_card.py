@@ -67,7 +67,7 @@ def test_modalities_count_volumes_and_people(results):
         ([("2010-01-01", 60.0), ("2012-01-01", 60.0)], "2.0 (2.0-2.0), n 1"),
         ([("", 60.0), ("", 63.5)], "3.5 (3.5-3.5), n 1"),
         ([("2010-01-01", 60.0), ("", 61.0)], "1.0 (1.0-1.0), n 1"),
-        ([("", 60.0), ("", 60.0)], "n/a: neither dates nor ages tell the span (N = 0)"),
+        ([("", 60.0), ("", 60.0)], "n/a: neither dates nor ages give the span (N = 0)"),
     ],
     ids=["dates win", "ages", "one date only", "one age for all visits"],
 )

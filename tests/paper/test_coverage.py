@@ -46,7 +46,7 @@ def test_coverage_is_a_share_of_volumes_beside_the_papers(results):
     ]
     assert table.loc["age_years", ["ixi", "adni"]].tolist() == ["67%", "100%"]
     assert table.loc["race", ["All | ours", "All | people"]].tolist() == ["0%", "0"]
-    assert table.loc["vendor", "All | paper"] == "n/a: the paper does not tell it"
+    assert table.loc["vendor", "All | paper"] == "n/a: the paper does not give it"
 
 
 def test_coverage_within_a_diagnosis_leaves_the_others_out(make_results):
@@ -72,7 +72,7 @@ def test_ages_are_of_people_at_their_first_visit(results):
     assert table.loc[("adni", "AD"), ["People", "Mean (SD)"]].tolist() == ["1", "71.0 (-)"]
     assert table.loc[("ixi", "all"), ["People", "With age"]].tolist() == ["2", "1"]
     assert table.loc[("all", "all"), ["People", "Range"]].tolist() == ["5", "16.0-80.0"]
-    assert ("ixi", "HC") not in table.index, "one diagnosis alone is not told twice"
+    assert ("ixi", "HC") not in table.index, "one diagnosis alone is not listed twice"
 
 
 def test_without_ages_and_diagnoses_the_tables_still_stand(make_results):

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from braing3n.latents.cache import write_features
-from braing3n.paper.printed.beside import build_checks, build_fairness_summary, build_rivals
 from braing3n.paper.printed.head_to_head import build_appendix_f, build_table_1, rank
+from braing3n.paper.printed.rivals_and_checks import build_checks, build_fairness_summary, build_rivals
 from braing3n.paper.results import Results
 from braing3n.probe.contracts import CHECKS, DIFFERENCES, FAIRNESS, RIVALS, SCORES
 

@@ -25,7 +25,7 @@ from braing3n.paper.printed.benchmark import build_controls, build_encoders, bui
 from braing3n.paper.printed.fidelity import build_fidelity, build_table_8, build_variety
 from braing3n.paper.printed.memorization import build_copies, build_memorization
 from braing3n.paper.printed.pretraining import build_masked_loss
-from braing3n.paper.printed.tables import Table, build_flow, build_table_3
+from braing3n.paper.printed.tables import PrintedTable, build_flow, build_table_3
 from braing3n.paper.render import number_reasons, render_latex
 from braing3n.paper.results import Results
 from braing3n.pretrain.contracts import MASKED_LOSS
@@ -361,13 +361,13 @@ def test_all_formats_and_the_page_are_written_the_same_again(results_dir, tmp_pa
 
 def test_reasons_are_numbered_once_each():
     frame = pd.DataFrame({"a": ["n/a: x", "1"], "b": ["n/a: y", "n/a: x"]})
-    shown, notes = number_reasons(Table("t", "T", frame, "", ["first"]))
+    shown, notes = number_reasons(PrintedTable("t", "T", frame, "", ["first"]))
     assert shown.to_numpy().tolist() == [["n/a [1]", "n/a [2]"], ["1", "n/a [1]"]]
     assert notes == ["first", "[1] x", "[2] y"]
 
 
 def test_latex_escapes_what_latex_would_read():
-    text = render_latex(Table("t", "5 % & more", pd.DataFrame({"a_b": ["x_1 ± 2"]}), ""))
+    text = render_latex(PrintedTable("t", "5 % & more", pd.DataFrame({"a_b": ["x_1 ± 2"]}), ""))
     assert r"5 \% \& more" in text
     assert r"a\_b" in text
     assert r"x\_1 $\pm$ 2" in text

@@ -179,8 +179,8 @@ def test_bad_input_is_a_row_with_its_reason_and_nothing_else_is_lost(tmp_path, a
             wrong[name] = reason
     assert wrong == {}
     assert len(list((tmp_path / "store").rglob("*desc-preproc_T1w.nii.gz"))) == len(GOOD)
-    told = " ".join([*table["reason"], *capfd.readouterr()])
-    assert [text for text in PLANTED if text in told] == []
+    written = " ".join([*table["reason"], *capfd.readouterr()])
+    assert [text for text in PLANTED if text in written] == []
     one, other = (nib.load(table.loc[name_subject(name), "path"]) for name in ("good.nii.gz", "double.nii"))
     np.testing.assert_array_equal(one.dataobj, other.dataobj)
 

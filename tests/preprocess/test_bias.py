@@ -5,7 +5,7 @@ import pytest
 
 from braing3n.preprocess.brain.bias import correct_bias, find_head, find_otsu_threshold
 from braing3n.preprocess.read.masks import fill_largest
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 
 from .brains import centred_affine, sample
 
@@ -16,7 +16,7 @@ def test_n4_takes_a_field_away(shape, spacing_mm):
     truth = sample(affine, shape)
     x = np.linspace(-1, 1, shape[0])[:, None, None]
     y = np.linspace(-1, 1, shape[1])[None, :, None]
-    shaded = Scan((truth * np.exp(0.35 * x - 0.25 * y**2)).astype(np.float32), affine)
+    shaded = Volume((truth * np.exp(0.35 * x - 0.25 * y**2)).astype(np.float32), affine)
     corrected = correct_bias(shaded, 16.0, (20, 20), 1e-3)
     inside = truth > 60
     before = np.std(np.log(shaded.data[inside] / truth[inside]))
@@ -30,7 +30,7 @@ def test_head_mask_holds_the_brain_and_leaves_noise_out():
     affine = centred_affine(shape, 3.6)
     truth = sample(affine, shape)
     noisy = truth + np.random.default_rng(0).rayleigh(5, shape)
-    head = find_head(Scan(noisy.astype(np.float32), affine))
+    head = find_head(Volume(noisy.astype(np.float32), affine))
     assert head[truth > 60].mean() > 0.98
     assert head[truth == 0].mean() < 0.08
 

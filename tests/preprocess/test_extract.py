@@ -6,12 +6,12 @@ import pytest
 from braing3n.config import PreprocessSettings
 from braing3n.core.errors import ScanError
 from braing3n.preprocess.brain.extract import extract_brain, load_fall_back
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 
 SHAPE = (40, 48, 40)
 SPACING_MM = 4.0
 BRAIN_ML = (400.0, 2500.0)
-SCAN = Scan(np.ones(SHAPE, np.float32), np.diag([SPACING_MM] * 3 + [1.0]))
+SCAN = Volume(np.ones(SHAPE, np.float32), np.diag([SPACING_MM] * 3 + [1.0]))
 
 
 def ball(radius, centre=(20, 24, 20)):
@@ -42,9 +42,9 @@ def extract(*masks):
 
 @pytest.mark.parametrize("mask", [GOOD, NECK])
 def test_a_good_mask_asks_nobody_else(mask):
-    taken, told = extract(mask, AssertionError("the second backend was asked"))
+    taken, steps = extract(mask, AssertionError("the second backend was asked"))
     assert np.array_equal(taken, mask)
-    assert told == "extract:net0"
+    assert steps == "extract:net0"
 
 
 @pytest.mark.parametrize(
@@ -57,28 +57,28 @@ def test_a_good_mask_asks_nobody_else(mask):
     ],
 )
 def test_a_bad_mask_is_recorded_and_the_other_backends_is_taken(bad, reason):
-    taken, told = extract(bad, GOOD)
+    taken, steps = extract(bad, GOOD)
     assert np.array_equal(taken, GOOD)
-    failed, found = told.split(";")
+    failed, found = steps.split(";")
     assert failed.startswith("extract:net0 failed (")
     assert reason in failed
     assert found == "extract:net1"
 
 
 def test_a_head_that_is_cut_keeps_the_first_mask_and_says_so():
-    taken, told = extract(CUT, CUT & ball(14, (20, 24, 35)))
+    taken, steps = extract(CUT, CUT & ball(14, (20, 24, 35)))
     assert np.array_equal(taken, CUT)
-    assert told == "extract:net0 (reaches the top border, no better: net1)"
-    alone, told = extract(CUT)
+    assert steps == "extract:net0 (reaches the top border, no better: net1)"
+    alone, steps = extract(CUT)
     assert np.array_equal(alone, CUT)
-    assert told == "extract:net0 (reaches the top border)"
+    assert steps == "extract:net0 (reaches the top border)"
 
 
 def test_a_suspicious_mask_is_better_than_none():
-    taken, told = extract(HUGE, CUT)
+    taken, steps = extract(HUGE, CUT)
     assert np.array_equal(taken, CUT)
-    assert told.startswith("extract:net0 failed (")
-    assert told.endswith("extract:net1 (reaches the top border)")
+    assert steps.startswith("extract:net0 failed (")
+    assert steps.endswith("extract:net1 (reaches the top border)")
 
 
 def test_no_mask_at_all_is_the_first_backends_sentence():

@@ -47,7 +47,7 @@ def check(scan, has_origin=True):
     assert offsets[2][2] > 19
 
 
-def tell(error):
+def read_message(error):
     """The message, after the rules of a sentence were checked."""
     message = str(error.value)
     assert message.endswith(".")
@@ -86,7 +86,7 @@ def test_analyze_without_axes_is_refused(tmp_path, source_format):
     write_analyze(tmp_path / "a.hdr", IMAGE, AFFINE, "LAS")
     with pytest.raises(ScanError) as caught:
         read_scan(tmp_path / "a.hdr", source_format)
-    assert "tells no left and right" in tell(caught)
+    assert "tells no left and right" in read_message(caught)
 
 
 def test_axes_overrule_a_header_that_is_wrong(tmp_path):
@@ -103,7 +103,7 @@ def test_half_a_pair_is_one_sentence(tmp_path, missing):
     (tmp_path / missing).unlink()
     with pytest.raises(ScanError) as caught:
         read_scan(tmp_path / "a.hdr", "NIfTI pair")
-    assert tell(caught) == f"{missing}: the file is missing."
+    assert read_message(caught) == f"{missing}: the file is missing."
 
 
 @pytest.mark.parametrize("is_one_file", [False, True])
@@ -143,7 +143,7 @@ def test_dual_echo_in_one_file_is_told_apart_or_refused(tmp_path):
     check(read_scan(tmp_path / "good", "DICOM", modality="T2"))
     with pytest.raises(ScanError) as caught:
         read_scan(tmp_path / "stacked", "DICOM", modality="T2")
-    assert tell(caught).startswith("stacked: dcm2niix makes one stack of 28 frames at 14 places;")
+    assert read_message(caught).startswith("stacked: dcm2niix makes one stack of 28 frames at 14 places;")
 
 
 def test_two_series_in_a_folder_are_refused(tmp_path, capfd):
@@ -151,7 +151,7 @@ def test_two_series_in_a_folder_are_refused(tmp_path, capfd):
     write_dicom(tmp_path / "I1", "b{}.dcm", IMAGE[2:], AFFINE, "axial", series_number=4)
     with pytest.raises(ScanError) as caught:
         read_scan(tmp_path / "I1", "DICOM")
-    assert tell(caught) == "I1: holds 2 series (sizes 8x12x14 and 10x12x14); keep one a folder."
+    assert read_message(caught) == "I1: holds 2 series (sizes 8x12x14 and 10x12x14); keep one a folder."
     assert capfd.readouterr() == ("", "")
 
 
@@ -163,7 +163,7 @@ def test_two_series_of_one_size_are_no_echoes(tmp_path):
         dataset.save_as(path)
     with pytest.raises(ScanError) as caught:
         read_scan(tmp_path / "I1", "DICOM", modality="T2")
-    assert "holds 2 series" in tell(caught)
+    assert "holds 2 series" in read_message(caught)
 
 
 def cut(paths):
@@ -185,14 +185,14 @@ def test_damaged_series_is_one_sentence(tmp_path, capfd, harm):
     harm(write_dicom(tmp_path / "I1", "{}.dcm", IMAGE, AFFINE))
     with pytest.raises(ScanError) as caught:
         read_scan(tmp_path / "I1", "DICOM")
-    assert tell(caught) == "I1: dcm2niix finds no image in it, or a damaged one; download it again."
+    assert read_message(caught) == "I1: dcm2niix finds no image in it, or a damaged one; download it again."
     assert capfd.readouterr() == ("", "")
 
 
 def test_missing_series_is_one_sentence(tmp_path):
     with pytest.raises(ScanError) as caught:
         read_scan(tmp_path / "I1", "DICOM")
-    assert tell(caught) == "I1: the folder is missing."
+    assert read_message(caught) == "I1: the folder is missing."
 
 
 def test_a_copy_at_equal_distances_is_not_taken(tmp_path):
@@ -209,7 +209,7 @@ def test_a_missing_slice_is_refused_and_told(tmp_path):
     paths[6].unlink()
     with pytest.raises(ScanError) as caught:
         read_scan(tmp_path / "I1", "DICOM")
-    assert tell(caught).startswith("I1: 1 of 14 slices is missing (between images 6 and 8);")
+    assert read_message(caught).startswith("I1: 1 of 14 slices is missing (between images 6 and 8);")
 
 
 def test_a_missing_slice_of_one_echo_is_refused(tmp_path):
@@ -230,7 +230,7 @@ def test_missing_frames_are_refused(tmp_path):
     dataset.save_as(path)
     with pytest.raises(ScanError) as caught:
         read_scan(tmp_path / "I1", "DICOM")
-    assert tell(caught).startswith("I1: 2 of 14 slices are missing (between images 4 and 5);")
+    assert read_message(caught).startswith("I1: 2 of 14 slices are missing (between images 4 and 5);")
 
 
 def test_other_files_and_folders_in_a_series_folder_do_no_harm(tmp_path):
@@ -354,7 +354,7 @@ def test_an_orientation_that_the_header_does_not_give_is_refused(tmp_path):
     for name in ("a.nii.gz", "a.mgz"):
         with pytest.raises(ScanError) as caught:
             read_scan(tmp_path / name)
-        assert tell(caught).startswith(f"{name}: its header does not give the orientation")
+        assert read_message(caught).startswith(f"{name}: its header does not give the orientation")
     check(read_scan(tmp_path / "a.nii.gz", axes="RAS"), has_origin=False)
     for tag in ("ImageOrientationPatient", "ImagePositionPatient"):
         for path in write_dicom(tmp_path / tag, "{}.dcm", IMAGE, AFFINE, "sagittal"):
@@ -363,7 +363,7 @@ def test_an_orientation_that_the_header_does_not_give_is_refused(tmp_path):
             header.save_as(path)
         with pytest.raises(ScanError) as caught:
             read_scan(tmp_path / tag, "DICOM")
-        assert tell(caught).startswith(f"{tag}: ")
+        assert read_message(caught).startswith(f"{tag}: ")
 
 
 def test_a_broken_quaternion_or_a_size_of_zero_beside_a_good_sform_costs_nothing(tmp_path):

@@ -45,7 +45,7 @@ def find(path, tmp_path, **digests):
     return find_model(settings, tmp_path / "resources")
 
 
-def digest_by_hand(folder):
+def digest_anew(folder):
     names = ("dataset.json", "plans.json", "fold_all/checkpoint_final.pth")
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()
 
@@ -70,7 +70,7 @@ class Malice:
 
 
 def test_the_digest_is_that_of_the_files_in_a_row_and_is_held_against_the_configured_one(model_dir, tmp_path):
-    digest = digest_by_hand(model_dir)
+    digest = digest_anew(model_dir)
     assert find(model_dir, tmp_path).sha256 == digest
     assert find(model_dir, tmp_path, **{"hd-bet": digest.upper()}).folds == ("all",)
     with pytest.raises(
@@ -123,7 +123,7 @@ def test_an_archive_that_unpacks_to_many_times_its_size_leaves_nothing_on_the_di
 def test_the_archive_is_found_in_the_resources_folder_without_a_word(model_dir, tmp_path):
     (tmp_path / "resources").mkdir()
     shutil.make_archive(tmp_path / "resources" / "release_v1.5.0", "zip", model_dir)
-    assert find_model(ResourceSettings(), tmp_path / "resources").sha256 == digest_by_hand(model_dir)
+    assert find_model(ResourceSettings(), tmp_path / "resources").sha256 == digest_anew(model_dir)
 
 
 def test_a_pickle_that_would_run_something_is_refused_and_does_not_run(model_dir, tmp_path):

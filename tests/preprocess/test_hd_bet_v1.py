@@ -5,7 +5,7 @@ import pytest
 
 from braing3n.core.errors import ResourceError
 from braing3n.preprocess.brain.hd_bet_v1 import _list_flips, _prepare, _restore, load_hd_bet_v1
-from braing3n.preprocess.read.scan import Scan, read_scan
+from braing3n.preprocess.read.scan import Volume, read_scan
 from braing3n.preprocess.space.register import measure_dice
 
 from .brains import centred_affine, sample
@@ -14,7 +14,7 @@ from .brains import centred_affine, sample
 @pytest.mark.parametrize(("shape", "spacing_mm"), [((60, 70, 50), 3.0), ((130, 150, 24), (1.2, 1.2, 7.0))])
 def test_there_and_back_is_the_same_mask(shape, spacing_mm):
     affine = centred_affine(shape, spacing_mm)
-    scan = Scan(sample(affine, shape), affine)
+    scan = Volume(sample(affine, shape), affine)
     batch, inner = _prepare(scan)
     assert batch.shape[:2] == (1, 1)
     assert all(n % 16 == 0 and n >= 128 for n in batch.shape[2:])

@@ -8,7 +8,7 @@ import pytest
 
 from braing3n.preprocess.quality import list_warnings
 from braing3n.preprocess.read.intake import is_brain_alone
-from braing3n.preprocess.read.scan import Scan, read_scan
+from braing3n.preprocess.read.scan import Volume, read_scan
 from braing3n.preprocess.visit import process_visit
 
 from .brains import SEMI_AXES_MM, centred_affine, make_row, rotate, sample, write_brain
@@ -24,12 +24,12 @@ def paint_head(scale):
     to_brain = rotate(0, scale=scale)
     radius = np.sqrt((((points * scale) / SEMI_AXES_MM) ** 2).sum(axis=-1))
     head = np.where(radius < 1.3, np.where(radius < 1.14, 8.0, 160.0), 0.0)
-    return Scan(np.maximum(head, sample(AFFINE, SHAPE, to_brain)).astype(np.float32), AFFINE)
+    return Volume(np.maximum(head, sample(AFFINE, SHAPE, to_brain)).astype(np.float32), AFFINE)
 
 
 @pytest.mark.parametrize("modality", ["T1", "T2"])
 def test_a_brain_without_a_skull_is_known_and_a_head_is_not_taken_for_one(modality):
-    assert is_brain_alone(Scan(sample(AFFINE, SHAPE, modality=modality), AFFINE))
+    assert is_brain_alone(Volume(sample(AFFINE, SHAPE, modality=modality), AFFINE))
     assert not is_brain_alone(paint_head(1.0))
     assert not is_brain_alone(paint_head(1.25))  # a child's, smaller than a grown-up's brain
 

@@ -16,10 +16,10 @@ from braing3n.manifest.quality.measures import OUTLYING, judge_quality
 from braing3n.preprocess.contracts import PREPROCESS
 from braing3n.preprocess.mosaic import draw_thumbnail
 from braing3n.preprocess.quality import list_brain_voxels, measure_field_range, measure_noise
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 from braing3n.preprocess.shard import run_visit
 from braing3n.preprocess.space.grid import RIM_MM
-from braing3n.preprocess.space.recognise import measure_atlas_information
+from braing3n.preprocess.space.registration_checks import measure_atlas_information
 from braing3n.preprocess.visit import process_visit
 
 from .brains import ATLAS_CENTRE, centred_affine, make_row, rotate, sample
@@ -33,7 +33,7 @@ def place(shape=SHAPE, spacing_mm=SPACING_MM, turn=None):
     affine, centre = centred_affine(shape, spacing_mm), np.eye(4)
     affine[:3, 3] += ATLAS_CENTRE
     centre[:3, 3] = -ATLAS_CENTRE
-    return Scan(sample(affine, shape, (np.eye(4) if turn is None else turn) @ centre), affine)
+    return Volume(sample(affine, shape, (np.eye(4) if turn is None else turn) @ centre), affine)
 
 
 @pytest.mark.parametrize("spacing_mm", [2.0, (2.0, 2.0, 5.0)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from braing3n.preprocess.brain.bias import find_head
-from braing3n.preprocess.read.scan import Scan, find_box, read_scan
+from braing3n.preprocess.read.scan import Volume, find_box, read_scan
 from braing3n.preprocess.space.grid import RAS_TO_LPS, load_atlas
 from braing3n.preprocess.space.register import register_affine, register_rigid
 from braing3n.preprocess.space.starts import make_measure, measure_mutual_information
@@ -14,7 +14,7 @@ from .brains import ATLAS_SPACING_MM, centred_affine, rotate, sample
 
 def make_scan(shape, spacing_mm, **options):
     affine = centred_affine(shape, spacing_mm)
-    return Scan(sample(affine, shape, **options), affine)
+    return Volume(sample(affine, shape, **options), affine)
 
 
 def list_points():
@@ -47,7 +47,7 @@ def test_rigid_crosses_contrast_thick_slices_and_a_lost_header(grid_mm):
         moving = make_scan((54, 60, 26), (4.0, 4.0, 8.0), modality="T2", to_brain=motion)
         header = np.eye(4)
         header[:3, 3] = lost_mm
-        moving = Scan(moving.data, header @ moving.affine)
+        moving = Volume(moving.data, header @ moving.affine)
         motion = motion @ np.linalg.inv(header)
         truth = RAS_TO_LPS @ np.linalg.inv(motion) @ RAS_TO_LPS
         matrix = register_rigid(fixed, moving, 2025, spacing_mm=grid_mm)

@@ -30,9 +30,9 @@ def test_a_shipped_tumour_mask_lies_on_the_tumour(kind, tmp_path, monkeypatch, f
     shard = tmp_path / "inventory" / "shard-000.tsv"
     table = preprocess_shard(shard, tmp_path / "store", tmp_path / "table.parquet", settings, resources, 1)
     assert (table["status"] == "kept").all(), table["reason"].tolist()
-    told = json.loads(next(cell for cell in table["segmentations"] if cell))["tumour"]
-    assert told["carried_share"] == pytest.approx(1, abs=0.15)
-    image = nib.load(told["path"])
+    described = json.loads(next(cell for cell in table["segmentations"] if cell))["tumour"]
+    assert described["carried_share"] == pytest.approx(1, abs=0.15)
+    image = nib.load(described["path"])
     labels = np.asarray(image.dataobj)
     assert set(np.unique(labels)) == {0, *TUMOUR_CODES.values()}
     volumes = table.set_index("modality")["path"]

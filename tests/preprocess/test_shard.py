@@ -122,7 +122,7 @@ def test_the_same_bytes_for_any_number_of_workers_and_any_order(tmp_path, run):
 
 
 def test_no_more_workers_than_cpus(tmp_path, run, monkeypatch):
-    def refuse(visits, job, n_workers, tell):
+    def refuse(visits, job, n_workers, report):
         raise RuntimeError(f"{n_workers} workers")
 
     monkeypatch.setattr(shard, "run_visits", refuse)
@@ -242,8 +242,8 @@ def test_a_worker_computes_with_one_thread_and_its_parent_needs_no_pytorch(tmp_p
     paths = os.pathsep.join([str(ROOT), str(tmp_path)])
     environment = {name: text for name, text in os.environ.items() if not name.endswith("_NUM_THREADS")}
     command = [sys.executable, str(tmp_path / "counting.py")]
-    told = subprocess.check_output(command, env=environment | {"PYTHONPATH": paths}, text=True)
-    assert told.split() == ["{1}", "False"]
+    printed = subprocess.check_output(command, env=environment | {"PYTHONPATH": paths}, text=True)
+    assert printed.split() == ["{1}", "False"]
 
 
 def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(tmp_path, run, atlas_path, settings):

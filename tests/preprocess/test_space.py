@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from braing3n.config import ResourceSettings
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 from braing3n.preprocess.space.grid import (
     Grid,
     encode_affine,
@@ -30,7 +30,7 @@ GRID = Grid(SHAPE, 4.0, (0.0, -239.0, 0.0))
 
 def make_scan(shape=(40, 46, 36), spacing_mm=(4.5, 4.0, 5.0), **options):
     affine = centred_affine(shape, spacing_mm)
-    return Scan(sample(affine, shape, **options), affine)
+    return Volume(sample(affine, shape, **options), affine)
 
 
 def resample_with_scipy(scan, matrix, grid, order):
@@ -73,7 +73,7 @@ def test_two_transforms_are_one_interpolation(atlas_path, interpolation, order):
     assert np.abs(ours - reference)[inside].max() < 0.5  # of about 100-200
     # Two interpolations in a row would have blurred: they are further away than that.
     halfway = resample_with_scipy(scan, to_scan, grid_around_zero(), order)
-    halfway = Scan(halfway[::-1, ::-1], ras_of(grid_around_zero()))
+    halfway = Volume(halfway[::-1, ::-1], ras_of(grid_around_zero()))
     twice = resample_with_scipy(halfway, to_centre, grid, order)
     assert np.abs(twice - reference)[inside].max() > 2 * np.abs(ours - reference)[inside].max()
 

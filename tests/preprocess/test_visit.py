@@ -241,9 +241,9 @@ def test_a_segmentation_goes_with_its_scan_label_by_label(tmp_path, tools):
     for label in (1, 4):
         where = image.affine @ [*np.argwhere(labels >= label).mean(axis=0), 1]
         assert np.linalg.norm(where[:3] - ATLAS_CENTRE - MARKER_RAS_MM) < 2.5
-    told = json.loads(result.cells[0]["segmentations"])["tumour"]
-    assert told["native_ml"] == pytest.approx(native_ml, rel=1e-3)
-    assert told["carried_share"] == pytest.approx(1, abs=0.1)
+    described = json.loads(result.cells[0]["segmentations"])["tumour"]
+    assert described["native_ml"] == pytest.approx(native_ml, rel=1e-3)
+    assert described["carried_share"] == pytest.approx(1, abs=0.1)
 
 
 def test_a_segmentation_of_a_companion_takes_the_companions_way(tmp_path, tools):

@@ -157,7 +157,7 @@ def test_an_encoder_alone_is_enough_and_half_a_one_is_not(model, blank, tmp_path
     assert not (tmp_path / "mae.safetensors").exists()
 
 
-def test_two_tensors_of_one_name_are_told(model, blank):
+def test_two_tensors_of_one_name_are_reported(model, blank):
     state = model.state_dict()
     found = map_release(state | {"module.norm.weight": state["norm.weight"]}, blank)
     assert found.unmapped == {"module.norm.weight": "norm.weight is norm.weight already"}
@@ -191,7 +191,7 @@ def test_an_encoder_of_another_width_is_one_sentence(tmp_path):
     assert not (tmp_path / "mae.safetensors").exists()
 
 
-def test_by_hand(model, tmp_path, capsys):
+def test_the_command_imports_an_encoder(model, tmp_path, capsys):
     save_file(model.state_dict(), theirs := tmp_path / "theirs.safetensors")
     command = ["pretrain", "import", "--release", str(theirs), "--weights", str(tmp_path / "w.safetensors")]
     command += ["--settings", SETTINGS.as_json(), "--shape"]

@@ -1,4 +1,4 @@
-"""Planted labels are found, and the tables tell what was and was not probed."""
+"""Planted labels are found, and the tables say what was and was not probed."""
 
 import numpy as np
 import pandas as pd
@@ -185,7 +185,7 @@ def test_where_one_class_is_left_to_fit_it_is_predicted(corpus, settings):
     np.testing.assert_array_equal(found[is_male], [[1, 0]] * is_male.sum())  # fitted on women alone
 
 
-def test_nothing_to_probe_is_told_for_every_encoder(corpus):
+def test_nothing_to_probe_is_reported_for_every_encoder(corpus):
     labels = corpus[0].iloc[:6].reset_index(drop=True)
     settings = ProbeSettings()
     tables = join(probe_encoder(name, corpus[1][:6], labels, settings) for name in ("mae", "histogram"))

@@ -23,9 +23,9 @@ from braing3n.core.errors import CheckpointError, ConfigurationError, StoppedErr
 from braing3n.core.runtime import digest_file
 from braing3n.nets.weights import load_model
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
+from braing3n.tokenizer.initial_weights import initialise_from_components
 from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
 from braing3n.tokenizer.model import Tokenizer, reconstruct
-from braing3n.tokenizer.start import start_from_components
 from braing3n.tokenizer.train import train_tokenizer
 from braing3n.training import read_record, read_weights, write_weights
 
@@ -122,7 +122,7 @@ def list_tokens(encoder, volumes):
 
 def test_start_is_the_best_linear_map_through_d_channels(tokenizer, encoder):
     volumes = InventedVolumes(n=30)
-    start_from_components(tokenizer, encoder, volumes, 4, CPU)
+    initialise_from_components(tokenizer, encoder, volumes, 4, CPU)
     features, patches = (part.astype(np.float64) for part in list_tokens(encoder, volumes))
 
     alpha = 1e-6 * len(features) * features.var(axis=0).mean()
@@ -142,7 +142,7 @@ def test_start_is_the_best_linear_map_through_d_channels(tokenizer, encoder):
 def test_without_a_projection_the_start_is_least_squares_on_all_channels(encoder):
     tokenizer = Tokenizer(SETTINGS.with_d("none"), 12, 4, (2, 2, 2))
     volumes = InventedVolumes(n=30)
-    start_from_components(tokenizer, encoder, volumes, 4, CPU)
+    initialise_from_components(tokenizer, encoder, volumes, 4, CPU)
     features, patches = list_tokens(encoder, volumes)
     tokens = tokenizer.project(torch.from_numpy(features))
     assert torch.equal(tokens, torch.from_numpy(features)), "no projection changes no token"
@@ -164,7 +164,7 @@ def test_without_a_patch_head_the_image_is_the_cnns_alone(tmp_path, encoder, d):
     settings = SETTINGS.with_d(d).model_copy(update={"has_patch_head": False})
     volumes = InventedVolumes()
     start = Tokenizer(settings, 12, 4, (2, 2, 2))
-    start_from_components(start, encoder, volumes, 4, CPU)
+    initialise_from_components(start, encoder, volumes, 4, CPU)
     features, _ = list_tokens(encoder, volumes)
     tokens = start.standardise(start.project(torch.from_numpy(features)))
     assert tokens.var(dim=0, correction=0).mean().item() == pytest.approx(1, rel=1e-3)
@@ -215,7 +215,7 @@ def test_losses_are_the_mean_errors_of_a_loop_written_anew(tmp_path, encoder, lo
     plan = training.plan_batches(rows["train"], options, settings.seed)
     torch.manual_seed(settings.seed)
     net = Tokenizer(settings, 12, 4, (2, 2, 2))
-    start_from_components(net, encoder, volumes, options.batch_size, CPU)
+    initialise_from_components(net, encoder, volumes, options.batch_size, CPU)
 
     def measure(batch):
         return (net(encoder.encode(images[batch])) - images[batch]).abs().pow(power).mean()
@@ -284,7 +284,7 @@ def test_early_stop_ends_training(tmp_path, encoder):
     assert len((run / "loss.csv").read_text().splitlines()) == 1 + 2 * settings.patience
     assert read_record(tmp_path / "t.safetensors", "Tokenizer")["n_epochs_trained"] == settings.patience
     expected = Tokenizer(settings, 12, 4, (2, 2, 2))
-    start_from_components(expected, encoder, volumes, 4, CPU)
+    initialise_from_components(expected, encoder, volumes, 4, CPU)
     assert torch.equal(trained.project.weight, expected.project.weight)
 
 

@@ -1,4 +1,4 @@
-"""Killed at any step, or told to stop: a run that goes on ends with the bits of an undisturbed one."""
+"""Killed at any step, or asked to stop: a run that goes on ends with the bits of an undisturbed one."""
 
 import multiprocessing
 import os

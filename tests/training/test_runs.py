@@ -87,20 +87,20 @@ def test_processes_of_one_training_hold_a_lock_each(tmp_path, monkeypatch):
     (tmp_path / "list").write_text("")
     given = tmp_path / "runs", "mae", 1, PretrainSettings(), [tmp_path / "list"]
     monkeypatch.setenv("RANK", "0")
-    with training.open_run(*given) as first:
+    with training.open_run_dir(*given) as first:
         monkeypatch.setenv("RANK", "1")
-        with training.open_run(*given) as second:
+        with training.open_run_dir(*given) as second:
             assert first == second
             assert {path.name for path in first.glob("lock-*")} == {"lock-0", "lock-1"}
     monkeypatch.delenv("RANK")
-    with training.open_run(*given):
+    with training.open_run_dir(*given):
         assert {path.name for path in first.glob("lock-*")} == {"lock-0", "lock-1"}
 
 
 def test_what_a_killed_process_left_half_written_goes_with_the_next_one(tmp_path):
     """Its checkpoint of another step, which none will write again."""
     given = tmp_path, "mae", 1, PretrainSettings(), ["content"]
-    with training.open_run(*given) as run_dir:
+    with training.open_run_dir(*given) as run_dir:
         pass
     kept = run_dir / "step-00000012.safetensors", run_dir / ".mine.safetensors"
     halves = [scratch.name_half_written(run_dir / "step-00000237.safetensors") for _ in range(2)]
@@ -109,7 +109,7 @@ def test_what_a_killed_process_left_half_written_goes_with_the_next_one(tmp_path
     halves[0] = halves[0].with_name(halves[0].name.replace(f"{os.getpid():06x}", f"{killed.pid:06x}"))
     for path in (*kept, *halves):
         path.write_bytes(b"x")
-    with training.open_run(*given):
+    with training.open_run_dir(*given):
         assert [path.exists() for path in (*kept, *halves)] == [True, True, False, True]
 
 
@@ -200,7 +200,7 @@ def test_loss_curve_is_drawn_while_it_trains(tmp_path, monkeypatch):
     assert final.read_bytes() == curves[-1]
 
 
-def test_time_left_is_told(tmp_path, capfd):
+def test_time_left_is_shown(tmp_path, capfd):
     tiny.train("mae", tmp_path)
     lines = [line for line in capfd.readouterr().err.splitlines() if "pretrain: steps" in line]
     assert "s left" in lines[0]

@@ -1,6 +1,7 @@
 """Raw downloads of real cohorts, as miniatures, through all that reads them; each route, nobody's name."""
 
 import gzip
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import yaml
 from braing3n.phantoms.formats import PLANTED
 from braing3n.phantoms.picture import find_left_marker
 
-from .conftest import ROOT, SMOKE, link_wheels, plan, snakemake
+from .conftest import ROOT, SMOKE, copy_checkout, link_wheels, plan, snakemake
 
 pytestmark = pytest.mark.workflow
 TARGET = "manifest"
@@ -129,3 +130,25 @@ def test_one_cohorts_ingest_reruns_alone(run, config):
     assert moved == {"adni.parquet", "adni_exclusions.parquet"}
     assert {name: item[1] for name, item in before.items()} == {name: item[1] for name, item in after.items()}
     assert plan(directory, config=config, target=TARGET) == {}, "equal bytes replan nothing"
+
+
+def test_a_cohort_is_one_file_dropped_into_the_folder(tmp_path):
+    """That of docs/adding_a_cohort.md; no other file changes."""
+    root = copy_checkout(tmp_path / "checkout")
+    page = (ROOT / "docs" / "adding_a_cohort.md").read_text()
+    (root / "cohorts" / "lake.py").write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1])
+    raw = tmp_path / "lake"
+    raw.mkdir()
+    for number in range(100):
+        (raw / f"L{number:02d}_2019-05-02_T1.nii.gz").touch()
+    (raw / "people.csv").write_text("id,age,sex,diagnosis\nL01,71,f,0\n")
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"run": "x", "cohorts": {"lake": {"raw_dir": str(raw), "n_shards": 3}}}))
+    planned = plan(tmp_path, config=config, root=root)
+    assert (planned["ingest_lake"], planned["preprocess_shard"], planned["pack_shard"]) == (1, 3, 3)
+    assert planned["train_mae"] == 1
+    inventory = tmp_path / "results" / "x" / "inventory" / "lake"
+    assert sum(len(path.read_text().splitlines()) - 1 for path in inventory.glob("shard-*.tsv")) == 100
+    assert snakemake(tmp_path, "all", "--dry-run", config=config).returncode == 2, (
+        "not known without the file"
+    )

@@ -85,7 +85,7 @@ def test_a_family_in_two_shards_is_on_one_side(volumes):
     assert family[0][1:] == family[1][1:]
 
 
-def test_a_copied_scan_is_told_and_one_person(run, volumes):
+def test_a_copied_scan_is_reported_and_one_person(run, volumes):
     assert find_person(volumes, "nki_rs", COPIED) == find_person(volumes, "nki_rs", COPY)
     log = (run[0].parents[1] / "logs" / "leaks" / "manifest" / "volume_list.log").read_text()
     assert "one raw file under several ids" in log

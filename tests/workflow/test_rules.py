@@ -8,13 +8,34 @@ from types import SimpleNamespace
 import pytest
 
 from braing3n import WORDS
+from braing3n.config import load_config
+from braing3n.launch import list_settings
 
-from .conftest import ROOT, snakemake
+from .conftest import ROOT, SMOKE, snakemake
 from .test_bad_configuration import write_config
+from .test_plans import SECTIONS
 from .test_sweep import write_config as write_sweep
 
 RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 DIRECTIVES = ("log:", "benchmark:", "conda:", "threads:", "resources:", "params:")
+
+# Settings files that `SECTIONS` of test_plans.py lacks, and the test that changes each; the smoke run has no
+# sweep and no encoder of others.
+CHANGED_ELSEWHERE = {
+    "cohorts.phantom_a": "test_an_edited_cohort_file_plans_its_ingest_and_what_reads_labels",
+    "cohorts.phantom_b": "test_an_edited_cohort_file_plans_its_ingest_and_what_reads_labels",
+    "manifest.review": "test_a_review_replans_from_the_volume_list_on_and_is_obeyed",
+    "latents.encoders": "test_one_more_encoder_is_extracted_and_compared_and_nothing_is_cached_again",
+    "latents.foreign": "test_weights_of_others_are_inputs_where_they_are_there_and_stop_nothing_where_not",
+    "probe.columns": "test_an_own_column_is_read_and_probed_and_nothing_is_trained",
+    "probe.finetune": "test_fine_tuning_is_a_job_a_task_where_it_is_asked_for",
+    "probe.finetune.tasks": "test_fine_tuning_is_a_job_a_task_where_it_is_asked_for",
+    "sweep": "test_table_5_alone_trains_nothing_on_the_whole_corpus",
+    "sweep.d": "test_every_arm_trains_with_its_own_d_and_a_sweeps_setting_replans_no_other_tokenizer",
+    "sweep.budgets": "test_each_budget_has_an_akl_of_its_own",
+    "sweep.akl": "test_a_baseline_is_one_file_dropped_into_the_folder",
+    "sweep.probe": "test_every_arm_trains_with_its_own_d_and_a_sweeps_setting_replans_no_other_tokenizer",
+}
 
 
 def split_rules(path):
@@ -100,3 +121,11 @@ def test_each_word_is_a_target_also_from_where_the_catalogue_looks(tmp_path, sna
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert set(WORDS) | {"all"} <= {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
+
+
+def test_every_settings_file_is_changed_by_some_test_of_the_dag():
+    written = {name for name, _ in list_settings(load_config(SMOKE))}
+    assert written == SECTIONS.keys() | CHANGED_ELSEWHERE.keys()
+    assert not SECTIONS.keys() & CHANGED_ELSEWHERE.keys()
+    tests = "".join(path.read_text() for path in (ROOT / "tests" / "workflow").glob("test_*.py"))
+    assert all(f"def {name}(" in tests for name in CHANGED_ELSEWHERE.values())

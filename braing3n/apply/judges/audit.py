@@ -20,7 +20,7 @@ from braing3n.core.runtime import make_folder
 from braing3n.core.scratch import open_scratch
 from braing3n.encoders.voxels import average_voxels
 from braing3n.fidelity.coarse import FINE_MM, coarsen, halve
-from braing3n.fidelity.deals import FEW_PEOPLE
+from braing3n.fidelity.floors import FEW_PEOPLE
 from braing3n.memorization.audit import audit_pool
 from braing3n.memorization.contracts import MEMBERSHIP
 from braing3n.memorization.contrastive.audit import TRAINED, audit_codes, open_detector

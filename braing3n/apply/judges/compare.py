@@ -15,7 +15,7 @@ from braing3n.apply.judges.features import INCEPTION, Feature, open_features, op
 from braing3n.apply.judges.folders import VolumeFolder, open_folders, tabulate_left_out
 from braing3n.apply.judges.tables import draw_pairs, write_results
 from braing3n.core.runtime import make_folder, track
-from braing3n.fidelity.deals import FEW_PEOPLE, Distance, measure_beside_floor
+from braing3n.fidelity.floors import FEW_PEOPLE, Distance, measure_beside_floor
 from braing3n.fidelity.formulas.frechet import measure_frechet
 from braing3n.fidelity.formulas.kernels import choose_sigma, measure_kid, measure_mmd
 from braing3n.fidelity.formulas.neighbourhoods import N_NEAREST, measure_neighbourhoods

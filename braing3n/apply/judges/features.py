@@ -50,8 +50,8 @@ def open_features(
     Raises:
         CheckpointError: a weight file is given and is not the official one.
     """
+    from braing3n.fidelity.other_features import SLOTS
     from braing3n.fidelity.settings import FidelitySettings
-    from braing3n.fidelity.sliced import SLOTS
     from braing3n.fidelity.slices import apply_window, cut_slices
     from braing3n.nets.inception import NO_WEIGHTS, Inception
 

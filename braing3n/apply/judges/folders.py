@@ -106,7 +106,7 @@ class VolumeFolder:
     @property
     def people(self) -> np.ndarray:
         """(N,) the person of each volume."""
-        return np.array([tell_person(path.relative_to(self.folder)) for path in self.paths])
+        return np.array([parse_person(path.relative_to(self.folder)) for path in self.paths])
 
     @property
     def names(self) -> list[str]:
@@ -160,7 +160,7 @@ class VolumeFolder:
         check_number(self)
 
 
-def tell_person(path: Path) -> str:
+def parse_person(path: Path) -> str:
     """The `sub-` of a file's name or of a folder above it, else the path; of a path within the folder."""
     for part in (path.name, *(parent.name for parent in path.parents)):
         if found := re.search(r"sub-([0-9A-Za-z]+)", part):

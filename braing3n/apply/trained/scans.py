@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from braing3n.apply.contrast import tell_modality, tell_session, tell_subject
+from braing3n.apply.contrast import parse_modality, parse_session, parse_subject
 from braing3n.core.bids import SUFFIXES, derivative_path, entities
 from braing3n.core.contracts import MODALITIES
 from braing3n.core.errors import BrainG3nError
@@ -170,12 +170,12 @@ def take_volume(path: Path, given: Given) -> Prepared:
         BrainG3nError: neither its name nor an option gives its modality.
     """
     stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
-    named = "T1c" if "_ce-gadolinium" in stem else tell_modality(stem.rpartition("_")[2])
+    named = "T1c" if "_ce-gadolinium" in stem else parse_modality(stem.rpartition("_")[2])
     modality = given.modality or named
     if modality not in MODALITIES:
         raise BrainG3nError(f"{path}: its name gives no modality; give --modality {'|'.join(MODALITIES)}.")
     run = match[1] if (match := re.search(r"_run-([0-9A-Za-z]+)", stem)) else ""
-    subject, session = tell_subject(stem) or "01", tell_session(stem)
+    subject, session = parse_subject(stem) or "01", parse_session(stem)
     beside = path.parent / f"{entities(subject, session)}_space-SRI24_desc-brain_mask.nii.gz"
     back = path.parent / derivative_path(Path(), "", subject, session, run, modality, "inverse_xfm").name
     return Prepared(

@@ -20,7 +20,7 @@ from braing3n.preprocess.quality import list_warnings
 from braing3n.site.pages import embed_picture, stream
 
 MAX_EMBEDDED = 2500  # pictures inside the page: 50 MB, which browsers still open at once
-# A step that tells of a mask with faults, or of a backend that failed, stands in parentheses.
+# A step that reports a mask with faults, or of a backend that failed, stands in parentheses.
 FAULT = re.compile(r"(\(.*?\))(?=;|$)")
 FOLDERS = re.compile(r"(?<![^\s'\"(])(?:/[^/\s'\"]+)+/(?=[^/\s'\"])")
 

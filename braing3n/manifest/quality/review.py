@@ -110,7 +110,7 @@ def list_volumes(config: Config) -> list[str]:
 def check_names(decisions: Iterable[Decision], ids: list[str], cohorts: Iterable[str], where: str) -> str:
     """Check that each decision is about a volume, a visit or a person of the run.
 
-    Decisions about cohorts that are not of the run count for nothing; a sentence tells of them, if any.
+    Decisions about cohorts that are not of the run are ignored; a sentence reports them, if any.
 
     Raises:
         ConfigurationError: an unknown name, with file and line.

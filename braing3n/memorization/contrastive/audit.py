@@ -52,7 +52,7 @@ class Detector:
 def open_detector(
     source: CoarseSource, settings: ContrastiveSettings, checkpoints_dir: Path, weights_path: Path
 ) -> Iterator[Detector]:
-    """Train the detector, unless done, and read every volume once; a killed job goes on where it was."""
+    """Train the detector, unless done, and read every volume once; a killed job resumes where it was."""
     train_copy_net(source, settings, checkpoints_dir, weights_path)
     device = training.open_accelerator().device
     nets = {TRAINED: load_model(CopyNet, weights_path), UNTRAINED: build_untrained(settings).eval()}

@@ -63,7 +63,7 @@ def average(volume: Tensor, edge: int) -> Tensor:
 def train_copy_net(
     source: CoarseSource, settings: ContrastiveSettings, checkpoints_dir: Path, weights_path: Path
 ) -> None:
-    """Train for `n_steps`, or go on training, and write the weights.
+    """Train for `n_steps`, or resume training, and write the weights.
 
     Raises:
         BrainG3nError: a loss is not a number; the message names the step and its volumes.
@@ -81,11 +81,11 @@ def train_copy_net(
 
 def _train(source: CoarseSource, settings: ContrastiveSettings, run_dir: Path) -> None:
     options = plan_optimiser(settings, int((source.table["split"] == "train").sum()))
-    run = training.begin(WORD, run_dir, source.table, options, settings.seed)
+    run = training.plan_run(WORD, run_dir, source.table, options, settings.seed)
     run.plan, run.losses = run.plan[: settings.n_steps], run.losses[: settings.n_steps]
     net = build_untrained(settings).to(run.device)
     optimiser = training.build_optimiser(net, options)
-    training.start(run, {"model": net, "optimiser": optimiser})
+    training.resume_run(run, {"model": net, "optimiser": optimiser})
     group = torch.from_numpy(np.unique(source.table["group_id"], return_inverse=True)[1]).to(run.device)
     batches = source.read(run.own_batches, run.device)
     for step, volume in training.take_steps(run, batches, lambda step: None):

@@ -6,7 +6,7 @@ import pandas as pd
 
 from braing3n.paper.card.card import LABELS_PATH, explain_table, name_scanners
 from braing3n.paper.card.coverage import NOBODY, UNKNOWN, list_classes, list_people, mark_diagnosed
-from braing3n.paper.printed.tables import LEVELS, Table
+from braing3n.paper.printed.tables import LEVELS, PrintedTable
 from braing3n.paper.results import Results
 
 AGE_BANDS_YEARS = (0, 18, 40, 60, 75, float("inf"))
@@ -27,8 +27,8 @@ def spread_people(labels: pd.DataFrame, trait: str) -> pd.DataFrame:
     if trait in PLACES:
         places = name_scanners(volumes) if trait == "scanner" else volumes[trait]
         rows = volumes[["person_id", "dx"]].assign(value=places).drop_duplicates()
-        is_told = (rows["value"] != "").groupby([rows["person_id"], rows["dx"]]).transform("any")
-        rows = rows[(rows["value"] != "") | ~is_told]
+        is_known = (rows["value"] != "").groupby([rows["person_id"], rows["dx"]]).transform("any")
+        rows = rows[(rows["value"] != "") | ~is_known]
     else:
         rows = list_people(volumes, "dx")
         bands = pd.cut(rows["age_years"], AGE_BANDS_YEARS, right=False, labels=BAND_NAMES)
@@ -37,7 +37,7 @@ def spread_people(labels: pd.DataFrame, trait: str) -> pd.DataFrame:
     return rows.assign(value=rows["value"].replace("", UNKNOWN).fillna(UNKNOWN)).reset_index(drop=True)
 
 
-def build_bias(results: Results) -> Table:
+def build_bias(results: Results) -> PrintedTable:
     """People of each diagnosis by sex, age band, race, ethnicity and scanner, with their share of it."""
     labels = results.read("labels")
     title = "Who is represented, by diagnosis: people (share of the diagnosis)"
@@ -53,17 +53,17 @@ def build_bias(results: Results) -> Table:
         if (spread["value"] == UNKNOWN).all():
             n_people = spread["person_id"].nunique()
             notes.append(f"{trait}: n/a, known of nobody (N = 0 of {n_people:,} people).")
-    return Table("card_bias", title, pd.concat(frames, ignore_index=True), LABELS_PATH, notes)
+    return PrintedTable("card_bias", title, pd.concat(frames, ignore_index=True), LABELS_PATH, notes)
 
 
-def build_bias_sites(results: Results) -> Table:
+def build_bias_sites(results: Results) -> PrintedTable:
     """People of each diagnosis at each site, with their share of the diagnosis."""
     labels = results.read("labels")
     title = "Sites within each diagnosis: people (share of the diagnosis)"
     if labels is None:
         return explain_table("card_bias_sites", title, "Site")
     frame = _count_values(spread_people(labels, "site"), labels).rename(columns={"Value": "Site"})
-    return Table("card_bias_sites", title, frame, LABELS_PATH, ["-: nobody."])
+    return PrintedTable("card_bias_sites", title, frame, LABELS_PATH, ["-: nobody."])
 
 
 def _count_values(spread: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
@@ -82,7 +82,7 @@ def _count_values(spread: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def build_places(results: Results) -> Table:
+def build_places(results: Results) -> PrintedTable:
     """How many cohorts, sites, vendors and scanners each diagnosis comes from, and the largest's share."""
     labels = results.read("labels")
     title = "Where each diagnosis comes from (people)"
@@ -99,7 +99,7 @@ def build_places(results: Results) -> Table:
         for place, spread in spreads.items():
             row |= _describe_largest(place, spread[spread["dx"] == dx], row["People"])
         rows.append(row)
-    return Table("card_places", title, pd.DataFrame(rows), LABELS_PATH, describe_places(labels))
+    return PrintedTable("card_places", title, pd.DataFrame(rows), LABELS_PATH, describe_places(labels))
 
 
 def _describe_largest(place: str, spread: pd.DataFrame, reason: str) -> dict[str, str]:
@@ -117,7 +117,7 @@ def _describe_largest(place: str, spread: pd.DataFrame, reason: str) -> dict[str
 
 
 def describe_places(labels: pd.DataFrame) -> list[str]:
-    """A sentence for each place that tells nothing, and for each diagnosis that sits in one."""
+    """A sentence for each place that is unknown, and for each diagnosis that sits in one."""
     sentences, spreads = [], {}
     for place in PLACES:
         spread = spread_people(labels, place)

@@ -7,7 +7,7 @@ import pandas as pd
 from braing3n.cohort import Cohort, list_cohorts, load_cohort
 from braing3n.core.contracts import MODALITIES
 from braing3n.manifest.counts import list_warnings
-from braing3n.paper.printed.tables import LEVELS, Table
+from braing3n.paper.printed.tables import LEVELS, PrintedTable
 from braing3n.paper.published import read_published
 from braing3n.paper.results import Results, explain_missing
 
@@ -15,21 +15,21 @@ LABELS_PATH = "manifest/labels.parquet"
 DAYS_PER_YEAR = 365.25
 
 
-def explain_table(name: str, title: str, column: str, missing: str = "labels") -> Table:
+def explain_table(name: str, title: str, column: str, missing: str = "labels") -> PrintedTable:
     """A table that only says which result is not there."""
     frame = pd.DataFrame([{column: explain_missing(missing)}])
-    return Table(name, title, frame, LABELS_PATH)
+    return PrintedTable(name, title, frame, LABELS_PATH)
 
 
 def find_declared(results: Results, key: str) -> Cohort | None:
-    """The cohort file that read a cohort of the run, or None where nothing tells which."""
+    """The cohort file that read a cohort of the run, or None where it is unknown."""
     counts = results.read("counts")
     kinds = {} if counts is None else dict(zip(counts["cohort"], counts["kind"], strict=True))
     kind = kinds.get(key, key)
     return load_cohort(kind) if kind in list_cohorts() else None
 
 
-def build_cohorts(results: Results) -> Table:
+def build_cohorts(results: Results) -> PrintedTable:
     """Each cohort's people, volumes, follow-up, ages and sites."""
     labels = results.read("labels")
     title = "Cohorts"
@@ -50,14 +50,14 @@ def build_cohorts(results: Results) -> Table:
                 "Sites": f"{n_sites:,}" if n_sites else _explain_unknown("site"),
             }
         )
-    return Table("card_cohorts", title, pd.DataFrame(rows), LABELS_PATH)
+    return PrintedTable("card_cohorts", title, pd.DataFrame(rows), LABELS_PATH)
 
 
 def _explain_unknown(what: str) -> str:
     return f"n/a: no {what} is known (N = 0)"
 
 
-def build_counts(results: Results) -> Table:
+def build_counts(results: Results) -> PrintedTable:
     """Found against expected: a cohort beyond the tolerance is warned of in the notes."""
     counts = results.read("counts")
     title, name = "Found against expected", "card_counts"
@@ -75,10 +75,10 @@ def build_counts(results: Results) -> Table:
         cells["Within the tolerance"] = {"met": "yes", "not met": "no"}.get(row.verdict, f"n/a: {row.note}")
         rows.append(cells)
     notes = [f"Warning: {sentence}" for sentence in list_warnings(counts)]
-    return Table(name, title, pd.DataFrame(rows), "manifest/counts.parquet", notes)
+    return PrintedTable(name, title, pd.DataFrame(rows), "manifest/counts.parquet", notes)
 
 
-def build_terms(results: Results) -> Table:
+def build_terms(results: Results) -> PrintedTable:
     """Licence, access, source and citation of the run's cohorts, then of the paper's other ones."""
     labels = results.read("labels")
     ours = [] if labels is None else sorted(set(labels["cohort"]))
@@ -97,10 +97,10 @@ def build_terms(results: Results) -> Table:
             )
             row["Access"] = declared.access or "n/a: not in the cohort's specification"
         rows.append(row)
-    return Table("card_terms", "Licences and access", pd.DataFrame(rows), LABELS_PATH)
+    return PrintedTable("card_terms", "Licences and access", pd.DataFrame(rows), LABELS_PATH)
 
 
-def build_modalities(results: Results) -> Table:
+def build_modalities(results: Results) -> PrintedTable:
     """Volumes and people of each modality, by cohort."""
     labels = results.read("labels")
     title = "Modalities by cohort: volumes (people)"
@@ -115,10 +115,10 @@ def build_modalities(results: Results) -> Table:
             row[name] = f"{len(chosen):,} ({chosen['person_id'].nunique():,})" if len(chosen) else "-"
         rows.append(row)
     notes = ["-: none. A person who is in two cohorts counts in both, and once in all."]
-    return Table("card_modalities", title, pd.DataFrame(rows), LABELS_PATH, notes)
+    return PrintedTable("card_modalities", title, pd.DataFrame(rows), LABELS_PATH, notes)
 
 
-def build_follow_up(results: Results) -> Table:
+def build_follow_up(results: Results) -> PrintedTable:
     """People who were scanned more than once: visits, and years from the first to the last."""
     labels = results.read("labels")
     title = "Followed-up people"
@@ -133,11 +133,11 @@ def build_follow_up(results: Results) -> Table:
     ]
     followed = visits[visits["n_visits"] > 1]["person_id"].nunique()
     notes.insert(0, f"All cohorts: {followed:,} of {visits['person_id'].nunique():,} people.")
-    return Table("card_follow_up", title, pd.DataFrame(rows), LABELS_PATH, notes)
+    return PrintedTable("card_follow_up", title, pd.DataFrame(rows), LABELS_PATH, notes)
 
 
 def _measure_visits(labels: pd.DataFrame) -> pd.DataFrame:
-    """One row a person and cohort: `n_visits`, and `span_years` where dates or ages tell it."""
+    """One row a person and cohort: `n_visits`, and `span_years` where dates or ages give it."""
     dates = labels["scan_date"] if "scan_date" in labels else pd.Series("", index=labels.index)
     days = pd.to_datetime(dates, errors="coerce", format="ISO8601")
     grouped = labels.assign(day=days).groupby(["cohort", "person_id"])
@@ -159,7 +159,7 @@ def _describe_visits(key: str, visits: pd.DataFrame) -> dict[str, str]:
         nobody = "n/a: nobody was scanned at two visits (N = 0)"
         return row | {"Visits, median (most)": nobody, "Span in years, median (range), n": nobody}
     row["Visits, median (most)"] = f"{several['n_visits'].median():g} ({several['n_visits'].max()})"
-    unknown = "n/a: neither dates nor ages tell the span (N = 0)"
+    unknown = "n/a: neither dates nor ages give the span (N = 0)"
     row["Span in years, median (range), n"] = (
         f"{spans.median():.1f} ({spans.min():.1f}-{spans.max():.1f}), n {len(spans):,}"
         if len(spans)
@@ -175,7 +175,7 @@ def name_scanners(labels: pd.DataFrame) -> pd.Series:
     return (labels["vendor"] + " " + field.map(strengths).fillna("").astype(str)).str.strip()
 
 
-def build_scanners(results: Results) -> Table:
+def build_scanners(results: Results) -> PrintedTable:
     """How many sites, and which scanners, each cohort comes from."""
     labels = results.read("labels")
     title = "Sites and scanners by cohort (people)"
@@ -198,10 +198,10 @@ def build_scanners(results: Results) -> Table:
     paper = read_published()["corpus"]["sites"]
     notes = [f"All cohorts: {n_sites:,} sites; the paper: {paper}."]
     notes.append("A scanner is a vendor with a field strength; a person may count in several.")
-    return Table("card_scanners", title, pd.DataFrame(rows), LABELS_PATH, notes)
+    return PrintedTable("card_scanners", title, pd.DataFrame(rows), LABELS_PATH, notes)
 
 
-def build_sites(results: Results) -> Table:
+def build_sites(results: Results) -> PrintedTable:
     """Every site with its scanners, people and volumes."""
     labels = results.read("labels")
     title = "Every site"
@@ -219,10 +219,10 @@ def build_sites(results: Results) -> Table:
             "Volumes": [f"{n:,}" for n in counts["size"]],
         }
     )
-    return Table("card_sites", title, frame, LABELS_PATH)
+    return PrintedTable("card_sites", title, frame, LABELS_PATH)
 
 
-def build_exclusions(results: Results) -> Table:
+def build_exclusions(results: Results) -> PrintedTable:
     """What was left out at which stage and why, and in which cohorts."""
     flow = results.read_flow()
     title, name = "Exclusions by stage and reason (volumes)", "card_exclusions"
@@ -242,4 +242,4 @@ def build_exclusions(results: Results) -> Table:
             nothing = f"n/a: nothing was left out (N = 0 of {n_received:,})"
             rows.append({"Stage": stage, "Excluded": "0", "Reason": nothing, "Cohorts": nothing})
     notes = [f"{stage}: {n:,} received." for stage, n in received.items()]
-    return Table(name, title, pd.DataFrame(rows), "manifest/flow.parquet", notes)
+    return PrintedTable(name, title, pd.DataFrame(rows), "manifest/flow.parquet", notes)

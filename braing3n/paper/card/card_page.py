@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from braing3n.manifest.counts import list_warnings
-from braing3n.paper.card import bias, card, coverage, found
+from braing3n.paper.card import bias, card, coverage, findings
 from braing3n.paper.page import describe_run, describe_table, list_withdrawn
-from braing3n.paper.printed.tables import Table, build_flow, build_table_3
+from braing3n.paper.printed.tables import PrintedTable, build_flow, build_table_3
 from braing3n.paper.results import Results
 from braing3n.site.pages import embed_picture, render
 
@@ -24,9 +24,9 @@ SECTIONS = {
     "Modalities and follow-up": (card.build_modalities, card.build_follow_up),
     "Sites and scanners": (card.build_scanners, card.build_sites),
     "What is known of the volumes": ("card_coverage", coverage.build_coverage),
-    "What was left out, and why": ("card_flow", card.build_exclusions, build_flow, found.build_quality),
-    "One brain under two ids": (found.build_pairs,),
-    "Segmentations": (found.build_segmentations,),
+    "What was left out, and why": ("card_flow", card.build_exclusions, build_flow, findings.build_quality),
+    "One brain under two ids": (findings.build_pairs,),
+    "Segmentations": (findings.build_segmentations,),
     "Bias card: who is represented": (
         "card_pyramids",
         bias.build_places,
@@ -44,7 +44,7 @@ CAPTIONS = {
 }
 
 
-def build_tables(results: Results) -> dict[str, Table]:
+def build_tables(results: Results) -> dict[str, PrintedTable]:
     """All tables of the page by name, each built once."""
     builders = [item for items in SECTIONS.values() for item in items if callable(item)]
     return {table.name: table for table in (build(results) for build in builders)}
@@ -57,7 +57,7 @@ def list_cautions(results: Results) -> list[str]:
     return warned + ([] if labels is None else bias.describe_places(labels))
 
 
-def render_card(results: Results, tables: dict[str, Table], pictures: dict[str, Path]) -> str:
+def render_card(results: Results, tables: dict[str, PrintedTable], pictures: dict[str, Path]) -> str:
     """One HTML page that needs nothing beside it.
 
     Args:

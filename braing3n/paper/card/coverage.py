@@ -6,7 +6,7 @@ import pandas as pd
 
 from braing3n.core.contracts import TASK_COLUMNS
 from braing3n.paper.card.card import LABELS_PATH, explain_table
-from braing3n.paper.printed.tables import LEVELS, Table
+from braing3n.paper.printed.tables import LEVELS, PrintedTable
 from braing3n.paper.published import read_published
 from braing3n.paper.results import Results
 
@@ -16,7 +16,7 @@ NOBODY = "n/a: nobody of this run has the diagnosis (N = 0); where it is from st
 PERSONAL = ("sex", "race", "ethnicity")
 # Fields whose coverage is reported, beside the tasks' own columns.
 FIELDS = ("age_years", "sex", "dx", "site", "vendor", "field_strength_t", *TASK_COLUMNS)
-# Fields that the paper also tells within the diagnoses that they belong to.
+# Fields that the paper also gives within the diagnoses that they belong to.
 WITHIN = {
     "cdr": ("AD", "MCI"),
     "mmse": ("AD", "MCI"),
@@ -58,7 +58,7 @@ def mark_diagnosed(labels: pd.DataFrame) -> pd.DataFrame:
     return chosen.assign(dx=chosen["dx"].replace("", UNKNOWN))
 
 
-def build_diseases(results: Results) -> Table:
+def build_diseases(results: Results) -> PrintedTable:
     """People and volumes of each diagnosis, ours beside the paper's; an absent one says why."""
     labels = results.read("labels")
     title, name = "Disease coverage", "card_diseases"
@@ -81,10 +81,10 @@ def build_diseases(results: Results) -> Table:
     rows.append(row | {f"Volumes{LEVELS}paper": f"{n_unknown:,}"})
     notes = ["A person whose diagnosis changes between visits counts in each."]
     notes.append("The paper's unknown: its total less the sum of its classes.")
-    return Table(name, title, pd.DataFrame(rows), LABELS_PATH, notes)
+    return PrintedTable(name, title, pd.DataFrame(rows), LABELS_PATH, notes)
 
 
-def build_diseases_by_cohort(results: Results) -> Table:
+def build_diseases_by_cohort(results: Results) -> PrintedTable:
     """People and volumes of each diagnosis in each cohort."""
     labels = results.read("labels")
     title, name = "Diagnoses by cohort: people / volumes", "card_diseases_by_cohort"
@@ -98,7 +98,7 @@ def build_diseases_by_cohort(results: Results) -> Table:
         {"Cohort": key} | {head: cells.get((key, dx), absent.get(dx, "-")) for dx, head in classes.items()}
         for key in sorted(set(labels["cohort"]))
     ]
-    return Table(name, title, pd.DataFrame(rows), LABELS_PATH, ["-: none in this cohort."])
+    return PrintedTable(name, title, pd.DataFrame(rows), LABELS_PATH, ["-: none in this cohort."])
 
 
 def measure_coverage(labels: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +106,7 @@ def measure_coverage(labels: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({name: labels[name].notna() & (labels[name] != "") for name in FIELDS})
 
 
-def build_coverage(results: Results) -> Table:
+def build_coverage(results: Results) -> PrintedTable:
     """Metadata coverage: the share of volumes for which a field is known, ours beside the paper's."""
     labels = results.read("labels")
     title = "Metadata coverage (share of volumes for which a field is known)"
@@ -119,11 +119,11 @@ def build_coverage(results: Results) -> Table:
         n_people = labels.loc[known[field], "person_id"].nunique()
         row = {"Field": field, f"All{LEVELS}ours": f"{known[field].mean():.0%}"}
         row[f"All{LEVELS}people"] = f"{n_people:,}"
-        row[f"All{LEVELS}paper"] = published.get(field, "n/a: the paper does not tell it")
+        row[f"All{LEVELS}paper"] = published.get(field, "n/a: the paper does not give it")
         rows.append(row | {key: f"{share:.0%}" for key, share in by_cohort[field].items()})
         if field in WITHIN:
             rows.append(_cover_within(labels, known[field], WITHIN[field]))
-    return Table("card_coverage", title, pd.DataFrame(rows), LABELS_PATH)
+    return PrintedTable("card_coverage", title, pd.DataFrame(rows), LABELS_PATH)
 
 
 def _cover_within(labels: pd.DataFrame, known: pd.Series, group: tuple[str, ...]) -> dict[str, str]:
@@ -140,7 +140,7 @@ def _cover_within(labels: pd.DataFrame, known: pd.Series, group: tuple[str, ...]
     }
 
 
-def build_ages(results: Results) -> Table:
+def build_ages(results: Results) -> PrintedTable:
     """Ages of people at their first visit, by cohort and diagnosis."""
     labels = results.read("labels")
     title = "Ages at the first visit (years)"
@@ -157,7 +157,7 @@ def build_ages(results: Results) -> Table:
     rows = [{"Cohort": cohort, "Diagnosis": dx, **_describe_ages(part)} for cohort, dx, part in parts]
     notes = [f"The paper: {read_published()['corpus']['ages_years']} years.", "SD: standard deviation."]
     notes.append("Diagnoses are listed where a cohort has several.")
-    return Table("card_ages", title, pd.DataFrame(rows), LABELS_PATH, notes)
+    return PrintedTable("card_ages", title, pd.DataFrame(rows), LABELS_PATH, notes)
 
 
 def _describe_ages(people: pd.DataFrame) -> dict[str, str]:

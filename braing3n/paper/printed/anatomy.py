@@ -12,7 +12,7 @@ from braing3n.fidelity.anatomy.effects import SIZE, SLOPE
 from braing3n.fidelity.anatomy.others import CORRELATION
 from braing3n.fidelity.anatomy.segmented import NAMES, TOOL
 from braing3n.fidelity.measure import COMPARISONS
-from braing3n.paper.printed.tables import LEVELS, Table
+from braing3n.paper.printed.tables import LEVELS, PrintedTable
 from braing3n.paper.results import Results, explain_missing, locate
 
 _NOTES = [
@@ -25,7 +25,7 @@ _NOTES = [
 ]
 
 
-def build_anatomy(results: Results) -> Table:
+def build_anatomy(results: Results) -> PrintedTable:
     """Hedges' g of each volume by arm, beside that of real people in the samples' place."""
     anatomy, rows = _read(results, TOOL), []
     for arm in SIZED_ARMS:
@@ -38,10 +38,10 @@ def build_anatomy(results: Results) -> Table:
             rows.append(row)
     notes = [*_NOTES, "Hedges' g: the difference of means in pooled deviations; .2 is small, .8 large."]
     title = "Anatomical plausibility: volumes of generated brains by arm"
-    return Table("anatomy", title, pd.DataFrame(rows), locate("anatomy"), notes)
+    return PrintedTable("anatomy", title, pd.DataFrame(rows), locate("anatomy"), notes)
 
 
-def build_anatomy_by_age(results: Results) -> Table:
+def build_anatomy_by_age(results: Results) -> PrintedTable:
     """Ml a year of age of samples, reconstructions and real people, and the samples' difference."""
     anatomy, rows = _read(results, TOOL), []
     real, recons = (_index(anatomy, AGES, name) for name in ("gen-vs-real", "gen-vs-recons"))
@@ -60,10 +60,10 @@ def build_anatomy_by_age(results: Results) -> Table:
         rows.append(row)
     notes = [*_NOTES, "People are those within the windows of age of the three arms; samples of none else."]
     title = "Anatomical plausibility: change of volumes with age"
-    return Table("anatomy_by_age", title, pd.DataFrame(rows), locate("anatomy"), notes)
+    return PrintedTable("anatomy_by_age", title, pd.DataFrame(rows), locate("anatomy"), notes)
 
 
-def build_anatomy_of_others(results: Results) -> Table:
+def build_anatomy_of_others(results: Results) -> PrintedTable:
     """The same of the volumes that tools of others measured, each under the tool's name."""
     anatomy = results.read("anatomy")
     rows = [] if anatomy is None else list(_list_others(anatomy))
@@ -72,7 +72,7 @@ def build_anatomy_of_others(results: Results) -> Table:
         rows = [{"Tool": named if anatomy is not None else explain_missing("anatomy")}]
     notes = ["As the tables above, from the tables that `fidelity.measured` names.", _NOTES[1]]
     title = "Anatomical plausibility: volumes by other tools"
-    return Table("anatomy_of_others", title, pd.DataFrame(rows), locate("anatomy"), notes)
+    return PrintedTable("anatomy_of_others", title, pd.DataFrame(rows), locate("anatomy"), notes)
 
 
 def _list_others(anatomy: pd.DataFrame) -> Iterator[dict[str, str]]:

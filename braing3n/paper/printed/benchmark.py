@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from braing3n.paper.printed.tables import LEVELS, Table, format_interval
+from braing3n.paper.printed.tables import LEVELS, PrintedTable, format_interval
 from braing3n.paper.published import LOST, read_published
 from braing3n.paper.results import Results, explain_missing
 from braing3n.probe.tasks import PAPER_TASKS, SLICES
@@ -16,7 +16,7 @@ _OURS_BY_PEOPLE = {"everyone": f"{LEVELS}ours", "unseen": f"{LEVELS}ours, unseen
 _SHOWN = {"auc": "AUC", "r2": "R2", "mae": "MAE", "r": "r"}
 
 
-def build_table_6(results: Results) -> Table:
+def build_table_6(results: Results) -> PrintedTable:
     """The paper's 23 tasks by slice, ours (mean and deviation over folds) beside the paper's; then others."""
     scores, published = results.read("scores"), read_published()["table_6"]
     ours = (
@@ -53,7 +53,7 @@ def build_table_6(results: Results) -> Table:
         "people stands in the table of all scores, with intervals, MAE and r.",
     ]
     title = "Table 6. The 23 tasks by slice, our encoder"
-    return Table("table_6", title, pd.DataFrame(rows), "probe/scores.parquet", notes)
+    return PrintedTable("table_6", title, pd.DataFrame(rows), "probe/scores.parquet", notes)
 
 
 def _format_cells(ours: pd.DataFrame | None, task: str, name: str, is_probed: bool) -> dict[str, str]:
@@ -75,13 +75,13 @@ def _format_cell(ours: pd.DataFrame | None, key: tuple[str, str, str]) -> str:
     return f"{row['fold_mean']:.3f} ± {row['fold_sd']:.3f} (n {row['n_people']}/{row['n_volumes']})"
 
 
-def build_scores(results: Results) -> Table:
+def build_scores(results: Results) -> PrintedTable:
     """Every score of every encoder that could be fitted, with its interval, numbers and notes."""
     scores = results.read("scores")
     title = "All scores, out of fold, with 95 % intervals"
     if scores is None:
         frame = pd.DataFrame([{"Task": explain_missing("scores")}])
-        return Table("scores", title, frame, "probe/scores.parquet")
+        return PrintedTable("scores", title, frame, "probe/scores.parquet")
     rows = [
         {
             "Task": row.title,
@@ -100,17 +100,17 @@ def build_scores(results: Results) -> Table:
         for row in scores[scores["reason"] == ""].itertuples()
     ]
     frame = pd.DataFrame(rows or [{"Task": "n/a: no task could be probed"}])
-    return Table("scores", title, frame, "probe/scores.parquet")
+    return PrintedTable("scores", title, frame, "probe/scores.parquet")
 
 
-def build_encoders(results: Results) -> Table:
+def build_encoders(results: Results) -> PrintedTable:
     """Encoders side by side on all volumes, and ours minus each other one, in pairs."""
     scores, differences = results.read("scores"), results.read("differences")
     title = "Encoders on the same folds, all volumes, with 95 % intervals"
     source = "probe/differences.parquet"
     if scores is None or differences is None:
         missing = "scores" if scores is None else "differences"
-        return Table("encoders", title, pd.DataFrame([{"Task": explain_missing(missing)}]), source)
+        return PrintedTable("encoders", title, pd.DataFrame([{"Task": explain_missing(missing)}]), source)
     chosen = scores[(scores["slice"] == "all") & (scores["reason"] == "") & (scores["metric"] != "r2")]
     differences = differences[differences["slice"] == "all"].set_index(["other", "task", "metric", "people"])
     rows = []
@@ -149,7 +149,7 @@ def build_encoders(results: Results) -> Table:
         "Unseen: only people of the validation and test splits, on whom no model is trained.",
         *_list_absent(scores),
     ]
-    return Table("encoders", title, frame, source, notes)
+    return PrintedTable("encoders", title, frame, source, notes)
 
 
 def _format_corrected(differences: pd.DataFrame, key: tuple[str, str, str, str]) -> str:
@@ -167,12 +167,14 @@ def _list_absent(scores: pd.DataFrame) -> list[str]:
     return [f"{name}: n/a: {rows['reason'].iloc[0]}" for name, rows in asked if rows["value"].isna().all()]
 
 
-def build_controls(results: Results) -> Table:
+def build_controls(results: Results) -> PrintedTable:
     """The controls: random labels as one count, the decoy, head size."""
     controls = results.read("controls")
     title, source = "Controls", "probe/controls.parquet"
     if controls is None:
-        return Table("controls", title, pd.DataFrame([{"Control": explain_missing("controls")}]), source)
+        return PrintedTable(
+            "controls", title, pd.DataFrame([{"Control": explain_missing("controls")}]), source
+        )
     rows = []
     for row in controls[~controls["control"].str.startswith("random label ")].itertuples():
         is_count = row.measure.startswith("labels of")
@@ -189,4 +191,4 @@ def build_controls(results: Results) -> Table:
                 "Note": row.note,
             }
         )
-    return Table("controls", title, pd.DataFrame(rows), source)
+    return PrintedTable("controls", title, pd.DataFrame(rows), source)

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from braing3n.fidelity.arms import CORPUS, FID, MEDICALNET, RADIMAGENET, REFERENCES, SIMILARITY
-from braing3n.fidelity.deals import FEW_PEOPLE
+from braing3n.fidelity.floors import FEW_PEOPLE
 from braing3n.fidelity.measure import MORE, QUANTITY
-from braing3n.paper.printed.tables import LEVELS, Table
+from braing3n.paper.printed.tables import LEVELS, PrintedTable
 from braing3n.paper.published import read_published
 from braing3n.paper.results import Results, explain_missing, locate
 
@@ -32,7 +32,7 @@ _SPLIT_NOTE = (
 )
 
 
-def build_table_8(results: Results) -> Table:
+def build_table_8(results: Results) -> PrintedTable:
     """The 3D-FID by arm: three distances, each beside the paper's, and the floor of the first."""
     notes = [
         "Ours is the Fréchet distance on Inception-V3 features of 10 central slices in each of 3 views, "
@@ -44,7 +44,7 @@ def build_table_8(results: Results) -> Table:
     return _build_distances(results, FID, "table_8", title, notes, read_published()["table_8"])
 
 
-def build_table_8_by_split(results: Results) -> Table:
+def build_table_8_by_split(results: Results) -> PrintedTable:
     """Table 8 against real people of the corpus, of training, and held out."""
     title, arms = (
         "Table 8 by split. The 3D-FID by arm and real people",
@@ -55,7 +55,7 @@ def build_table_8_by_split(results: Results) -> Table:
     )
 
 
-def build_table_2b(results: Results) -> Table:
+def build_table_2b(results: Results) -> PrintedTable:
     """The 3D-FID by condition: the mean of a condition's arms in Table 8, as in the paper."""
     distances, title = results.read("distances"), "Table 2b. Generation fidelity by condition"
     found = _index(distances, FID)
@@ -70,7 +70,7 @@ def build_table_2b(results: Results) -> Table:
             row[f"{comparison}{LEVELS}paper"] = paper
         rows.append(row | {"Arms": str(len(arms))})
     notes = ["Conditions are means of their arms in Table 8; Pooled is one distance of all samples."]
-    return Table("table_2b", title, pd.DataFrame(rows), locate("distances"), notes)
+    return PrintedTable("table_2b", title, pd.DataFrame(rows), locate("distances"), notes)
 
 
 def list_arms(condition: str) -> list[str]:
@@ -78,7 +78,7 @@ def list_arms(condition: str) -> list[str]:
     return [arm for arm in read_published()["table_8"] if arm.startswith(f"{condition} ")]
 
 
-def build_fidelity(results: Results) -> Table:
+def build_fidelity(results: Results) -> PrintedTable:
     """The same distances on our own encoder's features, which the paper has not."""
     notes = [
         "The Fréchet distance on MAE features: mean-pooled features of this run's own encoder on whole "
@@ -89,7 +89,7 @@ def build_fidelity(results: Results) -> Table:
     return _build_distances(results, QUANTITY, "fidelity", title, notes, arms)
 
 
-def build_fidelity_by_split(results: Results) -> Table:
+def build_fidelity_by_split(results: Results) -> PrintedTable:
     """The distances on MAE features against real people of the corpus, of training, and held out."""
     title, arms = (
         "Distances on MAE features by arm and real people",
@@ -99,7 +99,7 @@ def build_fidelity_by_split(results: Results) -> Table:
     return _build_distances(results, QUANTITY, "fidelity_by_split", title, notes, arms, REFERENCES)
 
 
-def build_fidelity_on_others(results: Results) -> Table:
+def build_fidelity_on_others(results: Results) -> PrintedTable:
     """The Fréchet distance on features of networks for medical images, whose weights the user brings."""
     distances = results.read("distances")
     rows = []
@@ -120,7 +120,7 @@ def build_fidelity_on_others(results: Results) -> Table:
         _FLOOR_NOTE,
     ]
     title = "Distances on features of others by arm"
-    return Table("fidelity_on_others", title, pd.DataFrame(rows), locate("distances"), notes)
+    return PrintedTable("fidelity_on_others", title, pd.DataFrame(rows), locate("distances"), notes)
 
 
 def _build_distances(
@@ -131,7 +131,7 @@ def _build_distances(
     notes: list[str],
     arms: dict,
     references: Sequence[str] = (CORPUS,),
-) -> Table:
+) -> PrintedTable:
     """A row an arm and reference; arms: title -> the paper's three numbers, or None where there are none."""
     distances, rows = results.read("distances"), []
     kid = f"KID{quantity[quantity.index(' on ') :]}"
@@ -154,10 +154,10 @@ def _build_distances(
         row["Samples"] = show(_count_samples)
         row["Real people / volumes"] = show(_count_people)
         rows.append(row)
-    return Table(name, title, pd.DataFrame(rows), locate("distances"), notes)
+    return PrintedTable(name, title, pd.DataFrame(rows), locate("distances"), notes)
 
 
-def build_variety(results: Results) -> Table:
+def build_variety(results: Results) -> PrintedTable:
     """Kernel distances, precision, recall, density, coverage and MS-SSIM by arm, each beside its floor."""
     distances = results.read("distances")
     quantities = {name.removesuffix(" on MAE features"): name for name in MORE.quantities}
@@ -176,7 +176,7 @@ def build_variety(results: Results) -> Table:
         "higher, the more alike the volumes of an arm; beside it as many reconstructed people. Real people: "
         "the same for as many of them in the place of the samples; of KID and MMD the 95th percentile.",
     ]
-    return Table(
+    return PrintedTable(
         "variety", "Other distances and variety by arm", pd.DataFrame(rows), locate("distances"), notes
     )
 

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from braing3n.longitudinal.contracts import REGIONS, WHOLE
-from braing3n.paper.printed.tables import LEVELS, Table, format_interval, format_number
+from braing3n.paper.printed.tables import LEVELS, PrintedTable, format_interval, format_number
 from braing3n.paper.published import read_published
 from braing3n.paper.results import Results, explain_missing, locate
 
@@ -25,12 +25,14 @@ _READINGS = {"encoder": "decoded and encoded again", "latent": "latent"}
 _SHORT = {"wildtype": "wt", "mutant": "mut"}
 
 
-def build_table_2a(results: Results) -> Table:
+def build_table_2a(results: Results) -> PrintedTable:
     """Controllability: what probes of real people read in samples, beside the paper's numbers."""
     scores, source = results.read("control"), locate("control")
     title = "Table 2a. Controllability: samples read by probes of real people"
     if scores is None:
-        return Table("table_2a", title, pd.DataFrame([{"Condition": explain_missing("control")}]), source)
+        return PrintedTable(
+            "table_2a", title, pd.DataFrame([{"Condition": explain_missing("control")}]), source
+        )
     published = {(row["condition"], row["task"]): row for row in read_published()["table_2a"]}
     rows = []
     for row in scores.sort_values("reading", kind="stable").to_dict("records"):
@@ -62,7 +64,7 @@ def build_table_2a(results: Results) -> Table:
         "as; of ages their mean. Prior: its share, or the mean age, among the volumes that the probe is "
         "fitted on. Brackets hold 95 %.",
     ]
-    return Table("table_2a", title, pd.DataFrame(rows), source, notes)
+    return PrintedTable("table_2a", title, pd.DataFrame(rows), source, notes)
 
 
 def _measure(row: dict, name: str) -> str:
@@ -82,12 +84,12 @@ def _describe_prior(row: dict, name: str) -> str:
     return f"{row['prior']:.{2 if name else 1}f} {name}".strip() + f" (n {row['n_prior']})"
 
 
-def build_table_7(results: Results) -> Table:
+def build_table_7(results: Results) -> PrintedTable:
     """Guidance scales: what Table 2a's probes read at each, beside the paper's numbers."""
     guidance, source = results.read("guidance"), locate("guidance")
     title = "Table 7. Guidance scales"
     if guidance is None:
-        return Table("table_7", title, pd.DataFrame([{"CFG": explain_missing("guidance")}]), source)
+        return PrintedTable("table_7", title, pd.DataFrame([{"CFG": explain_missing("guidance")}]), source)
     published = {float(row["guidance"]): row for row in read_published()["table_7"]}
     rows = []
     for (reading, scale), part in guidance.groupby(["reading", "guidance"], sort=True):
@@ -112,7 +114,7 @@ def build_table_7(results: Results) -> Table:
         "the .88 that the four pairs have on average. Each number's n is its samples over all arms; every"
         " scale starts from the same noise. Age: r.",
     ]
-    return Table("table_7", title, pd.DataFrame(rows), source, notes)
+    return PrintedTable("table_7", title, pd.DataFrame(rows), source, notes)
 
 
 def _describe_scale(row: dict) -> str:
@@ -122,13 +124,13 @@ def _describe_scale(row: dict) -> str:
     return f"{format_interval(row['value'], row['low'], row['high'], 2)} (n {each})"
 
 
-def build_counterfactuals(results: Results) -> Table:
+def build_counterfactuals(results: Results) -> PrintedTable:
     """The axioms of counterfactuals, a row a change and quantity, beside an editor that changes nothing."""
     table, source = results.read("counterfactuals"), locate("counterfactuals")
     title = "Held-out people under other conditions"
     if table is None:
         cell = explain_missing("counterfactuals")
-        return Table("counterfactuals", title, pd.DataFrame([{"Change": cell}]), source)
+        return PrintedTable("counterfactuals", title, pd.DataFrame([{"Change": cell}]), source)
     rows = [
         {
             "Change": "own conditions" if row.change == "none" else row.change,
@@ -147,15 +149,17 @@ def build_counterfactuals(results: Results) -> Table:
         "Effectiveness: a probe of real people reads the change in decoded volumes. Minimality: how much "
         "changes, and where. Realism: distances in the latent, those of held-out people being 1.",
     ]
-    return Table("counterfactuals", title, pd.DataFrame(rows), source, notes)
+    return PrintedTable("counterfactuals", title, pd.DataFrame(rows), source, notes)
 
 
-def build_longitudinal(results: Results) -> Table:
+def build_longitudinal(results: Results) -> PrintedTable:
     """Forecasts: the ageing that a probe of real people reads, and the error, by method and scale."""
     table, source = results.read("ageing"), locate("ageing")
     title = "Forecasts of held-out people"
     if table is None:
-        return Table("longitudinal", title, pd.DataFrame([{"Method": explain_missing("ageing")}]), source)
+        return PrintedTable(
+            "longitudinal", title, pd.DataFrame([{"Method": explain_missing("ageing")}]), source
+        )
     rows = []
     for (method, scanner), own in table.groupby(["method", "scanner"], sort=False):
         for _, part in own.groupby("guidance", sort=True, dropna=False):
@@ -172,15 +176,17 @@ def build_longitudinal(results: Results) -> Table:
         f"The probe's error on {table['n_probe_people'].iloc[0]} held-out people: "
         f"{format_number(table['probe_mae_years'].iloc[0], 2)} years.",
     ]
-    return Table("longitudinal", title, pd.DataFrame(rows), source, notes)
+    return PrintedTable("longitudinal", title, pd.DataFrame(rows), source, notes)
 
 
-def build_errors(results: Results) -> Table:
+def build_errors(results: Results) -> PrintedTable:
     """Errors of forecasts by region, a row a method and scale, beside those of no and of the mean change."""
     table, source = results.read("ageing"), locate("ageing")
     title = "Errors of forecasts by region"
     if table is None:
-        return Table("forecast_errors", title, pd.DataFrame([{"Method": explain_missing("ageing")}]), source)
+        return PrintedTable(
+            "forecast_errors", title, pd.DataFrame([{"Method": explain_missing("ageing")}]), source
+        )
     own = table[table["quantity"].str.startswith("error, ") & (table["scanner"] == "")]
     rows = []
     for (method, scale), part in own.groupby(["method", "guidance"], sort=False, dropna=False):
@@ -194,16 +200,16 @@ def build_errors(results: Results) -> Table:
         "Mean absolute differences from the true later visit, both decoded, in z units. CSF: the later "
         "visit's fluid. Ventricles hold the atlas's CSF at and near the template's, the others its grey.",
     ]
-    return Table("forecast_errors", title, pd.DataFrame(rows), source, notes)
+    return PrintedTable("forecast_errors", title, pd.DataFrame(rows), source, notes)
 
 
-def build_changes(results: Results) -> Table:
+def build_changes(results: Results) -> PrintedTable:
     """Figures 4 and 7 in numbers: how much two people's decoded forecasts change with the years."""
     table, source = results.read("changes"), locate("changes")
     title = "Figures 4 and 7. Two held-out people: mean absolute change by years"
     if table is None or table.empty:
         cell = explain_missing("changes") if table is None else "n/a: nobody is forecast"
-        return Table("changes", title, pd.DataFrame([{"Person": cell}]), source)
+        return PrintedTable("changes", title, pd.DataFrame([{"Person": cell}]), source)
     grid = sorted(set(table.loc[(table["method"] == "forecast") & table["error"].isna(), "years"]))
     rows = []
     for (person, method, scale), part in table.groupby(
@@ -228,7 +234,7 @@ def build_changes(results: Results) -> Table:
         "who are forecast. Mean absolute differences of decoded volumes in z units: of a forecast from the "
         "person's own 0-year forecast, and of the true later visit from the earlier one, both decoded.",
     ]
-    return Table("changes", title, pd.DataFrame(rows), source, notes)
+    return PrintedTable("changes", title, pd.DataFrame(rows), source, notes)
 
 
 def _describe_forecasts(method: str, scanner: str, part: pd.DataFrame) -> dict[str, str]:
@@ -253,12 +259,12 @@ def _describe_one(row: dict) -> str:
     )
 
 
-def build_judged(results: Results) -> Table:
+def build_judged(results: Results) -> PrintedTable:
     """What probes of real people read in the samples, and how much samples of an arm differ."""
     judged = results.read("judged")
     title, source = "Samples read by probes of real people", locate("judged")
     if judged is None:
-        return Table("judged", title, pd.DataFrame([{"Measure": explain_missing("judged")}]), source)
+        return PrintedTable("judged", title, pd.DataFrame([{"Measure": explain_missing("judged")}]), source)
     rows = []
     for row in judged.itertuples():
         is_missing = not math.isfinite(row.value)
@@ -287,7 +293,7 @@ def build_judged(results: Results) -> Table:
         "people of an arm are of any split, and within 5 years of its age. The DiT holds the mean image of "
         "each modality, so agreement by modality is partly given.",
     ]
-    return Table("judged", title, pd.DataFrame(rows), source, notes)
+    return PrintedTable("judged", title, pd.DataFrame(rows), source, notes)
 
 
 def list_unlearned(results: Results) -> list[str]:

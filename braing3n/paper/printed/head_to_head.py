@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from braing3n.paper.printed.tables import LEVELS, Table, format_interval
+from braing3n.paper.printed.tables import LEVELS, PrintedTable, format_interval
 from braing3n.paper.published import LOST, read_published
 from braing3n.paper.results import Results, explain_missing
 from braing3n.probe.tasks import PAPER_TASKS
@@ -102,7 +102,7 @@ def read_both(results: Results) -> Scores | None:
     return None if scores is None else Scores(scores, results.read("differences"))
 
 
-def build_table_1(results: Results) -> Table:
+def build_table_1(results: Results) -> PrintedTable:
     """Eight tasks on one slice each: four encoders, ours of this run beside the paper's."""
     scores, published = read_both(results), read_published()
     order = (*RIVALS, OURS)
@@ -127,7 +127,7 @@ def build_table_1(results: Results) -> Table:
         f"BrainIAC's brain-age error on T1 is the paper's check of its protocol: {_compare_age(scores)}",
     ]
     title = "Table 1. Ours against published encoders, eight tasks"
-    return Table("table_1", title, frame, "probe/scores.parquet", notes)
+    return PrintedTable("table_1", title, frame, "probe/scores.parquet", notes)
 
 
 def _list_weights(results: Results, scores: Scores | None) -> list[str]:
@@ -187,7 +187,7 @@ def _count(frame: pd.DataFrame, title: str) -> pd.DataFrame:
     return pd.concat([frame, pd.DataFrame([total])], ignore_index=True)
 
 
-def build_appendix_f(results: Results) -> Table:
+def build_appendix_f(results: Results) -> PrintedTable:
     """All 23 tasks: each encoder's best slice, as in the paper, and the slice of all volumes beside it."""
     scores, published = read_both(results), read_published()
     others = [] if scores is None else [e for e in scores.encoders if e not in (OURS, *RIVALS)]
@@ -215,7 +215,9 @@ def build_appendix_f(results: Results) -> Table:
         "so that the others' numbers are lost, and ours are the best cells of its Table 6.",
     ]
     title = "Appendix F. Ours against published encoders, all 23 tasks"
-    return Table("appendix_f", title, _count(pd.DataFrame(rows), "Tasks"), "probe/scores.parquet", notes)
+    return PrintedTable(
+        "appendix_f", title, _count(pd.DataFrame(rows), "Tasks"), "probe/scores.parquet", notes
+    )
 
 
 def _show_slices(scores: Scores | None, encoder: str, task: str, metric: str) -> tuple[str, str]:

@@ -8,13 +8,13 @@ import pandas as pd
 
 from braing3n.memorization.contracts import COMPARISONS
 from braing3n.memorization.summary import expect_below, summarise_audit
-from braing3n.paper.printed.tables import LEVELS, Table, format_interval, format_number
+from braing3n.paper.printed.tables import LEVELS, PrintedTable, format_interval, format_number
 from braing3n.paper.results import Results, explain_missing, locate
 
 NO_OTHERS = "no samples of MCI or PD in this pool"
 
 
-def build_memorization(results: Results) -> Table:
+def build_memorization(results: Results) -> PrintedTable:
     """The nearest-neighbour audit, a row a pool."""
     title = "Memorization audit: distances to the nearest training latent"
     notes = [
@@ -27,7 +27,7 @@ def build_memorization(results: Results) -> Table:
     return _build_audit(results, "memorization", title, "real-real", absence, notes)
 
 
-def build_contrastive(results: Results) -> Table:
+def build_contrastive(results: Results) -> PrintedTable:
     """The same audit on codes of the contrastive copy detector, a row a pool."""
     title = "Contrastive copy detector: distances to the nearest training volume"
     notes = [
@@ -57,7 +57,7 @@ _OTHER_ARMS = "Samples of MCI and PD are drawn beside the 13 arms of Table 8, an
 
 def _build_audit(
     results: Results, name: str, title: str, reference: str, absence: str, notes: list[str]
-) -> Table:
+) -> PrintedTable:
     """A row a pool of one audit.
 
     reference: whose percentile the threshold is; absence: why there is no forecast, where there is none.
@@ -68,7 +68,7 @@ def _build_audit(
     )
     if table is None or not len(table):
         reason = explain_missing(name) if table is None else empty
-        return Table(name, title, pd.DataFrame([{"Pool": reason}]), source)
+        return PrintedTable(name, title, pd.DataFrame([{"Pool": reason}]), source)
     rows = []
     for row in summarise_audit(table).to_dict("records"):
         cells = {"Pool": row["pool"]} | _describe_distances(row)
@@ -88,7 +88,7 @@ def _build_audit(
         cells["Duplicates in the pool"] = str(row["n_duplicates"])
         cells["People who share a group"] = str(row["n_people_of_shared_groups"])
         rows.append(cells)
-    return Table(name, title, pd.DataFrame(rows), source, notes)
+    return PrintedTable(name, title, pd.DataFrame(rows), source, notes)
 
 
 def _describe_distances(row: dict) -> dict[str, str]:
@@ -105,13 +105,13 @@ def _describe_distances(row: dict) -> dict[str, str]:
     return cells
 
 
-def build_planted(results: Results) -> Table:
+def build_planted(results: Results) -> PrintedTable:
     """Which detector finds which disguised copy, a row a disguise."""
     table = results.read("planted")
     source, title = locate("planted"), "Planted copies: which detector finds which"
     if table is None or not len(table):
         reason = explain_missing("planted") if table is None else "n/a: no modality with held-out people"
-        return Table("planted", title, pd.DataFrame([{"Copy": reason}]), source)
+        return PrintedTable("planted", title, pd.DataFrame([{"Copy": reason}]), source)
     cells = table.assign(
         cell=[f"{row.n_found} of {row.n_asked}" for row in table.itertuples()],
         disguise=pd.Categorical(table["disguise"], table["disguise"].unique(), ordered=True),
@@ -125,7 +125,7 @@ def build_planted(results: Results) -> Table:
         "alarms: either half of the held-out people at the other half's percentile, which few people know "
         "badly. The untrained network is the trained one before its first step.",
     ]
-    return Table("planted", title, frame.astype(str), source, notes)
+    return PrintedTable("planted", title, frame.astype(str), source, notes)
 
 
 def _count_below(row: dict, name: str, reason: str) -> str:
@@ -153,13 +153,13 @@ def _judge_expected(row: dict) -> str:
     return "yes" if row["n_below_synthetic_real"] > row["n_below_high"] else "no"
 
 
-def build_copies(results: Results) -> Table:
+def build_copies(results: Results) -> PrintedTable:
     """What the copy detector finds, a row a modality."""
     table = results.read("copies")
     source, title = locate("copies"), "Copy detector: correlation with training volumes"
     if table is None or not len(table):
         reason = explain_missing("copies") if table is None else "n/a: no training volumes"
-        return Table("copies", title, pd.DataFrame([{"Modality": reason}]), source)
+        return PrintedTable("copies", title, pd.DataFrame([{"Modality": reason}]), source)
     rows, absence = [], _explain_no_forecasts(results)
     for modality, group in table.groupby("modality", sort=True):
         parts = {name: group[group["comparison"] == name] for name in COMPARISONS}
@@ -192,16 +192,16 @@ def build_copies(results: Results) -> Table:
         "from the top, of training volumes against other people's. Reconstructions of training volumes are "
         "copies: their share is the detector's power. Forecasts are of held-out people.",
     ]
-    return Table("copies", title, pd.DataFrame(rows), source, notes)
+    return PrintedTable("copies", title, pd.DataFrame(rows), source, notes)
 
 
-def build_membership(results: Results) -> Table:
+def build_membership(results: Results) -> PrintedTable:
     """Whether samples lie nearer to training people than to held-out ones, a row a pool."""
     table = results.read("membership")
     source, title = locate("membership"), "Membership inference: who is nearer to the samples"
     if table is None or not len(table):
         reason = explain_missing("membership") if table is None else "n/a: no volumes with samples"
-        return Table("membership", title, pd.DataFrame([{"Pool": reason}]), source)
+        return PrintedTable("membership", title, pd.DataFrame([{"Pool": reason}]), source)
     heads = {"samples": "Training against held-out", "members only": "Two halves of training"}
     heads["other arms"] = "Training against held-out, samples of MCI and PD"
     rows = []
@@ -219,4 +219,4 @@ def build_membership(results: Results) -> Table:
         "can move. Brackets hold 95 % of draws of people.",
     ]
     frame = pd.DataFrame(rows).fillna(f"n/a: {NO_OTHERS}")
-    return Table("membership", title, frame, source, notes)
+    return PrintedTable("membership", title, frame, source, notes)

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from braing3n.paper.printed.tables import Table, format_number
+from braing3n.paper.printed.tables import PrintedTable, format_number
 from braing3n.paper.results import Results, explain_missing
 from braing3n.pretrain.verdict import ENCODER
 
@@ -20,13 +20,13 @@ _SHOWN = {
 }
 
 
-def build_masked_loss(results: Results) -> Table:
+def build_masked_loss(results: Results) -> PrintedTable:
     """The encoder's loss on hidden patches, each baseline's, and whether the encoder beats it."""
     found = results.read("masked_loss")
     name, title = "masked_loss", "Hidden patches of held-out volumes, predicted"
     source = "pretrain/masked_loss.parquet"
     if found is None:
-        return Table(name, title, pd.DataFrame([{"Predictor": explain_missing(name)}]), source)
+        return PrintedTable(name, title, pd.DataFrame([{"Predictor": explain_missing(name)}]), source)
     found = found.set_index("predictor")
     ours, rows = found.loc[ENCODER, "loss"], []
     for key, shown in _SHOWN.items():
@@ -45,7 +45,7 @@ def build_masked_loss(results: Results) -> Table:
         "The claim is the mean image of the modality: an encoder that does not beat it has learned no more "
         "than which modality it sees.",
     ]
-    return Table(name, title, pd.DataFrame(rows), source, notes)
+    return PrintedTable(name, title, pd.DataFrame(rows), source, notes)
 
 
 def _judge(ours: float, theirs: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from braing3n.core.contracts import SPLITS
-from braing3n.paper.printed.tables import LEVELS, Table, format_number
+from braing3n.paper.printed.tables import LEVELS, PrintedTable, format_number
 from braing3n.paper.published import read_published
 from braing3n.paper.results import METRICS_PATH, Results, explain_missing, locate
 
@@ -24,7 +24,7 @@ _AKL, _OUR_AKL = "akl-compute", "akl-epochs"
 _BUDGETS = {"compute": "", "epochs": " (matched epochs)"}
 
 
-def build_table_5(results: Results) -> Table:
+def build_table_5(results: Results) -> PrintedTable:
     """Every arm of the sweep, the untrained encoder, and this run's own tokenizer."""
     published = {_name_arm(row["d"]): row for row in read_published()["table_5"]}
     scores = results.read("sweep")
@@ -45,7 +45,7 @@ def build_table_5(results: Results) -> Table:
     rows.append(_show_own(results.read_metrics(), tasks))
     title = "Table 5. Bottleneck sweep and baseline tokenizers"
     source = METRICS_PATH if scores is None else locate("sweep")
-    return Table("table_5", title, pd.DataFrame(rows), source, _write_notes(results))
+    return PrintedTable("table_5", title, pd.DataFrame(rows), source, _write_notes(results))
 
 
 def _name_arm(d: str) -> str:

@@ -18,7 +18,7 @@ LEVELS = " | "
 
 
 @dataclass(eq=False)
-class Table:
+class PrintedTable:
     """A table of text cells; `source` is the run's file that it mostly comes from.
 
     Equal to itself alone, so that its rendering can be kept.
@@ -45,7 +45,7 @@ def format_interval(value: float, low: float, high: float, digits: int = 3) -> s
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def build_table_3(results: Results) -> Table:
+def build_table_3(results: Results) -> PrintedTable:
     """The dataset card: volumes, people, modalities and diagnoses of each cohort."""
     volumes, labels = results.read("volume_list"), results.read("labels")
     source = volumes if labels is None else labels
@@ -58,7 +58,7 @@ def build_table_3(results: Results) -> Table:
         rows.append(_describe_cohort(key, chosen, published.get(key)))
     rows.append(_describe_cohort("total", source, total))
     note = "A person who is in two cohorts counts in both, and once in the total."
-    return Table(
+    return PrintedTable(
         "table_3", "Table 3. Dataset card", pd.DataFrame(rows), "manifest/volume_list.parquet", [note]
     )
 
@@ -96,13 +96,13 @@ def _list_diagnoses(chosen: pd.DataFrame) -> str:
     return ", ".join(f"{name} {n}" for name, n in counts.items()) or "n/a: no diagnosis given"
 
 
-def build_flow(results: Results) -> Table:
+def build_flow(results: Results) -> PrintedTable:
     """Received = kept + excluded, by cohort, with every reason of exclusion."""
     flow = results.read_flow()
     columns = ["Cohort", "Stage", "Received", "Kept", "Excluded", "Reason"]
     if flow is None:
         frame = pd.DataFrame([[explain_missing("flow")] * len(columns)], columns=columns)
-        return Table("flow", "Flow of volumes", frame, "manifest/flow.parquet")
+        return PrintedTable("flow", "Flow of volumes", frame, "manifest/flow.parquet")
     rows = [
         [
             row.cohort,
@@ -116,4 +116,6 @@ def build_flow(results: Results) -> Table:
     whole = flow[flow["reason"] == ""].groupby("stage", sort=False)[["received", "kept", "excluded"]].sum()
     for stage, row in whole.iterrows():
         rows.append(["all", stage, str(row["received"]), str(row["kept"]), str(row["excluded"]), ""])
-    return Table("flow", "Flow of volumes", pd.DataFrame(rows, columns=columns), "manifest/flow.parquet")
+    return PrintedTable(
+        "flow", "Flow of volumes", pd.DataFrame(rows, columns=columns), "manifest/flow.parquet"
+    )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pandas as pd
 
-from braing3n.paper.printed.tables import LEVELS, Table, format_interval
+from braing3n.paper.printed.tables import LEVELS, PrintedTable, format_interval
 from braing3n.paper.results import Results, explain_missing, locate
 
 
-def build_usefulness(results: Results) -> Table:
+def build_usefulness(results: Results) -> PrintedTable:
     """A row a task and number of real people; the audits' counts of the samples stand beside it."""
     table, source = results.read("usefulness"), locate("usefulness")
     title = "Do samples help? A rare class in held-out people"
     if table is None:
-        return Table("usefulness", title, pd.DataFrame([{"Task": explain_missing("usefulness")}]), source)
+        return PrintedTable(
+            "usefulness", title, pd.DataFrame([{"Task": explain_missing("usefulness")}]), source
+        )
     rows = []
     for (task, learner, n_rare), part in table.groupby(["task", "learner", "n_rare"], sort=False):
         first = part.iloc[0]
@@ -38,7 +40,7 @@ def build_usefulness(results: Results) -> Table:
         "small one of volumes decoded from tokens, real ones too, at 8 mm. Flagged: how many of the same "
         "samples the memorization audits flag, in the whole pool and in their modality.",
     ]
-    return Table("usefulness", title, pd.DataFrame(rows), source, notes)
+    return PrintedTable("usefulness", title, pd.DataFrame(rows), source, notes)
 
 
 def _count_flagged(results: Results, name: str, arm: str, column: str) -> str:

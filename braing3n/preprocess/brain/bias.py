@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from braing3n.preprocess.read.masks import fill_largest
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 from braing3n.preprocess.space.grid import to_ants
 
 MIN_SHRUNK_SLICES = 8  # N4 fits a cubic field; a thin volume is shrunk less
 
 
-def find_head(scan: Scan) -> np.ndarray:
+def find_head(scan: Volume) -> np.ndarray:
     """The head (bool, X x Y x Z): Otsu's threshold on the smoothed scan, its largest piece, holes filled."""
     from scipy import ndimage
 
@@ -36,7 +36,7 @@ def find_otsu_threshold(data: np.ndarray, n_bins: int = 256) -> float:
     return float(edges[1:][np.nanargmax(between[:-1])])
 
 
-def correct_bias(scan: Scan, spacing_mm: float, n_iterations: tuple[int, ...], tolerance: float) -> Scan:
+def correct_bias(scan: Volume, spacing_mm: float, n_iterations: tuple[int, ...], tolerance: float) -> Volume:
     """Divide by the smooth field that N4 fits to the positive voxels.
 
     All of the scan counts, air too. Within the head alone, or with the closer knots of a crop around it, the

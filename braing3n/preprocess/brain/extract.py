@@ -14,7 +14,7 @@ import numpy as np
 
 from braing3n.core.errors import ScanError
 from braing3n.preprocess.read.masks import FindBrain, fill_largest, find_nonzero
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 from braing3n.preprocess.settings import PreprocessSettings
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def load_fall_back(
 
 
 def extract_brain(
-    scan: Scan, backends: Sequence[tuple[str, FindBrain]], brain_ml: tuple[float, float]
+    scan: Volume, backends: Sequence[tuple[str, FindBrain]], brain_ml: tuple[float, float]
 ) -> tuple[np.ndarray, str]:
     """The brain mask of the first backend whose mask passes all checks, and what was tried.
 
@@ -106,7 +106,7 @@ def extract_brain(
     return best, f"{tried}extract:{described[taken][0]} ({described[taken][1]}{others})"
 
 
-def find_brain(scan: Scan, find: FindBrain, brain_ml: tuple[float, float]) -> tuple[np.ndarray, list[str]]:
+def find_brain(scan: Volume, find: FindBrain, brain_ml: tuple[float, float]) -> tuple[np.ndarray, list[str]]:
     """A brain mask (bool, X x Y x Z) of believable size, and what is suspicious about it.
 
     Raises:
@@ -150,7 +150,7 @@ def _load_deepbet(n_networks: int) -> FindBrain:
 
         network = BrainExtraction(no_gpu=not torch.cuda.is_available())
 
-    def find(scan: Scan) -> np.ndarray:
+    def find(scan: Volume) -> np.ndarray:
         with contextlib.redirect_stdout(io.StringIO()):
             if n_networks == 1:
                 return _find_coarse_brain(network.bbox_model, scan.data) > 0.5

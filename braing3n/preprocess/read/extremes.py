@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 
 PERCENTILE = 99.9  # of the positive voxels: fat and vessels of a head, the brightest tissue of a brain
 FACTOR = 4.0  # seen in real scans: the brightest voxel is 2.5 to 3.8 times that percentile
@@ -45,12 +45,12 @@ def cap(data: np.ndarray, factor: float = FACTOR) -> tuple[np.ndarray, float]:
     return (np.minimum(data, data.dtype.type(limit)), n_above / data.size) if n_above else (data, 0.0)
 
 
-def cap_for_registration(scan: Scan) -> Scan:
+def cap_for_registration(scan: Volume) -> Volume:
     """The scan without its brightest thousandth, which registration must not see."""
     return scan.with_data(cap(scan.data, 1.0)[0])
 
 
-def measure_saturation(scan: Scan, voxels: np.ndarray) -> float:
+def measure_saturation(scan: Volume, voxels: np.ndarray) -> float:
     """The share of voxels (N, 3) that have the scan's highest value, as where 8 bits were too few."""
     inside = scan.data[tuple(voxels.T)]
     return float((inside == scan.data.max()).mean()) if inside.size else 0.0

@@ -34,7 +34,7 @@ def load_image(path: str | Path, source_format: str = "NIfTI", axes: str = "", m
     Args:
         path: the file; of a pair or Analyze either half; of DICOM the folder of one series, or one file.
         source_format: `NIfTI`, `NIfTI pair`, `Analyze` or `DICOM`.
-        axes: where the header tells no orientation, the directions in which the array's axes grow, such as
+        axes: where the header gives no orientation, the directions in which the array's axes grow, such as
             `LAS`; the origin is then the volume's centre. Empty: the header is believed.
         modality: of a series with several echoes, T2 is the one with the longest echo time, all else the
             one with the shortest.
@@ -174,7 +174,7 @@ def _check_exists(path: Path, source_format: str) -> None:
 
 
 def _open(path: Path, source_format: str):
-    """What nibabel makes of the file; of Analyze only voxels and their size, since it tells no more."""
+    """What nibabel makes of the file; of Analyze only voxels and their size, since it holds no more."""
     import nibabel as nib
 
     # nibabel would take the scale and the origin that SPM kept in unused bytes of such headers. Without a
@@ -185,7 +185,7 @@ def _open(path: Path, source_format: str):
 
 
 def _place(name: str, image, voxels: np.ndarray, axes: str):
-    """The voxels with an affine: that of `axes` where given, else that of a header that tells one."""
+    """The voxels with an affine: that of `axes` where given, else that of a header that gives one."""
     import nibabel as nib
 
     while voxels.ndim > 3 and voxels.shape[-1] == 1:

@@ -12,7 +12,7 @@ import numpy as np
 from braing3n.preprocess.read.claims import check_field_of_view
 from braing3n.preprocess.read.extremes import cap, remove_padding
 from braing3n.preprocess.read.masks import fill_largest, find_nonzero
-from braing3n.preprocess.read.scan import Scan, coarsen, find_box, read_scan
+from braing3n.preprocess.read.scan import Volume, coarsen, find_box, read_scan
 from braing3n.preprocess.route import RawState
 
 MIN_ZERO_SHARE = 0.4  # of a brain's box: a brain fills less than six tenths of it
@@ -27,7 +27,7 @@ MAX_SKULL_LEVEL = 0.4  # of the inner median: bone is dark in every contrast, an
 class Intake:
     """A scan, its state, and the share of its voxels whose intensity was capped."""
 
-    scan: Scan
+    scan: Volume
     state: RawState
     clipped_share: float
     is_found_stripped: bool = False  # nobody said so
@@ -56,7 +56,7 @@ def take_in(row: Mapping) -> Intake:
     return Intake(scan, state, clipped_share, is_found, is_padded)
 
 
-def is_brain_alone(scan: Scan) -> bool:
+def is_brain_alone(scan: Volume) -> bool:
     """Whether a scan that nobody called stripped holds a brain and nothing else.
 
     What surrounds it is exactly zero, it has a brain's size, and below its surface there is no dark bone.
@@ -68,7 +68,7 @@ def is_brain_alone(scan: Scan) -> bool:
     return low <= content.sum() * scan.voxel_ml <= high and not _has_skull(scan, content)
 
 
-def _has_skull(scan: Scan, content: np.ndarray) -> bool:
+def _has_skull(scan: Volume, content: np.ndarray) -> bool:
     """Whether a shell of some depth is dark: scalp, bone, brain."""
     from scipy import ndimage
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 
-FindBrain = Callable[[Scan], np.ndarray]  # a whole head -> the bool mask of its brain, on the scan's grid
+FindBrain = Callable[[Volume], np.ndarray]  # a whole head -> the bool mask of its brain, on the scan's grid
 
 
 def fill_largest(mask: np.ndarray) -> np.ndarray:
@@ -23,7 +23,7 @@ def fill_largest(mask: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(pieces == sizes.argmax())
 
 
-def find_nonzero(scan: Scan) -> np.ndarray:
+def find_nonzero(scan: Volume) -> np.ndarray:
     """The mask of a scan that holds a brain only: its nonzero voxels, largest piece, holes filled.
 
     Where all corners share another value, as after a z-score of the whole array, that is its zero.

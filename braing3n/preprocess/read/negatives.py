@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from braing3n.core.errors import ScanError
-from braing3n.preprocess.read.scan import Scan
+from braing3n.preprocess.read.scan import Volume
 from braing3n.preprocess.settings import PreprocessSettings
 
 LOWEST_SHARE = 1e-3  # of the brain's range: where its lowest voxel comes to lie, so that none is background
@@ -27,8 +27,8 @@ def measure_negatives(data: np.ndarray, mask: np.ndarray) -> float:
 
 
 def lift_brain(
-    name: str, scan: Scan, share: float, settings: PreprocessSettings, content: np.ndarray | None = None
-) -> tuple[Scan, Negatives]:
+    name: str, scan: Volume, share: float, settings: PreprocessSettings, content: np.ndarray | None = None
+) -> tuple[Volume, Negatives]:
     """The scan as it is where few of its brain's voxels are negative, else without any.
 
     A z-score cannot be undone, since it keeps neither zero nor gain; a shift gives N4 and the clip of

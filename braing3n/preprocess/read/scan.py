@@ -17,8 +17,8 @@ MIN_LEVELS = 256  # that a picture's range must keep in 32-bit floats
 
 
 @dataclass(frozen=True)
-class Scan:
-    """A volume: `data` float32 (X, Y, Z), growing right, anterior, superior; `affine` voxel -> RAS mm."""
+class Volume:
+    """A scan that was read: `data` float32 (X, Y, Z), growing right, anterior, up; `affine` to RAS mm."""
 
     data: np.ndarray
     affine: np.ndarray
@@ -33,18 +33,18 @@ class Scan:
         """Volume of one voxel, ml."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
-    def with_data(self, data: np.ndarray) -> Scan:
+    def with_data(self, data: np.ndarray) -> Volume:
         """The same grid with other voxels."""
-        return Scan(np.ascontiguousarray(data, dtype=np.float32), self.affine)
+        return Volume(np.ascontiguousarray(data, dtype=np.float32), self.affine)
 
-    def crop(self, box: Box) -> Scan:
+    def crop(self, box: Box) -> Volume:
         """A part of the scan; physical positions stay."""
         affine = self.affine.copy()
         affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
-        return Scan(np.ascontiguousarray(self.data[box]), affine)
+        return Volume(np.ascontiguousarray(self.data[box]), affine)
 
 
-def coarsen(scan: Scan, spacing_mm: float) -> Scan:
+def coarsen(scan: Volume, spacing_mm: float) -> Volume:
     """Average whole blocks of voxels, as many along each axis as fit into `spacing_mm`."""
     n_each = np.maximum(1, np.floor(spacing_mm / scan.spacing_mm + 0.01)).astype(int)
     shape = np.array(scan.data.shape) // n_each
@@ -53,7 +53,7 @@ def coarsen(scan: Scan, spacing_mm: float) -> Scan:
     affine = scan.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ ((n_each - 1) / 2)
     affine[:3, :3] = affine[:3, :3] * n_each
-    return Scan(np.ascontiguousarray(blocks.mean(axis=(1, 3, 5)), dtype=np.float32), affine)
+    return Volume(np.ascontiguousarray(blocks.mean(axis=(1, 3, 5)), dtype=np.float32), affine)
 
 
 def find_box(mask: np.ndarray, margin_voxels: Sequence[int] | np.ndarray = (0, 0, 0)) -> Box:
@@ -66,7 +66,7 @@ def find_box(mask: np.ndarray, margin_voxels: Sequence[int] | np.ndarray = (0, 0
     return box[0], box[1], box[2]
 
 
-def read_scan(path: str | Path, source_format: str = "NIfTI", axes: str = "", modality: str = "T1") -> Scan:
+def read_scan(path: str | Path, source_format: str = "NIfTI", axes: str = "", modality: str = "T1") -> Volume:
     """Read a scan in the closest canonical orientation; arguments as of `load_image`.
 
     Raises:
@@ -82,7 +82,7 @@ def read_scan(path: str | Path, source_format: str = "NIfTI", axes: str = "", mo
     data = _check_voxels(path.name, np.asanyarray(image.dataobj))
     _check_affine(path.name, image.affine)
     canonical = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
-    return Scan(np.ascontiguousarray(canonical.dataobj, dtype=np.float32), np.asarray(canonical.affine))
+    return Volume(np.ascontiguousarray(canonical.dataobj, dtype=np.float32), np.asarray(canonical.affine))
 
 
 def _check_voxels(name: str, raw: np.ndarray) -> np.ndarray:

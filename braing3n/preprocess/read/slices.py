@@ -12,7 +12,7 @@ import numpy as np
 
 from braing3n.core.errors import ScanError
 
-# Positions, and what tells the stacks of a folder apart; nothing that tells who somebody is.
+# Positions, and what distinguishes the stacks of a folder; nothing that identifies a person.
 TAGS = (
     "SeriesInstanceUID",
     "Rows",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braing3n.preprocess.read.scan import Scan, read_scan
+from braing3n.preprocess.read.scan import Volume, read_scan
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 RIM_MM = 8.0  # of the atlas's brain: anything of a brain's outline is dark there, as the atlas is
@@ -39,7 +39,7 @@ class Grid:
 class Atlas:
     """The SRI24 brain: as a scan, the grid that volumes go to, and the brain and its mask on that grid."""
 
-    brain: Scan
+    brain: Volume
     grid: Grid
     volume: np.ndarray  # float32 (L, P, S) on the grid
     mask: np.ndarray  # bool (L, P, S) on the grid
@@ -76,7 +76,7 @@ def load_atlas(path: str | Path, spacing_mm: float) -> Atlas:
     return Atlas(brain, grid, volume, mask > 0.5)
 
 
-def is_on_grid(scan: Scan, grid: Grid) -> bool:
+def is_on_grid(scan: Volume, grid: Grid) -> bool:
     """Whether a canonical scan has the grid's very voxels (stored the other way round)."""
     if scan.data.shape != grid.shape:
         return False
@@ -85,12 +85,12 @@ def is_on_grid(scan: Scan, grid: Grid) -> bool:
     return bool(np.allclose(scan.affine @ flipped, grid.affine, atol=0.01))
 
 
-def store_as_lps(scan: Scan) -> np.ndarray:
+def store_as_lps(scan: Volume) -> np.ndarray:
     """A canonical scan's voxels in LPS order, untouched."""
     return np.ascontiguousarray(scan.data[::-1, ::-1])
 
 
-def to_ants(scan: Scan):
+def to_ants(scan: Volume):
     """The ANTs image of a scan."""
     import ants
 
@@ -101,7 +101,7 @@ def to_ants(scan: Scan):
     )
 
 
-def resample(scan: Scan, matrix: np.ndarray, grid: Grid, interpolation: str) -> np.ndarray:
+def resample(scan: Volume, matrix: np.ndarray, grid: Grid, interpolation: str) -> np.ndarray:
     """Bring a scan to the grid by one interpolation.
 
     Args:
@@ -126,7 +126,7 @@ def resample(scan: Scan, matrix: np.ndarray, grid: Grid, interpolation: str) -> 
     return moved.numpy().astype(np.float32)
 
 
-def soften(scan: Scan, spacing_mm: float) -> Scan:
+def soften(scan: Volume, spacing_mm: float) -> Volume:
     """Take away detail that a grid much coarser than the scan would fold into false patterns.
 
     Along axes finer than two thirds of the grid's spacing, a Gaussian widens the resolution to the grid's.
@@ -139,13 +139,13 @@ def soften(scan: Scan, spacing_mm: float) -> Scan:
     return scan.with_data(ndimage.gaussian_filter(scan.data, sigma)) if sigma.any() else scan
 
 
-def map_to_scan(scan: Scan, matrix: np.ndarray, grid: Grid, index: np.ndarray) -> np.ndarray:
+def map_to_scan(scan: Volume, matrix: np.ndarray, grid: Grid, index: np.ndarray) -> np.ndarray:
     """Where voxels of the grid (N, 3) lie in a scan, as its voxel coordinates (3, N)."""
     to_voxel = np.linalg.inv(scan.affine) @ RAS_TO_LPS @ matrix @ RAS_TO_LPS @ grid.affine
     return to_voxel[:3, :3] @ index.T + to_voxel[:3, 3:]
 
 
-def measure_coverage(scan: Scan, matrix: np.ndarray, grid: Grid, mask: np.ndarray) -> float:
+def measure_coverage(scan: Volume, matrix: np.ndarray, grid: Grid, mask: np.ndarray) -> float:
     """The share of the mask's voxels (bool, grid's shape) that lie within the scan's field of view."""
     points = map_to_scan(scan, matrix, grid, np.argwhere(mask))
     low, high = points >= -0.5, points <= np.array(scan.data.shape)[:, None] - 0.5

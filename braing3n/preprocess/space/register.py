@@ -8,7 +8,7 @@ import numpy as np
 
 from braing3n.core.scratch import open_scratch
 from braing3n.preprocess.read.extremes import cap_for_registration
-from braing3n.preprocess.read.scan import Scan, coarsen, find_box
+from braing3n.preprocess.read.scan import Volume, coarsen, find_box
 from braing3n.preprocess.space.grid import encode_affine, to_ants
 from braing3n.preprocess.space.starts import align_centres, climb
 
@@ -34,7 +34,7 @@ COARSE_RIGID_STAGES = {"aff_iterations": (1000, 100, 20), "aff_random_sampling_r
 
 
 def register_affine(
-    brain: Scan, atlas_brain: Scan, kind: str, seed: int, spacing_mm: float = 1.0
+    brain: Volume, atlas_brain: Volume, kind: str, seed: int, spacing_mm: float = 1.0
 ) -> np.ndarray:
     """Affine registration, brain to brain, from aligned centres of mass or from a turn about them.
 
@@ -62,7 +62,7 @@ def register_affine(
 
 
 def register_rigid(
-    fixed: Scan, moving: Scan, seed: int, focus: Scan | None = None, spacing_mm: float = 1.0
+    fixed: Volume, moving: Volume, seed: int, focus: Volume | None = None, spacing_mm: float = 1.0
 ) -> np.ndarray:
     """Rigid registration by mutual information, of scans of one visit.
 
@@ -89,7 +89,7 @@ def register_rigid(
     return climb(fixed, moving, [np.eye(4), align_centres(fixed, moving)], register, inside)
 
 
-def crop_to_content(scan: Scan) -> Scan:
+def crop_to_content(scan: Volume) -> Volume:
     """The box around the nonzero voxels, with a margin."""
     margin = np.ceil(CROP_MARGIN_MM / scan.spacing_mm).astype(int)
     return scan.crop(find_box(scan.data != 0, margin))
@@ -100,7 +100,9 @@ def measure_dice(one: np.ndarray, other: np.ndarray) -> float:
     return float(2 * (one & other).sum() / max(1, one.sum() + other.sum()))
 
 
-def _register(fixed: Scan, moving: Scan, kind: str, seed: int, start: np.ndarray | None = None, **options):
+def _register(
+    fixed: Volume, moving: Volume, kind: str, seed: int, start: np.ndarray | None = None, **options
+):
     """Run ANTs with a seed; its files lie in a folder of their own that is gone afterwards."""
     import ants
 

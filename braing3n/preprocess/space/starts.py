@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from braing3n.preprocess.read.scan import Scan, coarsen
+from braing3n.preprocess.read.scan import Volume, coarsen
 from braing3n.preprocess.space.grid import RAS_TO_LPS
 
 SPACING_MM = 6.0  # at which starts are compared: a turned head shows, and a comparison takes milliseconds
@@ -21,11 +21,11 @@ Measure = Callable[[np.ndarray], float]
 
 
 def climb(
-    fixed: Scan,
-    moving: Scan,
+    fixed: Volume,
+    moving: Volume,
     plain: list[np.ndarray],
     register: Callable[[np.ndarray], np.ndarray],
-    focus: Scan | None = None,
+    focus: Volume | None = None,
 ) -> np.ndarray:
     """Register from the best plain start, and from a turned one where that promises more information.
 
@@ -78,7 +78,7 @@ def refine(start: np.ndarray, centre: np.ndarray, measure: Measure) -> np.ndarra
     return place(found.x)
 
 
-def make_measure(fixed: Scan, moving: Scan, focus: Scan | None = None) -> Measure:
+def make_measure(fixed: Volume, moving: Volume, focus: Volume | None = None) -> Measure:
     """The mutual information (nats) of two scans under a matrix, on voxels of 6 mm of the fixed one."""
     from scipy import ndimage
 
@@ -111,7 +111,7 @@ def sum_information(counts: np.ndarray) -> float:
     return float((joint[used] * np.log(joint[used] / expected[used])).sum())
 
 
-def align_centres(fixed: Scan, moving: Scan, is_sized: bool = False) -> np.ndarray:
+def align_centres(fixed: Volume, moving: Volume, is_sized: bool = False) -> np.ndarray:
     """The start (4 x 4, LPS mm) that puts one centre of mass on the other.
 
     is_sized: the scans hold a brain only, and one is enlarged to the volume of the other.
@@ -123,7 +123,7 @@ def align_centres(fixed: Scan, moving: Scan, is_sized: bool = False) -> np.ndarr
     return matrix
 
 
-def find_centre_lps(scan: Scan) -> np.ndarray:
+def find_centre_lps(scan: Volume) -> np.ndarray:
     """The centre of mass of the positive intensities, LPS mm."""
     weights = np.maximum(scan.data, 0).astype(np.float64)
     total = weights.sum()

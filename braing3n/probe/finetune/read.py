@@ -10,7 +10,7 @@ import pandas as pd
 from braing3n.core.errors import ConfigurationError
 from braing3n.probe.compare import OURS, score_reading
 from braing3n.probe.contracts import READOUTS
-from braing3n.probe.finetune.train import Source, predict_finetuned
+from braing3n.probe.finetune.train import StartingPoint, predict_finetuned
 from braing3n.probe.halves import Reading
 from braing3n.probe.plan import Probe
 from braing3n.probe.settings import FinetuneSettings, ProbeSettings
@@ -33,7 +33,7 @@ def find_task(key: str) -> Task:
 
 def read_finetuned(
     probe: Probe,
-    source: Source,
+    source: StartingPoint,
     settings: ProbeSettings,
     finetune: FinetuneSettings,
     runs_dir: Path,

@@ -27,7 +27,7 @@ PREDICTIONS_NAME = "predictions.npy"  # that it is there says that a fold is don
 
 
 @dataclass(frozen=True)
-class Source:
+class StartingPoint:
     """What every fold starts from.
 
     Attributes:
@@ -100,7 +100,7 @@ def cut_folds(probe: Probe) -> Iterator[tuple[np.ndarray, Fold]]:
 
 
 def predict_finetuned(
-    probe: Probe, source: Source, settings: FinetuneSettings, runs_dir: Path, n_workers: int = 1
+    probe: Probe, source: StartingPoint, settings: FinetuneSettings, runs_dir: Path, n_workers: int = 1
 ) -> np.ndarray:
     """Each unit's prediction (n_units, n_classes or 1) by an encoder that was trained on the other folds.
 
@@ -117,7 +117,7 @@ def predict_finetuned(
     for is_test, fold in cut_folds(probe):
         inputs: list[Path | str] = [source.encoder_path, source.digest, fold.describe(ids)]
         inputs.append(digest_text(source.probe.as_json()))
-        with training.open_run(runs_dir, "probe", STAGE_VERSION, settings, inputs) as run_dir:
+        with training.open_run_dir(runs_dir, "probe", STAGE_VERSION, settings, inputs) as run_dir:
             if not (run_dir / PREDICTIONS_NAME).exists():
                 _train_and_predict(fold, source, settings, run_dir, n_workers)
             # Also what a job left that was killed beside its predictions.
@@ -128,7 +128,7 @@ def predict_finetuned(
 
 
 def _train_and_predict(
-    fold: Fold, source: Source, settings: FinetuneSettings, run_dir: Path, n_workers: int
+    fold: Fold, source: StartingPoint, settings: FinetuneSettings, run_dir: Path, n_workers: int
 ) -> None:
     """Write a fold's predictions."""
     run, net = _train(fold, source, settings, run_dir, n_workers)
@@ -140,11 +140,11 @@ def _train_and_predict(
 
 
 def _train(
-    fold: Fold, source: Source, settings: FinetuneSettings, run_dir: Path, n_workers: int
+    fold: Fold, source: StartingPoint, settings: FinetuneSettings, run_dir: Path, n_workers: int
 ) -> tuple[training.Run, FinetunedEncoder]:
     options = settings.optimiser
     table = source.volumes.table.iloc[fold.train].assign(split="train")
-    run = training.begin("probe", run_dir, table, options, settings.seed)
+    run = training.plan_run("probe", run_dir, table, options, settings.seed)
     features = torch.from_numpy(source.features[fold.train])
     encoder = load_model(MaskedAutoencoder, source.encoder_path)
     net = FinetunedEncoder(encoder, features, fold.n_outputs)
@@ -153,7 +153,7 @@ def _train(
     training.recompute_activations(net.encoder.blocks, options)
     training.compile_blocks(net.encoder.blocks, options)
     optimiser = training.build_optimiser(net, options, (net.encoder,), settings.encoder_lr_scale)
-    training.start(run, {"model": net, "optimiser": optimiser})
+    training.resume_run(run, {"model": net, "optimiser": optimiser})
     model, optimiser = run.accelerator.prepare(net, optimiser)
 
     batches = [fold.train[rows] for rows in run.own_batches]
@@ -171,8 +171,8 @@ def _train(
     return run, net
 
 
-def _start_at_probe(net: FinetunedEncoder, fold: Fold, source: Source) -> None:
-    """Let the layer begin as the frozen probe of this fold, from which training goes on.
+def _start_at_probe(net: FinetunedEncoder, fold: Fold, source: StartingPoint) -> None:
+    """Let the layer begin as the frozen probe of this fold, from which training continues.
 
     As Kumar et al. 2022 ("Fine-tuning can distort pretrained features") recommend. A class that the training
     fold lacks begins at 0; so does the layer where there is one class.
@@ -191,7 +191,9 @@ def _start_at_probe(net: FinetunedEncoder, fold: Fold, source: Source) -> None:
 
 
 @torch.no_grad()
-def _predict(run: training.Run, net: FinetunedEncoder, fold: Fold, source: Source, n_workers: int) -> Tensor:
+def _predict(
+    run: training.Run, net: FinetunedEncoder, fold: Fold, source: StartingPoint, n_workers: int
+) -> Tensor:
     """What the network says of the test rows, (n_test, n_outputs)."""
     batches = training.cut_batches(fold.test, run.options.batch_size)
     found = []

@@ -27,9 +27,11 @@ class AutoencoderKLSettings(BaselineSettings):
     channels: tuple[PositiveInt, ...] = setting(
         (64, 128, 256), "width of each level; every level but the last halves the grid", min_length=1
     )
-    latent_channels: int = setting(8, "numbers a place of the coarsest grid", "derived", ge=1)
+    latent_channels: int = setting(8, "channels at each place of the coarsest grid", "derived", ge=1)
     n_res_blocks: int = setting(2, "residual blocks a level", ge=1)
-    kl_weight: float = setting(1e-7, "of the divergence, summed over the latent, beside the L1", ge=0)
+    kl_weight: float = setting(
+        1e-7, "weight of the divergence, which is summed over the latent, beside the L1", ge=0
+    )
 
 
 SETTINGS = AutoencoderKLSettings

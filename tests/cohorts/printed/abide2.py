@@ -24,12 +24,12 @@ CODES = {
 
 
 def read(prose: str) -> list[Expected]:
-    """Nothing: the text tells how many rows there are of whom, the paths tell which."""
+    """Nothing: the text says how many rows there are of whom, the paths say which."""
     return []
 
 
 def read_ages(prose: str) -> dict[str, list[str]]:
-    """Subject -> the ages of its rows, where the text counts them; '' where it does not tell them."""
+    """Subject -> the ages of its rows, where the text counts them; '' where it does not give them."""
     found = re.findall(r"(?<![.\d])(\d) for (\d{5})(?: with ages ([\d., ]*\d))?", prose)
     return {subject: ages.split(", ") if ages else [""] * int(n) for n, subject, ages in found}
 

@@ -24,12 +24,12 @@ def read(section: str) -> list[Expected]:
     line = re.search(r"^Expected \d+ rows: (.*)\.$", section, re.MULTILINE).group(1)
     volumes = []
     for text in line.split(", "):
-        number, session, told = re.fullmatch(r"(\d{4})/(\d)(?: \((.*)\))?", text).groups()
+        number, session, note = re.fullmatch(r"(\d{4})/(\d)(?: \((.*)\))?", text).groups()
         values = {"dx": "HC"}
-        if told == "no phenotype":
+        if note == "no phenotype":
             values |= {"age_years": "", "qc_flag": "no_phenotype"}
-        elif told:
-            values |= {"age_years": told}
+        elif note:
+            values |= {"age_years": note}
         volumes.append(Expected(f"Sub{number}", session, "T1", f"Sub{number}_Ses{session}_Scan", values))
     return volumes
 

@@ -24,7 +24,7 @@ HANDFUL = [
 
 
 def read_fences(section: str):
-    """Its three tables are told apart by the words above them."""
+    """Its three tables are distinguished by the words above them."""
     names = re.findall(r"`(participants\.tsv)`, S3|comma in (aws_links\.csv)|^(COINS) form", section, re.M)
     assert [name for group in names for name in group if name] == [
         "participants.tsv",

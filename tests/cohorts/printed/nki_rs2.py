@@ -35,15 +35,15 @@ def read(section: str) -> list[Expected]:
     ).groups()
     assert len(scans) == int(n_rows)
     assert flag
-    told = {"sex": sex, "handedness": hand, "age_years": "", "qc_flag": FLAG}
+    labels = {"sex": sex, "handedness": hand, "age_years": "", "qc_flag": FLAG}
     return [
-        Expected(re.search(r"sub-(\w+)/", path).group(1), "", "T1", path, told if path == scans[0] else {})
+        Expected(re.search(r"sub-(\w+)/", path).group(1), "", "T1", path, labels if path == scans[0] else {})
         for path in scans
     ]
 
 
 def arrange(fixture: Fixture) -> Fixture:
-    """The first is told by the table of the other cohort's fixture; the repeat stays out."""
+    """The first is described by the table of the other cohort's fixture; the repeat stays out."""
     fixture.tables["nki_rs_participants.tsv"] = read_fixture("nki_rs").tables["nki_rs/participants.tsv"]
     fixture.out |= {file.path: file.note.split(":")[0] for file in fixture.files if "drop" in file.note}
     assert len(fixture.out) == 1

@@ -22,7 +22,7 @@ def read(prose: str) -> list[Expected]:
 
 
 def arrange(fixture: Fixture) -> Fixture:
-    """The files and the table of this mode alone; an echo and a second run are told of in its line."""
+    """The files and the table of this mode alone; an echo and a second run are noted in its line."""
     fixture = take_mode(fixture, "b", "schizconnect_", "participants.tsv")
     assert "(without echo)" in fixture.prose and "T1 run-01" in fixture.prose  # noqa: PT018
     out = {file.path: "an echo" for file in fixture.files if "_echo-" in file.path}

@@ -191,7 +191,7 @@ def test_a_disease_that_is_in_the_brain_survives_matching(corpus):
     assert matched["verdict"] == "not met"
 
 
-def test_sites_that_are_not_told_apart_fail_the_matched_decoy(corpus):
+def test_sites_that_are_not_distinguished_fail_the_matched_decoy(corpus):
     labels, features = corpus
     matched = find(run(features, labels.assign(site="one")), "control_decoy", SITE_MATCHED)
     assert matched["low"] > 0.5

@@ -14,7 +14,7 @@ from braing3n.nets.weights import load_model, write_weights
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.probe.contracts import READOUTS
 from braing3n.probe.finetune.read import find_task, read_finetuned
-from braing3n.probe.finetune.train import Source
+from braing3n.probe.finetune.train import StartingPoint
 from braing3n.probe.plan import plan_probe
 from braing3n.probe.settings import FinetuneSettings
 
@@ -92,7 +92,7 @@ def start_from(volumes, folder):
     write_weights(path, net.state_dict(), "MaskedAutoencoder", net.describe())
     with torch.no_grad():
         tokens = load_model(MaskedAutoencoder, path).encode(torch.from_numpy(volumes.images)[:, None])
-    return Source(path, volumes, volumes.digest(), tokens.mean(dim=1).double().numpy(), PROBE)
+    return StartingPoint(path, volumes, volumes.digest(), tokens.mean(dim=1).double().numpy(), PROBE)
 
 
 def plan(key, volumes):

@@ -1,4 +1,4 @@
-"""Where the tokenizer starts: the linear map through d channels that reconstructs patches best."""
+"""Initial weights of the tokenizer: the linear map through d channels that reconstructs patches best."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Moments:
 
 
 @torch.no_grad()
-def start_from_components(
+def initialise_from_components(
     tokenizer: Tokenizer,
     encoder: MaskedAutoencoder,
     volumes: training.Volumes,
@@ -53,9 +53,10 @@ def start_from_components(
 
     Projection and patch head become the reduced-rank regression of patches on the encoder's tokens (Izenman
     1975): the first d principal components of what all channels predict of a patch, all scaled by one number
-    so that a channel has unit variance on average. Components of the tokens themselves tell where in the
-    head a token lies before they tell that it holds a tumour. Without a projection the decoder's fixed
-    standardising and the least-squares patch head, where there is one, do the same with all channels.
+    so that a channel has unit variance on average. Components of the tokens themselves describe the
+    place of a token in the head before they describe that it holds a tumour. Without a projection the
+    decoder's fixed standardising and the least-squares patch head, where there is one, do the same with all
+    channels.
     The CNN, which starts at 0, then learns what a linear map cannot say. From a random start the decoder
     takes many times as long to get where this begins.
     """
@@ -65,14 +66,14 @@ def start_from_components(
     for volume in track(loaded, "tokenizer: components", len(batches)):
         features, patches = encoder.encode(volume), patchify(volume, tokenizer.patch_size)
         moments.add(features.flatten(0, 1), patches.flatten(0, 1))
-    start_from_moments(tokenizer, moments)
+    initialise_from_moments(tokenizer, moments)
 
 
 @torch.no_grad()
-def start_from_moments(tokenizer: Tokenizer, moments: Moments) -> None:
+def initialise_from_moments(tokenizer: Tokenizer, moments: Moments) -> None:
     """Set projection and patch head from the moments of encoder tokens and their patches."""
     if tokenizer.settings.d == "none":
-        _start_from_all_channels(tokenizer, *moments.centre())
+        _initialise_from_all_channels(tokenizer, *moments.centre())
     else:
         _start_from_first_components(tokenizer, *moments.centre())
 
@@ -93,7 +94,7 @@ def _start_from_first_components(
         _fill(tokenizer.patch_head, vectors / scale, mean_y)
 
 
-def _start_from_all_channels(
+def _initialise_from_all_channels(
     tokenizer: Tokenizer, mean_x: Tensor, mean_y: Tensor, covariance: Tensor, cross: Tensor
 ) -> None:
     assert isinstance(tokenizer.standardise, Standardise)

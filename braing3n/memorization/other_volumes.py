@@ -1,4 +1,4 @@
-"""What is audited beside a run's samples: reconstructions, samples of MCI and PD, and forecasts."""
+"""Volumes that are audited as samples are: reconstructions, samples of MCI and PD, and forecasts."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from braing3n.core.contracts import write_table
-from braing3n.paper.printed.beside import build_readouts
+from braing3n.paper.printed.rivals_and_checks import build_readouts
 from braing3n.paper.results import Results
 from braing3n.probe.contracts import READOUTS, SCORES
 

@@ -1,4 +1,4 @@
-"""Whether a picture that was brought to SRI24 shows a brain there, the right way round."""
+"""Checks of a registration: the volume in SRI24 shows a brain there, in the right orientation."""
 
 from __future__ import annotations
 

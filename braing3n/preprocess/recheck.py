@@ -1,4 +1,4 @@
-"""A visit whose files stay as they are while they are worked on: its results are those of its digests."""
+"""Process a visit and check afterwards that none of its files changed meanwhile."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from braing3n.preprocess import visit as visits
 from braing3n.preprocess.store import digest_raw, digest_segmentations
 
 
-def process_steady(
+def process_and_recheck(
     rows: Sequence[Mapping], digests: Sequence[tuple[str, ...]], tools
 ) -> tuple[visits.VisitResult, list[tuple[str, ...]]]:
-    """Process a visit, and look again whether its files are still those of the digests.
+    """Process a visit, and check afterwards that its files still have the digests of before.
 
-    A scan whose file changed meanwhile (a download that goes on, a replaced file) is an exclusion, and the
-    others are done again without it. Such a result is not final: it gets no key and is tried again.
+    A scan whose file changed meanwhile (by an unfinished download, or a replaced file) is excluded, and the
+    others are processed again without it. Such a result is not final: it gets no key and is tried again.
 
     Args:
         digests: the sha256 of each row's series before the work; see `digest_raw`.
@@ -26,19 +26,21 @@ def process_steady(
     segmentations = [digest_segmentations(row) for row in rows]
     result = visits.process_visit(list(rows), tools)
     now = zip(digest_raw(list(rows)), map(digest_segmentations, rows), strict=True)
-    is_steady = [
+    is_unchanged = [
         item == before for item, before in zip(now, zip(digests, segmentations, strict=True), strict=True)
     ]
-    if all(is_steady):
+    if all(is_unchanged):
         return result, list(digests)
-    steady = [number for number, holds in enumerate(is_steady) if holds]
+    unchanged = [number for number, holds in enumerate(is_unchanged) if holds]
     result = visits.VisitResult()
     kept: dict[int, tuple[str, ...]] = dict.fromkeys(range(len(rows)), ("",))
-    if steady:
-        result, others = process_steady([rows[k] for k in steady], [digests[k] for k in steady], tools)
-        kept |= dict(zip(steady, others, strict=True))
+    if unchanged:
+        result, others = process_and_recheck(
+            [rows[k] for k in unchanged], [digests[k] for k in unchanged], tools
+        )
+        kept |= dict(zip(unchanged, others, strict=True))
     result.is_final = False
-    result.cells += [_exclude(row) for row, holds in zip(rows, is_steady, strict=True) if not holds]
+    result.cells += [_exclude(row) for row, holds in zip(rows, is_unchanged, strict=True) if not holds]
     return result, list(kept.values())
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 
 from braing3n.core.contracts import write_table
 from braing3n.manifest.contracts import NEAR_DUPLICATES, QUALITY, SEGMENTATIONS
-from braing3n.paper.card.found import build_pairs, build_quality, build_segmentations
+from braing3n.paper.card.findings import build_pairs, build_quality, build_segmentations
 from braing3n.paper.results import Results
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from braing3n.diffusion.contracts import SAMPLES
 from braing3n.longitudinal.contracts import FORECASTS
-from braing3n.memorization.beside import open_forecasts, open_other_arms, open_reconstructions
+from braing3n.memorization.other_volumes import open_forecasts, open_other_arms, open_reconstructions
 
 BLANKS = {str: "", int: 0, float: np.nan, bool: False}
 VOLUMES = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""What stands beside the benchmark's scores: rivals, checks and subgroups, short and in full."""
+"""Tables of rivals, checks, subgroups and other readouts of the benchmark, short and in full."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from braing3n.paper.printed.tables import LEVELS, Table, format_interval, format_number
+from braing3n.paper.printed.tables import LEVELS, PrintedTable, format_interval, format_number
 from braing3n.paper.results import Results, explain_missing, locate
 from braing3n.probe.beside.fairness import ATTRIBUTES, MIN_PEOPLE, SUMMARY
 
@@ -23,8 +23,8 @@ _CHECKS = {
 }
 
 
-def _explain(name: str, title: str, table: str) -> Table:
-    return Table(name, title, pd.DataFrame([{"Task": explain_missing(table)}]), locate(table))
+def _explain(name: str, title: str, table: str) -> PrintedTable:
+    return PrintedTable(name, title, pd.DataFrame([{"Task": explain_missing(table)}]), locate(table))
 
 
 def _choose(frame: pd.DataFrame) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def _choose(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[(frame["slice"] == "all") & (frame["people"] == "everyone")]
 
 
-def build_rivals(results: Results) -> Table:
+def build_rivals(results: Results) -> PrintedTable:
     """Our encoder beside what age and sex, site and scanner, or both say of each task, on all volumes."""
     title = "Ours beside age and sex, site and scanner, on all volumes"
     scores, rivals = results.read("scores"), results.read("rivals")
@@ -56,7 +56,7 @@ def build_rivals(results: Results) -> Table:
         "acquisition site, vendor, field strength and modality; a task's own column is left out.",
     ]
     frame = pd.DataFrame(rows or [{"Task": "n/a: no task could be probed on all volumes"}])
-    return Table("rivals", title, frame, locate("rivals"), notes)
+    return PrintedTable("rivals", title, frame, locate("rivals"), notes)
 
 
 def _show_rival(row) -> str:
@@ -65,7 +65,7 @@ def _show_rival(row) -> str:
     return f"n/a: {row.reason}" if row.reason else format_interval(row.value, row.low, row.high)
 
 
-def build_checks(results: Results) -> Table:
+def build_checks(results: Results) -> PrintedTable:
     """What our scores on all volumes may hide, a row a task."""
     title = "Checks of our scores, all volumes"
     checks = results.read("checks")
@@ -85,7 +85,7 @@ def build_checks(results: Results) -> Table:
         "Every check, of every encoder, stands at the end of this page.",
     ]
     frame = pd.DataFrame(list(rows.values()) or [{"Task": "n/a: no task could be probed"}])
-    return Table("checks", title, frame, locate("checks"), notes)
+    return PrintedTable("checks", title, frame, locate("checks"), notes)
 
 
 def _show_check(row) -> str:
@@ -94,7 +94,7 @@ def _show_check(row) -> str:
     return format_interval(row.value, row.low, row.high)
 
 
-def build_every_check(results: Results) -> Table:
+def build_every_check(results: Results) -> PrintedTable:
     """Every check of every encoder, on all volumes of everyone."""
     title = "All checks, all volumes"
     checks = results.read("checks")
@@ -114,10 +114,10 @@ def build_every_check(results: Results) -> Table:
         for row in _choose(checks).itertuples()
     ]
     frame = pd.DataFrame(rows or [{"Task": "n/a: no task could be probed"}])
-    return Table("every_check", title, frame, locate("checks"))
+    return PrintedTable("every_check", title, frame, locate("checks"))
 
 
-def build_fairness_summary(results: Results) -> Table:
+def build_fairness_summary(results: Results) -> PrintedTable:
     """The largest difference between subgroups of each task, ours."""
     title = "Largest difference between subgroups, ours, all volumes"
     fairness = results.read("fairness")
@@ -143,10 +143,10 @@ def build_fairness_summary(results: Results) -> Table:
         "Every subgroup stands at the end of this page.",
     ]
     frame = pd.DataFrame(rows or [{"Task": "n/a: no task could be probed on all volumes"}])
-    return Table("fairness_summary", title, frame, locate("fairness"), notes)
+    return PrintedTable("fairness_summary", title, frame, locate("fairness"), notes)
 
 
-def build_fairness(results: Results) -> Table:
+def build_fairness(results: Results) -> PrintedTable:
     """Every subgroup and spread, ours."""
     title = "All subgroups, ours, all volumes"
     fairness = results.read("fairness")
@@ -165,10 +165,10 @@ def build_fairness(results: Results) -> Table:
         for row in fairness[fairness["encoder"] == _OURS].itertuples()
     ]
     frame = pd.DataFrame(rows or [{"Task": "n/a: no task could be probed on all volumes"}])
-    return Table("fairness", title, frame, locate("fairness"))
+    return PrintedTable("fairness", title, frame, locate("fairness"))
 
 
-def build_readouts(results: Results) -> Table:
+def build_readouts(results: Results) -> PrintedTable:
     """Other readouts, each beside the linear probe of the same encoder's mean pool."""
     title = "Other readouts, all volumes"
     readouts = results.read("readouts")
@@ -191,4 +191,4 @@ def build_readouts(results: Results) -> Table:
         for row in readouts.itertuples()
     ]
     frame = pd.DataFrame(rows or [{"Task": "n/a: no encoder has features"}])
-    return Table("readouts", title, frame, locate("readouts"))
+    return PrintedTable("readouts", title, frame, locate("readouts"))

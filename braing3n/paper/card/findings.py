@@ -1,4 +1,4 @@
-"""What was found in the volumes: one brain under two ids, what came delineated, and what sticks out."""
+"""Tables of findings in the volumes: one brain under two ids, delivered segmentations, quality outliers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pandas as pd
 
 from braing3n.manifest.quality.measures import MEASURES, OUTLYING
 from braing3n.paper.card.card import explain_table
-from braing3n.paper.printed.tables import Table
+from braing3n.paper.printed.tables import PrintedTable
 from braing3n.paper.results import Results
 
 MAX_PAIRS = 50
 
 
-def build_pairs(results: Results) -> Table:
+def build_pairs(results: Results) -> PrintedTable:
     """Volumes under two people's ids that look like one brain, the closest first."""
     pairs = results.read("near_duplicates")
     name, title = "card_pairs", "One brain under two ids"
@@ -21,7 +21,7 @@ def build_pairs(results: Results) -> Table:
     path = "manifest/near_duplicates.parquet"
     if not len(pairs):
         frame = pd.DataFrame([{"Volume": "none found (N = 0)"}])
-        return Table(name, title, frame, path)
+        return PrintedTable(name, title, frame, path)
     shown = pairs.head(MAX_PAIRS)
     frame = pd.DataFrame(
         {
@@ -38,10 +38,10 @@ def build_pairs(results: Results) -> Table:
     notes.append("Side by side: manifest/near_duplicates.png.")
     if len(pairs) > MAX_PAIRS:
         notes.append(f"The closest {MAX_PAIRS} of {len(pairs):,}; all stand in {path}.")
-    return Table(name, title, frame, path, notes)
+    return PrintedTable(name, title, frame, path, notes)
 
 
-def build_segmentations(results: Results) -> Table:
+def build_segmentations(results: Results) -> PrintedTable:
     """What was delineated on the volumes, and how much of it arrived in SRI24."""
     found = results.read("segmentations")
     name, title = "card_segmentations", "Segmentations that came with the scans"
@@ -49,7 +49,7 @@ def build_segmentations(results: Results) -> Table:
         return explain_table(name, title, "Cohort", "segmentations")
     path = "manifest/segmentations.parquet"
     if not len(found):
-        return Table(name, title, pd.DataFrame([{"Cohort": "none came (N = 0)"}]), path)
+        return PrintedTable(name, title, pd.DataFrame([{"Cohort": "none came (N = 0)"}]), path)
     rows = []
     for (cohort, what), part in found.groupby(["cohort", "label"], sort=True):
         carried = part[part["reason"] == ""]
@@ -58,10 +58,10 @@ def build_segmentations(results: Results) -> Table:
         row["Share that arrived, median (range)"] = _summarise(carried["carried_share"], 2)
         row["Left out"] = "; ".join(sorted(set(part.loc[part["reason"] != "", "reason"]))[:3]) or "-"
         rows.append(row)
-    return Table(name, title, pd.DataFrame(rows), path)
+    return PrintedTable(name, title, pd.DataFrame(rows), path)
 
 
-def build_quality(results: Results) -> Table:
+def build_quality(results: Results) -> PrintedTable:
     """How many volumes are off the others of their cohort and modality in a quality number, and the worst."""
     quality = results.read("quality")
     name, title = "card_quality", "Quality of the preprocessed volumes"
@@ -82,7 +82,7 @@ def build_quality(results: Results) -> Table:
         rows.append(row)
     notes = [f"Outlying: over {OUTLYING:g} robust deviations on the worse side of the median in a number."]
     notes.append("Every volume with its picture: the quality pages, preprocess/<cohort>/quality.html.")
-    return Table(name, title, pd.DataFrame(rows), "manifest/quality.parquet", notes)
+    return PrintedTable(name, title, pd.DataFrame(rows), "manifest/quality.parquet", notes)
 
 
 def _summarise(values: pd.Series, n_digits: int) -> str:
