@@ -41,6 +41,7 @@ from braing3n.manifest.contracts import LABELS  # noqa: E402
 from braing3n.nets.weights import load_model, write_weights  # noqa: E402
 from braing3n.preprocess.space.grid import Grid, encode_affine, encode_nifti  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder  # noqa: E402
+from braing3n.probe.beside.rivals import probe_rivals  # noqa: E402
 from braing3n.probe.compare import Readings, compare_encoders, probe_encoder  # noqa: E402
 from braing3n.probe.plan import plan_probes  # noqa: E402
 from braing3n.tokenizer.model import Tokenizer  # noqa: E402
@@ -71,6 +72,7 @@ def invent_people(folder: Path) -> None:
     plans = plan_probes(labels, CONFIG.probe)
     scores, _ = compare_encoders(Readings([predictions], [halves]), plans, CONFIG.probe)
     scores.to_parquet(folder / "scores.parquet")
+    probe_rivals(labels, plans, CONFIG.probe).to_parquet(folder / "rivals.parquet")
     predictions.to_parquet(folder / "predictions.parquet")
 
 
@@ -93,7 +95,7 @@ def write_model_folder(folder: Path) -> Path:
         path = folder / f"{name}.safetensors"
         write_weights(path, model.state_dict(), type(model).__name__, model.describe())
         sources = replace(sources, **{name: path})
-    tables = {name: folder / f"{name}.parquet" for name in ("labels", "scores", "predictions")}
+    tables = {name: folder / f"{name}.parquet" for name in ("labels", "scores", "rivals", "predictions")}
     sources = replace(sources, **tables, features=folder / "features.npz")
     sections = {
         "preprocess": CONFIG.preprocess,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from typing import Literal
 
@@ -124,7 +125,8 @@ def _dispatch(word: str, arguments: list[str]) -> int:
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0].rstrip(".")
+    line = (lines or [type(error).__name__])[0].rstrip(".")
+    return re.sub(r"^Parameter (-\S+) requires an argument$", r"\1 is missing, or has no value", line)
 
 
 def _describe() -> str:

@@ -1,9 +1,23 @@
 """Options that commands of several stages have, each described once."""
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
+
+
+def parse_whole(_: Any, tokens: Any) -> int:
+    """The whole number that was typed; by itself, cyclopts would take 1.5 for 1.
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise ValueError(f'"{text}" is no whole number')
+    return int(text)
+
 
 # All words up to the next option.
 Paths = Annotated[list[Path], Parameter(consume_multiple=True, negative="")]
@@ -23,5 +37,6 @@ TrainedWeights = Annotated[
 Threads = Annotated[
     int, Parameter(help="CPU threads; where something trains, the same number gives the same bits.")
 ]
-Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**32))]
-Count = Annotated[int, Parameter(validator=validators.Number(gte=0))]
+Seed = Annotated[int, Parameter(converter=parse_whole, validator=validators.Number(gte=0, lt=2**32))]
+Count = Annotated[int, Parameter(converter=parse_whole, validator=validators.Number(gte=0))]
+OneOrMore = Annotated[int, Parameter(converter=parse_whole, validator=validators.Number(gte=1))]

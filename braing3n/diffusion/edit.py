@@ -11,7 +11,7 @@ from torch import Tensor
 from braing3n.diffusion.model import DiT
 from braing3n.diffusion.sample import plan_times
 from braing3n.diffusion.settings import SamplingSettings
-from braing3n.nets.flow import integrate, trace_back
+from braing3n.nets.flow import Watch, integrate, trace_back
 
 
 @torch.no_grad()
@@ -22,6 +22,7 @@ def change_conditions(
     new: pd.DataFrame,
     settings: SamplingSettings,
     strength: float = 1.0,
+    watch: Watch = iter,
 ) -> Tensor:
     """Tokens float32 (B, T, d) as the model has them under new conditions.
 
@@ -35,6 +36,7 @@ def change_conditions(
         own: the conditions that they have, a table of six columns; empty and NaN are null.
         new: those that they get; the modality may change, too.
         strength: of the change; 0 gives the tokens back, and above 1 exaggerates.
+        watch: passes on the steps back, and then those forth.
     """
     device = model.token_mean.device
     own_codes, own_age = (part.to(device) for part in model.vocabularies.encode(own))
@@ -54,5 +56,6 @@ def change_conditions(
         kept = as_is(x, now)
         return kept + strength * (changed(x, now) - kept)
 
-    noise = trace_back(as_is, model.standardise(tokens.to(device), own_codes), times)
-    return model.restore(integrate(changed if strength == 1 else act, noise, times), new_codes)
+    noise = trace_back(as_is, model.standardise(tokens.to(device), own_codes), times, watch=watch)
+    moved = integrate(changed if strength == 1 else act, noise, times, watch=watch)
+    return model.restore(moved, new_codes)

@@ -21,7 +21,7 @@ from braing3n.diffusion.conditions import CODED, read_conditions
 from braing3n.diffusion.contracts import SAMPLES
 from braing3n.diffusion.model import DiT, shift_times
 from braing3n.diffusion.settings import SamplingSettings
-from braing3n.nets.flow import integrate
+from braing3n.nets.flow import Watch, integrate
 from braing3n.tokenizer.model import Tokenizer
 
 
@@ -109,11 +109,12 @@ def plan_times(model: DiT, n_steps: int) -> list[float]:
 
 @torch.no_grad()
 def sample_tokens(
-    model: DiT, table: pd.DataFrame, settings: SamplingSettings, device: torch.device
+    model: DiT, table: pd.DataFrame, settings: SamplingSettings, device: torch.device, watch: Watch = iter
 ) -> Tensor:
     """Tokens float32 (M, T, d), in token units, one for each row: steps along the guided velocity.
 
-    A column `guidance` of the table, where there is one, stands for the settings' scale.
+    A column `guidance` of the table, where there is one, stands for the settings' scale; watch passes on the
+    steps.
     """
     codes, age_years = (part.to(device) for part in model.vocabularies.encode(table))
     x = torch.stack([draw_start(name, settings.seed, model) for name in table["sample_id"]]).to(device)
@@ -126,7 +127,8 @@ def sample_tokens(
         with training.autocast(device, settings):
             return model.guide(x, t, codes, age_years, guidance, settings.guidance_form)
 
-    return model.restore(integrate(guide, x, plan_times(model, settings.n_steps), settings.solver), codes)
+    times = plan_times(model, settings.n_steps)
+    return model.restore(integrate(guide, x, times, settings.solver, watch), codes)
 
 
 def write_samples(

@@ -21,7 +21,7 @@ from braing3n.longitudinal.model import Bridge
 from braing3n.longitudinal.pairs import describe_baseline, list_visits
 from braing3n.longitudinal.settings import ForecastSettings, LongitudinalSettings
 from braing3n.manifest.contracts import LABELS
-from braing3n.nets.flow import integrate
+from braing3n.nets.flow import Watch, integrate
 from braing3n.nets.weight_file import read_head
 from braing3n.nets.weights import load_model
 from braing3n.tokenizer.model import Tokenizer
@@ -54,10 +54,12 @@ def list_forecasts(
 
 
 @torch.no_grad()
-def forecast_tokens(bridge: Bridge, tokens: Tensor, table: pd.DataFrame, options: ForecastSettings) -> Tensor:
+def forecast_tokens(
+    bridge: Bridge, tokens: Tensor, table: pd.DataFrame, options: ForecastSettings, watch: Watch = iter
+) -> Tensor:
     """Tokens float32 (B, T, d) after the years of each row, from those of the earlier visits (B, T, d).
 
-    Euler steps along the guided velocity; nothing is random.
+    Euler steps along the guided velocity, which watch passes on; nothing is random.
     """
     conditions = bridge.encode(table)
     device = bridge.nulls.device
@@ -68,7 +70,7 @@ def forecast_tokens(bridge: Bridge, tokens: Tensor, table: pd.DataFrame, options
             return bridge.guide(x, t, conditions, options.guidance)
 
     times = torch.linspace(0, 1, options.n_steps + 1).tolist()
-    return bridge.restore(integrate(guide, bridge.standardise(tokens.to(device)), times))
+    return bridge.restore(integrate(guide, bridge.standardise(tokens.to(device)), times, watch=watch))
 
 
 def write_forecasts(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor
 
 from braing3n.core.settings import Solver
 
 Velocity = Callable[[Tensor, float], Tensor]
+Watch = Callable[[list[tuple[float, float]]], Iterable[Any]]  # passes the steps on, as a progress bar does
 N_FIXED_POINTS = 8  # an error falls by a step's length times the velocity's steepness at each; a few suffice
 
 
-def integrate(velocity: Velocity, x: Tensor, times: Sequence[float], solver: Solver = "euler") -> Tensor:
+def integrate(
+    velocity: Velocity, x: Tensor, times: Sequence[float], solver: Solver = "euler", watch: Watch = iter
+) -> Tensor:
     """Steps from x (B, T, d) along `velocity(x, t)`, from the first of the times to the last.
 
     Args:
@@ -22,7 +26,7 @@ def integrate(velocity: Velocity, x: Tensor, times: Sequence[float], solver: Sol
             once a step. The first step is Euler's in both.
     """
     before: tuple[Tensor, float] | None = None
-    for now, then in pairwise(times):
+    for now, then in watch(list(pairwise(times))):
         step = then - now
         if step == 0:  # many steps are not apart in float32
             continue
@@ -35,7 +39,9 @@ def integrate(velocity: Velocity, x: Tensor, times: Sequence[float], solver: Sol
     return x
 
 
-def trace_back(velocity: Velocity, x: Tensor, times: Sequence[float], tolerance: float = 1e-5) -> Tensor:
+def trace_back(
+    velocity: Velocity, x: Tensor, times: Sequence[float], tolerance: float = 1e-5, watch: Watch = iter
+) -> Tensor:
     """The start from which `integrate` with the same times arrives at x (B, T, d) by Euler's steps.
 
     A step y -> y + h v(y, t) is undone by the fixed point of y = x - h v(y, t), not by a step the other way,
@@ -44,7 +50,7 @@ def trace_back(velocity: Velocity, x: Tensor, times: Sequence[float], tolerance:
     Args:
         tolerance: a fixed point is found where the largest number moves by less.
     """
-    for then, now in pairwise(reversed(times)):
+    for then, now in watch(list(pairwise(reversed(times)))):
         y = x
         for _ in range(N_FIXED_POINTS):
             previous, y = y, x - velocity(y, now).float() * (then - now)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from braing3n.apply.trained.conditions import Conditions
+from braing3n.apply.trained.conditions import Conditions, warn_of_conditions
 from braing3n.apply.trained.scans import Given, open_scans, take_volume
 from braing3n.cli import main
 from braing3n.config import PreprocessSettings
@@ -33,15 +33,15 @@ def asked(monkeypatch):
     """What the generators are asked, by command; samples are noise, and a later forecast is brighter."""
     found = {}
 
-    def change(dit, tokens, own, new, settings, strength=1.0):
+    def change(dit, tokens, own, new, settings, strength, watch):
         found["counterfactual"] = own.iloc[0], new.iloc[0], settings, strength
         return tokens
 
-    def forecast(bridge, tokens, table, options):
+    def forecast(bridge, tokens, table, options, watch):
         found["forecast"] = table, options
         return tokens * torch.tensor(1 + table["years"].to_numpy(np.float32))[:, None, None]
 
-    def sample(dit, table, settings, device):
+    def sample(dit, table, settings, device, watch):
         found.setdefault("generate", []).append((table, settings))
         return torch.zeros(len(table), dit.n_tokens, dit.d)
 
@@ -175,3 +175,81 @@ def test_a_volume_of_other_directions_is_refused(made, tmp_path, capsys):  # noq
     nib.save(nib.Nifti1Image(np.ones((30, 30, 20), np.float32), np.diag([8.0, 8, 8, 1])), path)
     assert main(["encode", str(path), "--model", str(made[0]), "-o", str(tmp_path / "out")]) == 2
     assert "stored L-P-S" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "sentence"),
+    [
+        ("generate", ["--n", "1.5"], '--n: "1.5" is no whole number'),
+        ("generate", ["--steps", "2.5"], '--steps: "2.5" is no whole number'),
+        ("generate", ["--seed", "-1"], '"-1" for --seed. Must be >= 0'),
+        ("generate", ["--guidance", "-1"], '"-1.0" for --guidance. Must be >= 0'),
+        ("generate", ["--guidance", "inf"], '"inf" for --guidance'),
+        ("generate", ["--disease"], "--disease is missing, or has no value"),
+        ("counterfactual", ["--disease", "AD", "--seed", "1"], "Unknown option: --seed"),
+        ("forecast", ["--disease", "HC", "--seed", "1"], "Unknown option: --seed"),
+        ("forecast", [], "--disease is missing, or has no value"),
+        ("forecast", ["--disease", "HC", "--years"], "--years: give one or more"),
+    ],
+)
+def test_what_cannot_be_done_is_not_taken_for_something_else(run, command, words, sentence):  # noqa: F811
+    status, _, printed = run(command, *words, scans=command != "generate")
+    (line,) = [line for line in printed.splitlines() if line.startswith("braing3n:")]
+    assert status == 2
+    assert sentence in line
+
+
+def test_what_the_model_hardly_saw_is_warned_of(run, one, asked):  # noqa: F811
+    """Its training people have HC, AD or PD, and T1 scans at one site."""
+    unseen = "hardly any or no training "
+    status, out, printed = run("generate", "--modality", "FLAIR", "--disease", "AD", scans=False)
+    assert status == 0
+    assert f"{unseen}volume is a FLAIR" in printed
+    assert json.loads((out / "generate.json").read_text())["Warnings"] == [f"{unseen}volume is a FLAIR"]
+    assert unseen not in run("generate", "--disease", "HC", "--sex", "F", "--age", "50", scans=False)[2]
+    assert f"{unseen}person has the disease MCI" in run("forecast", one, "--disease", "MCI", scans=False)[2]
+
+
+def test_a_class_that_the_model_was_built_for_and_never_saw_is_warned_of():
+    population = {"age_years": {"min": 20, "max": 80}, "modalities": {"T1": 50}, "diseases": {"HC": 30}}
+    population |= {"sexes": {"F": 30}, "sites": {"a": 30}}
+    known = {"disease": "HC", "sex": "F", "site": "a", "modality": "T1", "age_years": 50.0}
+    assert warn_of_conditions(known, population) == []
+    for name, value in (("disease", "ASD"), ("sex", "M"), ("site", "b")):
+        found = warn_of_conditions(known | {name: value}, population)
+        assert found == [f"hardly any or no training person has the {name} {value}"]
+    assert warn_of_conditions({}, population) == []
+
+
+def test_a_forecast_beyond_the_training_ages_is_warned_of_and_reported(run, one, asked):  # noqa: F811
+    words = one, "--disease", "HC", "--age", "75"
+    assert "is outside" not in run("forecast", *words, "--years", "1", scans=False)[2]
+    _, out, printed = run("forecast", *words, "--years", "1", "20", "--guidance", "2.5", scans=False)
+    assert printed.count("an age of 95 years is outside") == 1
+    sampled = json.loads((out / "forecast.json").read_text())["Sampling"]
+    assert (sampled["guidance"], sampled["n_steps"]) == (2.5, 4)
+
+
+def test_of_one_scan_the_time_left_is_printed_before_it_is_done(run):  # noqa: F811
+    for command, words, says in (
+        ("generate", ["--n", "2", "--steps", "4"], ["generate: scans 1 to 2 of 2, steps: 1/4 in"]),
+        ("forecast", ["--disease", "HC", "--steps", "4"], ["forecast: sub-07_ses-1_T1w, steps: 1/4 in"]),
+        (
+            "counterfactual",
+            ["--disease", "AD", "--steps", "4"],
+            [f"counterfactual: sub-07_ses-1_T1w, steps {way}: 1/4 in" for way in ("back", "forth")],
+        ),
+    ):
+        _, _, printed = run(command, *words, scans=command != "generate")
+        for text in says:
+            (line,) = [line for line in printed.splitlines() if line.startswith(text)]
+            assert line.endswith(" s left")
+
+
+def test_predictions_name_the_people_that_the_probes_are_of(run, made):  # noqa: F811
+    _, out, _ = run("predict")
+    found = json.loads((out / "predict.json").read_text())["TrainingPeople"]
+    training = made[1][made[1]["split"] == "train"]
+    counts = training.groupby("dx")["person_id"].nunique()
+    assert found["diseases"] == (counts // 5 * 5).to_dict()
+    assert found["age_years"]["min"] == int(training["age_years"].min())

@@ -98,6 +98,26 @@ def test_the_other_target_is_the_derivative_of_the_path():
     )
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_a_forecast_is_eulers_steps_along_the_guided_velocity(bridge, guidance):
+    """Two plain evaluations a step, written anew, in tokens of another mean and scale; the same each time."""
+    bridge.token_mean.fill_(3.0)
+    bridge.token_scale.fill_(2.0)
+    table, tokens = make_table(4), torch.randn(4, 8, D, generator=torch.Generator().manual_seed(0))
+    options = OPTIONS.model_copy(update={"guidance": guidance, "n_steps": 7})
+    given = bridge.encode(table)
+    nothing = torch.full((4,), torch.nan)
+    codes = torch.stack([given.codes[:, 0], torch.full((4,), 2)], dim=1)
+    null = Conditions(codes, nothing, nothing, given.years)
+    x = (tokens - 3) / 2
+    for step in range(7):
+        t = torch.full((4,), step / 7)
+        x = x + (guidance * bridge(x, t, *given) + (1 - guidance) * bridge(x, t, *null)) / 7
+    found = forecast_tokens(bridge, tokens, table, options)
+    torch.testing.assert_close(found, 2 * x + 3, rtol=1e-4, atol=1e-4)
+    assert torch.equal(found, forecast_tokens(bridge, tokens, table, options))
+
+
 def make_ends(years_seen):
     """People whose tokens move by a fixed pattern a year; the bridge is given `years_seen(years)`."""
     rng = np.random.default_rng(1)

@@ -1,15 +1,21 @@
 """Pairs of visits against a list written out anew, and what they must not know."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from braing3n.config import LongitudinalSettings
-from braing3n.core.contracts import check_table
+from braing3n.config import LongitudinalSettings, TokenizerSettings
+from braing3n.core.contracts import check_table, read_table, write_table
+from braing3n.longitudinal.command import app
 from braing3n.longitudinal.contracts import FORECASTS, PAIRS
 from braing3n.longitudinal.forecast import list_forecasts
 from braing3n.longitudinal.pairs import explain_absence, list_pairs
 from braing3n.manifest.contracts import LABELS
+from braing3n.nets.weights import write_weights
+from braing3n.tokenizer.model import Tokenizer
 
 SETTINGS = LongitudinalSettings(cohorts=("lab",))
 
@@ -108,3 +114,37 @@ def test_forecasts_are_of_held_out_first_visits(n):
     assert own["later_volume_id"].tolist() == ["", "", "", "lab_g_2_T1"]
     assert table["person_id"].nunique() == min(n, 3)
     assert set(table["volume_id"]) <= {"lab_g_1_T1", "lab_d_1_T1", "lab_b_1_T1"}
+
+
+def test_a_run_without_pairs_goes_on_with_an_empty_table_and_the_reason(tmp_path, monkeypatch, capsys):
+    """All of the word's commands, as the rules call them."""
+    monkeypatch.chdir(tmp_path)
+    write_table(make_labels(VISITS).assign(split="test"), "labels.parquet", LABELS)
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(TokenizerSettings(d=3, widths=(8, 4), n_blocks=1), 12, 4, (2, 2, 2))
+    write_weights("tokenizer.safetensors", tokenizer.state_dict(), "Tokenizer", tokenizer.describe())
+    np.save("tokens.npy", np.zeros((len(VISITS), 8, 3), np.float16))
+    given = ["--tokens", "tokens.npy", "--tokenizer", "tokenizer.safetensors", "--labels", "labels.parquet"]
+    given += ["--weights", "bridge.safetensors", "--pairs", "pairs.parquet"]
+    settings = ["--settings", SETTINGS.as_json()]
+    for words in (
+        ["pair", "--labels", "labels.parquet", "--out", "pairs.parquet", *settings],
+        ["train", *given, *settings],
+        [
+            "forecast",
+            *given,
+            "--out",
+            "f.npz",
+            "--table",
+            "f.parquet",
+            "--settings",
+            SETTINGS.forecast.as_json(),
+        ],
+    ):
+        app(words, result_action="return_value")
+    assert "no bridge is trained: 0 pairs" in capsys.readouterr().err
+    assert read_table("f.parquet", FORECASTS).empty
+    with np.load("f.npz") as file:
+        assert file["tokens"].shape == (0, 8, 3)
+    (reason,) = json.loads((tmp_path / "f_absent.json").read_text()).values()
+    assert reason.startswith("0 pairs of T1 visits of lab in the training split")

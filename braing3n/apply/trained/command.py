@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from braing3n.core.errors import BrainG3nError, show_text
+from braing3n.core.options import Count, OneOrMore, Seed
 
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder of the results.")]
 Model = Annotated[
     str, Parameter(name=["--model", "-m"], help="Model folder, or an id on a hub (owner/name).")
 ]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Scale = Annotated[float, Parameter(validator=validators.Number(gte=0, lt=math.inf))]
 Modality = Literal["T1", "T1c", "T2", "FLAIR"]
 
 
@@ -61,7 +63,7 @@ class Input:
     stripped: Annotated[bool, Parameter(negative="")] = False
     resources: Path | None = None
     device: Device = "auto"
-    threads: int = 0
+    threads: Count = 0
 
     @property
     def by_modality(self) -> dict[str, Path]:
@@ -80,21 +82,18 @@ class Sampling:
     guidance
         Classifier-free guidance scale; default: that of the model folder.
     steps
-        Euler steps; default: those of the model folder.
-    seed
-        Seed of the noise of `generate`; the other commands draw none.
+        Steps of the solver; default: those of the model folder.
     """
 
-    guidance: float | None = None
-    steps: Annotated[int | None, Parameter(name="--steps")] = None
-    seed: int | None = None
+    guidance: Scale | None = None
+    steps: OneOrMore | None = None
 
-    def change(self, settings: Any) -> Any:
+    def change(self, settings: Any, **more: Any) -> Any:
         """The model folder's settings of sampling with the changes of the command line."""
         from braing3n.core.settings import validate
 
-        said = {"guidance": self.guidance, "n_steps": self.steps, "seed": self.seed}
-        known = {name: value for name, value in said.items() if value is not None and hasattr(settings, name)}
+        said = {"guidance": self.guidance, "n_steps": self.steps, **more}
+        known = {name: value for name, value in said.items() if value is not None}
         return validate(type(settings), settings.model_dump() | known, "options")
 
 
@@ -166,9 +165,10 @@ def generate(
     site: str = "",
     age: float = math.nan,
     idh1: str = "",
-    n: Annotated[int, Parameter(name="--n")] = 1,
+    n: Annotated[OneOrMore, Parameter(name="--n")] = 1,
+    seed: Seed | None = None,
     device: Device = "auto",
-    threads: int = 0,
+    threads: Count = 0,
     sampling: Sampling | None = None,
 ) -> int:
     """Write synthetic scans: `braing3n generate --model folder -o out/ --disease AD --age 70 --sex F`.
@@ -189,6 +189,8 @@ def generate(
         IDH1 status of a tumour: wildtype or mutant.
     n
         Number of scans.
+    seed
+        Seed of the noise that the scans are made from; default: that of the model folder.
     device
         Device of the model; auto: the fastest one.
     threads
@@ -196,14 +198,12 @@ def generate(
     """
     from braing3n.apply.trained.conditions import Conditions
 
-    if n < 1:
-        raise BrainG3nError(f"--n {n}: give 1 or more.")
     opened = open_model(model, out, device, threads)
 
     from braing3n.apply.trained import tasks
 
     wanted = Conditions(disease, sex, modality, site, age, idh1)
-    settings = (sampling or Sampling()).change(opened.sampling)
+    settings = (sampling or Sampling()).change(opened.sampling, seed=seed)
     warnings: list[str] = []
     tasks.generate(opened, wanted, n, settings, out, warnings)
     return finish(warnings, out)

@@ -89,13 +89,31 @@ def warn_of_age(age_years: float, population: Mapping[str, Any]) -> list[str]:
     return [f"an age of {age_years:g} years is outside the training people's, {low:g} to {high:g}"]
 
 
+def warn_of_conditions(conditions: Mapping[str, Any], population: Mapping[str, Any]) -> list[str]:
+    """Warnings about an age or a class of which there were hardly any training people.
+
+    The model has a place for every configured class, also for one that it never saw.
+    """
+    warnings = warn_of_age(conditions.get("age_years", math.nan), population)
+    for name, groups in {"disease": "diseases", "sex": "sexes", "site": "sites"}.items():
+        value = conditions.get(name)
+        if value and not population.get(groups, {}).get(value):
+            warnings.append(f"hardly any or no training person has the {name} {value}")
+    return warnings + warn_of_modality(conditions.get("modality", ""), population)
+
+
+def warn_of_modality(modality: str, population: Mapping[str, Any]) -> list[str]:
+    """A warning if hardly any or no training volume has a modality."""
+    if not modality or population["modalities"].get(modality):
+        return []
+    return [f"hardly any or no training volume is a {modality}"]
+
+
 def warn_of_scan(
     modality: str, percentile: float, lost_share: float, population: Mapping[str, Any]
 ) -> list[str]:
     """Warnings about one scan: an unseen modality, an unusual brain, a box that cuts it."""
-    warnings = []
-    if not population["modalities"].get(modality, 0):
-        warnings.append(f"hardly any or no training volume is a {modality}")
+    warnings = warn_of_modality(modality, population)
     if percentile > FAR:
         warnings.append(
             f"its features are farther from the training volumes' than {percentile:.1f} % of these are: "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from braing3n.apply.trained.conditions import (
     check_range,
     tabulate,
     warn_of_age,
+    warn_of_conditions,
     warn_of_scan,
 )
 from braing3n.apply.trained.scans import Prepared, check_grid
@@ -49,8 +51,12 @@ class Seen:
 
 
 @torch.no_grad()
-def look(model: Pretrained, scans: Sequence[Prepared], command: str, warnings: list[str]) -> Iterator[Seen]:
+def look(
+    model: Pretrained, scans: Sequence[Prepared], command: str, warnings: list[str], is_tracked: bool = True
+) -> Iterator[Seen]:
     """Encode scans one by one; warn if a scan is unlike the training volumes, or cannot be used.
+
+    is_tracked: show the progress over the scans.
 
     Raises:
         BrainG3nError: none of them can be used.
@@ -58,7 +64,7 @@ def look(model: Pretrained, scans: Sequence[Prepared], command: str, warnings: l
     from braing3n.volumes.pack import load_volume
 
     n_seen = 0
-    for scan in track(scans, f"{command}: scans", len(scans)):
+    for scan in track(scans, f"{command}: scans", len(scans)) if is_tracked else scans:
         try:
             check_grid(scan.path)
             image, lost = load_volume(scan.path, scan.mask_path, model.volumes)
@@ -110,6 +116,8 @@ def predict(
 ) -> None:
     """Write `predictions.tsv`, a row a scan and probe: the value, and the error and people of the probe.
 
+    The JSON also has the training people as a whole: their ages, sexes, modalities, diseases and sites.
+
     age_years: of the one person, for the age gap, or NaN.
     """
     rows = []
@@ -122,7 +130,8 @@ def predict(
         table.to_csv(beside, sep="\t", index=False, na_rep="n/a")
     # JSON has no NaN: what a probe does not answer is left out.
     known = [{name: value for name, value in row.items() if value == value} for row in rows]
-    report(out_dir / "predict.json", "predict", scans, {"Predictions": known}, warnings)
+    described = {"Predictions": known, "TrainingPeople": model.population}
+    report(out_dir / "predict.json", "predict", scans, described, warnings)
 
 
 @torch.no_grad()
@@ -152,13 +161,14 @@ def generate(
     if not conditions.modality:
         raise BrainG3nError(f"--modality: say which of {', '.join(dit.vocabularies.modality)} to generate.")
     check_conditions(conditions, dit)
-    warnings += warn_of_age(conditions.age_years, model.population)
+    warnings += warn_of_conditions(conditions.describe(), model.population)
     names = [f"sub-synthetic{i:04d}" for i in range(1, n + 1)]
     affine = outputs.model_affine(model.volumes, model.preprocess.spacing_mm)
     shown: dict[str, np.ndarray] = {}
     for first in range(0, n, settings.batch_size):
         table = tabulate(conditions, names[first : first + settings.batch_size])
-        tokens = sample_tokens(dit, table, settings, model.device)
+        name = f"generate: scans {first + 1} to {first + len(table)} of {n}, steps"
+        tokens = sample_tokens(dit, table, settings, model.device, partial(track, description=name))
         for name, own in zip(table["sample_id"], tokens.split(1), strict=True):
             image = model.tokenizer.decode(own)[0, 0].float().cpu().numpy()
             outputs.write_image(image, affine, out_dir, name, conditions.modality, "synthetic", None)
@@ -202,18 +212,24 @@ def counterfactual(
 
     dit = need(model.dit, "counterfactual", "DiT")
     for conditions in (own, new):
-        warnings += warn_of_age(conditions.age_years, model.population)
-    for seen in look(model, scans, "counterfactual", warnings):
+        warnings += warn_of_conditions(conditions.describe(), model.population)
+    for seen in look(model, scans, "counterfactual", warnings, is_tracked=False):
         scan = seen.scan
         before = own.over(Conditions(modality=scan.modality))
         tokens = model.tokenizer.project(seen.encoded)
         known, wanted = (tabulate(c, [scan.name]) for c in (before, new.over(before)))
-        moved = change_conditions(dit, tokens, known, wanted, settings, strength)
+        moved = change_conditions(dit, tokens, known, wanted, settings, strength, _track_ways(scan.label))
         images = {"reconstructed": model.tokenizer.decode(tokens), "changed": model.tokenizer.decode(moved)}
         save_change(model, seen, images, "syntheticCounterfactual", out_dir)
     described = {"Own": own.describe(), "New": new.describe(), "Strength": strength}
     described |= {"Sampling": settings.model_dump(mode="json")}
     report(out_dir / "counterfactual.json", "counterfactual", scans, described, warnings)
+
+
+def _track_ways(label: str) -> Callable[[list], Iterator]:
+    """What shows the progress of one scan's steps back to the noise, and then of those forth."""
+    ways = iter(("back", "forth"))
+    return lambda steps: track(steps, f"counterfactual: {label}, steps {next(ways)}", len(steps))
 
 
 def check_years(model: Pretrained, own: dict[str, Any], years: Sequence[float]) -> None:
@@ -229,6 +245,8 @@ def check_years(model: Pretrained, own: dict[str, Any], years: Sequence[float]) 
     check_class("sex", own["sex"], ("F", "M"))
     check_range("age", own["age_years"], *AGES_YEARS)
     check_range("cdr", own["cdr"], 0, 3)
+    if not years:
+        raise BrainG3nError("--years: give one or more, such as --years 1 2 5.")
     for year in years:
         check_range("years", year, *AGES_YEARS, is_needed=True)
 
@@ -250,22 +268,26 @@ def forecast(
     from braing3n.longitudinal.forecast import forecast_tokens
 
     bridge = need(model.bridge, "forecast", "bridge")
-    warnings += warn_of_age(own["age_years"], model.population)
     horizons = [0.0, *sorted(set(years) - {0.0})]
-    for seen in look(model, scans, "forecast", warnings):
+    warnings += warn_of_conditions(own, model.population)
+    if not warn_of_age(own["age_years"], model.population):
+        warnings += warn_of_age(own["age_years"] + horizons[-1], model.population)
+    for seen in look(model, scans, "forecast", warnings, is_tracked=False):
         scan = seen.scan
         if scan.modality != bridge.settings.modality:
             known = bridge.settings.modality
             warnings.append(f"{scan.label}: the bridge knows {known} alone, not {scan.modality}")
         tokens = model.tokenizer.project(seen.encoded)
         table = pd.DataFrame([own | {"years": year} for year in horizons])
-        moved = forecast_tokens(bridge, tokens.repeat(len(table), 1, 1), table, options)
+        watch = partial(track, description=f"forecast: {scan.label}, steps")
+        moved = forecast_tokens(bridge, tokens.repeat(len(table), 1, 1), table, options, watch)
         decoded = [model.tokenizer.decode(one) for one in moved.split(1)]
         # A BIDS label has letters and digits alone: 0.5 years are 0p5y.
         names = [f"{year:g}y".replace(".", "p") for year in horizons]
         images = dict(zip(names, decoded, strict=True))
         save_change(model, seen, images, "syntheticForecast", out_dir, compared_with="0y")
     described = {"Own": {k: v for k, v in own.items() if v == v and v != ""}, "Years": horizons}
+    described["Sampling"] = options.model_dump(mode="json", exclude={"years", "n_baselines", "batch_size"})
     report(out_dir / "forecast.json", "forecast", scans, described, warnings)
 
 
