@@ -345,7 +345,7 @@ def test_done_is_not_done_again_and_other_scans_are_not_written_over(tmp_path, t
             "holds no scan that can be used (lesion_mask.nii.gz: a segmentation or mask)",
         ),
         (["-o", "out"], "name a scan or a folder"),
-        (["t1.nii.gz"], "--out requires an argument"),
+        (["t1.nii.gz"], "--out is missing, or has no value"),
         (["t1.nii.gz", "-o", "notes.txt"], "notes.txt: nothing can be written there"),
         (["t1.nii.gz", "-o", "out", "--spacing", "2"], "Did you mean --spacing-mm?"),
         (["t1.nii.gz", "-o", "out", "--striped"], "Did you mean --stripped?"),
