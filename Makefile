@@ -16,7 +16,7 @@ setup: $(SETUP) ## install everything, locked, into .venv
 
 # Done again only where the lock or the project's description changed. The package itself stays where it is.
 # Two packages have no wheel. They are built by the locked setuptools, with its hash, not by the newest one.
-# Python compiles a module when it first imports it: a run needs a fifth of the 18,000 that pip would compile.
+# Python compiles a module when it first imports it, and a run needs few of the 18,000 that pip would compile.
 $(SETUP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 		"Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.11 ...")'
