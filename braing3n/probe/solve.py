@@ -40,18 +40,19 @@ class Parts:
 
     def merge(self, code: np.ndarray) -> Parts:
         """Larger parts, 0 to max(code), of these: part k goes to code[k], nowhere if that is below 0."""
-        count, mean, square, scatter = [], [], [], []
-        for k in range(code.max() + 1):
+        count, mean, square = [], [], []
+        scatter = np.zeros((code.max() + 1, *self.scatter.shape[1:]))
+        for k, total in enumerate(scatter):
             chosen = np.flatnonzero(code == k)
             count.append(self.count[chosen].sum())
             mean.append(self.count[chosen] @ self.mean[chosen] / count[-1])
             apart = (self.mean[chosen] - mean[-1]) * np.sqrt(self.count[chosen])[:, None]
             square.append(self.square[chosen].sum(axis=0) + (apart**2).sum(axis=0))
-            total = apart.T @ apart if self.scatter.size else np.zeros((0, 0))
-            for each in chosen:
+            for each in chosen if total.size else ():
                 total += self.scatter[each]
-            scatter.append(total)
-        return Parts(*map(np.stack, (count, mean, square, scatter)))
+            if total.size:
+                total += apart.T @ apart
+        return Parts(*map(np.stack, (count, mean, square)), scatter)
 
 
 def measure_parts(x: np.ndarray, part: np.ndarray, has_scatter: bool) -> Parts:
@@ -81,11 +82,20 @@ class Moments:
         variance = ((1 - np.eye(n_folds)) @ folds.square + apart) / count.sum(axis=1, keepdims=True)
         # Below this a feature is constant, up to the rounding of its mean.
         self.deviation = np.where(variance > 1e-24, np.sqrt(variance), 1.0)
+        self.within = folds.scatter.sum(axis=0)
+
+    def scatter(self, fold: int) -> np.ndarray:
+        """Inner products (F, F) of the training features of a fold about their mean."""
+        others = np.arange(len(self.mean)) != fold
+        apart = (self.folds.mean - self.mean[fold])[others] * np.sqrt(self.folds.count[others])[:, None]
+        total = apart.T @ apart
+        total += self.within
+        total -= self.folds.scatter[fold]
+        return total
 
     def join(self, fold: int) -> np.ndarray:
         """Inner products (F, F) of the standardised training features of a fold."""
-        code = np.where(np.arange(len(self.mean)) == fold, -1, 0)
-        total = self.folds.merge(code).scatter[0]
+        total = self.scatter(fold)
         total /= self.deviation[fold][:, None]
         total /= self.deviation[fold]
         return total
@@ -137,8 +147,9 @@ def _predict_tall(
     right = np.where(is_train[:, :, None], y[:, None] - centre, 0).reshape(len(x), -1)
     weights = (x.T @ right).reshape(x.shape[1], len(fits), n_targets)
     for k, (moments, fold) in enumerate(fits):
-        deviation = moments.deviation[fold][:, None]
-        weights[:, k] = _solve(moments.join(fold), alpha, weights[:, k] / deviation) / deviation
+        # Standardised features have the penalty alpha, so that these have it in units of their variance.
+        penalty = alpha * moments.deviation[fold] ** 2
+        weights[:, k] = _solve(moments.scatter(fold), penalty, weights[:, k])
         centre[k] -= moments.mean[fold] @ weights[:, k]
     scores = (x @ weights.reshape(x.shape[1], -1)).reshape(len(x), len(fits), n_targets)
     return scores[np.arange(len(x)), own] + centre[own]
@@ -194,11 +205,11 @@ def _is_tall(x: np.ndarray, fold: np.ndarray) -> bool:
     return len(x) - np.bincount(fold).max() > x.shape[1]
 
 
-def _solve(products: np.ndarray, alpha: float, right: np.ndarray) -> np.ndarray:
-    """(products + alpha I)^-1 right; the products are overwritten."""
+def _solve(products: np.ndarray, penalty: float | np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(products + a diagonal)^-1 right; the products are overwritten."""
     from scipy.linalg import cho_factor, cho_solve
 
-    products[np.diag_indices_from(products)] += alpha
+    products[np.diag_indices_from(products)] += penalty
     factor = cho_factor(products, lower=True, overwrite_a=True, check_finite=False)
     return cho_solve(factor, right, check_finite=False)
 
