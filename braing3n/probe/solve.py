@@ -40,19 +40,17 @@ class Parts:
 
     def merge(self, code: np.ndarray) -> Parts:
         """Larger parts, 0 to max(code), of these: part k goes to code[k], nowhere if that is below 0."""
-        count, mean, square = [], [], []
-        scatter = np.zeros((code.max() + 1, *self.scatter.shape[1:]))
-        for k, total in enumerate(scatter):
-            chosen = np.flatnonzero(code == k)
-            count.append(self.count[chosen].sum())
-            mean.append(self.count[chosen] @ self.mean[chosen] / count[-1])
-            apart = (self.mean[chosen] - mean[-1]) * np.sqrt(self.count[chosen])[:, None]
-            square.append(self.square[chosen].sum(axis=0) + (apart**2).sum(axis=0))
-            for each in chosen if total.size else ():
+        is_of = np.arange(code.max() + 1)[:, None] == code
+        count, square = is_of @ self.count, is_of @ self.square
+        mean = (is_of * self.count) @ self.mean / count[:, None]
+        scatter = np.zeros((len(count), *self.scatter.shape[1:]))
+        for k, (chosen, total) in enumerate(zip(is_of, scatter, strict=True)):
+            apart = (self.mean[chosen] - mean[k]) * np.sqrt(self.count[chosen])[:, None]
+            square[k] += (apart**2).sum(axis=0)
+            np.matmul(apart.T, apart, out=total)
+            for each in np.flatnonzero(chosen):
                 total += self.scatter[each]
-            if total.size:
-                total += apart.T @ apart
-        return Parts(*map(np.stack, (count, mean, square)), scatter)
+        return Parts(count, mean, square, scatter)
 
 
 def measure_parts(x: np.ndarray, part: np.ndarray, has_scatter: bool) -> Parts:
@@ -89,16 +87,13 @@ class Moments:
         others = np.arange(len(self.mean)) != fold
         apart = (self.folds.mean - self.mean[fold])[others] * np.sqrt(self.folds.count[others])[:, None]
         total = apart.T @ apart
-        total += self.within
+        total += self.within  # in place: to fill new memory takes as long as to add
         total -= self.folds.scatter[fold]
         return total
 
     def join(self, fold: int) -> np.ndarray:
         """Inner products (F, F) of the standardised training features of a fold."""
-        total = self.scatter(fold)
-        total /= self.deviation[fold][:, None]
-        total /= self.deviation[fold]
-        return total
+        return self.scatter(fold) / np.outer(self.deviation[fold], self.deviation[fold])
 
 
 def predict_ridge(
@@ -147,9 +142,7 @@ def _predict_tall(
     right = np.where(is_train[:, :, None], y[:, None] - centre, 0).reshape(len(x), -1)
     weights = (x.T @ right).reshape(x.shape[1], len(fits), n_targets)
     for k, (moments, fold) in enumerate(fits):
-        # Standardised features have the penalty alpha, so that these have it in units of their variance.
-        penalty = alpha * moments.deviation[fold] ** 2
-        weights[:, k] = _solve(moments.scatter(fold), penalty, weights[:, k])
+        weights[:, k] = _solve(moments.scatter(fold), alpha * moments.deviation[fold] ** 2, weights[:, k])
         centre[k] -= moments.mean[fold] @ weights[:, k]
     scores = (x @ weights.reshape(x.shape[1], -1)).reshape(len(x), len(fits), n_targets)
     return scores[np.arange(len(x)), own] + centre[own]
