@@ -25,7 +25,7 @@ FORMATS: dict[str, Format] = {
 }
 BIDS_ENDS = ("_T1w", "_T2w", "_FLAIR")
 NO_RANK = (False, 0.0, 0, 0)  # as of `Series`
-BY_ECHO_TIME = "its name gives none of T1, T1c, T2 and FLAIR"
+NO_CONTRAST = "its name gives none of T1, T1c, T2 and FLAIR"
 SAY_WHICH = "say which, with --t1, --t1c, --t2 or --flair before its path"
 
 
@@ -85,9 +85,9 @@ def gather_scans(
             raise BrainG3nError(f"{path}: there is no such file or folder.")
     for path in paths:
         (_add_folder if path.is_dir() else _add_file)(path, found, links_dir)
-    _settle_untold(found, {path.as_posix() for path in paths}, is_alone=not by_modality)
+    _settle_unnamed(found, {path.as_posix() for path in paths}, is_alone=not by_modality)
     for modality, path in by_modality.items():
-        _add_told(modality, path, found, links_dir)
+        _add_named(modality, path, found, links_dir)
     if not found.scans:
         raise BrainG3nError(_explain_nothing([*paths, *by_modality.values()], found))
     given = {path.as_posix() for path in (*paths, *by_modality.values())}
@@ -181,7 +181,7 @@ def _add_dicom(path: Path, found: Gathered, links_dir: Path) -> None:
         found.add(scan, item.name, item.rank, is_certain=bool(item.subject_id))
 
 
-def _add_told(modality: str, path: Path, found: Gathered, links_dir: Path) -> None:
+def _add_named(modality: str, path: Path, found: Gathered, links_dir: Path) -> None:
     """A scan whose contrast the user gives; a DICOM folder must then hold one series."""
     other = Gathered()
     extension = next((end for end in FORMATS if path.name.lower().endswith(end)), None)
@@ -201,20 +201,20 @@ def _add_told(modality: str, path: Path, found: Gathered, links_dir: Path) -> No
     found.add(scan, ", ".join(other.names.values()), is_certain=path.name.startswith("sub-"))
 
 
-def _settle_untold(found: Gathered, given: set[str], is_alone: bool) -> None:
+def _settle_unnamed(found: Gathered, given: set[str], is_alone: bool) -> None:
     """Leave out other images; a single scan without a contrast is taken as T1, with a note."""
-    untold = [scan for scan in found.scans if not scan.modality]
-    if is_alone and len(found.scans) == len(untold) == 1:
-        scan = untold[0]
+    unnamed = [scan for scan in found.scans if not scan.modality]
+    if is_alone and len(found.scans) == len(unnamed) == 1:
+        scan = unnamed[0]
         found.scans = [replace(scan, modality="T1")]
         found.notes.append(
-            f"{found.names[scan.path]}: {BY_ECHO_TIME}; it is taken as T1. If it is another, {SAY_WHICH}."
+            f"{found.names[scan.path]}: {NO_CONTRAST}; it is taken as T1. If it is another, {SAY_WHICH}."
         )
         return
     for scan in found.scans:
-        why = scan.modality[1:] if scan.modality.startswith("-") else "" if scan.modality else BY_ECHO_TIME
+        why = scan.modality[1:] if scan.modality.startswith("-") else "" if scan.modality else NO_CONTRAST
         if why and scan.path in given:
-            name = "" if why == BY_ECHO_TIME else "by its name or description "
+            name = "" if why == NO_CONTRAST else "by its name or description "
             raise BrainG3nError(f"{scan.path}: {name}{why}; {SAY_WHICH}.")
         if why:
             found.left_out[found.names[scan.path]] = why
