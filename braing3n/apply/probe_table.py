@@ -147,7 +147,7 @@ def measure_gaps(
     fold is fitted within its training set, on predictions out of fold there: nobody of the fold has a part in
     it (de Lange and Cole 2020).
     """
-    from braing3n.probe.solve import predict_ridge
+    from braing3n.probe.solve.ridge import predict_ridge
 
     pooled, target, fold = (
         probe.pool(x),

@@ -18,6 +18,7 @@ from typing import TypeVar
 from braing3n.core.errors import BrainG3nError, StorageError
 from braing3n.core.scratch import name_half_written, sweep_half_written
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 # What a write can meet that no other file would escape: errno -> what to do.
@@ -149,6 +150,22 @@ def set_threads(n_threads: int) -> None:
     set_thread_variables(n_threads)
     if "torch" in sys.modules:  # which else reads the environment
         sys.modules["torch"].set_num_threads(n_threads)
+
+
+def work_side_by_side(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """Results of a function of each item, in order: as many at once as BLAS has threads, each on one of them.
+
+    For linear algebra, which runs without Python's lock. Threads of BLAS share a matrix and wait for each
+    other by spinning: beside a busy process a factorisation of 12 ms took 800. These share nothing.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import ThreadpoolController
+
+    blas = ThreadpoolController().select(user_api="blas")
+    n_threads = max((library.num_threads for library in blas.lib_controllers), default=1)
+    with blas.limit(limits=1), ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(function, items))
 
 
 def track(iterable: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

@@ -6,7 +6,8 @@ import numpy as np
 
 from braing3n.probe.plan import Probe
 from braing3n.probe.settings import ProbeSettings
-from braing3n.probe.solve import predict_logistic, predict_ridge
+from braing3n.probe.solve.logistic import predict_logistic
+from braing3n.probe.solve.ridge import predict_ridge
 
 
 def predict_out_of_fold(

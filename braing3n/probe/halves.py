@@ -12,7 +12,7 @@ from braing3n.probe.folds import deal_blocks, deal_halves
 from braing3n.probe.plan import Probe
 from braing3n.probe.scores import BOUNDS, METRICS, score
 from braing3n.probe.settings import ProbeSettings
-from braing3n.probe.solve import Blocks, predict_ridge
+from braing3n.probe.solve.ridge import Blocks, predict_ridge
 
 # From so many families on, halves are dealt from blocks, whose scatter is computed once for all deals.
 MANY_GROUPS = 2000

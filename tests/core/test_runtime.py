@@ -11,7 +11,13 @@ import pytest
 
 from braing3n.cli import main
 from braing3n.core.errors import StorageError
-from braing3n.core.runtime import count_cpus, limit_threads, make_folder, write_atomically
+from braing3n.core.runtime import (
+    count_cpus,
+    limit_threads,
+    make_folder,
+    work_side_by_side,
+    write_atomically,
+)
 
 ROOT = Path(__file__).parents[2]
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -213,3 +219,24 @@ def test_a_folder_is_made_or_refused_before_the_work(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "out", tmp_path / "loop", Path("/proc/out")):
         with pytest.raises(StorageError, match="nothing can be written there"):
             make_folder(path)
+
+
+def test_items_are_worked_on_side_by_side_each_on_one_thread_of_blas():
+    code = (
+        "import threading\n"
+        "from braing3n.core.runtime import set_threads, work_side_by_side\n"
+        "set_threads(2)\n"
+        "import numpy\n"
+        "from threadpoolctl import threadpool_info\n"
+        "def count(): return {i['num_threads'] for i in threadpool_info() if i['user_api'] == 'blas'}\n"
+        "both = threading.Barrier(count().pop(), timeout=60)\n"
+        "print(work_side_by_side(lambda k: (k, both.wait() >= 0, count()), [3, 4]), count())\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    n = min(2, count_cpus())
+    assert found.stdout.strip() == f"[(3, True, {{1}}), (4, True, {{1}})] {{{n}}}"
+
+
+def test_a_fault_in_work_side_by_side_reaches_the_caller():
+    with pytest.raises(ZeroDivisionError):
+        work_side_by_side(lambda k: 1 // k, [1, 0, 2])

@@ -16,7 +16,7 @@ from braing3n.probe.folds import deal_halves
 from braing3n.probe.halves import code_quickly, read_probe
 from braing3n.probe.plan import plan_probe
 from braing3n.probe.scores import score
-from braing3n.probe.solve import predict_ridge
+from braing3n.probe.solve.ridge import predict_ridge
 from braing3n.probe.tasks import PAPER_TASKS
 
 TASKS = {task.key: task for task in PAPER_TASKS}

@@ -8,7 +8,9 @@ from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from braing3n.probe.solve import predict_logistic, predict_ridge, standardise
+from braing3n.probe.solve.logistic import predict_logistic
+from braing3n.probe.solve.moments import standardise
+from braing3n.probe.solve.ridge import predict_ridge
 
 N_FOLDS = 3
 
