@@ -34,6 +34,7 @@ set_threads(count_cpus())  # before torch is loaded
 
 import torch  # noqa: E402
 from generators_parts.claims import format_table, list_claims  # noqa: E402
+from generators_parts.visits import SHAPE, SPACING_MM, draw_visits, render_visits  # noqa: E402
 from phantoms import SEEDS, Phantoms, encode, find_wheels, name_people  # noqa: E402
 
 from braing3n.config import Config, load_config  # noqa: E402
@@ -47,11 +48,9 @@ from braing3n.longitudinal.forecast import forecast_tokens  # noqa: E402
 from braing3n.longitudinal.model import Bridge  # noqa: E402
 from braing3n.longitudinal.pairs import list_pairs  # noqa: E402
 from braing3n.longitudinal.train import Ends, train_bridge  # noqa: E402
-from braing3n.manifest.people import assign_split  # noqa: E402
-from braing3n.manifest.settings import ManifestSettings  # noqa: E402
 from braing3n.nets.weights import load_model  # noqa: E402
 from braing3n.phantoms.miniature import blur_world, render_brain  # noqa: E402
-from braing3n.phantoms.people import Person, draw_people  # noqa: E402
+from braing3n.phantoms.people import Person  # noqa: E402
 from braing3n.pretrain.model import MaskedAutoencoder  # noqa: E402
 from braing3n.pretrain.train import train_encoder  # noqa: E402
 from braing3n.probe.fit import build_model  # noqa: E402
@@ -60,13 +59,11 @@ from braing3n.tokenizer.model import Tokenizer  # noqa: E402
 from braing3n.tokenizer.train import train_tokenizer  # noqa: E402
 
 CPU = torch.device("cpu")
-SHAPE, SPACING_MM = (40, 48, 40), 4.0
-FOLLOW_UP_SHARE = 0.5
-SPLITS = {"train": 0.5, "validation": 0.05}
-N_STEPS = {"pretrain": 1200, "tokenizer": 1440, "diffusion": 2000, "longitudinal": 2000}
+N_STEPS = {"pretrain": 1200, "tokenizer": 1440, "diffusion": 2000, "longitudinal": 1500}
 DISEASES = ("HC", "AD", "GBM")  # those that a T1 shows; SCZ is nothing but its site
 N_SAMPLES = 64  # a class
 N_CHANGED = 32  # held-out people of each counterfactual, at most
+N_FORECAST = 128  # first visits of held-out people that are forecast to a later one, at most
 N_CHANGE_STEPS = 20  # Euler steps of a counterfactual; the way back undoes each of them
 REGION = 0.05  # share of the brain that an effect is planted in
 YEARS = (0.0, 1.0, 2.0, 3.0, 5.0)
@@ -93,26 +90,6 @@ class Study:
     def rows(self, split: str) -> np.ndarray:
         """The rows of one split: train, judge or held-out."""
         return np.flatnonzero(self.volumes.table["split"] == split)
-
-
-def render_visits(people: list[Person], seed: int) -> Phantoms:
-    """All visits of the people; those of `test` are dealt to the judges and to the held-out."""
-    world = blur_world(*find_wheels(), SPACING_MM)
-    splits, rows, rendered = ManifestSettings(**SPLITS, seed=seed), [], []
-    for person in people:
-        split = assign_split(person.subject_id, splits)
-        if split == "test":
-            split = "judge" if person.index % 2 else "held-out"
-        for visit, years in enumerate(person.visit_years):
-            rendered.append(render_brain(world, person, visit, SHAPE, SPACING_MM))
-            row = {"volume_id": f"{person.subject_id}-{visit}", "session_id": f"{visit}", "split": split}
-            row |= dict.fromkeys(("person_id", "group_id", "subject_id"), person.subject_id)
-            row |= {"cohort": "phantom", "modality": "T1", "age_years": person.age_years + years}
-            row |= {"sex": person.sex, "dx": person.dx, "site": person.site.name, "cdr": np.nan}
-            row |= {"vendor": person.site.vendor, "field_strength_t": person.site.field_strength_t}
-            rows.append(row | {"index": person.index, "visit": visit})
-    images, masks = (np.stack(part) for part in zip(*rendered, strict=True))
-    return Phantoms(images, masks, pd.DataFrame(rows))
 
 
 def fit_steps(options: OptimiserSettings, name: str, n: int) -> OptimiserSettings:
@@ -304,7 +281,9 @@ def measure_forecasts(study: Study, seed: int, folder: Path) -> dict:
     is_training = pairs["split"] == "train"
     n = int(is_training.sum())
     section = section.model_copy(update={"optimiser": fit_steps(section.optimiser, "longitudinal", n)})
-    own = pairs[pairs["split"] == "held-out"].reset_index(drop=True)
+    is_first = pairs["volume_id"].str.endswith("-0")
+    own = pairs[(pairs["split"] == "held-out") & is_first]
+    own = own.sample(min(N_FORECAST, len(own)), random_state=seed).reset_index(drop=True)
     place = pd.Series(np.arange(len(table)), index=table["volume_id"])
     earlier, later = (place.loc[own[name]].to_numpy() for name in ("volume_id", "later_volume_id"))
     start = judge.read(study.decode(study.tokens[earlier]))
@@ -350,7 +329,7 @@ def measure_forecasts(study: Study, seed: int, folder: Path) -> dict:
 def run_seed(seed: int, n_people: int, guidance: float, folder: Path) -> dict:
     """All figures of one seed."""
     folder.mkdir(parents=True, exist_ok=True)
-    people = draw_people(n_people, seed, follow_up_share=FOLLOW_UP_SHARE)
+    people = draw_visits(n_people, seed)
     volumes = render_visits(people, seed)
     print(f"seed {seed}: {volumes.table['split'].value_counts().to_dict()} volumes", flush=True)
     config = load_config(ROOT / "config/demo.yaml")

@@ -1,3 +1,3 @@
 """Pairs of visits, the bridge DiT that leads from the earlier to the later, and its forecasts."""
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3

@@ -13,8 +13,9 @@ from braing3n.longitudinal.settings import LongitudinalSettings
 from braing3n.nets.conditioning import ConditionedTransformer
 
 SEXES = ("F", "M")
-# Scalars in units in which the sinusoids tell apart what differs: decades, tenths of a CDR, half years.
-SCALARS = {"age": 10.0, "cdr": 0.1, "years": 0.5}
+# Scalars count in decades and tenths of a CDR. A shorter unit of the years would tell months apart, and needs
+# more pairs to learn that change grows with time (docs/decisions.md).
+SCALARS = {"age": 10.0, "cdr": 0.1, "years": 10.0}
 N_DROPPABLE = 3  # sex, baseline age, CDR; disease and years are never dropped
 
 
@@ -106,11 +107,14 @@ class Bridge(ConditionedTransformer):
 
     def describe(self) -> dict:
         """The record that a weight file needs to build this model again."""
-        return {"settings": self.settings.model_dump(mode="json"), "d": self.d, "grid": list(self.grid)}
+        settings = self.settings.model_dump(mode="json")
+        return {"settings": settings, "d": self.d, "grid": list(self.grid), "units": SCALARS}
 
     @classmethod
     def from_record(cls, settings: LongitudinalSettings, record: dict[str, Any]) -> Bridge:
         """The model of a weight file's record, with random weights."""
+        if record["units"] != SCALARS:
+            raise ValueError(f"its scalars count in {record['units']}, and here in {SCALARS}")
         return cls(settings, record["d"], tuple(record["grid"]))
 
 

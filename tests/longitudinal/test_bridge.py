@@ -9,11 +9,12 @@ import torch
 from scipy import stats
 
 from braing3n.config import LongitudinalSettings, OptimiserSettings
+from braing3n.core.errors import CheckpointError
 from braing3n.longitudinal import forecast
 from braing3n.longitudinal.forecast import forecast_tokens
 from braing3n.longitudinal.model import Bridge, Conditions, drop_conditions
 from braing3n.longitudinal.train import Ends, interpolate, train_bridge
-from braing3n.nets.weights import load_model
+from braing3n.nets.weights import load_model, write_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GRID, D = (2, 2, 2), 3
@@ -49,6 +50,21 @@ def bridge():
 def test_it_starts_as_no_change():
     net, tokens = Bridge(SETTINGS, D, GRID), torch.randn(3, 8, D)
     assert torch.allclose(forecast_tokens(net, tokens, make_table(3), OPTIONS), tokens, atol=1e-6)
+
+
+def test_weights_whose_years_count_in_other_units_are_refused(bridge, tmp_path):
+    path = tmp_path / "bridge.safetensors"
+    record = bridge.describe()
+    write_weights(path, bridge.state_dict(), "Bridge", record)
+    assert load_model(Bridge, path).describe() == record
+    record["units"] = record["units"] | {"years": 0.5}
+    write_weights(path, bridge.state_dict(), "Bridge", record)
+    with pytest.raises(CheckpointError, match=r"its scalars count in .*0\.5"):
+        load_model(Bridge, path)
+    del record["units"]
+    write_weights(path, bridge.state_dict(), "Bridge", record)
+    with pytest.raises(CheckpointError, match="lacks 'units'"):
+        load_model(Bridge, path)
 
 
 def test_guidance_of_one_is_the_conditional_and_of_zero_knows_disease_and_years_alone(bridge):
