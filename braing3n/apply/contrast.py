@@ -32,6 +32,36 @@ EMPTY_WORDS = (
     r"W|WEIGHTED|PRE|POST|CE|GD|GAD|C|CONTRAST|RAW|ORIG|DICOM"
 )
 
+# Words of a series' description that say how it was scanned. Any other may be a name, and is not printed.
+PROTOCOL_WORDS = re.compile(
+    r"""[23]?D?(T[12][WCFN]?|PDW?|T1CE|UNI(T1)?|T2STAR)|[23]D|\d(MM)?|P\d|\d+DIR|INV\d|DIS[23]D|N[DS]|NORM
+    |MP2?RAGE|MPR|F?SPGR|BRAVO|TF[EL]|F?SE|TSE|TIRM|STIR|IR|GRE|EPI?|EP2D|SPACE|CUBE|VISTA|FFE|FSE
+    |FLAIR|DARK|FLUID|FS|FAT|SAT|STAR|SWI|SWAN|MIP|MINIP|PHASE|PHA|MAG|MAGNITUDE|REAL|IMAGINARY
+    |DWI|DTI|DIFF|DIFFUSION|E?ADC|TRACE|TRACEW|TENSOR|FA|B0|B1|BOLD|FMRI|REST(ING)?|STATE|TASK|RUN
+    |ASL|PERF|PERFUSION|DSC|DCE|CBF|CBV|MRA|TOF|ANGIO|MRS|SVS|CSI|FIELD|MAP(PING)?|FIELDMAP|CALIBRATION
+    |LOCALI[SZ]ER|LOC|SCOUT|AAHEAD|SURVEY|PLANE|SMARTBRAIN|SHIM|SHC
+    |AX|AXIAL|TRA|TRANSVERSE|SAG|SAGITTAL|COR|CORONAL|OBL|OBLIQUE|ISO|HIRES|HR|RES|HIGH|MM
+    |PRE|POST|WITH|WITHOUT|CONTRAST|GD|GAD|CE|KM|C|W|WO|O|NO
+    |IMAGES?|SERIES|SCAN|REPEAT|RPT|REFORMAT|SUBTRACT(ION)?|DERIVED|ORIG(INAL)?|RAW|CORRECTED
+    |GRAPPA\d?|SENSE|ASSET|ARC|PROPELLER|BLADE|HEAD|BRAIN|SKULL|HIPPO|HIPPOCAMPUS|SPINE|NECK|ORBITS?|IAC""",
+    re.IGNORECASE | re.VERBOSE,
+)
+SEPARATORS = " _.+*/()-"
+
+
+def keep_protocol_words(description: str) -> str:
+    """A series' description with every word but those of protocols as an ellipsis: it may hold a name.
+
+    >>> keep_protocol_words("Smith_John t1_mprage sag")
+    '… t1_mprage sag'
+    """
+    kept = re.sub(
+        rf"[A-Za-z0-9]+|[^A-Za-z0-9{re.escape(SEPARATORS)}]",
+        lambda found: found[0] if PROTOCOL_WORDS.fullmatch(found[0]) else "…",
+        description,
+    )
+    return re.sub(rf"…([{re.escape(SEPARATORS)}]*…)+", "…", kept)
+
 
 def parse_modality(text: str) -> str:
     """T1, T1c, T2 or FLAIR; `-what` for another image; empty if the words give no contrast."""

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from braing3n.apply.contrast import parse_modality
+from braing3n.apply.contrast import keep_protocol_words, parse_modality
 from braing3n.cohort import Walk
 from braing3n.cohort.headers import read_header
 from braing3n.inventory.coverage import is_partial
@@ -153,6 +153,7 @@ def _describe(members: list[_Image], home: Path) -> Series:
         modality = "-no magnitude image"
     if not modality.startswith("-") and n_slices < MIN_SLICES:
         modality = f"-only {n_slices} slices"
-    name = f"series {members[0].number} '{description or 'no description'}'"
+    words = keep_protocol_words(description) or "no description"
+    name = f"series {members[0].number} '{words}'"
     subject, session = (_find_entity(entity, members[0].path) for entity in ("sub", "ses"))
     return Series(home, name, modality, subject, session, (is_slab, edge_mm, -n_slices, members[0].number))
