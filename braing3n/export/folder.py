@@ -25,6 +25,7 @@ from braing3n.export.settings import ExportSettings
 from braing3n.export.statistics import describe_population, measure_space
 from braing3n.longitudinal.model import Bridge
 from braing3n.manifest.contracts import LABELS
+from braing3n.manifest.withdrawn import count_withdrawn
 from braing3n.nets.weight_file import read_head
 from braing3n.nets.weights import load_model, write_weights
 from braing3n.pretrain.model import MaskedAutoencoder
@@ -46,6 +47,7 @@ CLASSES = {
 class Sources:
     """What a model folder is written from; generators, and what the card shows, may be missing."""
 
+    results_dir: Path
     encoder: Path
     tokenizer: Path
     dit: Path
@@ -76,7 +78,7 @@ def find_sources(results_dir: Path) -> Sources:
         "metrics": "tokenizer/metrics.json",
         "judged": "control/judged.parquet",
     }
-    return Sources(**{name: results_dir / path for name, path in names.items()})
+    return Sources(results_dir, **{name: results_dir / path for name, path in names.items()})
 
 
 def write_folder(
@@ -120,6 +122,8 @@ def write_folder(
         "versions": {"braing3n": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
     }
     facts = _describe(content, described, sources, folder)
+    weights = sources.encoder, sources.tokenizer, sources.dit, sources.bridge
+    facts["n_withdrawn"] = count_withdrawn(sources.results_dir, set(labels["cohort"]), weights)
     shown = [probe["task"] for probe in facts["probes"]]
     facts["rivals"] = compare_rivals(scores, read_table(sources.rivals, RIVALS), shown)
     card = render_card(min_count=settings.min_count, **facts)

@@ -98,16 +98,26 @@ def find_weights(results_dir: Path, named: Named) -> dict[Path, list[str]]:
 
 def describe_weights(results_dir: Path, cohorts: Collection[str]) -> list[str]:
     """A sentence for each published weight file that saw withdrawn people; how many, never who."""
-    if not all((results_dir / "inventory" / cohort / "scans.tsv").exists() for cohort in cohorts):
-        return []  # results that were copied without their inventories
-    named = read_named(results_dir, cohorts)
     return [
         f"{path.relative_to(results_dir).as_posix()} was trained on {len(people)} people whom no inventory "
         "names any more (withdrawn, or their cohort is not configured); train it again without them, and do "
         "not pass it on."
-        for path, people in find_weights(results_dir, named).items()
+        for path, people in _find_known(results_dir, cohorts).items()
         if "checkpoints" not in path.relative_to(results_dir).parts
     ]
+
+
+def count_withdrawn(results_dir: Path, cohorts: Collection[str], weights: Collection[Path]) -> int:
+    """How many withdrawn people any of these weight files of a run saw."""
+    found = _find_known(results_dir, cohorts)
+    return len({person for path in weights for person in found.get(path, ())})
+
+
+def _find_known(results_dir: Path, cohorts: Collection[str]) -> dict[Path, list[str]]:
+    """As `find_weights`; nothing where the results were copied without their inventories."""
+    if not all((results_dir / "inventory" / cohort / "scans.tsv").exists() for cohort in cohorts):
+        return {}
+    return find_weights(results_dir, read_named(results_dir, cohorts))
 
 
 def _read_origin(path: Path) -> str:

@@ -87,6 +87,26 @@ def write_models(folder):
     return models
 
 
+def export(folder, out):
+    """The model folder of an invented run."""
+    names = ("encoder", "tokenizer", "dit", "bridge")
+    sources = replace(
+        find_sources(folder),
+        **{name: folder / f"{name}.safetensors" for name in names},
+        **{name: folder / f"{name}.parquet" for name in ("labels", "scores", "rivals", "predictions")},
+        features=folder / "features.npz",
+    )
+    sampling = DiffusionSettings().sampling.model_copy(update={"n_steps": 6, "precision": "float32"})
+    sections = {
+        "preprocess": PreprocessSettings(spacing_mm=8.0),
+        "volumes": VolumesSettings(shape=SHAPE, spacing_mm=8.0),
+        "sampling": sampling,
+        "forecast": LongitudinalSettings().forecast.model_copy(update={"n_steps": 4, "precision": "float32"}),
+        "probe": PROBE,
+    }
+    write_folder(sources, ExportSettings(n_components=8), sections, out)
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     """(model folder, labels, features, the run's tables) of a small invented run."""
@@ -105,23 +125,19 @@ def made(tmp_path_factory):
     scores.to_parquet(folder / "scores.parquet")
     probe_rivals(labels, probes, PROBE).to_parquet(folder / "rivals.parquet")
     predictions.to_parquet(folder / "predictions.parquet")
-    names = ("encoder", "tokenizer", "dit", "bridge")
-    sources = replace(
-        find_sources(folder),
-        **{name: folder / f"{name}.safetensors" for name in names},
-        **{name: folder / f"{name}.parquet" for name in ("labels", "scores", "rivals", "predictions")},
-        features=folder / "features.npz",
-    )
-    sampling = DiffusionSettings().sampling.model_copy(update={"n_steps": 6, "precision": "float32"})
-    sections = {
-        "preprocess": PreprocessSettings(spacing_mm=8.0),
-        "volumes": VolumesSettings(shape=SHAPE, spacing_mm=8.0),
-        "sampling": sampling,
-        "forecast": LongitudinalSettings().forecast.model_copy(update={"n_steps": 4, "precision": "float32"}),
-        "probe": PROBE,
-    }
-    write_folder(sources, ExportSettings(n_components=8), sections, folder / "export")
+    export(folder, folder / "export")
     return folder / "export", labels, features, scores
+
+
+@pytest.fixture
+def export_again(made, tmp_path):
+    """Write the model folder of the run again, elsewhere."""
+
+    def write():
+        export(made[0].parent, tmp_path / "again")
+        return tmp_path / "again"
+
+    return write
 
 
 sys.path.insert(0, str(Path(__file__).parent))

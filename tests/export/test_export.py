@@ -159,6 +159,22 @@ def test_the_cards_front_matter_and_numbers_are_the_runs(made):
     assert "research only" in text.lower()
 
 
+def test_a_card_says_that_its_weights_saw_withdrawn_people(made, export_again, monkeypatch):
+    asked = []
+
+    def count(results_dir, cohorts, weights):
+        asked.append((results_dir, cohorts, [path.name for path in weights]))
+        return 3
+
+    monkeypatch.setattr("braing3n.export.folder.count_withdrawn", count)
+    own, labels, *_ = made
+    text = (export_again() / files.CARD).read_text()
+    assert "were trained on 3 people whom no inventory names" in text
+    names = [f"{name}.safetensors" for name in ("encoder", "tokenizer", "dit", "bridge")]
+    assert asked == [(own.parent, set(labels["cohort"]), names)]
+    assert "no inventory" not in (own / files.CARD).read_text()
+
+
 def test_the_card_has_the_rivals_of_the_run_beside_ours(made):
     folder, _, _, scores = made
     lines = (folder / files.CARD).read_text().splitlines()

@@ -16,7 +16,7 @@ from braing3n.cli import main
 from braing3n.core.bids import derivative_path, volume_id
 from braing3n.core.contracts import write_table
 from braing3n.core.scratch import name_half_written
-from braing3n.manifest.withdrawn import describe_weights
+from braing3n.manifest.withdrawn import count_withdrawn, describe_weights
 from braing3n.training import write_weights
 from braing3n.volumes.contracts import VOLUMES
 
@@ -226,3 +226,9 @@ def test_weights_that_saw_a_withdrawn_person_are_described_without_naming_them(r
     (sentence,) = describe_weights(run / RESULTS, ["mine", "old"])
     assert sentence.startswith("pretrain/mae.safetensors was trained on 1 people")
     assert "sub-02" not in sentence
+    weights, other = (
+        run / RESULTS / name for name in ("pretrain/mae.safetensors", "tokenizer/x.safetensors")
+    )
+    assert count_withdrawn(run / RESULTS, ["mine", "old"], [weights, other, weights]) == 1
+    assert count_withdrawn(run / RESULTS, ["mine", "old"], [other]) == 0
+    assert count_withdrawn(run / RESULTS, ["mine", "absent"], [weights]) == 0  # copied without inventories
