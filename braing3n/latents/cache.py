@@ -104,3 +104,21 @@ def write_features(
     content |= {name: np.array(text) for name, text in (("reason", reason), ("weights", weights)) if text}
     with write_atomically(path) as beside:
         np.savez(beside, **content)
+
+
+def join_features(parts: Sequence[Path], path: Path) -> None:
+    """One file of the features of all parts, as `write_features` of all volumes would write it.
+
+    Raises:
+        ContractError: the parts are not of the same weights, or some have features and some have none.
+    """
+    volume_ids, features, notes = [], [], []
+    for part in parts:
+        with np.load(part) as file:
+            volume_ids.append(file["volume_id"])
+            features.append(file["features"])
+            notes.append([str(file[name]) if name in file else "" for name in ("reason", "weights")])
+    for part, one, values in zip(parts, notes, features, strict=True):
+        if one != notes[0] or values.shape[1] != features[0].shape[1]:
+            raise ContractError(f"{part}: is not of the same encoder as {parts[0]}; remove both and rerun.")
+    write_features(np.concatenate(volume_ids), np.concatenate(features), path, *notes[0])

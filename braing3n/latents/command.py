@@ -4,7 +4,8 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.core.options import Paths, Threads, VolumeList, VolumesDir
+from braing3n.core.errors import BrainG3nError
+from braing3n.core.options import Count, OneOrMore, Paths, Threads, VolumeList, VolumesDir
 
 app = App(name="braing3n latents", help="Cache tokens and features of every volume.")
 
@@ -70,6 +71,8 @@ def features(
     volumes_dir: VolumesDir,
     features: Path,
     settings: Paths,
+    part: Count = 0,
+    n_parts: OneOrMore = 1,
     threads: Threads = 1,
 ) -> None:
     """Compute the features of an encoder that this run does not train; for those of others, a job resumes.
@@ -85,9 +88,15 @@ def features(
     settings
         The settings files of `latents` and of what the encoder's `SECTIONS` names: `pretrain`, for sizes, or
         `latents.foreign`, for weights, or `volumes`, `preprocess` and `resources`, for where voxels lie.
+    part
+        Which of --n-parts runs of the volumes, from 0; `latents join` joins them.
+    n_parts
+        Jobs that share the volumes.
     """
     from braing3n.core.runtime import digest_file, set_threads
 
+    if part >= n_parts:
+        raise BrainG3nError(f"--part {part}: of {n_parts} parts the last is {n_parts - 1}.")
     set_threads(threads)
     import numpy as np
 
@@ -103,6 +112,7 @@ def features(
     from braing3n.volumes.settings import VolumesSettings
 
     volumes = PackedVolumes(volume_list, volumes_dir)
+    volumes = volumes.of_part(part, n_parts) if n_parts > 1 else volumes
     given = {path.stem: path for path in settings}  # an encoder names the sections that it reads
     pretrain = parse_section(PretrainSettings, given.get("pretrain", "{}"))
     section = parse_section(LatentsSettings, given.get("latents", "{}"))
@@ -123,3 +133,19 @@ def features(
         values, reason = np.empty((len(volumes), 0)), str(error)
         print(f"warning: no features of {name}, whose scores will be n/a: {reason}")
     write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features, reason, weights)
+
+
+@app.command
+def join(*, parts: Paths, features: Path) -> None:
+    """Join the features of all parts, in the order that is given, to one file.
+
+    Parameters
+    ----------
+    parts
+        Files that `latents features --part` wrote.
+    features
+        Features to write (.npz).
+    """
+    from braing3n.latents.cache import join_features
+
+    join_features(parts, features)

@@ -48,6 +48,13 @@ class LatentsSettings(Settings):
         "files of braing3n/encoders whose features are probed; mae is ours",
         is_apart=True,
     )
+    n_parts: int = setting(
+        1,
+        "jobs that share the volumes of each encoder that this run does not train; for a large corpus on a "
+        "cluster, one a thousand volumes; another number extracts their features again",
+        is_apart=True,
+        ge=1,
+    )
     foreign: ForeignSettings = setting(
         ForeignSettings, "weights and inputs of others' encoders", is_apart=True
     )

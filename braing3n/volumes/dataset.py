@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
 from pathlib import Path
 
@@ -115,6 +116,12 @@ class PackedVolumes:
     def index_path(self, cohort: str, shard: int) -> Path:
         """The packed index of a shard."""
         return self._dir / cohort / f"shard-{shard:03d}.parquet"
+
+    def of_part(self, part: int, n_parts: int) -> PackedVolumes:
+        """The part-th (from 0) of n_parts runs of volumes, as even as can be, in their order."""
+        taken = copy.copy(self)
+        taken.table = self.table.iloc[np.array_split(np.arange(len(self)), n_parts)[part]]
+        return taken
 
     def digest(self) -> str:
         """The sha256 of what a model is trained from: ids, splits, checksums and scales of the voxels.

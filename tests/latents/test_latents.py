@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from braing3n.cli import main
 from braing3n.config import LatentsSettings, PretrainSettings, TokenizerSettings
 from braing3n.core.errors import ConfigurationError, ContractError
 from braing3n.core.runtime import digest_file
 from braing3n.encoders import compute_features
 from braing3n.encoders.histogram import count_levels
 from braing3n.encoders.voxels import average_voxels
-from braing3n.latents.cache import cache_latents, write_features
+from braing3n.latents.cache import cache_latents, join_features, write_features
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer
 
@@ -188,3 +189,28 @@ def test_equal_features_are_equal_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr("time.localtime", lambda *_: json.loads("[2033, 5, 18, 3, 33, 20, 2, 138, 0]"))
     write_features(ids, values, tmp_path / "2.npz")
     assert digest_file(tmp_path / "1.npz") == digest_file(tmp_path / "2.npz")
+
+
+def test_joined_parts_are_the_file_of_all_volumes(tmp_path):
+    features, ids = np.random.default_rng(0).normal(size=(5, 3)), np.array(list("dbeac"))
+    write_features(ids, features, tmp_path / "whole.npz", weights="abc")
+    parts = [tmp_path / f"{k}.npz" for k in range(3)]
+    for path, rows in zip(parts, np.array_split(np.arange(5), 3), strict=True):
+        write_features(ids[rows], features[rows], path, weights="abc")
+    assert main(["latents", "join", "--parts", *map(str, parts), "--features", str(tmp_path / "x.npz")]) == 0
+    assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+@pytest.mark.parametrize("other", [{"weights": "abd"}, {"reason": "no weights"}, {"width": 0}])
+def test_parts_of_other_encoders_are_not_joined(tmp_path, other):
+    width = other.pop("width", 3)
+    write_features(np.array(["a"]), np.ones((1, 3)), tmp_path / "a.npz", weights="abc")
+    write_features(np.array(["b"]), np.ones((1, width)), tmp_path / "b.npz", **{"weights": "abc", **other})
+    with pytest.raises(ContractError, match=r"b\.npz: is not of the same encoder as .*a\.npz"):
+        join_features([tmp_path / "a.npz", tmp_path / "b.npz"], tmp_path / "all.npz")
+
+
+def test_a_part_that_there_is_not_is_one_sentence(capsys):
+    given = ["--volume-list", "a", "--volumes-dir", "b", "--features", "c", "--settings", "{}"]
+    assert main(["latents", "features", "--name", "voxels", *given, "--part", "3", "--n-parts", "3"]) == 2
+    assert "--part 3: of 3 parts the last is 2." in capsys.readouterr().err

@@ -36,6 +36,17 @@ def test_volumes_come_in_the_order_of_the_list_and_any_order_gives_the_same(tmp_
         assert np.corrcoef(raw[mask], image[mask])[0, 1] > 0.999
 
 
+def test_parts_hold_each_volume_once_and_in_order(tmp_path):
+    shard = Shard(tmp_path, {name: invent_brain(seed) for seed, name in enumerate("dbeac")}).pack()
+    volumes = PackedVolumes(shard.list_path, tmp_path / "volumes")
+    parts = [volumes.of_part(part, 3) for part in range(3)]
+    assert ["".join(part.table["volume_id"]) for part in parts] == ["db", "ea", "c"]
+    assert np.array_equal(parts[1].load(1)[0], volumes.load(3)[0])
+    assert len({volumes.digest(), *(part.digest() for part in parts)}) == 4
+    assert [len(volumes.of_part(part, 7)) for part in range(7)] == [1, 1, 1, 1, 1, 0, 0]
+    assert len(volumes) == 5
+
+
 def test_a_list_of_one_volume_and_of_none(tmp_path):
     shard = Shard(tmp_path, {"only": invent_brain(0)}).pack()
     volumes = PackedVolumes(shard.list_path, tmp_path / "volumes")

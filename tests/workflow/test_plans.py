@@ -211,18 +211,20 @@ def test_one_more_encoder_is_extracted_and_compared_and_nothing_is_cached_again(
     assert planned["extract_features"] == planned["probe_encoder"] == 1
 
 
-def test_an_encoder_is_one_file_dropped_into_the_folder(smoke_run, tmp_path):
-    root = copy_checkout(tmp_path / "checkout")
+def test_an_encoder_is_one_file_dropped_into_the_folder_and_jobs_may_share_its_volumes(smoke_run, tmp_path):
+    root, name = copy_checkout(tmp_path / "checkout"), "results/smoke/latents/features_levels.npz"
     encoders = root / "braing3n" / "encoders"
     shutil.copy(encoders / "histogram.py", encoders / "levels.py")
-    encoded = "--config", "latents={encoders: [mae, untrained, levels]}"
-    planned = plan(smoke_run, *encoded, root=root)
-    assert set(planned) == {"extract_features", "probe_encoder", *AFTER_PROBES}
-    features = "results/smoke/latents/features_levels.npz"
-    done = snakemake(smoke_run, features, *encoded, root=root)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (smoke_run / features).stat().st_size > 1000
-    (smoke_run / features).unlink()
+    written, shared = [], {"extract_part": 6, "join_features": 2, "probe_encoder": 2}  # `untrained` again
+    for n, rules in ((1, {"extract_features": 1, "probe_encoder": 1}), (3, shared)):
+        given = "--config", f"latents={{encoders: [mae, untrained, levels], n_parts: {n}}}"
+        planned = plan(smoke_run, *given, root=root)
+        assert planned == rules | dict.fromkeys(AFTER_PROBES, 1)
+        done = snakemake(smoke_run, name, *given, root=root)
+        assert done.returncode == 0, done.stderr[-3000:]
+        written.append((smoke_run / name).read_bytes())
+        (smoke_run / name).unlink()
+    assert written[0] == written[1]
     assert plan(smoke_run) == {}, "the run is as it was"
 
 

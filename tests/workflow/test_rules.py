@@ -26,6 +26,7 @@ CHANGED_ELSEWHERE = {
     "cohorts.phantom_b": "test_an_edited_cohort_file_plans_its_ingest_and_what_reads_labels",
     "manifest.review": "test_a_review_replans_from_the_volume_list_on_and_is_obeyed",
     "latents.encoders": "test_one_more_encoder_is_extracted_and_compared_and_nothing_is_cached_again",
+    "latents.n_parts": "test_an_encoder_is_one_file_dropped_into_the_folder_and_jobs_may_share_its_volumes",
     "latents.foreign": "test_weights_of_others_are_inputs_where_they_are_there_and_stop_nothing_where_not",
     "probe.columns": "test_an_own_column_is_read_and_probed_and_nothing_is_trained",
     "probe.finetune": "test_fine_tuning_is_a_job_a_task_where_it_is_asked_for",

@@ -9,6 +9,7 @@ row). Shift: trained on CT and MR of many organs, resized to 56 x 448 x 448.
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING
 
 from braing3n.encoders.foreign import Release, encode_volumes, load_net, take_part
@@ -45,20 +46,20 @@ def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
         return net(batch).mean(dim=(2, 3, 4))
 
     def prepare_row(row: int, image: Tensor, mask: Tensor) -> Tensor:
-        return prepare(row, image, mask, has_noise)
+        return prepare(image, mask, has_noise)
 
     return encode_volumes(
         "medicalnet", prepare_row, encode, net.n_features, volumes, settings, device, part_dir
     )
 
 
-def prepare(row: int, image: Tensor, mask: Tensor, has_noise: bool = False) -> Tensor:
-    """(D, H, W) -> (1, 160, 192, 160)."""
+def prepare(image: Tensor, mask: Tensor, has_noise: bool = False) -> Tensor:
+    """(D, H, W) -> (1, 160, 192, 160); the noise is a function of the volume, wherever it is listed."""
     import torch
 
     from braing3n.nets.foreign.inputs import FULL_SHAPE, resize, restore_intensities, standardise
 
     volume = resize(restore_intensities(image, mask), FULL_SHAPE)
-    generator = torch.Generator().manual_seed(row)
+    generator = torch.Generator().manual_seed(zlib.crc32(image.numpy().tobytes()))
     outside = torch.randn(volume.shape, generator=generator) if has_noise else 0.0
     return standardise(volume, volume > 0, outside)[None]
