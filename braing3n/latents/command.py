@@ -1,11 +1,17 @@
 """The command line of `latents`."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from braing3n.core.errors import BrainG3nError
 from braing3n.core.options import Count, OneOrMore, Paths, Threads, VolumeList, VolumesDir
+
+if TYPE_CHECKING:
+    from braing3n.core.settings import Settings
+    from braing3n.latents.settings import LatentsSettings
 
 app = App(name="braing3n latents", help="Cache tokens and features of every volume.")
 
@@ -95,44 +101,47 @@ def features(
     """
     from braing3n.core.runtime import digest_file, set_threads
 
-    if part >= n_parts:
-        raise BrainG3nError(f"--part {part}: of {n_parts} parts the last is {n_parts - 1}.")
     set_threads(threads)
     import numpy as np
 
     from braing3n.core.errors import MissingWeightsError
-    from braing3n.core.settings import ResourceSettings, parse_section
     from braing3n.encoders import compute_features, list_weights
     from braing3n.latents.cache import choose_part_dir, write_features
-    from braing3n.latents.settings import ForeignSettings, LatentsSettings
-    from braing3n.preprocess.settings import PreprocessSettings
-    from braing3n.pretrain.settings import PretrainSettings
     from braing3n.training import open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
-    from braing3n.volumes.settings import VolumesSettings
 
     volumes = PackedVolumes(volume_list, volumes_dir)
-    volumes = volumes.of_part(part, n_parts) if n_parts > 1 else volumes
-    given = {path.stem: path for path in settings}  # an encoder names the sections that it reads
-    pretrain = parse_section(PretrainSettings, given.get("pretrain", "{}"))
-    section = parse_section(LatentsSettings, given.get("latents", "{}"))
-    foreign = parse_section(ForeignSettings, given.get("latents.foreign", "{}"))
-    section, reason = section.model_copy(update={"foreign": foreign}), ""
-    weights = "".join(digest_file(path) for path in list_weights(name, foreign.weights))  # of at most one
-    inputs = foreign.model_copy(update={"weights": {}, "sha256": {}}).as_json()
-    part_dir = choose_part_dir(features, section, [name, inputs, volumes.digest(), weights])
-    others = {
-        "volumes": parse_section(VolumesSettings, given.get("volumes", "{}")),
-        "preprocess": parse_section(PreprocessSettings, given.get("preprocess", "{}")),
-        "resources": parse_section(ResourceSettings, given.get("resources", "{}")),
-    }
+    if n_parts > 1:
+        volumes = volumes.of_part(part, n_parts)
+    (section, others), reason = _read_sections(settings), ""
+    weights = "".join(map(digest_file, list_weights(name, section.foreign.weights)))  # of at most one file
+    inputs = [section.foreign.model_copy(update={"weights": {}, "sha256": {}}), *others.values()]
+    made_of = [name, *(item.as_json() for item in inputs), volumes.digest(), weights]
+    part_dir = choose_part_dir(features, section, made_of)
     device = open_accelerator().device
     try:
-        values = compute_features(name, volumes, section, pretrain, device, part_dir, others)
+        values = compute_features(name, volumes, section, others["pretrain"], device, part_dir, others)
     except MissingWeightsError as error:
         values, reason = np.empty((len(volumes), 0)), str(error)
         print(f"warning: no features of {name}, whose scores will be n/a: {reason}")
     write_features(volumes.table["volume_id"].to_numpy(dtype=str), values, features, reason, weights)
+
+
+def _read_sections(settings: list[Path]) -> tuple[LatentsSettings, dict[str, Settings]]:
+    """The section `latents`, and the others that encoders read; an encoder names those that it needs."""
+    from braing3n.core.settings import ResourceSettings, parse_section
+    from braing3n.latents.settings import ForeignSettings, LatentsSettings
+    from braing3n.preprocess.settings import PreprocessSettings
+    from braing3n.pretrain.settings import PretrainSettings
+    from braing3n.volumes.settings import VolumesSettings
+
+    given = {path.stem: path for path in settings}
+    foreign = parse_section(ForeignSettings, given.get("latents.foreign", "{}"))
+    section = parse_section(LatentsSettings, given.get("latents", "{}"))
+    kinds: dict[str, type[Settings]] = {"volumes": VolumesSettings, "preprocess": PreprocessSettings}
+    kinds |= {"resources": ResourceSettings, "pretrain": PretrainSettings}
+    others = {name: parse_section(kind, given.get(name, "{}")) for name, kind in kinds.items()}
+    return section.model_copy(update={"foreign": foreign}), others
 
 
 @app.command

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from braing3n.core.contracts import read_table
-from braing3n.core.errors import ContractError
+from braing3n.core.errors import BrainG3nError, ContractError
 from braing3n.core.runtime import digest_text
 from braing3n.nets.levels import dequantise, read_far_voxels
 from braing3n.volumes.contracts import VOLUME_LIST, VOLUMES
@@ -118,7 +118,16 @@ class PackedVolumes:
         return self._dir / cohort / f"shard-{shard:03d}.parquet"
 
     def of_part(self, part: int, n_parts: int) -> PackedVolumes:
-        """The part-th (from 0) of n_parts runs of volumes, as even as can be, in their order."""
+        """The part-th (from 0) of n_parts runs of volumes, as even as can be, in their order.
+
+        Raises:
+            BrainG3nError: there is no such part, or not a volume for each.
+        """
+        if not 0 <= part < n_parts <= len(self):
+            raise BrainG3nError(
+                f"part {part} of {n_parts}: parts count from 0, and {len(self)} volumes make at most as many "
+                "(latents.n_parts)."
+            )
         taken = copy.copy(self)
         taken.table = self.table.iloc[np.array_split(np.arange(len(self)), n_parts)[part]]
         return taken

@@ -208,9 +208,3 @@ def test_parts_of_other_encoders_are_not_joined(tmp_path, other):
     write_features(np.array(["b"]), np.ones((1, width)), tmp_path / "b.npz", **{"weights": "abc", **other})
     with pytest.raises(ContractError, match=r"b\.npz: is not of the same encoder as .*a\.npz"):
         join_features([tmp_path / "a.npz", tmp_path / "b.npz"], tmp_path / "all.npz")
-
-
-def test_a_part_that_there_is_not_is_one_sentence(capsys):
-    given = ["--volume-list", "a", "--volumes-dir", "b", "--features", "c", "--settings", "{}"]
-    assert main(["latents", "features", "--name", "voxels", *given, "--part", "3", "--n-parts", "3"]) == 2
-    assert "--part 3: of 3 parts the last is 2." in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from braing3n.core.contracts import write_table
-from braing3n.core.errors import ContractError
+from braing3n.core.errors import BrainG3nError, ContractError
 from braing3n.training import load_batches
 from braing3n.volumes.contracts import VOLUME_LIST
 from braing3n.volumes.dataset import PackedShard, PackedVolumes
@@ -43,8 +43,10 @@ def test_parts_hold_each_volume_once_and_in_order(tmp_path):
     assert ["".join(part.table["volume_id"]) for part in parts] == ["db", "ea", "c"]
     assert np.array_equal(parts[1].load(1)[0], volumes.load(3)[0])
     assert len({volumes.digest(), *(part.digest() for part in parts)}) == 4
-    assert [len(volumes.of_part(part, 7)) for part in range(7)] == [1, 1, 1, 1, 1, 0, 0]
     assert len(volumes) == 5
+    for part, n_parts in ((3, 3), (-1, 3), (0, 6)):
+        with pytest.raises(BrainG3nError, match=f"part {part} of {n_parts}: .*5 volumes"):
+            volumes.of_part(part, n_parts)
 
 
 def test_a_list_of_one_volume_and_of_none(tmp_path):
