@@ -43,11 +43,13 @@ def extract(fetch_resource, tmp_path, monkeypatch):
     monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", Rendered)
     resources = ResourceSettings(paths={"brain-templates": str(wheels[0])})
     sections = {"latents": "{}", "volumes": GRID.as_json(), "resources": resources.as_json()}
-    sections["preprocess"] = PreprocessSettings(spacing_mm=4.0).as_json()
+    sections["preprocess"] = "{}"
     for name, text in sections.items():
         (tmp_path / f"{name}.json").write_text(text)
 
-    def run(n_people, killed_at=-1):
+    def run(n_people, killed_at=-1, **preprocess):
+        changed = PreprocessSettings(spacing_mm=4.0, **preprocess).as_json()
+        (tmp_path / "preprocess.json").write_text(changed)
         Rendered.volumes, Rendered.masks, _ = render_preprocessed(n_people, 5, *wheels)
         Rendered.killed_at, Rendered.loaded = killed_at, []
         out = tmp_path / "features.npz"
@@ -75,4 +77,7 @@ def test_a_killed_job_resumes_after_the_volumes_that_it_measured(extract, tmp_pa
         extract(10, killed_at=9)
     assert np.array_equal(extract(10), whole)
     assert Rendered.loaded == [8, 9]
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    with pytest.raises(Killed):
+        extract(10, killed_at=9)
+    extract(10, seed=7)
+    assert Rendered.loaded == list(range(10)), "of other settings nothing is taken over"
