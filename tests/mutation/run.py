@@ -75,7 +75,7 @@ def draw_mutants(tree: Path, word: str, n: int, seed: int) -> tuple[list[Mutant]
     The rank of a mutant is a hash of seed and mutation, so that other mutants stay drawn when one is added.
     """
     ranked = []
-    for path in sorted((tree / "braing3n" / word).glob("*.py")):
+    for path in sorted((tree / "braing3n" / word).rglob("*.py")):
         if path.name != "__init__.py":  # a version and names that are passed on
             ranked += list_mutations(path, path.relative_to(tree).as_posix(), seed)
     drawn: list[Mutant] = []
@@ -264,8 +264,8 @@ class Folder:
 
     def order_tests(self, module: str) -> list[str]:
         """The test files, those first that are named for the module or name it."""
-        names = re.compile(rf"{self.word}\.{module}\b")
-        files = self.tests_dir.glob("test_*.py")
+        names = re.compile(rf"{self.word}\.(\w+\.)*{module}\b")
+        files = self.tests_dir.rglob("test_*.py")
         order = sorted(
             (f.stem != f"test_{module}", not names.search(f.read_text()), f.name, f) for f in files
         )
