@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braing3n.apply.contrast import OTHERS, parse_modality, parse_session, parse_subject
+from braing3n.apply.contrast import OTHERS, keep_protocol_words, parse_modality, parse_session, parse_subject
 from braing3n.core.bids import SUFFIXES, entities, label
 
 CONTRASTS = {
@@ -72,3 +72,26 @@ def test_a_bids_name_tells_whose_scan_it_is(subject, session, modality):
 def test_a_subject_of_any_name_makes_a_label_or_is_empty(stem):
     subject = parse_subject(stem)
     assert subject == "" or label(subject)
+
+
+@pytest.mark.parametrize(
+    ("description", "shown"),
+    [
+        ("t1_mprage_sag_p2_iso", "t1_mprage_sag_p2_iso"),
+        ("ep2d_diff_30dir_ADC", "ep2d_diff_30dir_ADC"),
+        ("AX T1 1mm", "AX T1 1mm"),
+        ("Smith t1 John", "… t1 …"),
+        ("P0012 t1", "… t1"),
+        ("1945 t1", "… t1"),
+        ("t1 3.1.45", "t1 …"),
+        ("0 4 0 7 7 6", "…"),
+        ("19450312DIR t1", "… t1"),
+        ("\u0663\u0664\u0665 t1", "… t1"),
+        ("\uff11\uff19\uff14\uff15 t1", "… t1"),
+        ("O'Neil t1", "… t1"),
+        ("a.b@c.org t2", "… t2"),
+        ("   ", ""),
+    ],
+)
+def test_words_of_protocols_alone_are_kept_of_a_description(description, shown):
+    assert keep_protocol_words(description) == shown

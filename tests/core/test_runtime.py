@@ -223,18 +223,22 @@ def test_a_folder_is_made_or_refused_before_the_work(tmp_path):
 
 def test_items_are_worked_on_side_by_side_each_on_one_thread_of_blas():
     code = (
-        "import threading\n"
+        "import threading, time\n"
         "from braing3n.core.runtime import set_threads, work_side_by_side\n"
         "set_threads(2)\n"
         "import numpy\n"
         "from threadpoolctl import threadpool_info\n"
         "def count(): return {i['num_threads'] for i in threadpool_info() if i['user_api'] == 'blas'}\n"
         "both = threading.Barrier(count().pop(), timeout=60)\n"
-        "print(work_side_by_side(lambda k: (k, both.wait() >= 0, count()), [3, 4]), count())\n"
+        "def work(k): return k, both.wait() >= 0, time.sleep(k / 10), count()\n"
+        "print(work_side_by_side(work, [4, 3]), count())\n"
+        "try: work_side_by_side(lambda k: 1 // k, [0, 1])\n"
+        "except ZeroDivisionError: print(count())\n"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     n = min(2, count_cpus())
-    assert found.stdout.strip() == f"[(3, True, {{1}}), (4, True, {{1}})] {{{n}}}"
+    done = "[(4, True, None, {1}), (3, True, None, {1})]"  # the first ends last
+    assert found.stdout.splitlines() == [f"{done} {{{n}}}", f"{{{n}}}"]
 
 
 def test_a_fault_in_work_side_by_side_reaches_the_caller():

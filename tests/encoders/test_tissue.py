@@ -14,7 +14,7 @@ GRID = VolumesSettings(spacing_mm=4.0, shape=(40, 48, 40))
 class Rendered:
     """Phantoms in place of packed volumes."""
 
-    volumes, masks, killed_at, loaded = None, None, -1, ()
+    volumes, masks, killed_at, loaded, listed = None, None, -1, (), "of the phantoms"
 
     def __init__(self, *_):
         self.table = pd.DataFrame({"volume_id": [f"v{i}" for i in range(len(self.volumes))]})
@@ -29,7 +29,7 @@ class Rendered:
         return self.volumes[i], self.masks[i]
 
     def digest(self):
-        return "of the phantoms"
+        return self.listed
 
 
 class Killed(BaseException):
@@ -70,7 +70,7 @@ def test_the_command_writes_volumes_and_shares(extract):
     assert ((features[:, 14] > 0.4) & (features[:, 14] < 0.65)).all()  # grey matter
 
 
-def test_a_killed_job_resumes_after_the_volumes_that_it_measured(extract, tmp_path):
+def test_a_killed_job_resumes_after_the_volumes_that_it_measured(extract, monkeypatch):
     whole = extract(10)
     assert Rendered.loaded == list(range(10))
     with pytest.raises(Killed):
@@ -81,3 +81,6 @@ def test_a_killed_job_resumes_after_the_volumes_that_it_measured(extract, tmp_pa
         extract(10, killed_at=9)
     extract(10, seed=7)
     assert Rendered.loaded == list(range(10)), "of other settings nothing is taken over"
+    monkeypatch.setattr(Rendered, "listed", "of others")
+    extract(10)
+    assert Rendered.loaded == list(range(10)), "of other volumes nothing is taken over"

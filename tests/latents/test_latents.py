@@ -191,12 +191,13 @@ def test_equal_features_are_equal_bytes(tmp_path, monkeypatch):
     assert digest_file(tmp_path / "1.npz") == digest_file(tmp_path / "2.npz")
 
 
-def test_joined_parts_are_the_file_of_all_volumes(tmp_path):
-    features, ids = np.random.default_rng(0).normal(size=(5, 3)), np.array(list("dbeac"))
-    write_features(ids, features, tmp_path / "whole.npz", weights="abc")
-    parts = [tmp_path / f"{k}.npz" for k in range(3)]
+@pytest.mark.parametrize(("width", "notes"), [(3, {"weights": "abc"}), (0, {"reason": "no weights"})])
+def test_joined_parts_are_the_file_of_all_volumes(tmp_path, width, notes):
+    features, ids = np.random.default_rng(0).normal(size=(5, width)), np.array(list("dbeac"))
+    write_features(ids, features, tmp_path / "whole.npz", **notes)
+    parts = [tmp_path / f"{k}.npz" for k in (10, 9, 8)]
     for path, rows in zip(parts, np.array_split(np.arange(5), 3), strict=True):
-        write_features(ids[rows], features[rows], path, weights="abc")
+        write_features(ids[rows], features[rows], path, **notes)
     assert main(["latents", "join", "--parts", *map(str, parts), "--features", str(tmp_path / "x.npz")]) == 0
     assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
 

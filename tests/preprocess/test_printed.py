@@ -60,6 +60,12 @@ def test_of_a_description_the_words_of_protocols_alone_are_printed(tmp_path, typ
         assert word not in printed.replace("sub-01", "")
 
 
+def test_a_series_without_a_description_says_so(tmp_path, type_in):
+    write_study(tmp_path / "study", "")
+    _, printed = type_in("study", "-o", "out", *READY)
+    assert "'no description'" in printed
+
+
 def test_names_with_control_characters_are_spelled_out(tmp_path, type_in):
     write_brain(tmp_path / "\x1b[2Jt1.nii.gz")
     status, printed = type_in("\x1b[2Jno.nii.gz", "-o", "out", *READY)

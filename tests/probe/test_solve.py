@@ -115,3 +115,12 @@ def test_components_that_the_rows_do_not_span_count_for_nothing():
     np.testing.assert_allclose(few, many, atol=1e-8)
     few, many = (predict_logistic(x, code, 2, fold, 1000, n)[0] for n in (4, 20))
     np.testing.assert_allclose(few, many, atol=1e-3)
+
+
+def test_tens_of_steps_do_where_singular_values_fall():
+    """In other coordinates than those in which the Hessian at zero is the identity, more are needed."""
+    rng = np.random.default_rng(0)
+    latent, rotation = rng.normal(size=(1500, 80)), np.linalg.qr(rng.normal(size=(80, 80)))[0]
+    x = (latent / np.arange(1, 81) ** 2) @ rotation
+    code = (latent[:, 0] - latent[:, 5] + rng.normal(size=1500) > 0).astype(int) + (latent[:, 1] > 1)
+    assert predict_logistic(x, code, 3, np.arange(1500) % 5, max_iter=32)[1]

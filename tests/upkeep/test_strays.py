@@ -226,9 +226,18 @@ def test_weights_that_saw_a_withdrawn_person_are_described_without_naming_them(r
     (sentence,) = describe_weights(run / RESULTS, ["mine", "old"])
     assert sentence.startswith("pretrain/mae.safetensors was trained on 1 people")
     assert "sub-02" not in sentence
-    weights, other = (
-        run / RESULTS / name for name in ("pretrain/mae.safetensors", "tokenizer/x.safetensors")
+
+
+def test_withdrawn_people_are_counted_once_over_weight_files(run):
+    withdraw(run)
+    main(["strays", "list", "--config", "x.yaml"])
+    results, cohorts = run / RESULTS, ["mine", "old"]
+    mae, other, dit = (results / f"{n}.safetensors" for n in ("pretrain/mae", "tokenizer/x", "diffusion/dit"))
+    gone = [volume_id("mine", "09", "", "", "T1")]
+    write_training(results / "diffusion/checkpoints/ghi", gone, dit)
+    assert (
+        count_withdrawn(results, cohorts, [mae, other, mae]) == count_withdrawn(results, cohorts, [dit]) == 1
     )
-    assert count_withdrawn(run / RESULTS, ["mine", "old"], [weights, other, weights]) == 1
-    assert count_withdrawn(run / RESULTS, ["mine", "old"], [other]) == 0
-    assert count_withdrawn(run / RESULTS, ["mine", "absent"], [weights]) == 0  # copied without inventories
+    assert count_withdrawn(results, cohorts, [mae, dit]) == 2
+    assert count_withdrawn(results, cohorts, [other]) == 0
+    assert count_withdrawn(results, ["mine", "absent"], [mae]) == 0  # copied without inventories
