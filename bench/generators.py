@@ -95,7 +95,7 @@ class Study:
 def fit_steps(options: OptimiserSettings, name: str, n: int) -> OptimiserSettings:
     """As many epochs of n rows as make the steps of `N_STEPS`."""
     n_epochs = max(1, round(N_STEPS[name] / max(1, n // options.batch_size)))
-    warmup = min(options.n_warmup_epochs, n_epochs // 10)
+    warmup = min(options.n_warmup_epochs, round(n_epochs / 8))
     every = {"validate_every_epochs": max(1, n_epochs // 5)}
     return options.model_copy(update={"n_epochs": n_epochs, "n_warmup_epochs": warmup, **every})
 
