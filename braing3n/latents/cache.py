@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -110,14 +111,18 @@ def join_features(parts: Sequence[Path], path: Path) -> None:
     """One file of the features of all parts, as `write_features` of all volumes would write it.
 
     Raises:
-        ContractError: the parts are not of the same weights, or some have features and some have none.
+        ContractError: the parts are not of the same weights, or some have features and some have none, or
+            one is damaged.
     """
     volume_ids, features, notes = [], [], []
     for part in parts:
-        with np.load(part) as file:
-            volume_ids.append(file["volume_id"])
-            features.append(file["features"])
-            notes.append([str(file[name]) if name in file else "" for name in ("reason", "weights")])
+        try:
+            with np.load(part) as file:
+                volume_ids.append(file["volume_id"])
+                features.append(file["features"])
+                notes.append([str(file[name]) if name in file else "" for name in ("reason", "weights")])
+        except (ValueError, KeyError, EOFError, BadZipFile):
+            raise ContractError(f"{part}: is no file of features; remove it and rerun.") from None
     for part, one, values in zip(parts, notes, features, strict=True):
         if one != notes[0] or values.shape[1] != features[0].shape[1]:
             raise ContractError(f"{part}: is not of the same encoder as {parts[0]}; remove both and rerun.")

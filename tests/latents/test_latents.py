@@ -209,3 +209,10 @@ def test_parts_of_other_encoders_are_not_joined(tmp_path, other):
     write_features(np.array(["b"]), np.ones((1, width)), tmp_path / "b.npz", **{"weights": "abc", **other})
     with pytest.raises(ContractError, match=r"b\.npz: is not of the same encoder as .*a\.npz"):
         join_features([tmp_path / "a.npz", tmp_path / "b.npz"], tmp_path / "all.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"PK" + bytes(30)])
+def test_a_damaged_part_is_one_sentence(tmp_path, capsys, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    assert main(["latents", "join", "--parts", str(tmp_path / "a.npz"), "--features", "x.npz"]) != 0
+    assert "a.npz: is no file of features; remove it and rerun." in capsys.readouterr().err
