@@ -160,7 +160,7 @@ def run_seed(seed: int, n_people: int, work_dir: Path, has_encoder_only: bool) -
     scores = {"MAE": probes.score(tokens.mean(axis=1))}
     for name in (*OTHERS, *IN_PCA):
         pretrain = config.pretrain.model_copy(update={"seed": seed})
-        features = compute_features(name, volumes, LatentsSettings(), pretrain, CPU, None)
+        features = compute_features(name, volumes, LatentsSettings(), {"pretrain": pretrain}, CPU, None)
         has_pca = name in IN_PCA
         scores[name] = probes.score(span_rows(features) if has_pca else features, has_pca)
     metrics = {}

@@ -2,9 +2,9 @@
 
 A file says `SECTIONS`, the settings files that its features depend on beside `latents`, and `HAS_PCA`,
 whether its features are so many that probes take their principal components, fitted in the fold.
-Its `compute(volumes, settings, pretrain, device, part_dir)` gives the features, float32 (N, F); one without
-it has features from elsewhere, as `mae`, whose tokens are cached with them. What `SECTIONS` names beside
-`pretrain` and `latents.foreign` comes parsed, by name, as `sections`. Those of `foreign/` need weights that
+Its `compute(volumes, settings, sections, device, part_dir)` gives the features, float32 (N, F); one without
+it has features from elsewhere, as `mae`, whose tokens are cached with them. What `SECTIONS` names comes
+parsed, by name, as `sections`, and `latents.foreign` in `settings`. Those of `foreign/` need weights that
 the user brings (`latents.foreign.weights`); theirs take hours, and grow in `part_dir`.
 """
 
@@ -43,18 +43,12 @@ def load(name: str) -> ModuleType:
 
 
 def compute_features(
-    name: str,
-    volumes,
-    settings,
-    pretrain,
-    device,
-    part_dir: Path,
-    sections: Mapping[str, Any] | None = None,
+    name: str, volumes, settings, sections: Mapping[str, Any], device, part_dir: Path
 ) -> np.ndarray:
     """The features of one encoder that computes its own, float32 (N, F).
 
+    sections: parsed settings by name; an encoder gets those that its `SECTIONS` names, and no other.
     part_dir: where a killed job resumes, named by what the features are made from.
-    sections: parsed settings by the names that an encoder's `SECTIONS` may hold.
 
     Raises:
         ConfigurationError: there is no such encoder, or its features lie with the tokens.
@@ -63,10 +57,8 @@ def compute_features(
     encoder = load(name)
     if not hasattr(encoder, "compute"):
         raise ConfigurationError(f"latents: the features of '{name}' are cached with its tokens.")
-    named = {name: given for name, given in (sections or {}).items() if name in encoder.SECTIONS}
-    return encoder.compute(
-        volumes, settings, pretrain, device, part_dir, **({"sections": named} if named else {})
-    )
+    named = {section: sections[section] for section in encoder.SECTIONS if section in sections}
+    return encoder.compute(volumes, settings, named, device, part_dir)
 
 
 def list_weights(name: str, weights: dict[str, str]) -> list[str]:

@@ -12,7 +12,7 @@ N_BINS = 20
 Z_LIMIT = 4.0  # the end bins take what lies beyond
 
 
-def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
+def compute(volumes, settings, sections, device, part_dir) -> np.ndarray:
     """Shares of brain voxels, float32 (N, 20)."""
     rows = track(range(len(volumes)), "latents: histogram", len(volumes))
     return np.stack([count_levels(*volumes.load(i)) for i in rows])

@@ -15,10 +15,11 @@ SECTIONS = ("pretrain",)
 HAS_PCA = False
 
 
-def compute(volumes: Volumes, settings, pretrain, device, part_dir) -> np.ndarray:
+def compute(volumes: Volumes, settings, sections, device, part_dir) -> np.ndarray:
     """Mean and deviation of each place in a patch, float32 (N, 2 * patch_size^3)."""
+    size = sections["pretrain"].patch_size
     rows = track(range(len(volumes)), "latents: patches", len(volumes))
-    return np.stack([summarise_patches(*volumes.load(i), pretrain.patch_size) for i in rows])
+    return np.stack([summarise_patches(*volumes.load(i), size) for i in rows])
 
 
 def summarise_patches(image: np.ndarray, mask: np.ndarray, patch_size: int) -> np.ndarray:

@@ -17,9 +17,7 @@ HAS_PCA = False
 N_AT_ONCE = 8  # volumes that a killed job does again, at most: of 1 mm, 3 s each
 
 
-def compute(
-    volumes: Volumes, settings, pretrain, device, part_dir, *, sections: Mapping[str, Any]
-) -> np.ndarray:
+def compute(volumes: Volumes, settings, sections: Mapping[str, Any], device, part_dir) -> np.ndarray:
     """Ml in SRI24 space, then shares of the brain, float32 (N, 26), in the order of `measure.VOLUMES`.
 
     Raises:

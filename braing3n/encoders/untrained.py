@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,10 +23,10 @@ MOST_TOKEN_NUMBERS = 2**28  # of all volumes' flattened tokens: 1 GB
 
 
 def compute(
-    volumes: Volumes, settings: LatentsSettings, pretrain: PretrainSettings, device: torch.device, part_dir
+    volumes: Volumes, settings: LatentsSettings, sections: Mapping[str, Any], device: torch.device, part_dir
 ) -> np.ndarray:
     """Mean tokens, float32 (N, width)."""
-    return encode_untrained(volumes, settings, pretrain, device)
+    return encode_untrained(volumes, settings, sections["pretrain"], device)
 
 
 def encode_untrained(

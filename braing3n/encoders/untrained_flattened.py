@@ -13,10 +13,10 @@ SECTIONS = ("pretrain",)
 HAS_PCA = True
 
 
-def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
+def compute(volumes, settings, sections, device, part_dir) -> np.ndarray:
     """All tokens, float32 (N, tokens * width).
 
     Raises:
         ConfigurationError: they would take too much for so many volumes.
     """
-    return encode_untrained(volumes, settings, pretrain, device, is_flattened=True)
+    return encode_untrained(volumes, settings, sections["pretrain"], device, is_flattened=True)

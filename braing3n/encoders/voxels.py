@@ -11,7 +11,7 @@ HAS_PCA = True
 MOST_VOXELS = 10_000  # numbers a volume; at 35,309 volumes this is 1.4 GB
 
 
-def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
+def compute(volumes, settings, sections, device, part_dir) -> np.ndarray:
     """Averages over small cubes, float32 (N, at most 10,000)."""
     rows = track(range(len(volumes)), "latents: voxels", len(volumes))
     return np.stack([average_voxels(*volumes.load(i)) for i in rows])

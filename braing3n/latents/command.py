@@ -120,7 +120,7 @@ def features(
     part_dir = choose_part_dir(features, section, made_of)
     device = open_accelerator().device
     try:
-        values = compute_features(name, volumes, section, others["pretrain"], device, part_dir, others)
+        values = compute_features(name, volumes, section, others, device, part_dir)
     except MissingWeightsError as error:
         values, reason = np.empty((len(volumes), 0)), str(error)
         print(f"warning: no features of {name}, whose scores will be n/a: {reason}")

@@ -32,7 +32,7 @@ def compute(volumes, tmp_path):
     def run(name, path, **options):
         foreign = {"weights": {name: str(path)} if path else {}, **options}
         settings = LatentsSettings.model_validate({"batch_size": 2, "foreign": foreign})
-        return compute_features(name, volumes, settings, None, torch.device("cpu"), tmp_path / "part")
+        return compute_features(name, volumes, settings, {}, torch.device("cpu"), tmp_path / "part")
 
     return run
 

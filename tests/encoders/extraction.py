@@ -46,7 +46,7 @@ def extract(folder, n_batches=None, weights="weights", fill="replicate"):
     def encode(batch):
         return torch.stack([batch.mean(dim=(1, 2, 3, 4)), batch.std(dim=(1, 2, 3, 4))], dim=1)
 
-    def compute(volumes, settings, pretrain, device, part_dir):
+    def compute(volumes, settings, sections, device, part_dir):
         given = volumes, settings, device, part_dir
         return encode_volumes("openmind", prepare, encode, 2, *given, N_AT_ONCE)
 

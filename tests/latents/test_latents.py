@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -26,6 +27,7 @@ CPU = torch.device("cpu")
 SIZES = PretrainSettings(
     patch_size=4, depth=1, width=12, n_heads=2, decoder_depth=1, decoder_width=12, decoder_n_heads=2
 )
+SECTIONS = {"pretrain": SIZES}
 SETTINGS = LatentsSettings(batch_size=5)
 
 
@@ -89,7 +91,7 @@ def test_bfloat16_is_used_where_it_is_asked_for(models, tmp_path):
     volumes, half = InventedVolumes(n=12), SETTINGS.model_copy(update={"precision": "bfloat16"})
     found = {settings.precision: cache(models, volumes, tmp_path, settings) for settings in (SETTINGS, half)}
     untrained = [
-        compute_features("untrained", volumes, options, SIZES, CPU, None) for options in (SETTINGS, half)
+        compute_features("untrained", volumes, options, SECTIONS, CPU, None) for options in (SETTINGS, half)
     ]
     exact, rounded = (found[precision] for precision in ("float32", "bfloat16"))
     pairs = [(exact[0], rounded[0]), (exact[1]["features"], rounded[1]["features"]), untrained]
@@ -148,31 +150,33 @@ def test_histogram_is_the_share_of_brain_voxels():
 
 def test_untrained_encoder_is_the_same_class_from_another_seed():
     volumes = InventedVolumes(n=6)
-    features = compute_features("untrained", volumes, SETTINGS, SIZES, CPU, None)
+    features = compute_features("untrained", volumes, SETTINGS, SECTIONS, CPU, None)
     torch.manual_seed(SIZES.seed + 1)
     encoder = MaskedAutoencoder(SIZES, (8, 8, 8))
     tokens = encoder.encode(torch.from_numpy(volumes.load(3)[0])[None, None])
     expected = tokens.mean(1)
     assert features.shape == (6, 12)
     assert np.allclose(features[3], expected.numpy(force=True)[0], atol=1e-5)
-    flat = compute_features("untrained_flattened", volumes, SETTINGS, SIZES, CPU, None)
+    flat = compute_features("untrained_flattened", volumes, SETTINGS, SECTIONS, CPU, None)
     assert flat.shape == (6, 8 * 12)
     assert np.allclose(flat.reshape(6, 8, 12).mean(1), features, atol=1e-6)
     assert np.allclose(flat[3, 12:24], tokens[0, 1].numpy(force=True), atol=1e-5)
     with pytest.raises(ConfigurationError, match=r"'pca' is no file of braing3n/encoders \(braindino"):
-        compute_features("pca", volumes, SETTINGS, SIZES, CPU, None)
+        compute_features("pca", volumes, SETTINGS, SECTIONS, CPU, None)
 
 
 def test_flattened_tokens_that_would_fill_the_disk_are_refused(monkeypatch):
     monkeypatch.setattr("braing3n.encoders.untrained.MOST_TOKEN_NUMBERS", 6 * 8 * 12)
-    assert len(compute_features("untrained_flattened", InventedVolumes(n=6), SETTINGS, SIZES, CPU, None)) == 6
+    assert (
+        len(compute_features("untrained_flattened", InventedVolumes(n=6), SETTINGS, SECTIONS, CPU, None)) == 6
+    )
     with pytest.raises(ConfigurationError, match="7 volumes of 8 tokens"):
-        compute_features("untrained_flattened", InventedVolumes(n=7), SETTINGS, SIZES, CPU, None)
+        compute_features("untrained_flattened", InventedVolumes(n=7), SETTINGS, SECTIONS, CPU, None)
 
 
 def test_patches_are_means_and_deviations_over_the_places_of_a_grid():
     volumes = InventedVolumes(n=6)
-    features = compute_features("patches", volumes, SETTINGS, SIZES, CPU, None)
+    features = compute_features("patches", volumes, SETTINGS, SECTIONS, CPU, None)
     assert features.shape == (6, 2 * 64)
     image = volumes.images[2]
     for i, j, k in ((0, 0, 0), (3, 1, 2)):  # a voxel's place in its patch: every fourth voxel of the volume
@@ -216,3 +220,26 @@ def test_a_damaged_part_is_one_sentence(tmp_path, capsys, content):
     (tmp_path / "a.npz").write_bytes(content)
     assert main(["latents", "join", "--parts", str(tmp_path / "a.npz"), "--features", "x.npz"]) != 0
     assert "a.npz: is no file of features; remove it and rerun." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["untrained", "untrained_flattened", "patches", "voxels", "histogram"])
+def test_the_command_gives_the_features_of_each_encoder(name, tmp_path, monkeypatch):
+    class Listed(InventedVolumes):
+        def __init__(self, *_):
+            super().__init__(n=6)
+            self.table = pd.DataFrame({"volume_id": [f"v{i}" for i in range(6)]})
+
+        def digest(self):
+            return "of the list"
+
+    monkeypatch.setattr("braing3n.volumes.dataset.PackedVolumes", Listed)
+    for section, text in (("latents", SETTINGS.as_json()), ("pretrain", SIZES.as_json())):
+        (tmp_path / f"{section}.json").write_text(text)
+    settings = [str(tmp_path / f"{section}.json") for section in ("latents", "pretrain")]
+    paths = ["--volume-list", "list.parquet", "--volumes-dir", "volumes", "--features"]
+    given = ["--name", name, *paths, str(tmp_path / "features.npz"), "--settings", *settings]
+    assert main(["latents", "features", *given]) == 0
+    with np.load(tmp_path / "features.npz") as written:
+        assert np.array_equal(
+            written["features"], compute_features(name, Listed(), SETTINGS, SECTIONS, CPU, None)
+        )

@@ -8,7 +8,7 @@ SECTIONS = ("latents.foreign",)
 HAS_PCA = False
 
 
-def compute(volumes, settings, pretrain, device, part_dir):
+def compute(volumes, settings, sections, device, part_dir):
     """No features.
 
     Raises:

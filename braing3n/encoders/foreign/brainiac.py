@@ -29,7 +29,7 @@ RELEASE = Release(
 SHAPE = (96, 96, 96)
 
 
-def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
+def compute(volumes, settings, sections, device, part_dir) -> np.ndarray:
     """Token 0 after the last norm, float32 (N, 768).
 
     Raises:

@@ -25,7 +25,7 @@ RELEASE = Release(
 SHAPE = (128, 128, 128)
 
 
-def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
+def compute(volumes, settings, sections, device, part_dir) -> np.ndarray:
     """The mean over the last map, float32 (N, 2048).
 
     Raises:

@@ -36,7 +36,7 @@ RELEASE = Release(
 SLOTS = {2: {"T1": 0, "T1c": 0, "FLAIR": 1, "T2": 1}, 4: {"FLAIR": 0, "T1c": 1, "T1": 2, "T2": 3}}
 
 
-def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
+def compute(volumes, settings, sections, device, part_dir) -> np.ndarray:
     """The mean over the fourth stage's map, float32 (N, 768).
 
     Raises:

@@ -35,7 +35,7 @@ RELEASE = Release(
 DECODER = ("decoder.", "up_projection.", "mask_token")  # what Primus-M's file has beside the encoder
 
 
-def compute(volumes, settings, pretrain, device, part_dir) -> np.ndarray:
+def compute(volumes, settings, sections, device, part_dir) -> np.ndarray:
     """The mean over the last map or over all tokens, float32 (N, 320 or 864).
 
     Raises:
