@@ -76,10 +76,19 @@ class Study:
 
     people: list[Person]
     volumes: Phantoms
+    encoder: MaskedAutoencoder
     tokenizer: Tokenizer
     tokens: np.ndarray  # float16 (N, T, d)
     dit: DiT
     config: Config
+
+    def tokenize(self, images: np.ndarray) -> np.ndarray:
+        """Tokens float32 (M, T, d) of volumes (M, D, H, W)."""
+        with torch.no_grad():
+            parts = torch.from_numpy(images)[:, None].split(8)
+            return np.concatenate(
+                [self.tokenizer.project(self.encoder.encode(part)).numpy() for part in parts]
+            )
 
     def decode(self, tokens: torch.Tensor | np.ndarray) -> np.ndarray:
         """Volumes float32 (M, D, H, W) of tokens (M, T, d)."""
@@ -122,7 +131,7 @@ def train_models(people: list[Person], volumes: Phantoms, config: Config, seed: 
     latents = Latents(tokens, tokenizer.grid, volumes.table)
     inputs = [paths["tokenizer"], source]
     train_dit(latents, settle("diffusion"), folder / "dit", paths["diffusion"], inputs)
-    return Study(people, volumes, tokenizer, tokens, load_model(DiT, paths["diffusion"]), config)
+    return Study(people, volumes, encoder, tokenizer, tokens, load_model(DiT, paths["diffusion"]), config)
 
 
 # ---- judges ------------------------------------------------------------------------------------------
@@ -243,7 +252,8 @@ def measure_counterfactuals(study: Study, guidance: float) -> dict:
         same = change_conditions(study.dit, tokens, own, own, settings)
         truth = np.stack([render_brain(world, p, 0, SHAPE, SPACING_MM)[0] for p in others])
         images = study.volumes.images[chosen]
-        as_is, changed, back, same = (study.decode(part) for part in (tokens, changed, back, same))
+        best = study.tokenize(truth)
+        as_is, changed, back, same, best = map(study.decode, (tokens, changed, back, same, best))
         brain = study.volumes.masks[chosen].all(axis=0)
         planted = np.where(brain, np.abs(truth - images).mean(axis=0), -1)
         inside = brain & (planted >= np.quantile(planted[brain], 1 - REGION))
@@ -255,6 +265,7 @@ def measure_counterfactuals(study: Study, guidance: float) -> dict:
         error, no_change = (distance(image, truth, inside) for image in (changed, as_is))
         effects = distance(changed, as_is, inside), distance(changed, as_is, outside)
         planted_effects = distance(truth, images, inside), distance(truth, images, outside)
+        best_effects = distance(best, as_is, inside), distance(best, as_is, outside)  # what can be shown
         found[trait] = {
             "n": len(chosen),
             "gain": bootstrap([no_change - error], np.mean),
@@ -263,6 +274,8 @@ def measure_counterfactuals(study: Study, guidance: float) -> dict:
             "outside": float(effects[1].mean()),
             "planted_inside": float(planted_effects[0].mean()),
             "planted_outside": float(planted_effects[1].mean()),
+            "tokenizer_inside": float(best_effects[0].mean()),
+            "tokenizer_outside": float(best_effects[1].mean()),
             "composition": float(distance(same, as_is, brain).mean()),
             "reversal": float(distance(back, as_is, brain).mean()),
             "reconstruction": float(distance(as_is, images, brain).mean()),

@@ -20,7 +20,8 @@ def list_claims(item: dict) -> list[tuple[str, str, bool]]:
         text = f"{value:.4f} [{low:.4f}, {high:.4f}] of {of['no_change']:.4f}"
         claims.append((f"{trait}: error inside, below no change by", text, low > 0))
         text = f"{of['outside']:.4f} of {of['inside']:.4f}; planted {of['planted_outside']:.4f} of "
-        text += f"{of['planted_inside']:.4f}"
+        text += f"{of['planted_inside']:.4f}, through the tokenizer {of['tokenizer_outside']:.4f} of "
+        text += f"{of['tokenizer_inside']:.4f}"
         claims.append((f"{trait}: effect outside of inside", text, 3 * of["outside"] < of["inside"]))
         text = f"{of['composition']:.4f} of {of['reconstruction']:.4f}"
         claims.append((f"{trait}: unchanged, of the reconstruction's error", text,

@@ -12,6 +12,8 @@ TRAIT = {
     "outside": 0.05,
     "planted_inside": 0.3,
     "planted_outside": 0.05,
+    "tokenizer_inside": 0.2,
+    "tokenizer_outside": 0.05,
     "composition": 0.001,
     "reversal": 0.001,
     "reconstruction": 0.2,
