@@ -13,7 +13,6 @@ from braing3n.control.contracts import CONTROL, GUIDANCE
 from braing3n.control.contrasts import CONTRASTS, Space, choose_ceiling
 from braing3n.control.evaluate import measure_control
 from braing3n.core.contracts import check_table
-from braing3n.diffusion.intervals import measure_mean, measure_share, resample
 
 LABELS, SAMPLES = make_labels(), make_samples()
 FEATURES, DRAWN = make_features(LABELS), draw(SAMPLES, LABELS)
@@ -177,28 +176,6 @@ def test_latents_are_read_through_principal_components():
     assert row["n_fitted"] == row["n_real"] == 100
     assert row["cond"] > 0.7
     assert "before they are decoded" in row["ceiling_reason"]
-
-
-def test_intervals_hold_what_they_claim():
-    rng, hits = np.random.default_rng(0), np.zeros(3)
-    for _ in range(120):
-        low, high = measure_share(rng.random(64) < 0.8)[1:]
-        hits[0] += low <= 0.8 <= high
-        low, high = measure_mean(rng.normal(3, 2, 20))[1:]
-        hits[1] += low <= 3 <= high
-        people = rng.normal(3, 2, 40).repeat(2)  # two volumes a person, alike
-        low, high = resample(lambda k, v=people: v[k].mean(), np.arange(40).repeat(2), 100, 1)[1:]
-        hits[2] += low <= 3 <= high
-    assert (hits / 120 > 0.87).all()
-    assert (hits / 120 < 0.995).all()
-
-
-def test_few_have_no_interval():
-    assert np.isnan(measure_mean(np.array([1.0, 2.0]))[1:]).all()
-    assert measure_mean(np.array([0.1, 0.9, 0.9]), 0, 1)[1:] == (0, 1), "no AUC lies outside"
-    value, low, high = resample(lambda k: float(len(k)), np.array(["a", "a", "b"]), 20, 1)
-    assert value == 3
-    assert np.isnan([low, high]).all()
 
 
 def test_table_7_reads_disease_as_the_pair_that_the_papers_numbers_fit():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_dit import GRID, SETTINGS, D
 
+from braing3n.config import DiffusionSettings
 from braing3n.core.contracts import read_table
 from braing3n.diffusion import sample as sampling
 from braing3n.diffusion.conditions import build_vocabularies
@@ -69,6 +70,8 @@ def test_an_arm_needs_a_training_volume_that_has_all_that_it_names_at_once(model
 def test_the_arms_of_control_stand_beside_those_of_table_8(model, labels):
     names = [arm.arm for arm in (*sampling.ARMS, *sampling.CONTROL_ARMS)]
     assert len(set(names)) == len(names) == 19
+    asked = {arm.disease for arm in (*sampling.ARMS, *sampling.CONTROL_ARMS)} - {""}
+    assert asked <= set(DiffusionSettings().diseases)
     arms, absent = sampling.choose_arms(model, labels, sampling.CONTROL_ARMS)
     nulls = {arm.arm: arm for arm in sampling.CONTROL_ARMS if arm.arm.startswith("null-")}
     assert (nulls["null-idh1"].idh1, nulls["null-idh1"].disease) == ("", "GBM")

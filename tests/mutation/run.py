@@ -42,6 +42,8 @@ LIBRARIES = (
     *("torch._dynamo", "accelerate", "monai.networks.nets", "timm.models.vision_transformer", "tensorboardX"),
     *("blosc2", "nibabel", "matplotlib.pyplot", "openpyxl", "great_tables"),
 )
+# Tests of every folder's file of this name, that lie above the folders.
+ABOVE = {"settings": ("tests/test_config.py", "tests/test_provenance.py")}
 QUICK, SLOW = (f"not slurm and not workflow and {which}slow" for which in ("not ", ""))
 
 
@@ -221,7 +223,8 @@ class Folder:
 
     def __init__(self, tree: Path, word: str, is_quick: bool):
         self.tree, self.word, self.tests_dir = tree, word, tree / "tests" / word
-        sources = [*sorted(self.tests_dir.rglob("*.py")), tree / "tests" / "conftest.py"]
+        above = [tree / name for names in ABOVE.values() for name in names]
+        sources = [*sorted(self.tests_dir.rglob("*.py")), *above, tree / "tests" / "conftest.py"]
         content = "".join(path.read_text() for path in sources)
         self.tests_digest = hash_text(content) + (" quick" if is_quick else "")
         self.marks = [QUICK, SLOW] if "pytest.mark.slow" in content and not is_quick else [QUICK]
@@ -269,7 +272,7 @@ class Folder:
         order = sorted(
             (f.stem != f"test_{module}", not names.search(f.read_text()), f.name, f) for f in files
         )
-        return [str(file) for *_, file in order]
+        return [str(self.tree / name) for name in ABOVE.get(module, ())] + [str(file) for *_, file in order]
 
     def find_limit(self, marks: str) -> float:
         """Seconds of CPU that a mutant gets: twice what the unchanged code takes, and ten.

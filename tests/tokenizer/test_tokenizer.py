@@ -23,6 +23,7 @@ from braing3n.core.errors import CheckpointError, ConfigurationError, StoppedErr
 from braing3n.core.runtime import digest_file
 from braing3n.nets.weights import load_model
 from braing3n.pretrain.model import MaskedAutoencoder, patchify
+from braing3n.tokenizer import initial_weights
 from braing3n.tokenizer.initial_weights import initialise_from_components
 from braing3n.tokenizer.measure import draw_reconstructions, measure_reconstruction
 from braing3n.tokenizer.model import Tokenizer, reconstruct
@@ -139,6 +140,19 @@ def test_start_is_the_best_linear_map_through_d_channels(tokenizer, encoder):
     assert ((predicted - patches) ** 2).mean() < 0.99 * ((other - patches) ** 2).mean()
 
 
+@pytest.mark.parametrize("ridge", [1e-6, 0.1])
+def test_the_ridge_of_the_start_is_that_of_tokens_of_unit_variance(encoder, monkeypatch, ridge):
+    monkeypatch.setattr(initial_weights, "RIDGE", ridge)
+    tokenizer, volumes = Tokenizer(SETTINGS.with_d("none"), 12, 4, (2, 2, 2)), InventedVolumes(n=30)
+    initialise_from_components(tokenizer, encoder, volumes, 4, CPU)
+    features, patches = list_tokens(encoder, volumes)
+    read = tokenizer.standardise(torch.from_numpy(features)).numpy()
+    tokens = torch.from_numpy(features).reshape(-1, 8, 12)
+    predicted = patchify(tokenizer.decode(tokens), 4).flatten(0, 1).numpy(force=True)
+    expected = Ridge(alpha=ridge * len(read)).fit(read.astype(np.float64), patches).predict(read)
+    assert np.abs(predicted - expected).max() < 1e-3
+
+
 def test_without_a_projection_the_start_is_least_squares_on_all_channels(encoder):
     tokenizer = Tokenizer(SETTINGS.with_d("none"), 12, 4, (2, 2, 2))
     volumes = InventedVolumes(n=30)
@@ -151,8 +165,6 @@ def test_without_a_projection_the_start_is_least_squares_on_all_channels(encoder
     assert read.var(axis=0).mean() == pytest.approx(1, rel=1e-3)
     assert np.abs(read.mean(axis=0)).max() < 1e-4
     predicted = patchify(tokenizer.decode(tokens.reshape(-1, 8, 12)), 4).flatten(0, 1).numpy(force=True)
-    ridge = Ridge(alpha=1e-6 * len(read)).fit(read.astype(np.float64), patches)
-    assert np.abs(predicted - ridge.predict(read)).max() < 1e-3
     # A layer norm's channels add up, so that one direction is empty: least squares is the same without it.
     least_squares = LinearRegression().fit(features.astype(np.float64), patches)
     gap = ((predicted - patches) ** 2).mean() - ((least_squares.predict(features) - patches) ** 2).mean()
