@@ -1,5 +1,6 @@
 """Training and sampling against the formulas written anew, in float64; and each formula's faults are seen."""
 
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -250,6 +251,27 @@ def test_training_is_that_of_the_formulas(trained, latents):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_wrong_formula_ends_elsewhere(trained, latents, fault):
     assert compare(trained, latents, fault) > 5e-3
+
+
+def test_the_validation_loss_is_of_held_out_volumes_with_all_their_conditions(latents, tmp_path, capsys):
+    options = SETTINGS.optimiser.model_copy(update={"validate_every_epochs": 12})
+    settings = SETTINGS.model_copy(update={"optimiser": options})
+    (tmp_path / "inputs").write_text("")
+    train_dit(latents, settings, tmp_path / "runs", tmp_path / "dit.safetensors", [tmp_path / "inputs"])
+    net, labels = load_model(DiT, tmp_path / "dit.safetensors"), latents.labels
+    words = (*(getattr(net.vocabularies, name) for name in ("disease", "sex", "modality", "site", "idh1")),)
+    codes, age_years = encode(labels, words)
+    rows = np.flatnonzero(labels["split"] == "train")
+    data, (net.token_variance, *_) = standardise(latents.tokens.astype(float), rows, labels["modality"])
+    w, errors = {name: value.double() for name, value in net.named_parameters()}, []
+    for row in np.flatnonzero(labels["split"] == "validation"):
+        noise, t, _ = (part.double() for part in draw_noise(1, (8, D), SEED, "validation", int(row)))
+        one = slice(row, row + 1)
+        given, kept = (codes[one], age_years[one], None), torch.ones(1, 6)
+        errors.append(compute_errors(net, w, data[one], (noise, t, kept), given, "").item())
+    assert len(errors) == 2
+    printed = re.findall(r"validation loss ([\d.]+)", "".join(capsys.readouterr()))
+    assert float(printed[-1]) == pytest.approx(np.mean(errors), abs=2e-4)
 
 
 def test_vocabularies_hold_what_the_training_split_holds(trained):
