@@ -16,8 +16,6 @@ from braing3n.config import (
     Config,
     LatentsSettings,
     OptimiserSettings,
-    PretrainSettings,
-    TokenizerSettings,
 )
 from braing3n.core.errors import CheckpointError, ConfigurationError
 from braing3n.core.runtime import digest_file
@@ -30,8 +28,10 @@ from braing3n.sweep.train import train_baseline
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrain"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tokenizer"))
 from invented import InventedVolumes
 from reference import train_plainly
+from small_arm import SIZES, TOKENIZER
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -220,25 +220,6 @@ def test_the_mean_is_cached_and_a_killed_job_goes_on(net, tmp_path, monkeypatch)
     cache_baseline(net, InventedVolumes(n=12), settings, tmp_path / "killed.npy", *given)
     assert digest_file(tmp_path / "killed.npy") == digest_file(tmp_path / "whole.npy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inputs", "killed.npy", "whole.npy"]
-
-
-SIZES = PretrainSettings(
-    patch_size=4,
-    depth=1,
-    width=12,
-    n_heads=2,
-    decoder_depth=1,
-    decoder_width=12,
-    decoder_n_heads=2,
-    optimiser=OptimiserSettings(n_epochs=500),
-)
-TOKENIZER = TokenizerSettings(
-    d=3,
-    widths=(8, 4),
-    n_blocks=1,
-    has_attention=False,
-    optimiser=OptimiserSettings(n_epochs=300),
-)
 
 
 def test_flops_in_closed_form():

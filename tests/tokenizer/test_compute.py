@@ -1,25 +1,12 @@
 """What an arm costs to train, against closed forms of its operations."""
 
-from braing3n.config import OptimiserSettings, PretrainSettings, TokenizerSettings
+import sys
+from pathlib import Path
+
 from braing3n.tokenizer.compute import count_arm, describe_arm
 
-SIZES = PretrainSettings(
-    patch_size=4,
-    depth=1,
-    width=12,
-    n_heads=2,
-    decoder_depth=1,
-    decoder_width=12,
-    decoder_n_heads=2,
-    optimiser=OptimiserSettings(n_epochs=500),
-)
-TOKENIZER = TokenizerSettings(
-    d=3,
-    widths=(8, 4),
-    n_blocks=1,
-    has_attention=False,
-    optimiser=OptimiserSettings(n_epochs=300),
-)
+sys.path.insert(0, str(Path(__file__).parent))
+from small_arm import SIZES, TOKENIZER
 
 
 def test_operations_in_closed_form():
