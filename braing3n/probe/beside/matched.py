@@ -131,12 +131,7 @@ def leave_sites_out(
     )
     target = units["target"].to_numpy()
     people = pd.crosstab(sites, target, units["person_id"].to_numpy(), aggfunc="nunique")
-    rarer = (
-        people.fillna(0)
-        .reindex(columns=list(probe.classes), fill_value=0)
-        .min(axis=1)
-        .drop("", errors="ignore")
-    )
+    rarer = people.fillna(0).min(axis=1).drop("", errors="ignore")
     few = settings.min_class_people
     ordered = list(rarer[rarer >= few].sort_values(ascending=False, kind="stable").index)
     mixed, beyond = ordered[:MAX_SITES], ordered[MAX_SITES:]
