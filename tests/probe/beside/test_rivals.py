@@ -12,7 +12,7 @@ from braing3n.core.contracts import OWN, check_table
 from braing3n.probe.beside.rivals import code_column, probe_rivals
 from braing3n.probe.contracts import RIVALS
 from braing3n.probe.plan import plan_probe, plan_probes
-from braing3n.probe.tasks import PAPER_TASKS
+from braing3n.probe.tasks import PAPER_TASKS, Task
 
 TASKS = {task.key: task for task in PAPER_TASKS}
 
@@ -44,6 +44,23 @@ def test_a_tasks_own_column_is_left_out(rivals):
         assert not rows["columns"].str.split(", ").map(lambda names, own=column: own in names).any()
     assert find(rivals, "demographics", "sex", "auc").value < 0.7  # its own column would make it 1
     assert find(rivals, "demographics", "disease", "auc").columns == "age_years, sex"
+
+
+ALIASES = {
+    "age_years": ["age", "Age_years"],
+    "sex": ["sex", "Gender"],
+    "site": ["Site", "site_id"],
+    "vendor": ["vendor", "Manufacturer"],
+    "field_strength_t": ["field_strength", "MagneticFieldStrength"],
+    "modality": ["modality", "contrast"],
+}
+
+
+def test_each_known_column_is_recognised_under_its_names_and_no_other():
+    for column in ALIASES:
+        for own, names in ALIASES.items():
+            for name in names:
+                assert Task("own", "own", OWN + name).is_read_from(column) == (column == own), (column, name)
 
 
 @pytest.mark.parametrize("name", ["gender", "Sex", " SEX"])
