@@ -131,6 +131,10 @@ def test_what_is_not_relied_on_is_left_out_and_counted(run):
         assert (row["n_floor_people"], row["n_others"]) == (19, 54)
         row = table.loc[("Sex F (T1)", "recons-vs-real", name)]
         assert (row["n_first"], row["n_second"]) == (73, 73)  # the same people
+    measured.ml["generated"][women[:-2]] = np.nan  # two samples are the fewest with a number
+    table = compare_anatomy(measured, samples, labels, SETTINGS).set_index(["arm", "comparison", "volume"])
+    row = table.loc[("Sex F (T1)", "gen-vs-real", "csf")]
+    assert (row["n_first"], row["reason"], np.isfinite(row["value"])) == (2, "", True)
     measured.ml["generated"][women[:-1]] = np.nan
     table = compare_anatomy(measured, samples, labels, SETTINGS).set_index(["arm", "comparison", "volume"])
     row = table.loc[("Sex F (T1)", "gen-vs-real", "csf")]
