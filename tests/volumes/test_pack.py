@@ -16,7 +16,7 @@ from braing3n.preprocess.contracts import PREPROCESS
 from braing3n.preprocess.space.grid import load_atlas
 from braing3n.volumes.command import app
 from braing3n.volumes.dataset import PackedShard, PackedVolumes
-from braing3n.volumes.pack import average_blocks, crop_or_pad, locate_grid, to_model_grid
+from braing3n.volumes.pack import average_blocks, crop_or_pad, load_volume, locate_grid, to_model_grid
 
 from .conftest import Shard, invent_brain
 
@@ -36,6 +36,23 @@ def measure_error(shard, row, name):
 def test_a_volume_comes_back_z_scored_inside_its_mask(packed):
     for row, name in enumerate(("a", "b")):
         assert measure_error(packed, row, name) < 1e-3
+
+
+def test_a_volume_of_its_own_is_the_packed_one_to_the_bit(packed):
+    for row, name in enumerate(("a", "b")):
+        image, mask = (packed.folder / f"{name}_{kind}.nii.gz" for kind in ("image", "mask"))
+        wanted = PackedShard(packed.index_path).load(row)[0]
+        for mask_path in (mask, None):  # the brain of a stripped image is what is not 0
+            found, lost = load_volume(image, mask_path, packed.settings)
+            assert np.array_equal(found, wanted)
+            assert lost == 0
+    _, brain = packed.read_nifti("a")
+    brain[:30] = False
+    nib.save(nib.Nifti1Image(brain.astype(np.uint8), np.eye(4)), mask)
+    found = load_volume(packed.folder / "a_image.nii.gz", mask, packed.settings)[0]
+    inside = crop_or_pad(brain, packed.settings.shape)
+    assert not found[~inside].any()
+    assert np.mean(found[inside] != 0) > 0.9
 
 
 def test_one_very_bright_voxel_costs_no_precision(tmp_path):
