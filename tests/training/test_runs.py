@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,19 @@ def test_the_last_few_checkpoints_and_the_best_weights_stay(run_dir):
     _, record = read_weights(run_dir / "best.safetensors", "MaskedAutoencoder")
     assert record["n_done"] == best[0]
     assert record["validation_loss"] == pytest.approx(best[2], rel=1e-5)
+
+
+def test_a_training_goes_on_from_its_newest_checkpoint_to_the_same_bytes(trained, tmp_path, capfd):
+    folder = tmp_path / "again"
+    shutil.copytree(trained, folder)
+    wanted = digest_file(folder / "mae.safetensors")
+    (folder / "mae.safetensors").unlink()
+    (run_dir,) = (folder / "runs").iterdir()
+    for name in ("step-00000024.safetensors", "weights.safetensors"):
+        (run_dir / name).unlink()
+    tiny.train("mae", folder, n_checkpoints_kept=3)
+    assert digest_file(folder / "mae.safetensors") == wanted
+    assert "steps: 4/4" in capfd.readouterr().err  # of 24, 20 were done
 
 
 def test_weights_tell_what_they_are_and_come_from(trained, run_dir):
