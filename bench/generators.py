@@ -35,7 +35,7 @@ set_threads(count_cpus())  # before torch is loaded
 import torch  # noqa: E402
 from generators_parts.claims import format_table, list_claims  # noqa: E402
 from generators_parts.visits import SHAPE, SPACING_MM, draw_visits, render_visits  # noqa: E402
-from phantoms import SEEDS, Phantoms, encode, find_wheels, name_people  # noqa: E402
+from phantoms import SEEDS, Phantoms, find_wheels, name_people  # noqa: E402
 
 from braing3n.config import Config, load_config  # noqa: E402
 from braing3n.core.settings import OptimiserSettings  # noqa: E402
@@ -82,14 +82,6 @@ class Study:
     dit: DiT
     config: Config
 
-    def tokenize(self, images: np.ndarray) -> np.ndarray:
-        """Tokens float32 (M, T, d) of volumes (M, D, H, W)."""
-        with torch.no_grad():
-            parts = torch.from_numpy(images)[:, None].split(8)
-            return np.concatenate(
-                [self.tokenizer.project(self.encoder.encode(part)).numpy() for part in parts]
-            )
-
     def decode(self, tokens: torch.Tensor | np.ndarray) -> np.ndarray:
         """Volumes float32 (M, D, H, W) of tokens (M, T, d)."""
         with torch.no_grad():
@@ -99,6 +91,13 @@ class Study:
     def rows(self, split: str) -> np.ndarray:
         """The rows of one split: train, judge or held-out."""
         return np.flatnonzero(self.volumes.table["split"] == split)
+
+
+def tokenize(encoder: MaskedAutoencoder, tokenizer: Tokenizer, images: np.ndarray) -> np.ndarray:
+    """Tokens float32 (M, T, d) of volumes (M, D, H, W)."""
+    with torch.no_grad():
+        parts = torch.from_numpy(images)[:, None].split(8)
+        return np.concatenate([tokenizer.project(encoder.encode(part)).numpy() for part in parts])
 
 
 def fit_steps(options: OptimiserSettings, name: str, n: int) -> OptimiserSettings:
@@ -126,8 +125,7 @@ def train_models(people: list[Person], volumes: Phantoms, config: Config, seed: 
     inputs = [paths["pretrain"], source]
     train_tokenizer(volumes, encoder, settle("tokenizer"), folder / "tok", paths["tokenizer"], inputs)
     tokenizer = load_model(Tokenizer, paths["tokenizer"])
-    with torch.no_grad():
-        tokens = tokenizer.project(torch.from_numpy(encode(encoder, volumes))).numpy().astype(np.float16)
+    tokens = tokenize(encoder, tokenizer, volumes.images).astype(np.float16)
     latents = Latents(tokens, tokenizer.grid, volumes.table)
     inputs = [paths["tokenizer"], source]
     train_dit(latents, settle("diffusion"), folder / "dit", paths["diffusion"], inputs)
@@ -252,7 +250,7 @@ def measure_counterfactuals(study: Study, guidance: float) -> dict:
         same = change_conditions(study.dit, tokens, own, own, settings)
         truth = np.stack([render_brain(world, p, 0, SHAPE, SPACING_MM)[0] for p in others])
         images = study.volumes.images[chosen]
-        best = study.tokenize(truth)
+        best = tokenize(study.encoder, study.tokenizer, truth)
         as_is, changed, back, same, best = map(study.decode, (tokens, changed, back, same, best))
         brain = study.volumes.masks[chosen].all(axis=0)
         planted = np.where(brain, np.abs(truth - images).mean(axis=0), -1)

@@ -167,11 +167,10 @@ def test_untrained_encoder_is_the_same_class_from_another_seed():
 
 def test_flattened_tokens_that_would_fill_the_disk_are_refused(monkeypatch):
     monkeypatch.setattr("braing3n.encoders.untrained.MOST_TOKEN_NUMBERS", 6 * 8 * 12)
-    assert (
-        len(compute_features("untrained_flattened", InventedVolumes(n=6), SETTINGS, SECTIONS, CPU, None)) == 6
-    )
+    six, seven = InventedVolumes(n=6), InventedVolumes(n=7)
+    assert len(compute_features("untrained_flattened", six, SETTINGS, SECTIONS, CPU, None)) == 6
     with pytest.raises(ConfigurationError, match="7 volumes of 8 tokens"):
-        compute_features("untrained_flattened", InventedVolumes(n=7), SETTINGS, SECTIONS, CPU, None)
+        compute_features("untrained_flattened", seven, SETTINGS, SECTIONS, CPU, None)
 
 
 def test_patches_are_means_and_deviations_over_the_places_of_a_grid():

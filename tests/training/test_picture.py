@@ -9,7 +9,7 @@ from braing3n.training.picture import cut_planes, draw_volumes, find_brightest
 
 
 def find_panels(path):
-    """Mean grey level of every panel's middle, (rows, columns), found on the white page."""
+    """The median grey level of every panel on the white page, by rows; the page's height and width."""
     page = np.asarray(Image.open(path).convert("L"), dtype=float)
     labels, n = ndimage.label(page < 250)
     slices = [s for s in ndimage.find_objects(labels, n) if min(p.stop - p.start for p in s) > 30]
