@@ -59,7 +59,7 @@ from braing3n.tokenizer.model import Tokenizer  # noqa: E402
 from braing3n.tokenizer.train import train_tokenizer  # noqa: E402
 
 CPU = torch.device("cpu")
-N_STEPS = {"pretrain": 1200, "tokenizer": 1440, "diffusion": 2000, "longitudinal": 1500}
+N_STEPS = {"pretrain": 1200, "tokenizer": 1440, "diffusion": 2000, "longitudinal": 1750}
 DISEASES = ("HC", "AD", "GBM")  # those that a T1 shows; SCZ is nothing but its site
 N_SAMPLES = 64  # a class
 N_CHANGED = 32  # held-out people of each counterfactual, at most
