@@ -53,9 +53,10 @@ from braing3n.pretrain.verdict import CLAIMED as CLAIMED_BASELINE  # noqa: E402
 from braing3n.pretrain.verdict import ENCODER  # noqa: E402
 from braing3n.probe.compare import score_reading  # noqa: E402
 from braing3n.probe.halves import read_probe  # noqa: E402
-from braing3n.probe.plan import plan_probe, span_rows  # noqa: E402
+from braing3n.probe.plan import plan_probe  # noqa: E402
 from braing3n.probe.scores import find_interval  # noqa: E402
 from braing3n.probe.settings import ProbeSettings  # noqa: E402
+from braing3n.probe.solve.span import span_rows  # noqa: E402
 from braing3n.sweep.probe import find_tasks  # noqa: E402
 from braing3n.tokenizer.measure import measure_reconstruction  # noqa: E402
 from braing3n.tokenizer.model import Tokenizer, reconstruct  # noqa: E402
@@ -160,7 +161,8 @@ def run_seed(seed: int, n_people: int, work_dir: Path, has_encoder_only: bool) -
     scores = {"MAE": probes.score(tokens.mean(axis=1))}
     for name in (*OTHERS, *IN_PCA):
         pretrain = config.pretrain.model_copy(update={"seed": seed})
-        features = compute_features(name, volumes, LatentsSettings(), {"pretrain": pretrain}, CPU, None)
+        part_dir = work_dir / f"seed-{seed}" / name
+        features = compute_features(name, volumes, LatentsSettings(), {"pretrain": pretrain}, CPU, part_dir)
         has_pca = name in IN_PCA
         scores[name] = probes.score(span_rows(features) if has_pca else features, has_pca)
     metrics = {}

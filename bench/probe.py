@@ -208,7 +208,7 @@ def main() -> int:
     )
     spent = read_all(probes, features, settings)
     seconds = planned + spent["fits"] + spent["intervals"] + spent["scores"]
-    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(
         f"ours: {seconds / 60:.1f} minutes on {options.threads} threads, peak {peak_gb:.1f} GB: fits "
         f"{spent['fits']:.0f} s, intervals {spent['intervals']:.0f} s, scores {spent['scores']:.0f} s; "

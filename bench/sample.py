@@ -145,7 +145,7 @@ def main() -> int:
     print(f"two guided sampling steps, batch {options.batch}: {time_sampling(model, options.batch):.1f} s")
     for name, seconds in time_training(options.batch).items():
         print(f"one training step of the {name}, batch {options.batch}: {seconds:.1f} s")
-    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(f"peak memory {peak_gb:.1f} GB (at most {MAX_GB:g})")
     return 0 if ratio <= MAX_RATIO and gap <= MAX_GAP and peak_gb <= MAX_GB else 1
 

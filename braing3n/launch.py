@@ -31,8 +31,17 @@ LOOKING = (
     "--list-rules",
     "--list",
     "-l",
+    "--list-target-rules",
+    "--lt",
     "--report",
     "--summary",
+    "-S",
+    "--detailed-summary",
+    "-D",
+    "--dag",
+    "--rulegraph",
+    "--filegraph",
+    "--d3dag",
 )
 BEFORE_SPLITS = ("inventory", "ingest", "preprocess", "volumes")  # targets that need no split
 LOCK_PATIENCE_S = 20.0

@@ -24,9 +24,9 @@ from braing3n.control.settings import ControlSettings
 from braing3n.diffusion.conditions import read_conditions
 from braing3n.diffusion.intervals import NAN3, agree, correlate, measure_mean, measure_share, resample
 from braing3n.probe.fit import build_model
-from braing3n.probe.plan import span_rows
 from braing3n.probe.scores import score
 from braing3n.probe.settings import ProbeSettings
+from braing3n.probe.solve.span import span_rows
 
 MEASURES = ("real", "agreement", "ceiling", "cond", "null")
 IS_LATENT = "latents are read before they are decoded"

@@ -15,8 +15,8 @@ from braing3n.diffusion.conditions import read_conditions
 from braing3n.diffusion.sample import ARMS, Arm
 from braing3n.encoders.voxels import coarsen
 from braing3n.probe.fit import build_model
-from braing3n.probe.plan import span_rows
 from braing3n.probe.settings import ProbeSettings
+from braing3n.probe.solve.span import span_rows
 from braing3n.tokenizer.model import Tokenizer
 
 MOST_REAL = 1000  # volumes that a judge learns from, and as many that it is scored on; more teach it little

@@ -81,6 +81,7 @@ class StoppedError(BrainG3nError):
 EXTRAS = {
     **dict.fromkeys(("ants", "SimpleITK", "dcm2niix", "deepbet", "pydicom"), "preprocess"),
     "nnunetv2": "hd-bet",
+    "torch_fidelity": "fidelity",
     **dict.fromkeys(("snakemake", "xlwt"), "workflow"),
 }
 

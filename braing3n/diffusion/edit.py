@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pandas as pd
@@ -12,6 +13,8 @@ from braing3n.diffusion.model import DiT
 from braing3n.diffusion.sample import plan_times
 from braing3n.diffusion.settings import SamplingSettings
 from braing3n.nets.flow import Watch, integrate, trace_back
+
+MOST_MOVED = 1e-3  # of a standardised token at the last iteration of a step back
 
 
 @torch.no_grad()
@@ -29,7 +32,8 @@ def change_conditions(
     Three steps (Pearl 2009): abduction, the noise that the flow leads to these tokens under a person's own
     conditions; action, the new conditions; prediction, the flow from that noise. Equal conditions give the
     tokens back. Everything is in float32, since rounding would not be undone on the way back, and in Euler's
-    steps whatever the solver of samples, since each is undone by itself.
+    steps whatever the solver of samples, since each is undone by itself. A `RuntimeWarning` reports steps so
+    long that they could not be undone.
 
     Args:
         tokens: (B, T, d), in token units.
@@ -56,6 +60,11 @@ def change_conditions(
         kept = as_is(x, now)
         return kept + strength * (changed(x, now) - kept)
 
-    noise = trace_back(as_is, model.standardise(tokens.to(device), own_codes), times, watch=watch)
-    moved = integrate(changed if strength == 1 else act, noise, times, watch=watch)
-    return model.restore(moved, new_codes)
+    noise, moved = trace_back(as_is, model.standardise(tokens.to(device), own_codes), times, watch=watch)
+    if not moved < MOST_MOVED:
+        text = "the person is not kept: the way back to the noise is not exact ({:.1g} where {:g} is allowed)"
+        warnings.warn(
+            text.format(moved, MOST_MOVED) + "; use more steps or less guidance", RuntimeWarning, stacklevel=2
+        )
+    changed_tokens = integrate(changed if strength == 1 else act, noise, times, watch=watch)
+    return model.restore(changed_tokens, new_codes)

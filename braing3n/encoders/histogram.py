@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from braing3n.core.runtime import track
+from braing3n.encoders import describe_volumes
 
 SECTIONS = ()
 HAS_PCA = False
@@ -14,8 +14,7 @@ Z_LIMIT = 4.0  # the end bins take what lies beyond
 
 def compute(volumes, settings, sections, device, part_dir) -> np.ndarray:
     """Shares of brain voxels, float32 (N, 20)."""
-    rows = track(range(len(volumes)), "latents: histogram", len(volumes))
-    return np.stack([count_levels(*volumes.load(i)) for i in rows])
+    return describe_volumes("histogram", volumes, count_levels, part_dir)
 
 
 def count_levels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from braing3n.core.errors import ConfigurationError
-from braing3n.core.runtime import track
+from braing3n.encoders import grow_features
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
+    from torch import Tensor
 
     from braing3n.latents.settings import LatentsSettings
     from braing3n.pretrain.settings import PretrainSettings
@@ -23,10 +26,14 @@ MOST_TOKEN_NUMBERS = 2**28  # of all volumes' flattened tokens: 1 GB
 
 
 def compute(
-    volumes: Volumes, settings: LatentsSettings, sections: Mapping[str, Any], device: torch.device, part_dir
+    volumes: Volumes,
+    settings: LatentsSettings,
+    sections: Mapping[str, Any],
+    device: torch.device,
+    part_dir: Path,
 ) -> np.ndarray:
     """Mean tokens, float32 (N, width)."""
-    return encode_untrained(volumes, settings, sections["pretrain"], device)
+    return encode_untrained(volumes, settings, sections["pretrain"], device, part_dir)
 
 
 def encode_untrained(
@@ -34,6 +41,7 @@ def encode_untrained(
     settings: LatentsSettings,
     pretrain: PretrainSettings,
     device: torch.device,
+    part_dir: Path,
     is_flattened: bool = False,
 ) -> np.ndarray:
     """Mean tokens (N, width) of the same encoder as it starts, from the seed after the trained one's.
@@ -53,9 +61,13 @@ def encode_untrained(
             f"latents.encoders: untrained_flattened would take {4 * n_numbers / 1e9:.1f} GB "
             f"({len(volumes):,} volumes of {encoder.n_tokens} tokens); leave it out of large runs."
         )
+
+    def encode(rest: list[np.ndarray]) -> Iterator[Tensor]:
+        for volume in training.load_batches(volumes, rest, device=device):
+            with training.autocast(device, settings):
+                tokens = encoder.encode(volume).float()
+            yield tokens.flatten(1) if is_flattened else tokens.mean(dim=1)
+
+    n_features = encoder.n_tokens * pretrain.width if is_flattened else pretrain.width
     batches = training.cut_batches(np.arange(len(volumes)), settings.batch_size)
-    loaded = track(training.load_batches(volumes, batches, device=device), "latents: untrained", len(batches))
-    with torch.no_grad(), training.autocast(device, settings):
-        tokens = (encoder.encode(volume).float() for volume in loaded)
-        features = [(t.flatten(1) if is_flattened else t.mean(dim=1)).cpu().numpy() for t in tokens]
-    return np.concatenate(features)
+    return grow_features("untrained", n_features, batches, encode, part_dir)

@@ -19,4 +19,4 @@ def compute(volumes, settings, sections, device, part_dir) -> np.ndarray:
     Raises:
         ConfigurationError: they would take too much for so many volumes.
     """
-    return encode_untrained(volumes, settings, sections["pretrain"], device, is_flattened=True)
+    return encode_untrained(volumes, settings, sections["pretrain"], device, part_dir, is_flattened=True)

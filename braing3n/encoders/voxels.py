@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from braing3n.core.runtime import track
+from braing3n.encoders import describe_volumes
 
 SECTIONS = ()
 HAS_PCA = True
@@ -13,8 +13,7 @@ MOST_VOXELS = 10_000  # numbers a volume; at 35,309 volumes this is 1.4 GB
 
 def compute(volumes, settings, sections, device, part_dir) -> np.ndarray:
     """Averages over small cubes, float32 (N, at most 10,000)."""
-    rows = track(range(len(volumes)), "latents: voxels", len(volumes))
-    return np.stack([average_voxels(*volumes.load(i)) for i in rows])
+    return describe_volumes("voxels", volumes, average_voxels, part_dir)
 
 
 def average_voxels(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

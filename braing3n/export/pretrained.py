@@ -80,7 +80,7 @@ class Pretrained:
     @torch.no_grad()
     def project(self, encoded: Tensor) -> Tensor:
         """Latent tokens (B, T, d) of encoder tokens (B, T, width): what the generators work on."""
-        return self.tokenizer.project(encoded)
+        return self.tokenizer.project(encoded.to(self.device))
 
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def _read(probe: FittedProbe, features: np.ndarray, age_years: float) -> dict[st
         rise, read = 1 + known["gap_slope"], values[0] - known["gap_intercept"]
         if rise > 0:
             ends = {"low": known["gap_high_years"], "high": known["gap_low_years"]}
-            row |= {name: (read - end) / rise for name, end in ends.items()}
+            row |= {"value_corrected": read / rise, **{n: (read - end) / rise for n, end in ends.items()}}
         gap = values[0] - age_years
         corrected = gap - known["gap_slope"] * age_years - known["gap_intercept"]
         row |= {"age_gap_years": float(gap), "age_gap_corrected_years": float(corrected)}

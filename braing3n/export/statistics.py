@@ -69,7 +69,7 @@ def find_percentiles(features: np.ndarray, space: dict[str, np.ndarray]) -> np.n
 
 
 def describe_population(labels: pd.DataFrame, min_count: int, sites: Sequence[str]) -> dict[str, Any]:
-    """Ages, sexes, modalities, diseases and sites of the training split, without a small group.
+    """Ages, sexes, modalities, diseases, sites and IDH1 statuses of the training split, no small group.
 
     Counts are of people, volumes aside, and rounded down to multiples of `min_count`: no group of fewer is
     seen, nor can it be had as a difference. Ages are whole years, from the 1st to the 99th percentile where
@@ -106,5 +106,6 @@ def describe_population(labels: pd.DataFrame, min_count: int, sites: Sequence[st
         "sexes": count("sex"),
         "modalities": count("modality"),
         "diseases": count("dx"),
+        "idh1": count("idh1"),
         "sites": {name: n for name, n in count("site").items() if name in sites},
     }

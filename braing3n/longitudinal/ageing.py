@@ -25,18 +25,19 @@ def find_changes(forecasts: pd.DataFrame, ages: np.ndarray) -> pd.Series:
     return pd.Series(ages - start.loc[forecasts["volume_id"]].to_numpy(), index=forecasts.index)
 
 
-def measure_ageing(years: np.ndarray, changes: np.ndarray, people: np.ndarray, seed: int) -> list[dict]:
+def measure_ageing(
+    years: np.ndarray, changes: np.ndarray, people: np.ndarray, seed: int, is_grid: bool = True
+) -> list[dict]:
     """Rows: the mean change at each number of years, the slope over them, and Pearson r.
 
-    Intervals of slopes are from draws of people.
+    Intervals of slopes are from draws of people. Without a grid, as of true later visits, each at a time of
+    its own, there is no mean change.
     """
     years, changes = np.asarray(years, dtype=float), np.asarray(changes, dtype=float)
     rows = []
-    if len(np.unique(years)) <= 8:  # a grid; true later visits are each at a time of their own
-        for value in np.unique(years):
-            at = years == value
-            row = _state("age change", changes[at], people[at])
-            rows.append(row | {"years": float(value)})
+    for value in np.unique(years) if is_grid else ():
+        at = years == value
+        rows.append(_state("age change", changes[at], people[at]) | {"years": float(value)})
 
     def fit(k: np.ndarray) -> float:
         return float(np.polyfit(years[k], changes[k], 1)[0]) if np.ptp(years[k]) else math.nan

@@ -206,10 +206,8 @@ def _compare(drawn, table, pairs, cached, row_of, read_ages, decode, regions, se
     rows = []
     for scanner in ("", "same", "other", "unknown"):
         chosen = ((own["scanner"] == scanner) | (scanner == "")).to_numpy()
-        found = measure_ageing(own["years"][chosen], changes[chosen], people[chosen], seed)
-        rows += [
-            row | {"method": TRUE, "scanner": scanner} for row in found if row["quantity"] != "age change"
-        ]
+        found = measure_ageing(own["years"][chosen], changes[chosen], people[chosen], seed, is_grid=False)
+        rows += [row | {"method": TRUE, "scanner": scanner} for row in found]
     mean = average_changes(cached, row_of, pairs)
     years = own["years"].to_numpy()[:, None, None]
     moved = earlier + years * np.stack([mean.find(age) for age in own["age_years"]])

@@ -41,7 +41,7 @@ def integrate(
 
 def trace_back(
     velocity: Velocity, x: Tensor, times: Sequence[float], tolerance: float = 1e-5, watch: Watch = iter
-) -> Tensor:
+) -> tuple[Tensor, float]:
     """The start from which `integrate` with the same times arrives at x (B, T, d) by Euler's steps.
 
     A step y -> y + h v(y, t) is undone by the fixed point of y = x - h v(y, t), not by a step the other way,
@@ -49,12 +49,18 @@ def trace_back(
 
     Args:
         tolerance: a fixed point is found where the largest number moves by less.
+
+    Returns:
+        The start, and by how much the largest number of any step still moved at the last iteration: far
+        above the tolerance where steps are so long that the fixed points were not reached.
     """
+    worst = 0.0
     for then, now in watch(list(pairwise(reversed(times)))):
         y = x
         for _ in range(N_FIXED_POINTS):
             previous, y = y, x - velocity(y, now).float() * (then - now)
-            if (y - previous).abs().max() < tolerance:
+            moved = float((y - previous).abs().max())
+            if moved < tolerance:
                 break
-        x = y
-    return x
+        x, worst = y, worst if moved <= worst else moved  # NaN, too, is reported
+    return x, worst

@@ -180,6 +180,9 @@ def _run_pool(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+        finally:
+            if steps is not None:
+                steps.put(None)  # ends the thread that reports them
 
 
 def _start_worker(steps=None) -> None:

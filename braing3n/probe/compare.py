@@ -10,7 +10,7 @@ from braing3n.core.errors import ContractError
 from braing3n.core.runtime import track
 from braing3n.probe.contracts import DIFFERENCES, HALVES
 from braing3n.probe.halves import Reading, read_probe
-from braing3n.probe.plan import Probe, check_duplicates, plan_probes, span_rows
+from braing3n.probe.plan import Probe, check_duplicates, plan_probes
 from braing3n.probe.scores import (
     BOUNDS,
     CHANCE,
@@ -23,8 +23,8 @@ from braing3n.probe.scores import (
     score_folds,
 )
 from braing3n.probe.settings import ProbeSettings
+from braing3n.probe.solve.span import span_features
 
-# The encoders whose features are reduced by a PCA in the fold before the linear probe.
 OURS = "mae"
 _NO_HALVES = np.empty((0, 2))  # of a metric that has no interval
 
@@ -40,7 +40,7 @@ def probe_encoder(
     has_pca = encoders.load(name).HAS_PCA
     check_duplicates(features, labels)
     if has_pca:
-        features = span_rows(features)
+        features = span_features(features, settings.seed)
     predictions, halves = [], []
     for probe in track(plan_probes(labels, settings), f"probing {name}"):
         reading = None if reason else read_probe(features, probe, settings, has_pca)

@@ -17,6 +17,7 @@ from braing3n.probe.solve.ridge import Blocks, predict_ridge
 # From so many families on, halves are dealt from blocks, whose scatter is computed once for all deals.
 MANY_GROUPS = 2000
 BLOCKS_A_PART = 4  # of the two halves' folds
+MOST_NUMBERS = 2**28  # of all blocks' scatters: 2 GB
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def score_halves(
     scores = {metric: np.full((settings.n_halvings, 2), np.nan) for metric in metrics}
     target = units["target"].to_numpy()
     is_many = units["group_id"].nunique() >= MANY_GROUPS and len(units) > 4 * features.shape[1]
-    repeat = _repeat_by_blocks if is_many and not has_pca else _repeat
+    is_small = 2 * settings.n_folds * BLOCKS_A_PART * features.shape[1] ** 2 <= MOST_NUMBERS
+    repeat = _repeat_by_blocks if is_many and is_small and not has_pca else _repeat
     for deal, (side, fold, predictions) in enumerate(repeat(features, probe, settings, has_pca)):
         for k in range(2):
             rows = np.flatnonzero(side == k)

@@ -21,7 +21,6 @@ from braing3n.probe.tasks import Task, list_tasks
 # Whom a probe reads: everyone, as the paper does, or only people of the splits that no model is trained on.
 PEOPLE = ("everyone", "unseen")
 MIN_TELLING = 16  # numbers a volume from which on equal features are a duplicate
-BLOCK_NUMBERS = 2**23  # of features that are centred at once: 64 MB
 
 
 @dataclass
@@ -201,23 +200,3 @@ def check_duplicates(features: np.ndarray, labels: pd.DataFrame) -> None:
                 f"{ids[first]} and {ids[k]} have equal features and belong to two people ({groups[first]}, "
                 f"{groups[k]}): one scan under two ids; drop one, or give both one group_id."
             )
-
-
-def span_rows(features: np.ndarray) -> np.ndarray:
-    """The same N points (N, F) in at most N coordinates: rotated, and nothing lost but the common mean.
-
-    Inner products stay, and no label is used: a PCA in the fold gives what it gave on (N, F), at once.
-    The features may be a memory map of any float type: they are read by blocks of columns, each taken
-    to float64 and centred, and only the (N, N) inner products are held.
-    """
-    n_rows, n_columns = features.shape
-    if n_columns <= n_rows:
-        return np.asarray(features, dtype=np.float64)
-    products = np.zeros((n_rows, n_rows))
-    size = max(1, BLOCK_NUMBERS // n_rows)
-    for start in range(0, n_columns, size):
-        block = np.asarray(features[:, start : start + size], dtype=np.float64)
-        block -= block.mean(axis=0)
-        products += block @ block.T
-    values, vectors = np.linalg.eigh(products)
-    return vectors * np.sqrt(np.clip(values, 0, None))

@@ -12,8 +12,9 @@ from braing3n.core.errors import ConfigurationError, ContractError
 from braing3n.core.runtime import track
 from braing3n.probe.compare import score_reading
 from braing3n.probe.halves import read_probe
-from braing3n.probe.plan import load_features, plan_probe, span_rows
+from braing3n.probe.plan import load_features, plan_probe
 from braing3n.probe.settings import ProbeSettings
+from braing3n.probe.solve.span import span_rows
 from braing3n.probe.tasks import Task, list_tasks
 from braing3n.sweep.settings import SweepProbeSettings
 

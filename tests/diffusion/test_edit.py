@@ -1,5 +1,7 @@
 """Counterfactuals: unchanged conditions give the person back, and what differs is what was changed."""
 
+import warnings
+
 import pandas as pd
 import pytest
 import torch
@@ -42,6 +44,16 @@ def test_unchanged_conditions_give_the_person_back(trained, latents, guidance):
     assert ((other - tokens) / scale).abs().max() > 10 * missed
     none = change_conditions(trained, tokens, own, own.assign(disease="HC", age_years=30.0), settings, 0.0)
     assert ((none - tokens) / scale).abs().max() < 1e-3
+
+
+def test_steps_too_long_for_the_guidance_are_warned_of(trained, latents):
+    settings = SAMPLING.model_copy(update={"guidance": 40.0, "n_steps": 2})
+    tokens, own = torch.from_numpy(latents.tokens[:2]).float(), describe(2, disease="AD", sex="F")
+    with pytest.warns(RuntimeWarning, match="not kept.*more steps or less guidance"):
+        change_conditions(trained, tokens, own, own, settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        change_conditions(trained, tokens, own, own, SAMPLING)
 
 
 def test_a_samples_counterfactual_is_the_sample_of_the_same_noise(trained):

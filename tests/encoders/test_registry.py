@@ -6,6 +6,7 @@ import pytest
 from braing3n import encoders
 from braing3n.core.errors import ConfigurationError
 from braing3n.probe import compare
+from braing3n.probe.settings import ProbeSettings
 
 HAS_PCA = {"mae": False, "untrained": False, "untrained_flattened": True, "patches": False}
 HAS_PCA |= {"voxels": True, "histogram": False, "tissue": False}
@@ -28,7 +29,7 @@ def test_the_encoders_are_the_files_of_the_folder():
 def test_large_features_are_probed_by_their_components(name, has_pca, monkeypatch):
     asked = []
     monkeypatch.setattr(compare, "plan_probes", lambda *given: [None])
-    monkeypatch.setattr(compare, "span_rows", lambda features: features)
+    monkeypatch.setattr(compare, "span_features", lambda features, seed: features)
 
     def read_probe(features, probe, settings, has_pca):
         asked.append(has_pca)
@@ -36,5 +37,5 @@ def test_large_features_are_probed_by_their_components(name, has_pca, monkeypatc
 
     monkeypatch.setattr(compare, "read_probe", read_probe)
     with pytest.raises(RuntimeError, match="asked"):
-        compare.probe_encoder(name, np.zeros((4, 3)), None, None)
+        compare.probe_encoder(name, np.zeros((4, 3)), None, ProbeSettings())
     assert asked == [has_pca]

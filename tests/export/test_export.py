@@ -75,7 +75,10 @@ def test_the_age_gap_is_corrected_for_what_follows_age(made):
     model = braing3n.from_pretrained(folder, "cpu")
     row = next(row for row in model.predict(features[3], "T1", age_years=40.0) if row["task"] == "age")
     assert row["age_gap_years"] == pytest.approx(row["value"] - 40.0)
-    assert row["low"] < row["high"]
+    assert row["low"] < row["value_corrected"] < row["high"]
+    assert row["value_corrected"] - row["value"] == pytest.approx(
+        -bias["gap_slope"] * row["value_corrected"] - bias["gap_intercept"]
+    )
     inside = [
         found["low"] <= age <= found["high"]
         for x, age in zip(features, labels["age_years"], strict=True)

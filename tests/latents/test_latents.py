@@ -15,6 +15,7 @@ from braing3n.core.errors import ConfigurationError, ContractError
 from braing3n.core.runtime import digest_file
 from braing3n.encoders import compute_features
 from braing3n.encoders.histogram import count_levels
+from braing3n.encoders.patches import summarise_patches
 from braing3n.encoders.voxels import average_voxels
 from braing3n.latents.cache import cache_latents, join_features, write_features
 from braing3n.pretrain.model import MaskedAutoencoder
@@ -91,7 +92,8 @@ def test_bfloat16_is_used_where_it_is_asked_for(models, tmp_path):
     volumes, half = InventedVolumes(n=12), SETTINGS.model_copy(update={"precision": "bfloat16"})
     found = {settings.precision: cache(models, volumes, tmp_path, settings) for settings in (SETTINGS, half)}
     untrained = [
-        compute_features("untrained", volumes, options, SECTIONS, CPU, None) for options in (SETTINGS, half)
+        compute_features("untrained", volumes, options, SECTIONS, CPU, tmp_path / "part")
+        for options in (SETTINGS, half)
     ]
     exact, rounded = (found[precision] for precision in ("float32", "bfloat16"))
     pairs = [(exact[0], rounded[0]), (exact[1]["features"], rounded[1]["features"]), untrained]
@@ -148,34 +150,42 @@ def test_histogram_is_the_share_of_brain_voxels():
     assert shares[[0, 10]] == pytest.approx([0.25, 0.75])
 
 
-def test_untrained_encoder_is_the_same_class_from_another_seed():
+def test_untrained_encoder_is_the_same_class_from_another_seed(tmp_path):
     volumes = InventedVolumes(n=6)
-    features = compute_features("untrained", volumes, SETTINGS, SECTIONS, CPU, None)
+    features = compute_features("untrained", volumes, SETTINGS, SECTIONS, CPU, tmp_path / "part")
     torch.manual_seed(SIZES.seed + 1)
     encoder = MaskedAutoencoder(SIZES, (8, 8, 8))
     tokens = encoder.encode(torch.from_numpy(volumes.load(3)[0])[None, None])
     expected = tokens.mean(1)
     assert features.shape == (6, 12)
     assert np.allclose(features[3], expected.numpy(force=True)[0], atol=1e-5)
-    flat = compute_features("untrained_flattened", volumes, SETTINGS, SECTIONS, CPU, None)
+    flat = compute_features("untrained_flattened", volumes, SETTINGS, SECTIONS, CPU, tmp_path / "part")
     assert flat.shape == (6, 8 * 12)
     assert np.allclose(flat.reshape(6, 8, 12).mean(1), features, atol=1e-6)
     assert np.allclose(flat[3, 12:24], tokens[0, 1].numpy(force=True), atol=1e-5)
     with pytest.raises(ConfigurationError, match=r"'pca' is no file of braing3n/encoders \(braindino"):
-        compute_features("pca", volumes, SETTINGS, SECTIONS, CPU, None)
+        compute_features("pca", volumes, SETTINGS, SECTIONS, CPU, tmp_path / "part")
 
 
-def test_flattened_tokens_that_would_fill_the_disk_are_refused(monkeypatch):
+def test_flattened_tokens_that_would_fill_the_disk_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("braing3n.encoders.untrained.MOST_TOKEN_NUMBERS", 6 * 8 * 12)
     six, seven = InventedVolumes(n=6), InventedVolumes(n=7)
-    assert len(compute_features("untrained_flattened", six, SETTINGS, SECTIONS, CPU, None)) == 6
+    assert len(compute_features("untrained_flattened", six, SETTINGS, SECTIONS, CPU, tmp_path / "part")) == 6
     with pytest.raises(ConfigurationError, match="7 volumes of 8 tokens"):
-        compute_features("untrained_flattened", seven, SETTINGS, SECTIONS, CPU, None)
+        compute_features("untrained_flattened", seven, SETTINGS, SECTIONS, CPU, tmp_path / "part")
 
 
-def test_patches_are_means_and_deviations_over_the_places_of_a_grid():
+def test_places_of_a_large_patch_are_cubes_so_that_features_stay_as_few_as_a_networks():
+    """A patch of the paper has 16^3 voxels: twice as many numbers would take 22 GB in the probes."""
+    image = np.random.default_rng(0).normal(size=(32, 16, 16)).astype(np.float32)
+    found = summarise_patches(image, image != 0, 16)
+    cubes = image.reshape(2, 8, 2, 8, 2, 8, 2).mean(axis=(2, 4, 6)).reshape(2, 512)
+    np.testing.assert_allclose(found, np.concatenate([cubes.mean(axis=0), cubes.std(axis=0)]), atol=1e-6)
+
+
+def test_patches_are_means_and_deviations_over_the_places_of_a_grid(tmp_path):
     volumes = InventedVolumes(n=6)
-    features = compute_features("patches", volumes, SETTINGS, SECTIONS, CPU, None)
+    features = compute_features("patches", volumes, SETTINGS, SECTIONS, CPU, tmp_path / "part")
     assert features.shape == (6, 2 * 64)
     image = volumes.images[2]
     for i, j, k in ((0, 0, 0), (3, 1, 2)):  # a voxel's place in its patch: every fourth voxel of the volume
@@ -222,6 +232,39 @@ def test_a_damaged_part_is_one_sentence(tmp_path, capsys, content):
 
 
 @pytest.mark.parametrize("name", ["untrained", "untrained_flattened", "patches", "voxels", "histogram"])
+def test_a_stopped_job_resumes_at_its_last_batch(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("braing3n.encoders.N_AT_ONCE", 4)
+    options = SETTINGS.model_copy(update={"batch_size": 4})
+    whole = compute_features(name, InventedVolumes(n=10), options, SECTIONS, CPU, tmp_path / "whole")
+    loaded = []
+
+    class Stopping(InventedVolumes):
+        stops = True
+
+        def load(self, row):
+            self.note(row)
+            return super().load(row)
+
+        def load_levels(self, row, out):
+            self.note(row)
+            return super().load_levels(row, out)
+
+        def note(self, row):
+            loaded.append(row)
+            if self.stops and row >= 6:
+                raise KeyboardInterrupt
+
+    volumes = Stopping(n=10)
+    with pytest.raises(KeyboardInterrupt):
+        compute_features(name, volumes, options, SECTIONS, CPU, tmp_path / "part")
+    volumes.stops, loaded[:] = False, []
+    found = compute_features(name, volumes, options, SECTIONS, CPU, tmp_path / "part")
+    np.testing.assert_array_equal(found, whole)
+    assert set(loaded) - {0} == set(range(4, 10))  # of the first volume the number of features is known
+    assert not (tmp_path / "part").exists()
+
+
+@pytest.mark.parametrize("name", ["untrained", "untrained_flattened", "patches", "voxels", "histogram"])
 def test_the_command_gives_the_features_of_each_encoder(name, tmp_path, monkeypatch):
     class Listed(InventedVolumes):
         def __init__(self, *_):
@@ -240,5 +283,5 @@ def test_the_command_gives_the_features_of_each_encoder(name, tmp_path, monkeypa
     assert main(["latents", "features", *given]) == 0
     with np.load(tmp_path / "features.npz") as written:
         assert np.array_equal(
-            written["features"], compute_features(name, Listed(), SETTINGS, SECTIONS, CPU, None)
+            written["features"], compute_features(name, Listed(), SETTINGS, SECTIONS, CPU, tmp_path / "part")
         )

@@ -62,6 +62,14 @@ def test_the_slope_is_the_least_squares_line_and_r_the_correlation():
     assert (at["n_people"], at["n_volumes"], slope["n_volumes"]) == (64, 64, 256)
 
 
+def test_each_of_many_years_of_forecast_has_its_mean_change():
+    years = np.repeat(np.arange(1.0, 13.0), 4)
+    rows = measure_ageing(years, 0.5 * years, np.tile(list("abcd"), 12), 1)
+    assert find(rows, "age change", years=12.0)["value"] == pytest.approx(6)
+    visits = measure_ageing(years, 0.5 * years, np.tile(list("abcd"), 12), 1, is_grid=False)
+    assert "age change" not in {row["quantity"] for row in visits}
+
+
 def test_shuffled_years_have_no_slope():
     rng = np.random.default_rng(0)
     changes = 0.27 * YEARS + rng.normal(size=len(YEARS))

@@ -1,5 +1,6 @@
 """Integration: both solvers in closed form and against torchdiffeq, and the way back."""
 
+import numpy as np
 import pytest
 import torch
 from torchdiffeq import odeint
@@ -76,7 +77,19 @@ def test_a_step_of_no_length_changes_nothing(solver):
 def test_the_way_back_ends_where_the_steps_began(n):
     x, times = torch.randn(2, 3, 4), torch.linspace(0, 1, n + 1).tolist()
     end = integrate(velocity, x, times)
-    torch.testing.assert_close(trace_back(velocity, end, times), x, rtol=0, atol=1e-3)
+    start, moved = trace_back(velocity, end, times)
+    torch.testing.assert_close(start, x, rtol=0, atol=1e-3)
+    assert moved < 1e-4
     for now, then in zip(reversed(times[:-1]), reversed(times[1:]), strict=True):
         end = end - (then - now) * velocity(end, now)  # a step the other way
     assert (end - x).abs().max() > 5e-3
+
+
+def test_steps_too_long_to_be_undone_are_reported():
+    """dx/dt = 3x in one step: each iteration is three times farther from the fixed point than the last."""
+    x = torch.ones(1, 1, 1)
+    end = integrate(lambda y, t: 3 * y, x, [0, 1])
+    start, moved = trace_back(lambda y, t: 3 * y, end, [0, 1])
+    assert moved > 1
+    assert abs(start.item() - 1) > 1
+    assert np.isnan(trace_back(lambda y, t: y * torch.nan, end, [0, 1])[1])

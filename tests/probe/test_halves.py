@@ -144,6 +144,20 @@ def test_an_interval_is_delongs_where_people_are_independent_and_fits_are_stable
     assert 0.8 < np.sqrt(np.mean(ours) / np.mean(delongs)) < 1.25
 
 
+@pytest.mark.parametrize(("most", "is_by_blocks"), [(2**28, True), (20, False)])
+def test_blocks_are_kept_only_where_their_scatters_fit_into_memory(
+    corpus, settings, monkeypatch, most, is_by_blocks
+):
+    labels, features = corpus
+    asked = []
+    monkeypatch.setattr(halves, "MANY_GROUPS", 20)
+    monkeypatch.setattr(halves, "MOST_NUMBERS", most)
+    monkeypatch.setattr(halves, "_repeat", lambda *given: asked.append("halves") or iter(()))
+    monkeypatch.setattr(halves, "_repeat_by_blocks", lambda *given: asked.append("blocks") or iter(()))
+    read_probe(features[:, :4], plan_probe(TASKS["sex"], "all", labels, settings), settings)
+    assert asked == ["blocks" if is_by_blocks else "halves"]
+
+
 @pytest.mark.parametrize(("key", "metric"), [("sex", "auc"), ("age", "r"), ("modality", "auc")])
 def test_many_people_are_dealt_in_blocks_and_each_half_is_a_probe_of_its_own(
     corpus, settings, monkeypatch, key, metric

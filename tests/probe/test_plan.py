@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from braing3n.config import ProbeSettings
 from braing3n.core.errors import ContractError
 from braing3n.probe.folds import assign_folds
-from braing3n.probe.plan import PEOPLE, load_features, plan_probe, plan_probes, span_rows
+from braing3n.probe.plan import PEOPLE, load_features, plan_probe, plan_probes
 from braing3n.probe.tasks import PAPER_TASKS, list_tasks
 
 TASKS = {task.key: task for task in PAPER_TASKS}
@@ -210,13 +210,6 @@ def test_features_of_other_volumes_are_refused(tmp_path, corpus):
     np.savez(path, volume_id=labels["volume_id"].to_numpy()[::-1].astype(str), features=features)
     with pytest.raises(ContractError, match="not those of the label table"):
         load_features(path, labels)
-
-
-def test_spanning_rows_keeps_distances():
-    x = np.random.default_rng(0).normal(size=(12, 500))
-    z = span_rows(x)
-    assert z.shape == (12, 12)
-    np.testing.assert_allclose(z @ z.T, (x - x.mean(0)) @ (x - x.mean(0)).T, atol=1e-9)
 
 
 def test_settings_have_defaults_of_the_paper():

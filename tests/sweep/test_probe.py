@@ -13,8 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from braing3n.config import ProbeSettings, SweepProbeSettings
 from braing3n.core.contracts import check_table, read_table
 from braing3n.core.errors import ConfigurationError, ContractError
-from braing3n.probe import plan
-from braing3n.probe.plan import plan_probe, span_rows
+from braing3n.probe.plan import plan_probe
 from braing3n.sweep.command import app
 from braing3n.sweep.contracts import SWEEP
 from braing3n.sweep.probe import average_tokens, find_tasks, probe_sweep
@@ -92,17 +91,6 @@ def test_flattened_is_a_pca_of_all_numbers_fitted_in_the_fold(scores, arms, corp
     row = find(scores, "d-6", "flattened")
     assert row["fold_mean"] == pytest.approx(np.mean(aucs), abs=1e-6)
     assert row["fold_sd"] == pytest.approx(np.std(aucs), abs=1e-6)
-
-
-def test_a_memory_map_is_spanned_in_blocks(tmp_path, monkeypatch):
-    x = (np.random.default_rng(0).normal(size=(9, 5, 7)) + 4).astype(np.float16)
-    np.save(tmp_path / "x.npy", x)
-    monkeypatch.setattr(plan, "BLOCK_NUMBERS", 9 * 4)  # blocks of four columns; the last one is smaller
-    z = span_rows(np.load(tmp_path / "x.npy", mmap_mode="r").reshape(9, -1))
-    flat = x.reshape(9, -1).astype(np.float64)
-    centred = flat - flat.mean(axis=0)
-    assert z.shape == (9, 9)
-    np.testing.assert_allclose(z @ z.T, centred @ centred.T, atol=1e-9)
 
 
 def test_means_are_over_tokens_and_over_the_grid():

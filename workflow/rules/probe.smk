@@ -39,8 +39,8 @@ rule probe_encoder:
         "../../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=8000,
+        runtime=480,
     params:
         stage=STAGE["probe"],
     shell:
@@ -106,7 +106,7 @@ rule read_otherwise:
         "../../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=8000,
         runtime=1440 if READS_TOKENS else 720,
     params:
         encoders=CONFIG.latents.encoders,

@@ -50,7 +50,7 @@ class Input:
     device
         Device of the model; auto: the fastest one.
     threads
-        CPU threads; 0: all CPUs that this process may use.
+        CPU threads, and visits that are preprocessed at once; 0: all CPUs, and one visit.
     """
 
     t1: Path | None = None
@@ -216,9 +216,13 @@ def counterfactual(
     disease: str = "",
     sex: str = "",
     age: float = math.nan,
+    site: str = "",
+    idh1: str = "",
     own_disease: str = "",
     own_sex: str = "",
     own_age: float = math.nan,
+    own_site: str = "",
+    own_idh1: str = "",
     strength: float = 1.0,
     given: Input | None = None,
     sampling: Sampling | None = None,
@@ -235,19 +239,27 @@ def counterfactual(
         The new sex.
     age
         The new age in years.
+    site
+        The new site, one of the training data.
+    idh1
+        The new IDH1 status of a tumour: wildtype or mutant.
     own_disease
         The person's disease; a condition without an option is left open.
     own_sex
         The person's sex.
     own_age
         The person's age in years.
+    own_site
+        The scan's site, if it is one of the training data.
+    own_idh1
+        The IDH1 status of the person's tumour.
     strength
         Strength of the change: 0 changes nothing, 1 is the model's change, more exaggerates it.
     """
     from braing3n.apply.trained.conditions import Conditions
 
-    own = Conditions(disease=own_disease, sex=own_sex, age_years=own_age)
-    new = Conditions(disease=disease, sex=sex, age_years=age)
+    own = Conditions(own_disease, own_sex, "", own_site, own_age, own_idh1)
+    new = Conditions(disease, sex, "", site, age, idh1)
     opened = open_for_scans(scans, model, out, given)
 
     from braing3n.apply.trained import tasks
@@ -351,6 +363,7 @@ def find_scans(
         given.session,
         given.stripped,
         given.resources,
+        n_workers=max(1, given.threads),
         has_facts=has_facts,
     )
     return open_scans(request, opened.preprocess, out)

@@ -95,9 +95,9 @@ def warn_of_conditions(conditions: Mapping[str, Any], population: Mapping[str, A
     The model has a place for every configured class, also for one that it never saw.
     """
     warnings = warn_of_age(conditions.get("age_years", math.nan), population)
-    for name, groups in {"disease": "diseases", "sex": "sexes", "site": "sites"}.items():
+    for name, groups in {"disease": "diseases", "sex": "sexes", "site": "sites", "idh1": "idh1"}.items():
         value = conditions.get(name)
-        if value and not population.get(groups, {}).get(value):
+        if value and groups in population and not population[groups].get(value):
             warnings.append(f"hardly any or no training person has the {name} {value}")
     return warnings + warn_of_modality(conditions.get("modality", ""), population)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +130,18 @@ def draw_change(before: np.ndarray, after: dict[str, np.ndarray], base: str, pat
         draw_volumes(shown, beside, n_columns=1 + len(after))
 
 
-def write_report(path: Path, command: str, content: dict[str, Any], warnings: list[str]) -> None:
-    """Write the report as JSON: the command, its options and numbers, warnings, and the notice on its use."""
+def write_report(
+    path: Path, command: str, content: dict[str, Any], warnings: list[str], synthetic: Sequence[Path] = ()
+) -> None:
+    """Write the report as JSON: the command, its options and numbers, warnings, and the notice on its use.
+
+    synthetic: images and pictures that a model made; the report lists them as such.
+    """
+    made = {"Synthetic": [path.name for path in synthetic]} if synthetic else {}
     whole = {
         "GeneratedBy": {"Name": "braing3n", "Version": __version__, "Command": command},
         **content,
+        **made,
         "Warnings": warnings,
         "Notice": RESEARCH_ONLY,
     }

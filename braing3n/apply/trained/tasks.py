@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pandas as pd
@@ -137,12 +138,14 @@ def predict(
 @torch.no_grad()
 def reconstruct(model: Pretrained, scans: Sequence[Prepared], out_dir: Path, warnings: list[str]) -> None:
     """Write each scan's decoded tokens, and their mean squared error in z-scores."""
-    errors = {}
+    errors, written = {}, []
     for seen in look(model, scans, "reconstruct", warnings):
         image = model.tokenizer.decode(model.tokenizer.project(seen.encoded))
         errors[seen.scan.label] = (image - seen.volume).square().mean().item()
-        save_change(model, seen, {"reconstructed": image}, "syntheticReconstruction", out_dir)
-    report(out_dir / "reconstruct.json", "reconstruct", scans, {"MeanSquaredError": errors}, warnings)
+        images = {"reconstructed": image}
+        written += save_change(model, seen, images, "syntheticReconstruction", out_dir, warnings)
+    found = {"MeanSquaredError": errors}
+    report(out_dir / "reconstruct.json", "reconstruct", scans, found, warnings, written)
 
 
 @torch.no_grad()
@@ -165,13 +168,16 @@ def generate(
     names = [f"sub-synthetic{i:04d}" for i in range(1, n + 1)]
     affine = outputs.model_affine(model.volumes, model.preprocess.spacing_mm)
     shown: dict[str, np.ndarray] = {}
+    written: list[Path] = []
     for first in range(0, n, settings.batch_size):
         table = tabulate(conditions, names[first : first + settings.batch_size])
         name = f"generate: scans {first + 1} to {first + len(table)} of {n}, steps"
         tokens = sample_tokens(dit, table, settings, model.device, partial(track, description=name))
         for name, own in zip(table["sample_id"], tokens.split(1), strict=True):
             image = model.tokenizer.decode(own)[0, 0].float().cpu().numpy()
-            outputs.write_image(image, affine, out_dir, name, conditions.modality, "synthetic", None)
+            written += outputs.write_image(
+                image, affine, out_dir, name, conditions.modality, "synthetic", None
+            )
             if len(shown) < 8:
                 shown[name] = image
     from braing3n.training.picture import draw_volumes
@@ -179,7 +185,8 @@ def generate(
     with write_atomically(out_dir / "generate.png") as beside:
         draw_volumes(shown, beside)
     described = {"Conditions": conditions.describe(), "N": n, "Sampling": settings.model_dump(mode="json")}
-    report(out_dir / "generate.json", "generate", [], described, warnings)
+    written.append(out_dir / "generate.png")
+    report(out_dir / "generate.json", "generate", [], described, warnings, written)
 
 
 def check_change(model: Pretrained, own: Conditions, new: Conditions, strength: float) -> None:
@@ -213,17 +220,21 @@ def counterfactual(
     dit = need(model.dit, "counterfactual", "DiT")
     for conditions in (own, new):
         warnings += warn_of_conditions(conditions.describe(), model.population)
+    written = []
     for seen in look(model, scans, "counterfactual", warnings, is_tracked=False):
         scan = seen.scan
         before = own.over(Conditions(modality=scan.modality))
         tokens = model.tokenizer.project(seen.encoded)
         known, wanted = (tabulate(c, [scan.name]) for c in (before, new.over(before)))
-        moved = change_conditions(dit, tokens, known, wanted, settings, strength, _track_ways(scan.label))
+        with catch_warnings(record=True) as caught:
+            simplefilter("always", RuntimeWarning)
+            moved = change_conditions(dit, tokens, known, wanted, settings, strength, _track_ways(scan.label))
+        warnings += [f"{scan.label}: {item.message}" for item in caught]
         images = {"reconstructed": model.tokenizer.decode(tokens), "changed": model.tokenizer.decode(moved)}
-        save_change(model, seen, images, "syntheticCounterfactual", out_dir)
+        written += save_change(model, seen, images, "syntheticCounterfactual", out_dir, warnings)
     described = {"Own": own.describe(), "New": new.describe(), "Strength": strength}
     described |= {"Sampling": settings.model_dump(mode="json")}
-    report(out_dir / "counterfactual.json", "counterfactual", scans, described, warnings)
+    report(out_dir / "counterfactual.json", "counterfactual", scans, described, warnings, written)
 
 
 def _track_ways(label: str) -> Callable[[list], Iterator]:
@@ -268,6 +279,7 @@ def forecast(
     from braing3n.longitudinal.forecast import forecast_tokens
 
     bridge = need(model.bridge, "forecast", "bridge")
+    written: list[Path] = []
     horizons = [0.0, *sorted(set(years) - {0.0})]
     warnings += warn_of_conditions(own, model.population)
     if not warn_of_age(own["age_years"], model.population):
@@ -285,10 +297,10 @@ def forecast(
         # A BIDS label has letters and digits alone: 0.5 years are 0p5y.
         names = [f"{year:g}y".replace(".", "p") for year in horizons]
         images = dict(zip(names, decoded, strict=True))
-        save_change(model, seen, images, "syntheticForecast", out_dir, compared_with="0y")
+        written += save_change(model, seen, images, "syntheticForecast", out_dir, warnings, "0y")
     described = {"Own": {k: v for k, v in own.items() if v == v and v != ""}, "Years": horizons}
     described["Sampling"] = options.model_dump(mode="json", exclude={"years", "n_baselines", "batch_size"})
-    report(out_dir / "forecast.json", "forecast", scans, described, warnings)
+    report(out_dir / "forecast.json", "forecast", scans, described, warnings, written)
 
 
 def need(part: Any, command: str, name: str) -> Any:
@@ -308,30 +320,43 @@ def save_change(
     images: dict[str, Tensor],
     desc: str,
     out_dir: Path,
+    warnings: list[str],
     compared_with: str = "",
-) -> None:
+) -> list[Path]:
     """Write each image as NIfTI, its difference from the image of comparison, and a picture of all.
 
     Images are compared with `compared_with`, or with the first, the reconstruction, so that a difference is
-    due to the conditions and not to the decoder.
+    due to the conditions and not to the decoder. A warning names a preprocessed scan whose own space is
+    not known.
     """
     affine = outputs.model_affine(model.volumes, model.preprocess.spacing_mm)
     scan, plain = seen.scan, {name: image[0, 0].float().cpu().numpy() for name, image in images.items()}
     base_name = compared_with or next(iter(plain))
-    base = plain[base_name]
+    base, paths = plain[base_name], []
     for name, image in plain.items():
         written = {f"{desc}{name.capitalize()}": image}
         if image is not base:
             written[f"{desc}{name.capitalize()}Difference"] = image - base
         for label, array in written.items():
-            outputs.write_image(array, affine, out_dir, scan.name, scan.modality, label, scan)
+            paths += outputs.write_image(array, affine, out_dir, scan.name, scan.modality, label, scan)
+    if scan.back_path is not None and scan.grid is None:
+        warnings.append(
+            f"{scan.label}: images are in SRI24 alone, for a preprocessed volume does not keep the grid of "
+            "its scan; name the scan itself for images in its own space"
+        )
     path = out_dir / f"{scan.name}_desc-{desc}_{SUFFIXES[scan.modality]}.png"
     outputs.draw_change(seen.volume[0, 0].cpu().numpy(), plain, base_name, path)
+    return [*paths, path]
 
 
 def report(
-    path: Path, command: str, scans: Sequence[Prepared], content: dict[str, Any], warnings: list[str]
+    path: Path,
+    command: str,
+    scans: Sequence[Prepared],
+    content: dict[str, Any],
+    warnings: list[str],
+    synthetic: Sequence[Path] = (),
 ) -> None:
     """Write the JSON of a command; it holds the names of scans, not their folders."""
     described = [list_entities(scan) | {"file": scan.path.name} for scan in scans]
-    outputs.write_report(path, command, {"Scans": described, **content}, warnings)
+    outputs.write_report(path, command, {"Scans": described, **content}, warnings, synthetic)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from braing3n.core.errors import CheckpointError, MissingWeightsError
-from braing3n.core.runtime import digest_file, track
+from braing3n.core.runtime import digest_file
+from braing3n.encoders import grow_features
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +102,7 @@ def encode_volumes(
     part_dir: Path,
     n_at_once: int = 1,
 ) -> np.ndarray:
-    """Features of every volume, float32 (N, n_features), which grow in `part_dir` (`training.grow_arrays`).
+    """Features of every volume, float32 (N, n_features), which grow in `part_dir` (`grow_features`).
 
     Args:
         prepare: row, z-scored volume and mask (D, H, W) -> what the net takes, (channels, D', H', W').
@@ -119,19 +120,17 @@ def encode_volumes(
         image, mask = volumes.load(row)
         return prepare(row, torch.from_numpy(image), torch.from_numpy(mask))
 
-    def encode_rows(rest: list[np.ndarray]) -> Iterator[dict[str, Tensor]]:
-        for rows in track(rest, f"latents: {name}", len(rest)):
+    def encode_all(rest: list[np.ndarray]) -> Iterator[Tensor]:
+        for rows in rest:
             batch = torch.stack([load_row(row) for row in rows.tolist()]).to(device)
-            with torch.no_grad(), training.autocast(device, settings):
+            with training.autocast(device, settings):
                 found = encode(batch).float()
             if not bool(found.isfinite().all()):
                 raise CheckpointError(
                     f"{name}: its features are not finite; look at the file of its weights, or encode in "
                     "float32 (latents.precision)."
                 )
-            yield {"features": found}
+            yield found
 
     batches = training.cut_batches(np.arange(len(volumes)), n_at_once)
-    shapes = {"features": ((n_features,), np.float32)}
-    with training.grow_arrays(part_dir, shapes, batches, encode_rows) as arrays:
-        return np.load(arrays["features"])
+    return grow_features(name, n_features, batches, encode_all, part_dir)

@@ -9,11 +9,12 @@ import pandas as pd
 
 from braing3n.probe.folds import assign_folds
 from braing3n.probe.halves import code_quickly
-from braing3n.probe.plan import BLOCK_NUMBERS, Probe
+from braing3n.probe.plan import Probe
 from braing3n.probe.scores import correlate, count_wins
 from braing3n.probe.settings import ProbeSettings
 from braing3n.probe.solve.logistic import predict_logistic
 from braing3n.probe.solve.ridge import predict_ridge
+from braing3n.probe.solve.span import BLOCK_NUMBERS
 
 MAX_SITES = 20  # left out one after another: those with most people of the rarer class
 

@@ -20,6 +20,7 @@ from braing3n.probe.compare import Readings, compare_encoders
 from braing3n.probe.contracts import CHECKS, CONTROLS, DIFFERENCES, FAIRNESS, RIVALS, SCORES
 from braing3n.probe.plan import Probe, load_features, plan_probes, read_reason
 from braing3n.probe.settings import ProbeSettings
+from braing3n.probe.solve.span import span_features
 
 
 def make_tables(
@@ -52,6 +53,7 @@ def read_encoders(
             print(f"warning: no readouts of {name}: {reason}")
             continue
         has_pca, features = encoders.load(name).HAS_PCA, load_features(path, labels)
+        features = span_features(features, settings.seed) if has_pca else features
         yield read_otherwise(name, features, probes, settings, has_pca)
         if "combat" in settings.readouts:
             yield read_harmonised(name, features, labels, probes, settings, has_pca)

@@ -14,8 +14,7 @@ from braing3n.cli import main
 from braing3n.core.contracts import read_table, write_table
 from braing3n.latents.cache import write_features
 from braing3n.manifest.contracts import LABELS
-from braing3n.probe.beside import flattened
-from braing3n.probe.beside.flattened import read_flattened, span_leading
+from braing3n.probe.beside.flattened import read_flattened
 from braing3n.probe.contracts import READOUTS
 from braing3n.probe.plan import plan_probe
 from braing3n.probe.tasks import PAPER_TASKS
@@ -64,19 +63,6 @@ def test_the_components_are_those_of_a_pca_fitted_in_the_fold(corpus, few, token
         aucs.append(roc_auc_score(y[folds == k], model.predict_proba(x[folds == k])[:, 1]))
     assert row["fold_mean"] == pytest.approx(np.mean(aucs), abs=1e-6)
     assert row["fold_sd"] == pytest.approx(np.std(aucs), abs=1e-6)
-
-
-def test_more_points_than_components_keep_the_leading_ones(tmp_path, monkeypatch):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(90, 60)) / np.arange(1, 61) @ np.linalg.qr(rng.normal(size=(200, 60)))[0].T + 4
-    np.save(tmp_path / "x.npy", x)
-    monkeypatch.setattr(flattened, "BLOCK_NUMBERS", 200 * 7)  # blocks of seven rows; the last one is smaller
-    found = span_leading(np.load(tmp_path / "x.npy", mmap_mode="r"), 30, seed=0)
-    assert found.shape == (90, 30)
-    expected = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)[:10]
-    np.testing.assert_allclose(np.linalg.svd(found, compute_uv=False)[:10], expected, rtol=0.01)
-    again = span_leading(np.load(tmp_path / "x.npy", mmap_mode="r"), 30, seed=0)
-    np.testing.assert_array_equal(found, again)
 
 
 @pytest.fixture

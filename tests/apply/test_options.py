@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 
 import nibabel as nib
 import numpy as np
@@ -52,15 +53,16 @@ def asked(monkeypatch):
 
 
 def test_a_counterfactual_keeps_what_is_not_said(run, one, asked):  # noqa: F811
-    own = "--own-disease", "AD", "--own-sex", "M", "--own-age", "60"
+    own = "--own-disease", "AD", "--own-sex", "M", "--own-age", "60", "--own-idh1", "mutant"
     options = "--strength", "0.5", "--guidance", "3", "--steps", "7"
-    words = one, "--modality", "T2", *own, "--disease", "HC", "--sex", "F", *options
+    words = one, "--modality", "T2", *own, "--disease", "HC", "--sex", "F", "--idh1", "wildtype", *options
     status, _, printed = run("counterfactual", *words, scans=False)
     assert status == 0, printed
     known, wanted, settings, strength = asked["counterfactual"]
     names = ["disease", "sex", "modality", "age_years"]
     assert list(known[names]) == ["AD", "M", "T2", 60]
     assert list(wanted[names]) == ["HC", "F", "T2", 60]
+    assert (known["idh1"], wanted["idh1"]) == ("mutant", "wildtype")
     assert (strength, settings.guidance, settings.n_steps) == (0.5, 3.0, 7)
     assert "hardly any or no training volume is a T2" in printed
     _, _, printed = run("counterfactual", one, "--age", "99", scans=False)
@@ -158,6 +160,8 @@ def test_stripped_is_said_on_the_command_line(made, tmp_path, monkeypatch):  # n
     words = ["encode", str(tmp_path / "scan.nii.gz"), "--model", str(made[0]), "-o", str(tmp_path / "out")]
     main([*words, "--stripped", "--subject", "9", "--session", "2"])
     assert (asked[0].is_stripped, asked[0].subject, asked[0].session) == (True, "9", "2")
+    main([*words, "--threads", "3"])
+    assert [given.n_workers for given in asked] == [1, 3]
 
 
 def test_the_name_tells_an_agent_and_whose_mask_lies_beside_it(tmp_path):
@@ -212,10 +216,10 @@ def test_what_the_model_hardly_saw_is_warned_of(run, one, asked):  # noqa: F811
 
 def test_a_class_that_the_model_was_built_for_and_never_saw_is_warned_of():
     population = {"age_years": {"min": 20, "max": 80}, "modalities": {"T1": 50}, "diseases": {"HC": 30}}
-    population |= {"sexes": {"F": 30}, "sites": {"a": 30}}
+    population |= {"sexes": {"F": 30}, "sites": {"a": 30}, "idh1": {"mutant": 30}}
     known = {"disease": "HC", "sex": "F", "site": "a", "modality": "T1", "age_years": 50.0}
     assert warn_of_conditions(known, population) == []
-    for name, value in (("disease", "ASD"), ("sex", "M"), ("site", "b")):
+    for name, value in (("disease", "ASD"), ("sex", "M"), ("site", "b"), ("idh1", "wildtype")):
         found = warn_of_conditions(known | {name: value}, population)
         assert found == [f"hardly any or no training person has the {name} {value}"]
     assert warn_of_conditions({}, population) == []
@@ -253,3 +257,41 @@ def test_predictions_name_the_people_that_the_probes_are_of(run, made):  # noqa:
     counts = training.groupby("dx")["person_id"].nunique()
     assert found["diseases"] == (counts // 5 * 5).to_dict()
     assert found["age_years"]["min"] == int(training["age_years"].min())
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("reconstruct", []),
+        ("counterfactual", ["--disease", "AD", "--steps", "2"]),
+        ("forecast", ["--disease", "HC", "--steps", "2"]),
+        ("generate", ["--n", "2", "--steps", "2"]),
+    ],
+)
+def test_the_report_lists_every_image_and_picture_as_synthetic(run, command, words):  # noqa: F811
+    status, out, _ = run(command, *words, scans=command != "generate")
+    assert status == 0
+    images = {path.name for path in out.iterdir() if path.suffix in (".gz", ".png")}
+    report = json.loads((out / f"{command}.json").read_text())
+    assert set(report["Synthetic"]) == images
+    assert len(images) > 1
+
+
+def test_a_preprocessed_volume_whose_own_space_is_unknown_is_warned_of(run):  # noqa: F811
+    _, out, printed = run("reconstruct")
+    assert not list(out.glob("*space-native*"))
+    assert "images are in SRI24 alone" in printed
+    assert "images are in SRI24 alone" not in run("encode")[2]
+
+
+def test_a_counterfactual_that_does_not_keep_the_person_is_warned_of(run, monkeypatch):  # noqa: F811
+    def change(dit, tokens, *_):
+        warnings.warn("the person is not kept: ...", RuntimeWarning, stacklevel=2)
+        return tokens
+
+    monkeypatch.setattr("braing3n.diffusion.edit.change_conditions", change)
+    _, out, printed = run("counterfactual", "--disease", "AD")
+    assert "sub-07_ses-1_T1w: the person is not kept" in printed
+    assert "the person is not kept" in json.dumps(
+        json.loads((out / "counterfactual.json").read_text())["Warnings"]
+    )
