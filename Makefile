@@ -38,12 +38,13 @@ test: $(SETUP) ## every test but those that start a Slurm, in CORES processes (C
 slurm: $(SETUP) ## the whole workflow through a real Slurm on this machine
 	$(BIN)/python -m pytest tests/slurm -m slurm
 
-lint: $(SETUP) ## style of Python and rules, layers of imports, types
+lint: $(SETUP) ## style of Python and rules, layers of imports, types, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 format: $(SETUP) ## fix the style
 	$(BIN)/ruff check --fix .

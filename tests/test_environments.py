@@ -90,6 +90,22 @@ def test_pip_can_read_what_conda_gives_it(tmp_path):
     assert all(line.endswith(" 1") and "editable" not in line for line in lines), "each with its hashes"
 
 
+def test_pip_resolves_what_conda_gives_it(tmp_path):
+    """What `make setup` installed is there at the locked versions, and they fit each other: nothing is fetched.
+
+    But for argparse, which pip never takes for installed, since Python has one of its own.
+    """
+    *_, packages = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (tmp_path / "requirements.lock").symlink_to(ROOT / "requirements.lock")
+    (tmp_path / "conda.txt").write_text("\n".join(packages["pip"]) + "\n")
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--disable-pip-version-check"]
+    done = subprocess.run([*command, "-r", "conda.txt"], cwd=tmp_path, capture_output=True, text=True)
+    if "No matching distribution found for argparse" in done.stderr:
+        pytest.skip("there is no package index")
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^Would install (.*)$", done.stdout, re.MULTILINE) in ([], ["argparse-1.4.0"])
+
+
 def test_setup_builds_with_locked_tools_alone(tmp_path):
     """What `make setup` runs, printed by make: nothing is installed without a hash or built in isolation."""
     (tmp_path / "pyproject.toml").touch()

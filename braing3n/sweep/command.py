@@ -130,17 +130,15 @@ def cache_baseline(
     from braing3n.core.runtime import set_threads
 
     set_threads(threads)
-    from accelerate import Accelerator
-
     from braing3n.core.settings import parse_section
     from braing3n.latents.settings import LatentsSettings
     from braing3n.nets.weights import load_model
     from braing3n.sweep import cache
     from braing3n.sweep.baseline import Baseline
-    from braing3n.training import count_workers
+    from braing3n.training import count_workers, open_accelerator
     from braing3n.volumes.dataset import PackedVolumes
 
-    device, volumes = Accelerator().device, PackedVolumes(volume_list, volumes_dir)
+    device, volumes = open_accelerator().device, PackedVolumes(volume_list, volumes_dir)
     net, section = load_model(Baseline, weights).to(device), parse_section(LatentsSettings, settings)
     inputs: list[Path | str] = [weights, volumes.digest()]
     cache.cache_baseline(net, volumes, section, latents, inputs, device, count_workers(threads))
