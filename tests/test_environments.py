@@ -91,7 +91,7 @@ def test_pip_can_read_what_conda_gives_it(tmp_path):
 
 
 def test_pip_resolves_what_conda_gives_it(tmp_path):
-    """What `make setup` installed is there at the locked versions, and they fit each other: nothing is fetched.
+    """What `make setup` installed has the locked versions, and they fit each other: nothing is fetched.
 
     But for argparse, which pip never takes for installed, since Python has one of its own.
     """
