@@ -33,7 +33,6 @@ class CohortSettings(Settings):
         return self
 
 
-def read_cohorts(paths: Iterable[Path]) -> dict[str, CohortSettings]:
-    """The cohorts of their settings files, `cohorts.<key>.json`."""
-    names = {path: Path(path).name.removeprefix("cohorts.").removesuffix(".json") for path in paths}
-    return {key: parse_section(CohortSettings, path) for path, key in names.items()}
+def read_cohorts(settings_dir: Path, keys: Iterable[str]) -> dict[str, CohortSettings]:
+    """The cohorts of these keys, from their settings files `cohorts.<key>.json`."""
+    return {key: parse_section(CohortSettings, settings_dir / f"cohorts.{key}.json") for key in keys}

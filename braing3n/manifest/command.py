@@ -1,10 +1,13 @@
 """The command line of `manifest`."""
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from braing3n.core.options import Paths, Threads, VolumeList, VolumesDir
+from braing3n.core.options import Cohorts, SettingsDir, Shards, Threads, VolumeList, list_shards
+
+Results = Annotated[Path, Parameter(help="Folder of the run's results.")]
 
 app = App(name="braing3n manifest", help="Join all cohorts: the volume list, the splits, the label table.")
 
@@ -12,9 +15,8 @@ app = App(name="braing3n manifest", help="Join all cohorts: the volume list, the
 @app.command
 def near_duplicates(
     *,
-    tables: Paths,
-    inventory_dir: Path,
-    volumes_dir: VolumesDir,
+    results: Results,
+    shards: Shards,
     out: Path,
     picture: Path,
     settings: str,
@@ -25,10 +27,6 @@ def near_duplicates(
 
     Parameters
     ----------
-    tables
-        The shards' preprocess tables.
-    inventory_dir
-        The folder of the cohorts' inventories.
     out
         The table of pairs to write (.parquet).
     picture
@@ -52,7 +50,8 @@ def near_duplicates(
 
     threshold = parse_section(ManifestSettings, settings).near_duplicate_correlation
     spacing_mm = parse_section(VolumesSettings, volumes).spacing_mm
-    pairs = find_near_duplicates(tables, inventory_dir, volumes_dir, spacing_mm, threshold)
+    tables, volumes_dir = list_shards(results / "preprocess", shards, ".parquet"), results / "volumes"
+    pairs = find_near_duplicates(tables, results / "inventory", volumes_dir, spacing_mm, threshold)
     print(describe_pairs(pairs, threshold))
     draw_pairs(pairs, list_indices(tables, volumes_dir), picture)
     write_table(pairs, out, NEAR_DUPLICATES)
@@ -61,29 +60,20 @@ def near_duplicates(
 @app.command
 def volume_list(
     *,
-    inventories: Paths,
-    tables: Paths,
-    volumes_dir: VolumesDir,
-    near_duplicates: Path,
+    results: Results,
+    shards: Shards,
     review: Path,
-    out_dir: Path,
     settings: str,
     outliers: Path | None = None,
 ) -> None:
     """Build the list of what is trained on, from inventories, preprocess tables and the review alone.
 
+    Writes volume_list, flow, exclusions, segmentations and quality (.parquet) into the results' `manifest`.
+
     Parameters
     ----------
-    inventories
-        The shards' inventories.
-    tables
-        The shards' preprocess tables.
-    near_duplicates
-        The table of pairs that look like one brain.
     review
         What a person decided about volumes (.tsv).
-    out_dir
-        Folder of the tables to write: volume_list, flow, exclusions, segmentations and quality (.parquet).
     settings
         The section `manifest`: its settings file, or a configuration file.
     outliers
@@ -99,20 +89,21 @@ def volume_list(
     if outliers:
         options = options.model_copy(update={"max_outlier_score": read_settings(outliers)})
     names = ("volume_list", "flow", "exclusions", "segmentations", "quality")
-    outputs = ListOutputs(*(out_dir / f"{name}.parquet" for name in names))
-    build_volume_list(inventories, tables, volumes_dir, near_duplicates, review, options, outputs)
-    inputs = [*inventories, *tables, near_duplicates, review]
+    outputs = ListOutputs(*(results / "manifest" / f"{name}.parquet" for name in names))
+    inventories = list_shards(results / "inventory", shards, ".tsv")
+    tables = list_shards(results / "preprocess", shards, ".parquet")
+    pairs = results / "manifest" / "near_duplicates.parquet"
+    build_volume_list(inventories, tables, results / "volumes", pairs, review, options, outputs)
+    inputs = [*inventories, *tables, pairs, review]
     write_provenance(outputs.volumes, "manifest", manifest.STAGE_VERSION, inputs, options.as_json())
 
 
 @app.command
-def quality(*, tables: Paths, volumes_dir: VolumesDir, review: Path, out: Path, outliers: Path) -> None:
-    """Put one cohort's volumes on a page, the worst first, for the eye to scan and to review.
+def quality(*, results: Results, shards: Shards, review: Path, out: Path, outliers: Path) -> None:
+    """Put one cohort's volumes on a page, the worst first, for review.
 
     Parameters
     ----------
-    tables
-        The preprocess tables of the cohort's shards.
     review
         What a person decided about volumes (.tsv).
     out
@@ -123,19 +114,18 @@ def quality(*, tables: Paths, volumes_dir: VolumesDir, review: Path, out: Path, 
     from braing3n.core.settings import read_settings
     from braing3n.manifest.quality.page import write_page
 
-    write_page(tables, volumes_dir, review, read_settings(outliers), out)
+    tables = list_shards(results / "preprocess", shards, ".parquet")
+    write_page(tables, results / "volumes", review, read_settings(outliers), out)
 
 
 @app.command
-def labels(*, volume_list: VolumeList, records: Paths, exclusions: Paths, out: Path, flow: Path) -> None:
+def labels(*, volume_list: VolumeList, ingest_dir: Path, cohorts: Cohorts, out: Path, flow: Path) -> None:
     """Build the table of what is known about each listed volume.
 
     Parameters
     ----------
-    records
-        The cohorts' records.
-    exclusions
-        The scans that the cohorts' rules leave out.
+    ingest_dir
+        Folder of the cohorts' records, and of the scans that their rules leave out.
     out
         The label table to write (.parquet).
     flow
@@ -145,19 +135,21 @@ def labels(*, volume_list: VolumeList, records: Paths, exclusions: Paths, out: P
     from braing3n.core.accounting import write_provenance
     from braing3n.manifest.tables import build_ingest_flow, build_label_table
 
+    records = [ingest_dir / f"{cohort}.parquet" for cohort in cohorts]
+    exclusions = [ingest_dir / f"{cohort}_exclusions.parquet" for cohort in cohorts]
     build_label_table(volume_list, records, out)
     build_ingest_flow(records, exclusions, flow)
     write_provenance(out, "manifest", manifest.STAGE_VERSION, [volume_list, *records])
 
 
 @app.command
-def counts(*, volume_list: VolumeList, cohorts: Paths, tolerance: Path, out: Path) -> None:
+def counts(
+    *, volume_list: VolumeList, settings_dir: SettingsDir, cohorts: Cohorts, tolerance: Path, out: Path
+) -> None:
     """Compare what each cohort holds with what its file expects, and warn where they differ.
 
     Parameters
     ----------
-    cohorts
-        The cohorts' settings files.
     tolerance
         The settings file of `manifest.count_tolerance`.
     out
@@ -167,4 +159,6 @@ def counts(*, volume_list: VolumeList, cohorts: Paths, tolerance: Path, out: Pat
     from braing3n.core.settings import read_settings
     from braing3n.manifest.counts import count_cohorts, expect_counts
 
-    count_cohorts(volume_list, expect_counts(read_cohorts(cohorts)), read_settings(tolerance), out)
+    count_cohorts(
+        volume_list, expect_counts(read_cohorts(settings_dir, cohorts)), read_settings(tolerance), out
+    )

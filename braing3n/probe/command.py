@@ -4,7 +4,16 @@ from pathlib import Path
 
 from cyclopts import App
 
-from braing3n.core.options import Checkpoints, Labels, Names, Paths, Threads, VolumeList, VolumesDir
+from braing3n.core.options import (
+    Checkpoints,
+    Cohorts,
+    Labels,
+    Names,
+    SettingsDir,
+    Threads,
+    VolumeList,
+    VolumesDir,
+)
 
 app = App(
     name="braing3n probe",
@@ -242,7 +251,14 @@ def finetune(
 
 @app.command
 def columns(
-    *, volume_list: VolumeList, labels: Labels, run: str, cohorts: Paths, settings: Path, out: Path
+    *,
+    volume_list: VolumeList,
+    labels: Labels,
+    run: str,
+    settings_dir: SettingsDir,
+    cohorts: Cohorts,
+    settings: Path,
+    out: Path,
 ) -> None:
     """Read the columns that `probe.columns` names from each cohort's participants.tsv, one row a volume.
 
@@ -250,8 +266,6 @@ def columns(
     ----------
     run
         The run's name.
-    cohorts
-        The cohorts' settings files.
     settings
         The settings file of `probe.columns`.
     out
@@ -266,7 +280,7 @@ def columns(
     from braing3n.probe.contracts import COLUMNS
     from braing3n.volumes.contracts import VOLUME_LIST
 
-    folders = find_raw_dirs(run, read_cohorts(cohorts))
+    folders = find_raw_dirs(run, read_cohorts(settings_dir, cohorts))
     volumes, known = read_table(volume_list, VOLUME_LIST), read_table(labels, LABELS)
     table, flags = read_columns(volumes, known, read_settings(settings), folders)
     for flag in flags:

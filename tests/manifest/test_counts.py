@@ -91,7 +91,7 @@ def test_the_command_line_writes_the_table(count, tmp_path):
     (tmp_path / "cohorts.ixi.json").write_text(CohortSettings(raw_dir="x").as_json())
     (tmp_path / "tolerance.json").write_text("0.05")
     arguments = ["counts", "--volume-list", str(tmp_path / "list.parquet")]
-    arguments += ["--cohorts", str(tmp_path / "cohorts.ixi.json")]
+    arguments += ["--settings-dir", str(tmp_path), "--cohorts", "ixi"]
     arguments += ["--tolerance", str(tmp_path / "tolerance.json"), "--out", str(tmp_path / "out.parquet")]
     app(arguments, result_action="return_value")
     (row,) = read_table(tmp_path / "out.parquet", COUNTS).to_dict("records")

@@ -207,10 +207,20 @@ def test_the_command_takes_the_limit_of_outliers_from_its_own_file(tmp_path, mon
     monkeypatch.setattr("braing3n.core.accounting.write_provenance", lambda *given: None)
     (tmp_path / "limit.json").write_text("7.5")
     (tmp_path / "manifest.json").write_text('{"seed": 3}')
-    arguments = ["manifest", "volume-list", "--inventories", "a.tsv", "--tables", "b.parquet"]
-    arguments += ["--volumes-dir", "v", "--near-duplicates", "c", "--review", "r", "--out-dir", str(tmp_path)]
+    arguments = ["manifest", "volume-list", "--results", str(tmp_path), "--shards", "ixi:2", "lab:1"]
+    arguments += ["--review", "r"]
     arguments += ["--settings", str(tmp_path / "manifest.json"), "--outliers", str(tmp_path / "limit.json")]
     assert main(arguments) == 0
-    ((*_, options, outputs),) = asked
+    ((inventories, tables, *_, options, outputs),) = asked
+    shards = [f"{key}/shard-{n}" for key, n in (("ixi", "000"), ("ixi", "001"), ("lab", "000"))]
+    assert inventories == [tmp_path / "inventory" / f"{name}.tsv" for name in shards]
+    assert tables == [tmp_path / "preprocess" / f"{name}.parquet" for name in shards]
     assert (options.seed, options.max_outlier_score) == (3, 7.5)
-    assert outputs.volumes == tmp_path / "volume_list.parquet"
+    assert outputs.volumes == tmp_path / "manifest" / "volume_list.parquet"
+
+
+@pytest.mark.parametrize("entry", ["ixi", "ixi:", "../ixi:2", "ixi:-1", "ixi:2:3"])
+def test_shards_that_are_none_are_one_sentence(entry, capsys):
+    arguments = ["manifest", "quality", "--results", "r", "--shards", entry, "--review", "v", "--out", "o"]
+    assert main([*arguments, "--outliers", "x"]) == 2
+    assert f"--shards {entry}: give a cohort and its number of shards" in capsys.readouterr().err

@@ -10,6 +10,10 @@ localrules:
 REVIEW = f"{RESULTS}/manifest/review.tsv"
 
 
+# A run has hundreds of shards: a command takes how many each cohort has.
+N_SHARDS = [f"{key}:{item.n_shards}" for key, item in CONFIG.cohorts.items()]
+
+
 def list_shards(word, cohort):
     """The tables of one cohort's shards."""
     return [f"{RESULTS}/{word}/{cohort}/shard-{shard}.parquet" for key, shard in SHARDS if key == cohort]
@@ -51,12 +55,11 @@ rule find_near_duplicates:
         mem_mb=8000,
         runtime=240,
     params:
-        inventory_dir=f"{RESULTS}/inventory",
-        volumes_dir=f"{RESULTS}/volumes",
+        results=RESULTS,
+        shards=N_SHARDS,
         stage=STAGE["manifest"],
     shell:
-        "python -m braing3n manifest near-duplicates --tables {input.tables:q}"
-        " --inventory-dir {params.inventory_dir:q} --volumes-dir {params.volumes_dir:q}"
+        "python -m braing3n manifest near-duplicates --results {params.results:q} --shards {params.shards:q}"
         " --out {output.pairs:q} --picture {output.picture:q}"
         " --settings {input.settings:q} --volumes {input.spacing:q} --threads {threads} 2>&1 | tee {log:q}"
 
@@ -88,18 +91,16 @@ rule build_volume_list:
         mem_mb=4000,
         runtime=30,
     params:
-        out_dir=f"{RESULTS}/manifest",
-        volumes_dir=f"{RESULTS}/volumes",
+        results=RESULTS,
+        shards=N_SHARDS,
         stage=STAGE["manifest"],
     shell:
-        "python -m braing3n manifest volume-list --inventories {input.inventories:q} --tables {input.tables:q}"
-        " --volumes-dir {params.volumes_dir:q} --near-duplicates {input.near_duplicates:q}"
-        " --review {input.review:q} --out-dir {params.out_dir:q}"
-        " --settings {input.settings:q} --outliers {input.outliers:q} 2>&1 | tee {log:q}"
+        "python -m braing3n manifest volume-list --results {params.results:q} --shards {params.shards:q}"
+        " --review {input.review:q} --settings {input.settings:q} --outliers {input.outliers:q} 2>&1 | tee {log:q}"
 
 
 rule show_quality:
-    """Put one cohort's volumes on a page, the worst first, for the eye to scan and to review."""
+    """Put one cohort's volumes on a page, the worst first, for review."""
     input:
         tables=lambda wildcards: list_shards("preprocess", wildcards.cohort),
         indices=lambda wildcards: list_shards("volumes", wildcards.cohort),
@@ -118,10 +119,11 @@ rule show_quality:
         mem_mb=2000,
         runtime=30,
     params:
-        volumes_dir=f"{RESULTS}/volumes",
+        results=RESULTS,
+        shards=lambda wildcards: [item for item in N_SHARDS if item.startswith(f"{wildcards.cohort}:")],
         stage=STAGE["manifest"],
     shell:
-        "python -m braing3n manifest quality --tables {input.tables:q} --volumes-dir {params.volumes_dir:q}"
+        "python -m braing3n manifest quality --results {params.results:q} --shards {params.shards:q}"
         " --review {input.review:q} --out {output.page:q} --outliers {input.outliers:q} 2>&1 | tee {log:q}"
 
 
@@ -145,10 +147,12 @@ rule build_label_table:
         mem_mb=4000,
         runtime=30,
     params:
+        ingest_dir=f"{RESULTS}/ingest",
+        names=list(CONFIG.cohorts),
         stage=STAGE["manifest"],
     shell:
-        "python -m braing3n manifest labels --volume-list {input.volumes:q} --records {input.records:q}"
-        " --exclusions {input.exclusions:q} --out {output.labels:q} --flow {output.flow:q} 2>&1 | tee {log:q}"
+        "python -m braing3n manifest labels --volume-list {input.volumes:q} --ingest-dir {params.ingest_dir:q}"
+        " --cohorts {params.names:q} --out {output.labels:q} --flow {output.flow:q} 2>&1 | tee {log:q}"
 
 
 rule count_cohorts:
@@ -171,7 +175,9 @@ rule count_cohorts:
         runtime=10,
     params:
         expected=expect_counts(CONFIG.cohorts),  # an edited number is compared again
+        settings_dir=SETTINGS,
+        names=list(CONFIG.cohorts),
         stage=STAGE["manifest"],
     shell:
-        "python -m braing3n manifest counts --volume-list {input.volumes:q} --cohorts {input.cohorts:q}"
-        " --tolerance {input.tolerance:q} --out {output.counts:q} 2>&1 | tee {log:q}"
+        "python -m braing3n manifest counts --volume-list {input.volumes:q} --settings-dir {params.settings_dir:q}"
+        " --cohorts {params.names:q} --tolerance {input.tolerance:q} --out {output.counts:q} 2>&1 | tee {log:q}"

@@ -174,7 +174,10 @@ rule read_columns:
         runtime=30,
     params:
         run=CONFIG.run,
+        settings_dir=SETTINGS,
+        names=list(CONFIG.cohorts),
         stage=STAGE["probe"],
     shell:
         "python -m braing3n probe columns --volume-list {input.volumes:q} --labels {input.labels:q}"
-        " --run {params.run} --cohorts {input.cohorts:q} --settings {input.settings:q} --out {output.columns:q} 2>&1 | tee {log:q}"
+        " --run {params.run} --settings-dir {params.settings_dir:q} --cohorts {params.names:q}"
+        " --settings {input.settings:q} --out {output.columns:q} 2>&1 | tee {log:q}"
