@@ -35,7 +35,7 @@ from braing3n.core.settings import ResourceSettings  # noqa: E402
 from braing3n.preprocess.brain.extract import find_brain, load_extractor  # noqa: E402
 from braing3n.preprocess.read.scan import read_scan  # noqa: E402
 from braing3n.preprocess.settings import PreprocessSettings  # noqa: E402
-from braing3n.preprocess.space.starts import measure_mutual_information  # noqa: E402
+from braing3n.preprocess.space.starts import sum_information  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "bench" / "peers"
@@ -245,7 +245,7 @@ def compare_brains(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
         2 * np.sum((tissues[0] == k) & (tissues[1] == k)) / np.sum((tissues[0] == k) * 1 + (tissues[1] == k))
         for k in (1, 2, 3)
     ]
-    information = measure_mutual_information(*(data[is_atlas[inside]] for data in clipped), 64)
+    information = sum_information(np.histogram2d(*(data[is_atlas[inside]] for data in clipped), bins=64)[0])
     return {"mutual_information": information, "overlap": float(np.mean(dice))}
 
 

@@ -21,7 +21,7 @@ from braing3n.core.bids import derivative_path
 from braing3n.core.errors import BrainG3nError
 from braing3n.export.pretrained import from_pretrained
 from braing3n.preprocess.space.grid import Grid, encode_affine, encode_nifti
-from braing3n.volumes.pack import load_volume, to_model_grid
+from braing3n.volumes.pack import load_volume, locate_grid, to_model_grid
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
 from conftest import made  # noqa: F401
@@ -363,7 +363,7 @@ def test_the_models_grid_lies_where_the_volumes_do():
         image = np.zeros(GRID.shape, np.float32)
         image[14, 13, 9] = 1
         small, _, _ = to_model_grid(image, np.ones(GRID.shape, bool), settings)
-        affine = outputs.model_affine(settings, 8.0)
+        affine = locate_grid(settings, 8.0)
         place = np.argwhere(small == 1)[0]
         assert affine @ [*place, 1] == pytest.approx(GRID.affine @ [14, 13, 9, 1])
     fine = Grid((60, 60, 39), 4.0, (1.5, -237.5, 1.0))
@@ -373,13 +373,13 @@ def test_the_models_grid_lies_where_the_volumes_do():
     small, _, _ = to_model_grid(image, np.ones(fine.shape, bool), settings)
     weights = np.array(ndimage.center_of_mass(small))
     middle = fine.affine @ [28.5, 26.5, 18.5, 1]
-    assert outputs.model_affine(settings, 4.0) @ [*weights, 1] == pytest.approx(middle)
+    assert locate_grid(settings, 4.0) @ [*weights, 1] == pytest.approx(middle)
 
 
 def test_results_are_carried_back_to_the_scans_own_space(tmp_path):
     """A blob in SRI24 lies, in the scan's own grid, where the affine puts it."""
     settings = VolumesSettings(shape=(16, 24, 16), spacing_mm=8.0)
-    affine = outputs.model_affine(settings, 8.0)
+    affine = locate_grid(settings, 8.0)
     image = np.zeros(settings.shape, np.float32)
     image[7:10, 11:14, 6:9] = 1
     to_sri24 = np.eye(4)

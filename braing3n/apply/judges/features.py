@@ -91,11 +91,11 @@ def open_model(folder: Path | None) -> tuple[Pretrained | None, Lattice | None]:
     """A model folder and the box that its encoder takes; None for both without a folder."""
     if folder is None:
         return None, None
-    from braing3n.apply.trained.outputs import model_affine
     from braing3n.export.pretrained import from_pretrained
+    from braing3n.volumes.pack import locate_grid
 
     model = from_pretrained(folder)
-    return model, Lattice.of(model_affine(model.volumes, model.preprocess.spacing_mm), model.volumes.shape)
+    return model, Lattice.of(locate_grid(model.volumes, model.preprocess.spacing_mm), model.volumes.shape)
 
 
 def encode(model: Pretrained, volume: np.ndarray, is_latent: bool = False) -> np.ndarray:

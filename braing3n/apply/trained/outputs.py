@@ -10,35 +10,14 @@ from typing import Any
 import numpy as np
 
 from braing3n import __version__
-from braing3n.apply.trained.scans import SRI24_MM, Prepared
+from braing3n.apply.trained.scans import Prepared
 from braing3n.core.bids import SUFFIXES
 from braing3n.core.errors import BrainG3nError
 from braing3n.core.runtime import write_atomically
-from braing3n.volumes.settings import VolumesSettings
 
 RESEARCH_ONLY = "For research only: not a medical device, and not for diagnosis or treatment."
 SYNTHETIC = "SYNTHETIC image made by a model (braing3n)"  # at most 80 characters, as a NIfTI header has
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-def model_affine(settings: VolumesSettings, preprocessed_mm: float) -> np.ndarray:
-    """Voxel of the model's grid -> RAS mm (4 x 4): the crop of SRI24's box that `volumes` cuts.
-
-    preprocessed_mm: spacing of the preprocessed volumes, of which the model's voxels are averages.
-    """
-    from braing3n.volumes.pack import crop_start
-
-    factor = max(1, round(settings.spacing_mm / preprocessed_mm))
-    whole = tuple(int(np.ceil(n / preprocessed_mm - 1e-6)) for n in SRI24_MM)
-    start = [
-        crop_start(axis, have, want * factor, settings.crop, whole[0])
-        for axis, (have, want) in enumerate(zip(whole, settings.shape, strict=True))
-    ]
-    centre_lps = (np.array(SRI24_MM) - 1) / 2 * (1, -1, 1)
-    first = np.array(start) + (factor - 1) / 2 - (np.array(whole) - 1) / 2
-    affine = np.diag([preprocessed_mm * factor] * 3 + [1.0])
-    affine[:3, 3] = centre_lps + first * preprocessed_mm
-    return RAS_TO_LPS @ affine
 
 
 def write_nifti(image: np.ndarray, affine: np.ndarray, path: Path) -> None:

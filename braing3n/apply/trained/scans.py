@@ -19,8 +19,6 @@ from braing3n.preprocess.settings import PreprocessSettings
 if TYPE_CHECKING:
     from braing3n.cohort import Scan
 
-SRI24_MM = (240, 240, 155)  # the box, L-P-S
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -146,6 +144,8 @@ def check_grid(path: Path) -> None:
     """
     import nibabel as nib
 
+    from braing3n.volumes.pack import ATLAS_SHAPE_MM
+
     try:
         image = nib.load(path)
         if not isinstance(image, nib.spatialimages.SpatialImage):
@@ -156,7 +156,7 @@ def check_grid(path: Path) -> None:
         raise BrainG3nError(f"{path}: cannot be read as NIfTI ({reason[:200]}).") from None
     extent_mm = np.array(shape[:3]) * np.linalg.norm(affine[:3, :3], axis=0)[: len(shape)]
     is_lps = nib.aff2axcodes(affine) == ("L", "P", "S")
-    if len(shape) != 3 or not is_lps or np.abs(extent_mm - SRI24_MM).max() > 8:
+    if len(shape) != 3 or not is_lps or np.abs(extent_mm - ATLAS_SHAPE_MM).max() > 8:
         raise BrainG3nError(
             f"{path}: is named space-SRI24, but its grid is {'x'.join(map(str, shape))} voxels, not the "
             "240 x 240 x 155 mm box of SRI24 stored L-P-S; give the scan itself, and it is preprocessed."

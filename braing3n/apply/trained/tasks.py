@@ -31,6 +31,7 @@ from braing3n.apply.trained.scans import Prepared, check_grid
 from braing3n.core.bids import SUFFIXES
 from braing3n.core.errors import BrainG3nError
 from braing3n.core.runtime import track, write_atomically
+from braing3n.volumes.pack import load_volume, locate_grid
 
 if TYPE_CHECKING:
     from braing3n.diffusion.settings import SamplingSettings
@@ -62,8 +63,6 @@ def look(
     Raises:
         BrainG3nError: none of them can be used.
     """
-    from braing3n.volumes.pack import load_volume
-
     n_seen = 0
     for scan in track(scans, f"{command}: scans", len(scans)) if is_tracked else scans:
         try:
@@ -166,7 +165,7 @@ def generate(
     check_conditions(conditions, dit)
     warnings += warn_of_conditions(conditions.describe(), model.population)
     names = [f"sub-synthetic{i:04d}" for i in range(1, n + 1)]
-    affine = outputs.model_affine(model.volumes, model.preprocess.spacing_mm)
+    affine = locate_grid(model.volumes, model.preprocess.spacing_mm)
     shown: dict[str, np.ndarray] = {}
     written: list[Path] = []
     for first in range(0, n, settings.batch_size):
@@ -329,7 +328,7 @@ def save_change(
     due to the conditions and not to the decoder. A warning names a preprocessed scan whose own space is
     not known.
     """
-    affine = outputs.model_affine(model.volumes, model.preprocess.spacing_mm)
+    affine = locate_grid(model.volumes, model.preprocess.spacing_mm)
     scan, plain = seen.scan, {name: image[0, 0].float().cpu().numpy() for name, image in images.items()}
     base_name = compared_with or next(iter(plain))
     base, paths = plain[base_name], []

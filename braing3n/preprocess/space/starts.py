@@ -98,11 +98,6 @@ def make_measure(fixed: Volume, moving: Volume, focus: Volume | None = None) -> 
     return measure
 
 
-def measure_mutual_information(one: np.ndarray, other: np.ndarray, n_bins: int = 32) -> float:
-    """Mutual information (nats) of two arrays' joint histogram."""
-    return sum_information(np.histogram2d(one.ravel(), other.ravel(), bins=n_bins)[0])
-
-
 def sum_information(counts: np.ndarray) -> float:
     """Mutual information (nats) of a joint histogram."""
     joint = counts / counts.sum()
