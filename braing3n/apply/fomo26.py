@@ -82,14 +82,12 @@ def embed(
 
         import numpy as np
 
+        from braing3n.apply.trained.look import look
         from braing3n.apply.trained.scans import Given, open_scans
-        from braing3n.apply.trained.tasks import look
 
         given = Given([], {modality: scan}, subject="scan", resources_dir=resources)
         found, warnings = open_scans(given, opened.preprocess, folder)
-        (seen,) = look(opened, found, "fomo26", warnings)
-    if not np.isfinite(seen.features).all():
-        raise BrainG3nError(f"{scan}: the model gives features that are no finite numbers; export it again.")
+        (seen,) = look(opened, found, "fomo26", warnings, [])
     return seen.features.astype(np.float32), [*notes, *warnings]
 
 

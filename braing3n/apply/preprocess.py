@@ -48,6 +48,7 @@ class Request:
     may_overwrite: bool = False
     check: Callable[[Sequence[Scan]], None] = lambda scans: None  # refuses, before the work, what was found
     wants_grids: bool = False  # of kept scans, see `answer`
+    notes: list[str] | None = None  # takes what is guessed, substituted or left out; None: it is printed
 
 
 def answer(request: Request) -> list[dict]:
@@ -75,11 +76,15 @@ def answer(request: Request) -> list[dict]:
         job = _prepare(out_dir.parent, settings, resources, request.resources_dir)
         job = replace(job, may_overwrite=request.may_overwrite)
         reused = _check_earlier(visits, job, request.may_overwrite)
-        _announce(found, visits, reused)
+        _announce(found, visits, reused, request.notes)
         table = preprocess_visits(visits, job, request.n_workers, LOCK_NAME, _report_step)
         table = measure_crop(table, settings.spacing_mm)
         rows = table.to_dict("records")
         used_scans = [_find_used(row, found.scans) for row in rows]
+        for row, used in zip(rows, used_scans, strict=True):
+            if row["n_refused"] and request.notes is not None:
+                name = found.names.get(used.path, Path(used.path).name)
+                request.notes.append(f"{name}: is taken, for another scan of this contrast cannot be used")
         if request.wants_grids:  # while the links to a study's series are there
             for row, used in zip(rows, used_scans, strict=True):
                 row["grid"] = read_grid(used) if row["status"] == "kept" else None
@@ -190,25 +195,29 @@ def _check_earlier(visits: list[VisitRows], job: Job, may_overwrite: bool) -> li
         foreign = store.find_foreign(job.store_dir, *who)
         if foreign is not None:
             raise BrainG3nError(
-                f"{foreign}: exists, and braing3n did not write it; give another -o, or --overwrite."
+                f"{foreign}: exists, and braing3n did not write it; give another -o, or preprocess with "
+                "--overwrite."
             )
         earlier = store.read_json(sidecar_path)
         if earlier.get("Files") and earlier.get("Key") not in ("", key):
             raise BrainG3nError(
                 f"{job.store_dir / who[0]}: holds results of other scans or settings as "
-                f"{entities(*who[1:])}; give another -o, --subject or --session, or --overwrite."
+                f"{entities(*who[1:])}; give another -o, --subject or --session, or preprocess with "
+                "--overwrite."
             )
     return reused
 
 
-def _announce(found: Gathered, visits: list[VisitRows], reused: list[bool]) -> None:
+def _announce(found: Gathered, visits: list[VisitRows], reused: list[bool], notes: list[str] | None) -> None:
     """Print before the work which scan is used as which contrast, and what is left out."""
     from braing3n.core.bids import entities
 
-    for note in found.notes:
-        print(show_text(f"note: {note}"), file=sys.stderr)
-    for name, why in found.left_out.items():
-        print(show_text(f"left out: {name}: {why}"), file=sys.stderr)
+    left_out = [f"{name}: {why}" for name, why in found.left_out.items()]
+    if notes is not None:
+        notes += [*found.notes, *(f"left out: {text}" for text in left_out)]
+    else:
+        for text in (*(f"note: {note}" for note in found.notes), *(f"left out: {text}" for text in left_out)):
+            print(show_text(text), file=sys.stderr)
     for visit, is_done in zip(visits, reused, strict=True):
         noted = ", ".join(f"{row['modality']} from {found.names[row['path']]}" for row in visit)
         done = " (done already; its results hold)" if is_done else ""

@@ -42,10 +42,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
         digests = content["sha256"]
-        is_ours = content["format"] == FORMAT and isinstance(digests, dict)
+        is_ours = content["format"] == FORMAT
+        if not isinstance(digests, dict):
+            raise ValueError("its sha256 is no list of files")
     except FileNotFoundError:
         raise CheckpointError(f"{path}: is missing, so this is no model folder; {again}.") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: is no configuration of a model ({error}); {again}.") from None
     if not is_ours:
         raise CheckpointError(f"{path}: is of another version ({content['format']!r:.20}); {again}.")
@@ -57,7 +61,11 @@ def read_config(folder: Path) -> dict[str, Any]:
             continue
         if not file.is_file():
             raise CheckpointError(f"{file}: is missing; {again}.")
-        if digest_file(file) != digests[name]:
+        try:
+            digest = digest_file(file)
+        except OSError as error:
+            raise CheckpointError(f"{file}: cannot be read ({error.strerror}).") from None
+        if digest != digests[name]:
             raise CheckpointError(
                 f"{file}: is not the file that {CONFIG} names (its SHA-256 differs); {again}."
             )
@@ -74,7 +82,7 @@ def find_folder(folder_or_hub_id: str | Path) -> Path:
     if folder.is_dir():
         return folder
     name = str(folder_or_hub_id)
-    if not HUB_ID.fullmatch(name):
+    if not HUB_ID.fullmatch(name) or name.startswith("."):
         raise CheckpointError(f"{name}: there is no such folder, and it is no id of a hub (owner/name).")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -82,7 +90,7 @@ def find_folder(folder_or_hub_id: str | Path) -> Path:
     patterns = list(NAMES)
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError):
+    except (LocalEntryNotFoundError, OSError, ValueError):
         pass
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))

@@ -22,7 +22,8 @@ from braing3n.export import files
 from braing3n.export.probes import fit_probes, pack_probes
 from braing3n.export.rivals import compare_rivals
 from braing3n.export.settings import ExportSettings
-from braing3n.export.statistics import describe_population, measure_space
+from braing3n.export.statistics import describe_follow_up, describe_population, measure_space
+from braing3n.longitudinal.contracts import PAIRS
 from braing3n.longitudinal.model import Bridge
 from braing3n.manifest.contracts import LABELS
 from braing3n.manifest.withdrawn import count_withdrawn
@@ -60,6 +61,7 @@ class Sources:
     masked_loss: Path
     metrics: Path
     judged: Path
+    pairs: Path
 
 
 def find_sources(results_dir: Path) -> Sources:
@@ -77,6 +79,7 @@ def find_sources(results_dir: Path) -> Sources:
         "masked_loss": "pretrain/masked_loss.parquet",
         "metrics": "tokenizer/metrics.json",
         "judged": "control/judged.parquet",
+        "pairs": "longitudinal/pairs.parquet",
     }
     return Sources(results_dir, **{name: results_dir / path for name, path in names.items()})
 
@@ -99,7 +102,7 @@ def write_folder(
     probe_settings = sections["probe"]
     assert isinstance(probe_settings, ProbeSettings)
     scores, predictions = read_table(sources.scores, SCORES), read_table(sources.predictions, PREDICTIONS)
-    probes = fit_probes(features, labels, scores, predictions, probe_settings)
+    probes = fit_probes(features, labels, scores, predictions, probe_settings, settings.min_count)
     sites = read_head(folder / files.DIT)["vocabularies"]["site"] if (folder / files.DIT).is_file() else []
     # The classes of the probe of sites are sites: they are published only where the generator names them all.
     probes = [probe for probe in probes if probe.task != "site" or set(probe.classes) <= set(sites)]
@@ -113,6 +116,10 @@ def write_folder(
     )
     _write_arrays(folder / files.STATISTICS, space, "statistics", {})
     population = describe_population(labels, settings.min_count, sites)
+    if sources.pairs.is_file():
+        population["years_followed"] = describe_follow_up(
+            read_table(sources.pairs, PAIRS), settings.min_count
+        )
     kept = {name: json.loads(section.as_json()) for name, section in sections.items() if name != "probe"}
     content = {
         "name": settings.name,

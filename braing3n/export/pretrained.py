@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from braing3n.core.errors import CheckpointError, ConfigurationError
+from braing3n.core.runtime import digest_file
 from braing3n.core.settings import validate
 from braing3n.diffusion.model import DiT
 from braing3n.diffusion.settings import SamplingSettings
 from braing3n.export import files
 from braing3n.export.probes import FittedProbe, unpack_probes
-from braing3n.export.statistics import find_percentiles, is_space
+from braing3n.export.statistics import find_percentiles, is_population, is_space
 from braing3n.longitudinal.model import Bridge
 from braing3n.longitudinal.settings import ForecastSettings
 from braing3n.nets.weights import load_model, read_record, read_weights
@@ -43,6 +44,7 @@ class Pretrained:
         population: ages, sexes, modalities, diseases and sites of the training people.
         preprocess, volumes: how a scan becomes a volume for the encoder.
         sampling, forecast: how the generators are sampled unless a user says otherwise.
+        digest: SHA-256 of the folder's `config.json`, which has those of all other files.
     """
 
     encoder: MaskedAutoencoder
@@ -56,6 +58,7 @@ class Pretrained:
     sampling: SamplingSettings
     forecast: ForecastSettings
     device: torch.device
+    digest: str = ""
 
     @cached_property
     def dit(self) -> DiT | None:
@@ -180,6 +183,7 @@ def from_pretrained(folder_or_hub_id: str | Path, device: str = "auto") -> Pretr
         space=space,
         population=population,
         device=where,
+        digest=digest_file(folder / files.CONFIG),
         **settings,
     )
     if wrong := [name for name, fits in _compare_parts(model) if not fits]:
@@ -191,8 +195,7 @@ def _compare_parts(model: Pretrained) -> Iterator[tuple[str, bool]]:
     """Each file and whether it has the sizes of the encoder, and only numbers."""
     encoder, tokenizer, population = model.encoder, model.tokenizer, model.population
     width, latent = encoder.settings.width, (tokenizer.n_channels, list(encoder.grid))
-    is_whole = isinstance(population, dict) and {"age_years", "modalities"} <= set(population)
-    yield files.CONFIG, is_whole and model.volumes.shape == encoder.shape
+    yield files.CONFIG, is_population(population) and model.volumes.shape == encoder.shape
     sizes = tokenizer.encoder_width, tokenizer.patch_size, tokenizer.grid
     yield files.TOKENIZER, sizes == (width, encoder.settings.patch_size, encoder.grid)
     for name, path in model.generators.items():

@@ -41,7 +41,17 @@ class FittedProbe:
     described: dict[str, Any]
 
     def fits(self, width: int) -> bool:
-        """Whether its arrays are those of a probe of features (N, width), and hold numbers only."""
+        """Whether its arrays are those of a probe of features (N, width), and hold numbers only.
+
+        And whether it is described: a metric, an error with its interval or none, and a number of people.
+        """
+        known = self.described
+        numbers = [known.get(name) for name in ("value", "low", "high", *(n for n in known if "gap_" in n))]
+        texts = [self.task, known.get("metric"), *self.classes]
+        is_described = isinstance(known.get("n_people_fitted"), int)
+        is_described &= all(number is None or _is_finite(number) for number in numbers)
+        if not (is_described and all(isinstance(text, str) for text in texts)):
+            return False
         n_outputs = len(self.classes) if len(self.classes) > 2 else 1
         arrays = self.mean, self.scale, self.coefficients, self.intercept
         shapes = (width,), (width,), (n_outputs, width), (n_outputs,)
@@ -60,12 +70,17 @@ class FittedProbe:
         return scores / scores.sum(axis=1, keepdims=True)
 
 
+def _is_finite(number: Any) -> bool:
+    return isinstance(number, int | float) and bool(np.isfinite(number))
+
+
 def fit_probes(
     features: np.ndarray,
     labels: pd.DataFrame,
     scores: pd.DataFrame,
     predictions: pd.DataFrame,
     settings: ProbeSettings,
+    min_count: int = 1,
 ) -> list[FittedProbe]:
     """Every paper task that the run can fit, on the training split, in every slice.
 
@@ -73,6 +88,7 @@ def fit_probes(
         features: (N, F) of our encoder, rows as in the labels.
         scores: the table of scores, which has each probe's error out of fold.
         predictions: our encoder's predictions out of fold, for the correction of the age gap.
+        min_count: numbers of people are rounded down to multiples of it.
     """
     is_training = (labels["split"] == "train").to_numpy()
     own, known = labels[is_training].reset_index(drop=True), features[is_training]
@@ -86,6 +102,8 @@ def fit_probes(
             if probe.reason or measured is None:
                 continue
             described = measured | {"n_people_fitted": int(probe.units["person_id"].nunique())}
+            for count in ("n_people", "n_people_fitted"):
+                described[count] = described[count] // min_count * min_count
             if task.key == "age":
                 described |= measure_bias(predictions, labels, name)
             found.append(_fit(probe, known, settings, described))

@@ -13,6 +13,7 @@ from braing3n.core.contracts import MODALITIES
 AGE_PERCENTILES = (5, 25, 50, 75, 95)
 PERCENTILES = np.arange(101)
 N_FOLDS = 5
+GROUPS = ("modalities", "sexes", "diseases", "sites", "idh1")
 
 
 def measure_space(features: np.ndarray, groups: np.ndarray, n_components: int) -> dict[str, np.ndarray]:
@@ -63,9 +64,35 @@ def is_space(space: dict[str, np.ndarray], width: int) -> bool:
     return found == shapes and all(np.isfinite(array).all() for array in space.values())
 
 
+def is_population(population: Any) -> bool:
+    """Whether the description of the training people has the form that warnings read."""
+    if not isinstance(population, dict):
+        return False
+    ages = population.get("age_years")
+    is_aged = ages == {} or (
+        isinstance(ages, dict) and all(_is_number(ages.get(name)) for name in ("min", "max"))
+    )
+    groups = {name: population.get(name, {}) for name in GROUPS}
+    is_counted = all(
+        isinstance(group, dict) and all(map(_is_number, group.values())) for group in groups.values()
+    )
+    is_followed = _is_number(population.get("years_followed", 0))
+    return is_aged and "modalities" in population and is_counted and is_followed
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
 def find_percentiles(features: np.ndarray, space: dict[str, np.ndarray]) -> np.ndarray:
     """The share of training volumes in percent (N,) that lie nearer to the middle than features (N, F)."""
     return np.interp(np.sqrt(_square(features, space)), space["percentiles"], PERCENTILES)
+
+
+def describe_follow_up(pairs: pd.DataFrame, min_count: int) -> int:
+    """Whole years over which at least `min_count` training people were followed; 0: over none."""
+    own = pairs[pairs["split"] == "train"].groupby("person_id")["years"].max().sort_values()
+    return int(own.iloc[-min_count]) if len(own) >= min_count else 0
 
 
 def describe_population(labels: pd.DataFrame, min_count: int, sites: Sequence[str]) -> dict[str, Any]:
@@ -73,7 +100,8 @@ def describe_population(labels: pd.DataFrame, min_count: int, sites: Sequence[st
 
     Counts are of people, volumes aside, and rounded down to multiples of `min_count`: no group of fewer is
     seen, nor can it be had as a difference. Ages are whole years, from the 1st to the 99th percentile where
-    there are enough; those of a modality are percentiles over at least `min_count` people.
+    there are enough, else multiples of five about all; those of a modality are percentiles over at least
+    `min_count` people.
 
     Args:
         sites: names that may be published, those of the generator's vocabulary.
@@ -81,7 +109,8 @@ def describe_population(labels: pd.DataFrame, min_count: int, sites: Sequence[st
     own = labels[labels["split"] == "train"]
     ages = own["age_years"].dropna()
     low, high = (ages.min(), ages.max()) if len(ages) < 100 else ages.quantile([0.01, 0.99])
-    known = {} if ages.empty else {"min": int(np.floor(low)), "max": int(np.ceil(high))}
+    step = 5 if len(ages) < 100 else 1  # of few people the ends are one person's
+    known = {} if ages.empty else {"min": int(low // step * step), "max": int(-(-high // step) * step)}
 
     def round_down(n: int) -> int:
         return int(n) // min_count * min_count

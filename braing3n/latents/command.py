@@ -117,7 +117,7 @@ def features(
     weights = "".join(map(digest_file, list_weights(name, section.foreign.weights)))  # of at most one file
     inputs = [section.foreign.model_copy(update={"weights": {}, "sha256": {}}), *others.values()]
     made_of = [name, *(item.as_json() for item in inputs), volumes.digest(), weights]
-    made_of += [section.batch_size, section.precision]  # what has been done is a number of batches
+    made_of += [str(section.batch_size), section.precision]  # what has been done is a number of batches
     part_dir = choose_part_dir(features, section, made_of)
     device = open_accelerator().device
     try:

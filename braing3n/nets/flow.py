@@ -12,7 +12,7 @@ from braing3n.core.settings import Solver
 
 Velocity = Callable[[Tensor, float], Tensor]
 Watch = Callable[[list[tuple[float, float]]], Iterable[Any]]  # passes the steps on, as a progress bar does
-N_FIXED_POINTS = 8  # an error falls by a step's length times the velocity's steepness at each; a few suffice
+N_FIXED_POINTS = 40  # at most: an error falls by a step's length times the velocity's steepness at each
 
 
 def integrate(

@@ -112,11 +112,18 @@ def load_model(kind: type[M], path: Path) -> M:
             check_fit(recipe.from_record(settings, record), tensors, path)
         with _Undrawn():
             model = recipe.from_record(settings, record)
-    except (KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
         raise CheckpointError(f"{path}: its record lacks {error}; train it again.") from None
-    except (RuntimeError, ValueError, OverflowError, MemoryError) as error:  # of sizes that no model has
+    except ConfigurationError as error:
+        fault = str(error).removesuffix(".")
+        raise CheckpointError(f"{path}: its settings do not fit ({fault}); train it again.") from None
+    # Sizes that no model has, and a record of another form.
+    except (RuntimeError, ValueError, OverflowError, MemoryError, TypeError, AttributeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path}: its record describes no model ({reason}); train it again.") from None
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise CheckpointError(f"{path}: {name} holds numbers that are not finite; train it again.")
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)
 

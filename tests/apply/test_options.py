@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 import torch
 
-from braing3n.apply.trained.conditions import Conditions, warn_of_conditions
+from braing3n.apply.trained.conditions import Conditions, warn_of_conditions, warn_of_years
 from braing3n.apply.trained.scans import Given, open_scans, take_volume
 from braing3n.cli import main
 from braing3n.config import PreprocessSettings
 from braing3n.core.errors import BrainG3nError
+from braing3n.core.runtime import digest_file
 from braing3n.export.pretrained import from_pretrained
+from braing3n.export.statistics import describe_follow_up
 from braing3n.volumes.pack import load_volume
 
 from .test_trained import made, read, run, scan  # noqa: F401
@@ -295,3 +297,64 @@ def test_a_counterfactual_that_does_not_keep_the_person_is_warned_of(run, monkey
     assert "the person is not kept" in json.dumps(
         json.loads((out / "counterfactual.json").read_text())["Warnings"]
     )
+
+
+def test_the_report_has_the_options_the_model_and_the_scans_that_were_used(run, made, one, tmp_path):  # noqa: F811
+    _, out, _ = run("predict", "--age", "60")
+    found = json.loads((out / "predict.json").read_text())
+    assert found["AgeYears"] == 60
+    assert found["ModelConfigSHA256"] == digest_file(made[0] / "config.json")
+    bad = tmp_path / "sub-9_space-SRI24_T1w.nii.gz"
+    bad.write_bytes(b"no image")
+    _, out, printed = run("encode", str(bad))
+    found = json.loads((out / "encode.json").read_text())
+    assert [scan["sub"] for scan in found["Scans"]] == ["07"]
+    assert "sub-9_T1w: is left out" in printed
+    _, out, _ = run("counterfactual", one, "--disease", "AD", "--steps", "2", scans=False)
+    assert set(json.loads((out / "counterfactual.json").read_text())["Sampling"]) == {
+        "guidance",
+        "guidance_form",
+        "n_steps",
+    }
+
+
+def test_images_of_an_earlier_call_are_warned_of(run, asked):  # noqa: F811
+    _, _, printed = run("generate", "--n", "3", scans=False)
+    assert "earlier call" not in printed
+    _, out, printed = run("generate", "--n", "1", scans=False)
+    assert "2 images of an earlier call are still there, such as sub-synthetic0002" in printed
+    assert len(list(out.glob("*.nii.gz"))) == 3
+
+
+def test_forecasts_have_names_of_their_own_and_years_that_people_were_followed(run, one, asked, made):  # noqa: F811
+    status, _, printed = run("forecast", one, "--disease", "HC", "--years", "1", "1.00001", scans=False)
+    assert status == 2
+    assert "--years: two of them would both be 1y" in printed
+    population = {"years_followed": 5}
+    assert warn_of_years(5.0, population) == []
+    assert "followed over 5 years" in warn_of_years(60.0, population)[0]
+    assert warn_of_years(60.0, {}) == []
+
+
+def test_follow_up_is_of_enough_training_people():
+    people = [f"p{k}" for k in range(6)]
+    pairs = pd.DataFrame(
+        {"person_id": people, "split": ["train"] * 5 + ["test"], "years": [1, 2, 3, 4, 9.5, 12]}
+    )
+    assert describe_follow_up(pairs, 3) == 3
+    assert describe_follow_up(pairs, 1) == 9
+    assert describe_follow_up(pairs, 6) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("generate", ["--steps", "1000000000000000"]),
+        ("generate", ["--n", "100000000"]),
+        ("counterfactual", ["--disease", "AD", "--guidance", "1e20"]),
+    ],
+)
+def test_numbers_that_no_machine_can_do_are_refused(run, command, words):  # noqa: F811
+    status, _, printed = run(command, *words, scans=command == "counterfactual")
+    assert status == 2
+    assert "Must be <=" in printed

@@ -126,6 +126,30 @@ def lose_the_population(folder):
     edit(folder, lambda content: content.update(population=[]))
 
 
+def spoil_the_ages(folder):
+    edit(folder, lambda content: content["population"].update(age_years={"min": 20}))
+
+
+def spoil_a_count(folder):
+    edit(folder, lambda content: content["population"].update(sexes={"F": "many"}))
+
+
+def spoil_a_weight(folder):
+    rewrite(folder, files.ENCODER, lambda arrays: arrays["norm.bias"].__setitem__(0, np.nan))
+
+
+def describe_a_probe_badly(folder):
+    describe_otherwise(folder, files.PROBES, lambda record: record["probes"][0].update(value="much"))
+
+
+def leave_out_a_metric(folder):
+    describe_otherwise(folder, files.PROBES, lambda record: record["probes"][0].pop("metric"))
+
+
+def give_heads_that_do_not_divide(folder):
+    describe_otherwise(folder, files.ENCODER, lambda record: record["settings"].update(n_heads=7))
+
+
 def nest_deeply(folder):
     (folder / files.CONFIG).write_text("[" * 200_000)
 
@@ -141,7 +165,7 @@ def write_a_list(folder):
         (claim_a_huge_tensor, "encoder.safetensors: not a safetensors file of ours .its tensors claim"),
         (claim_a_negative_shape, "encoder.safetensors: its record describes no model"),
         (claim_more_than_memory, "encoder.safetensors: does not fit MaskedAutoencoder"),
-        (claim_no_shape, "encoder.safetensors: its record lacks"),
+        (claim_no_shape, "encoder.safetensors: its record"),
         (describe_no_probe, "does not fit together"),
         (lose_a_weight, "encoder.safetensors: does not fit MaskedAutoencoder .missing: norm.bias"),
         (lose_a_statistic, "statistics.safetensors: does not fit the encoder"),
@@ -151,6 +175,12 @@ def write_a_list(folder):
         (spoil_a_probe, "probes.safetensors: does not fit the encoder"),
         (change_the_shape, "config.json: does not fit the encoder"),
         (lose_the_population, "config.json: does not fit the encoder"),
+        (spoil_the_ages, "config.json: does not fit the encoder"),
+        (spoil_a_count, "config.json: does not fit the encoder"),
+        (spoil_a_weight, "encoder.safetensors: norm.bias holds numbers that are not finite"),
+        (describe_a_probe_badly, "probes.safetensors: does not fit the encoder"),
+        (leave_out_a_metric, "probes.safetensors: does not fit the encoder"),
+        (give_heads_that_do_not_divide, "encoder.safetensors: .*7 heads"),
         (nest_deeply, "config.json: is no configuration of a model"),
         (write_a_list, "config.json: is no configuration of a model"),
     ],
@@ -185,3 +215,24 @@ def test_a_generator_of_other_tokens_is_one_sentence(folder, made):
     replace(folder, files.DIT, (folder / "other.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match=r"dit\.safetensors: does not fit the encoder"):
         braing3n.from_pretrained(folder, "cpu")
+
+
+@pytest.mark.parametrize("name", ["./nomodel", "../nomodel"])
+def test_a_mistyped_path_is_one_sentence(name):
+    with pytest.raises(CheckpointError, match="there is no such folder"):
+        files.find_folder(name)
+
+
+@pytest.mark.parametrize("name", [files.CONFIG, files.ENCODER])
+def test_a_file_that_cannot_be_read_is_one_sentence(folder, name, monkeypatch):
+    def refuse(path, *_, **__):
+        if path.name == name:
+            raise PermissionError(13, "Permission denied")
+        return "{}" if name == files.CONFIG else digest_file(path)
+
+    if name == files.CONFIG:
+        monkeypatch.setattr("pathlib.Path.read_text", refuse)
+    else:
+        monkeypatch.setattr("braing3n.export.files.digest_file", refuse)
+    with pytest.raises(CheckpointError, match=rf"{name}: cannot be read \(Permission denied\)"):
+        files.read_config(folder)

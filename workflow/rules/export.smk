@@ -35,6 +35,7 @@ rule write_model_folder:
         losses=[] if CONFIG.pretrain.weights else rules.train_mae.output.table,
         metrics=f"{RESULTS}/tokenizer/metrics.json",
         judged=rules.read_control.output.judged,
+        pairs=f"{RESULTS}/longitudinal/pairs.parquet",
         settings=[f"{SETTINGS}/{name}.json" for name in EXPORTED_SECTIONS],
     output:
         config=f"{EXPORT}/config.json",

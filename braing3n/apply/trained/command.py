@@ -11,14 +11,18 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter, validators
 
 from braing3n.core.errors import BrainG3nError, show_text
-from braing3n.core.options import Count, OneOrMore, Seed
+from braing3n.core.options import Count, Seed, parse_whole
 
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder of the results.")]
 Model = Annotated[
     str, Parameter(name=["--model", "-m"], help="Model folder, or an id on a hub (owner/name).")
 ]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Scale = Annotated[float, Parameter(validator=validators.Number(gte=0, lt=math.inf))]
+Scale = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=100))]
+Steps = Annotated[int, Parameter(converter=parse_whole, validator=validators.Number(gte=1, lte=10_000))]
+Images = Annotated[
+    int, Parameter(name="--n", converter=parse_whole, validator=validators.Number(gte=1, lte=100_000))
+]
 Modality = Literal["T1", "T1c", "T2", "FLAIR"]
 
 
@@ -38,7 +42,7 @@ class Input:
     flair
         The FLAIR scan.
     modality
-        Contrast of one scan, if its name does not give it.
+        Contrast of one scan, whatever its name.
     subject
         Id of the person; default: from file names, else 01.
     session
@@ -86,7 +90,7 @@ class Sampling:
     """
 
     guidance: Scale | None = None
-    steps: OneOrMore | None = None
+    steps: Steps | None = None
 
     def change(self, settings: Any, **more: Any) -> Any:
         """The model folder's settings of sampling with the changes of the command line."""
@@ -165,7 +169,7 @@ def generate(
     site: str = "",
     age: float = math.nan,
     idh1: str = "",
-    n: Annotated[OneOrMore, Parameter(name="--n")] = 1,
+    n: Images = 1,
     seed: Seed | None = None,
     device: Device = "auto",
     threads: Count = 0,

@@ -102,6 +102,16 @@ def warn_of_conditions(conditions: Mapping[str, Any], population: Mapping[str, A
     return warnings + warn_of_modality(conditions.get("modality", ""), population)
 
 
+def warn_of_years(years: float, population: Mapping[str, Any]) -> list[str]:
+    """A warning if a forecast goes farther than training people were followed; months, perhaps."""
+    followed = population.get("years_followed", years)
+    if years <= followed:
+        return []
+    return [
+        f"a forecast of {years:g} years goes beyond the {followed:g} years of the training people's visits"
+    ]
+
+
 def warn_of_modality(modality: str, population: Mapping[str, Any]) -> list[str]:
     """A warning if hardly any or no training volume has a modality."""
     if not modality or population["modalities"].get(modality):

@@ -84,7 +84,13 @@ def write_image(
     desc: str,
     scan: Prepared | None,
 ) -> list[Path]:
-    """Write a synthetic image (D, H, W) in SRI24, and in the scan's own space if that is known."""
+    """Write a synthetic image (D, H, W) in SRI24, and in the scan's own space if that is known.
+
+    Raises:
+        BrainG3nError: the image is not finite, as with a far too large guidance.
+    """
+    if not np.isfinite(image).all():
+        raise BrainG3nError(f"{stem}: the model's image is not finite; give less --guidance or more --steps.")
     paths = [name_file(out_dir, stem, modality, desc)]
     write_nifti(image, affine, paths[0])
     back = carry_back(image, affine, scan) if scan else None
@@ -125,4 +131,4 @@ def write_report(
         "Notice": RESEARCH_ONLY,
     }
     with write_atomically(path) as beside:
-        beside.write_text(json.dumps(whole, indent=1) + "\n")
+        beside.write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n")

@@ -19,6 +19,9 @@ from braing3n.preprocess.settings import PreprocessSettings
 if TYPE_CHECKING:
     from braing3n.cohort import Scan
 
+MOST_MOVED_MM = 2.0  # of a corner of SRI24's box: half a voxel of the coarsest grid
+VOLUME_NAME = re.compile(r"_space-SRI24(_desc-preproc)?_(T1w|T2w|FLAIR)\.nii(\.gz)?$")
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -80,27 +83,57 @@ def open_scans(given: Given, settings: PreprocessSettings, out_dir: Path) -> tup
     """
     found: list[Prepared] = []
     raw: list[Path] = []
+    warnings: list[str] = []
     for path in given.paths:
         if path.is_dir() and (kept := list_preprocessed(path, given)):
             found += kept
-        elif path.is_file() and "space-SRI24" in path.name:
+            if others := list_others(path):
+                warnings.append(
+                    f"{path}: {len(others)} images such as {others[0].name} are not read, for the folder "
+                    "holds preprocessed volumes, too; name them by themselves"
+                )
+        elif is_volume(path):
             found.append(take_volume(path, given))
         else:
             raw.append(path)
+    named = {name: path for name, path in given.by_modality.items() if not is_volume(path)}
+    for modality, path in given.by_modality.items():
+        if modality not in named:
+            found.append(take_volume(path, replace(given, modality=modality)))
+    check_people(found, given)
     check_scans(found, (), given.has_facts)
+    given = replace(given, by_modality=named)
     if raw and given.modality:
-        if len(raw) > 1 or given.by_modality:
+        if len(raw) > 1 or named:
             raise BrainG3nError(
                 "--modality: holds for one scan; name several as --t1, --t1c, --t2 and --flair."
             )
         given, raw = replace(given, by_modality={given.modality: raw[0]}), []
-    warnings: list[str] = []
     if raw or given.by_modality:
-        made, warnings = _preprocess(raw, found, given, settings, out_dir)
-        found += made
+        made, more = _preprocess(raw, found, given, settings, out_dir)
+        found, warnings = found + made, warnings + more
     if not found:
         raise BrainG3nError(f"no volume was kept: {'; '.join(warnings)}.")
     return found, warnings
+
+
+def check_people(prepared: Sequence[Prepared], given: Given) -> None:
+    """Check that `--subject` and `--session` join no volumes of two people or visits.
+
+    Raises:
+        BrainG3nError: names them.
+    """
+    for option, label, parse in (
+        ("--subject", given.subject, parse_subject),
+        ("--session", given.session, parse_session),
+    ):
+        names = sorted({parse(item.path.name.partition("_space-")[0]) for item in prepared})
+        if label and len(names) > 1:
+            what = "person" if option == "--subject" else "visit"
+            shown = ", ".join(names[:5])
+            raise BrainG3nError(f"{option} names one {what}, but there are {shown}; run them apart.")
+        if label and not re.fullmatch(r"[0-9A-Za-z]+", label.removeprefix("sub-").removeprefix("ses-")):
+            raise BrainG3nError(f"{option} {label}: give letters and digits alone.")
 
 
 def check_scans(prepared: Sequence[Prepared], raw: Sequence[Scan], has_facts: bool) -> None:
@@ -125,42 +158,102 @@ def check_scans(prepared: Sequence[Prepared], raw: Sequence[Scan], has_facts: bo
 
 
 def list_preprocessed(folder: Path, given: Given) -> list[Prepared]:
-    """The volumes in a folder that `braing3n preprocess`, or the workflow, wrote; none in any other folder.
+    """The volumes in SRI24 in a folder that `braing3n preprocess`, or another tool, wrote; none in another.
 
     Those in a folder `derivatives` inside it are ignored: the user means the raw scans beside them.
     """
     return [
         take_volume(path, given)
-        for path in sorted(folder.rglob("sub-*_space-SRI24_desc-preproc_*.nii.gz"))
-        if "derivatives" not in path.relative_to(folder).parts
+        for path in sorted(folder.rglob("*_space-SRI24_*.nii*"))
+        if "derivatives" not in path.relative_to(folder).parts and VOLUME_NAME.search(path.name)
     ]
 
 
-def check_grid(path: Path) -> None:
-    """Check that a volume has the grid of SRI24's box.
+def is_volume(path: Path) -> bool:
+    """Whether a name says that a file is a volume in SRI24."""
+    return "space-SRI24" in path.name and path.is_file()
+
+
+def list_others(folder: Path) -> list[Path]:
+    """The images in a folder that are not in a named space: raw scans beside preprocessed volumes."""
+    return [
+        path
+        for path in sorted(folder.rglob("*.nii*"))
+        if "_space-" not in path.name and "derivatives" not in path.relative_to(folder).parts
+    ]
+
+
+def check_grid(path: Path, model_mm: float) -> float:
+    """Check that a volume of numbers lies in SRI24's box, with voxels that make up those of the model.
+
+    Args:
+        model_mm: spacing of the model's voxels.
+
+    Returns:
+        The spacing of its voxels in mm.
 
     Raises:
         BrainG3nError: it cannot be read, or has another grid.
     """
     import nibabel as nib
 
+    from braing3n.atlas.templates import centred_affine
     from braing3n.volumes.pack import ATLAS_SHAPE_MM
 
     try:
         image = nib.load(path)
         if not isinstance(image, nib.spatialimages.SpatialImage):
             raise ValueError("it holds no volume")
-        shape, affine = image.shape, image.affine
+        shape, affine, kind = image.shape, image.affine, image.get_data_dtype().kind
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BrainG3nError(f"{path}: cannot be read as NIfTI ({reason[:200]}).") from None
-    extent_mm = np.array(shape[:3]) * np.linalg.norm(affine[:3, :3], axis=0)[: len(shape)]
+    again = "give the scan itself, and it is preprocessed"
+    if kind not in "biuf":
+        raise BrainG3nError(f"{path}: its voxels are no plain numbers (colours or complex); {again}.")
+    sizes_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    extent_mm = np.array(shape[:3]) * sizes_mm[: len(shape)]
     is_lps = nib.aff2axcodes(affine) == ("L", "P", "S")
     if len(shape) != 3 or not is_lps or np.abs(extent_mm - ATLAS_SHAPE_MM).max() > 8:
         raise BrainG3nError(
             f"{path}: is named space-SRI24, but its grid is {'x'.join(map(str, shape))} voxels, not the "
-            "240 x 240 x 155 mm box of SRI24 stored L-P-S; give the scan itself, and it is preprocessed."
+            f"240 x 240 x 155 mm box of SRI24 stored L-P-S; {again}."
         )
+    spacing_mm = float(sizes_mm.mean())
+    ends = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * (*(np.array(shape) - 1), 1)
+    moved_mm = np.linalg.norm(ends @ (affine - centred_affine(shape, spacing_mm)).T, axis=1).max()
+    if moved_mm > MOST_MOVED_MM:
+        raise BrainG3nError(
+            f"{path}: is named space-SRI24, but its box lies up to {moved_mm:.0f} mm from SRI24's; {again}."
+        )
+    ratio = model_mm / spacing_mm
+    if round(ratio) < 1 or abs(ratio - round(ratio)) > 0.02:
+        raise BrainG3nError(
+            f"{path}: has voxels of {spacing_mm:g} mm, of which the model's {model_mm:g} mm are no multiple; "
+            f"{again}, or preprocess it with --spacing-mm {model_mm:g}."
+        )
+    return spacing_mm
+
+
+def check_mask(path: Path, volume_path: Path) -> None:
+    """Check that a brain mask is whole, and has the grid of its volume.
+
+    Raises:
+        BrainG3nError: names the mask.
+    """
+    import nibabel as nib
+
+    try:
+        mask, volume = nib.load(path), nib.load(volume_path)
+        if not all(isinstance(image, nib.spatialimages.SpatialImage) for image in (mask, volume)):
+            raise ValueError("it holds no volume")
+        np.asanyarray(mask.dataobj)  # type: ignore[attr-defined]
+        is_alike = mask.shape == volume.shape and np.allclose(mask.affine, volume.affine, atol=0.1)  # type: ignore[attr-defined]
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BrainG3nError(f"{path}: the brain mask cannot be read ({reason[:200]}).") from None
+    if not is_alike:
+        raise BrainG3nError(f"{path}: the brain mask has another grid than its volume; preprocess again.")
 
 
 def take_volume(path: Path, given: Given) -> Prepared:
@@ -175,11 +268,15 @@ def take_volume(path: Path, given: Given) -> Prepared:
     if modality not in MODALITIES:
         raise BrainG3nError(f"{path}: its name gives no modality; give --modality {'|'.join(MODALITIES)}.")
     run = match[1] if (match := re.search(r"_run-([0-9A-Za-z]+)", stem)) else ""
-    subject, session = parse_subject(stem) or "01", parse_session(stem)
+    subject, session = parse_subject(stem.partition("_space-")[0]) or "01", parse_session(stem)
     beside = path.parent / f"{entities(subject, session)}_space-SRI24_desc-brain_mask.nii.gz"
     back = path.parent / derivative_path(Path(), "", subject, session, run, modality, "inverse_xfm").name
     return Prepared(
-        given.subject or subject, given.session or session, run, modality, path,
+        given.subject.removeprefix("sub-") or subject,
+        given.session.removeprefix("ses-") or session,
+        run,
+        modality,
+        path,
         beside if beside.is_file() else None,
         back if back.is_file() else None,
     )  # fmt: skip
@@ -197,7 +294,7 @@ def _preprocess(
     from braing3n.core.errors import require
 
     require("ants")
-    store_dir = out_dir / "preprocessed"
+    store_dir, warnings = out_dir / "preprocessed", list[str]()
     request = Request(
         paths=raw,
         out_dir=store_dir,
@@ -208,8 +305,9 @@ def _preprocess(
         n_workers=given.n_workers,
         check=lambda scans: check_scans(prepared, scans, given.has_facts),
         wants_grids=True,
+        notes=warnings,
     )
-    found, warnings = [], []
+    found = []
     for row in answer(request):  # and no volume of an earlier call into the same folder
         who = (row["subject_id"], row["session_id"], row["run"], row["modality"])
         if row["status"] != "kept":

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,13 +23,14 @@ from braing3n.apply.trained.conditions import (
     tabulate,
     warn_of_age,
     warn_of_conditions,
-    warn_of_scan,
+    warn_of_years,
 )
-from braing3n.apply.trained.scans import Prepared, check_grid
+from braing3n.apply.trained.look import Seen, look
+from braing3n.apply.trained.scans import Prepared
 from braing3n.core.bids import SUFFIXES
 from braing3n.core.errors import BrainG3nError
-from braing3n.core.runtime import track, write_atomically
-from braing3n.volumes.pack import load_volume, locate_grid
+from braing3n.core.runtime import read_json, track, write_atomically
+from braing3n.volumes.pack import locate_grid
 
 if TYPE_CHECKING:
     from braing3n.diffusion.settings import SamplingSettings
@@ -39,50 +38,6 @@ if TYPE_CHECKING:
     from braing3n.longitudinal.settings import ForecastSettings
 
 STRENGTHS = (-10, 10)  # of a change; below 0 it goes the other way
-
-
-@dataclass
-class Seen:
-    """A scan as the model sees it: its volume (1, 1, D, H, W), tokens (1, T, d) and mean features (F,)."""
-
-    scan: Prepared
-    volume: Tensor
-    encoded: Tensor
-    features: np.ndarray
-    percentile: float
-
-
-@torch.no_grad()
-def look(
-    model: Pretrained, scans: Sequence[Prepared], command: str, warnings: list[str], is_tracked: bool = True
-) -> Iterator[Seen]:
-    """Encode scans one by one; warn if a scan is unlike the training volumes, or cannot be used.
-
-    is_tracked: show the progress over the scans.
-
-    Raises:
-        BrainG3nError: none of them can be used.
-    """
-    n_seen = 0
-    for scan in track(scans, f"{command}: scans", len(scans)) if is_tracked else scans:
-        try:
-            check_grid(scan.path)
-            image, lost = load_volume(scan.path, scan.mask_path, model.volumes)
-        except (BrainG3nError, OSError, EOFError, ValueError, zlib.error) as error:
-            reason = str(error).removesuffix(".")
-            where = "" if str(scan.path) in reason else f"{scan.path}: "
-            warnings.append(f"{scan.label}: is left out, for it cannot be used ({where}{reason})")
-            continue
-        volume = torch.from_numpy(image)[None, None].to(model.device)
-        encoded = model.encoder.encode(volume).float()
-        features = encoded.mean(dim=1)[0].cpu().numpy()
-        percentile = float(model.measure_distance(features[None])[0])
-        for text in warn_of_scan(scan.modality, percentile, lost, model.population):
-            warnings.append(f"{scan.label}: {text}")
-        n_seen += 1
-        yield Seen(scan, volume, encoded, features, percentile)
-    if not n_seen:
-        raise BrainG3nError(f"{command}: no scan can be used; {'; '.join(warnings)}.")
 
 
 def list_entities(scan: Prepared) -> dict[str, str]:
@@ -98,8 +53,9 @@ def encode(
     `with_tokens` also writes each scan's tokens to `<name>_tokens.npz`, float32 (T, width). Here and below,
     new warnings are appended to `warnings`.
     """
-    rows = []
-    for seen in look(model, scans, "encode", warnings):
+    rows: list[dict] = []
+    used: list[Prepared] = []
+    for seen in look(model, scans, "encode", warnings, used):
         scan = seen.scan
         numbers = {f"f{i:04d}": value for i, value in enumerate(seen.features)}
         rows.append({**list_entities(scan), "distance_percentile": seen.percentile, **numbers})
@@ -108,7 +64,8 @@ def encode(
                 np.savez(beside, tokens=seen.encoded[0].cpu().numpy())
     with write_atomically(out_dir / "features.parquet") as beside:
         pd.DataFrame(rows).to_parquet(beside, index=False)
-    report(out_dir / "encode.json", "encode", scans, {"Features": "features.parquet"}, warnings)
+    described = {"Features": "features.parquet", "Tokens": with_tokens}
+    report(out_dir, "encode", model, used, described, warnings)
 
 
 def predict(
@@ -120,9 +77,10 @@ def predict(
 
     age_years: of the one person, for the age gap, or NaN.
     """
-    rows = []
+    rows: list[dict] = []
+    used: list[Prepared] = []
     warnings += warn_of_age(age_years, model.population)
-    for seen in look(model, scans, "predict", warnings):
+    for seen in look(model, scans, "predict", warnings, used):
         for found in model.predict(seen.features, age_years=age_years, modality=seen.scan.modality):
             rows.append({**list_entities(seen.scan), **found})
     table = pd.DataFrame(rows)
@@ -130,21 +88,23 @@ def predict(
         table.to_csv(beside, sep="\t", index=False, na_rep="n/a")
     # JSON has no NaN: what a probe does not answer is left out.
     known = [{name: value for name, value in row.items() if value == value} for row in rows]
-    described = {"Predictions": known, "TrainingPeople": model.population}
-    report(out_dir / "predict.json", "predict", scans, described, warnings)
+    described: dict[str, Any] = {"AgeYears": age_years} if age_years == age_years else {}
+    described |= {"Predictions": known, "TrainingPeople": model.population}
+    report(out_dir, "predict", model, used, described, warnings)
 
 
 @torch.no_grad()
 def reconstruct(model: Pretrained, scans: Sequence[Prepared], out_dir: Path, warnings: list[str]) -> None:
     """Write each scan's decoded tokens, and their mean squared error in z-scores."""
-    errors, written = {}, []
-    for seen in look(model, scans, "reconstruct", warnings):
+    errors: dict[str, float] = {}
+    used: list[Prepared] = []
+    written: list[Path] = []
+    for seen in look(model, scans, "reconstruct", warnings, used):
         image = model.tokenizer.decode(model.tokenizer.project(seen.encoded))
         errors[seen.scan.label] = (image - seen.volume).square().mean().item()
         images = {"reconstructed": image}
         written += save_change(model, seen, images, "syntheticReconstruction", out_dir, warnings)
-    found = {"MeanSquaredError": errors}
-    report(out_dir / "reconstruct.json", "reconstruct", scans, found, warnings, written)
+    report(out_dir, "reconstruct", model, used, {"MeanSquaredError": errors}, warnings, written)
 
 
 @torch.no_grad()
@@ -183,9 +143,10 @@ def generate(
 
     with write_atomically(out_dir / "generate.png") as beside:
         draw_volumes(shown, beside)
-    described = {"Conditions": conditions.describe(), "N": n, "Sampling": settings.model_dump(mode="json")}
+    sampling = settings.model_dump(mode="json", exclude={"n_samples", "batch_size"})
+    described = {"Conditions": conditions.describe(), "N": n, "Sampling": sampling}
     written.append(out_dir / "generate.png")
-    report(out_dir / "generate.json", "generate", [], described, warnings, written)
+    report(out_dir, "generate", model, [], described, warnings, written)
 
 
 def check_change(model: Pretrained, own: Conditions, new: Conditions, strength: float) -> None:
@@ -219,8 +180,9 @@ def counterfactual(
     dit = need(model.dit, "counterfactual", "DiT")
     for conditions in (own, new):
         warnings += warn_of_conditions(conditions.describe(), model.population)
-    written = []
-    for seen in look(model, scans, "counterfactual", warnings, is_tracked=False):
+    used: list[Prepared] = []
+    written: list[Path] = []
+    for seen in look(model, scans, "counterfactual", warnings, used, is_tracked=False):
         scan = seen.scan
         before = own.over(Conditions(modality=scan.modality))
         tokens = model.tokenizer.project(seen.encoded)
@@ -232,8 +194,9 @@ def counterfactual(
         images = {"reconstructed": model.tokenizer.decode(tokens), "changed": model.tokenizer.decode(moved)}
         written += save_change(model, seen, images, "syntheticCounterfactual", out_dir, warnings)
     described = {"Own": own.describe(), "New": new.describe(), "Strength": strength}
-    described |= {"Sampling": settings.model_dump(mode="json")}
-    report(out_dir / "counterfactual.json", "counterfactual", scans, described, warnings, written)
+    own_settings = {"guidance", "guidance_form", "n_steps"}  # Euler's steps in float32, and no noise is drawn
+    described |= {"Sampling": settings.model_dump(mode="json", include=own_settings)}
+    report(out_dir, "counterfactual", model, used, described, warnings, written)
 
 
 def _track_ways(label: str) -> Callable[[list], Iterator]:
@@ -259,6 +222,14 @@ def check_years(model: Pretrained, own: dict[str, Any], years: Sequence[float]) 
         raise BrainG3nError("--years: give one or more, such as --years 1 2 5.")
     for year in years:
         check_range("years", year, *AGES_YEARS, is_needed=True)
+    names = [name_years(year) for year in sorted(set(years))]
+    for name in {name for name in names if names.count(name) > 1}:
+        raise BrainG3nError(f"--years: two of them would both be {name}; give numbers .0001 apart.")
+
+
+def name_years(years: float) -> str:
+    """The label of a forecast: a BIDS label has letters and digits alone, so that 0.5 years are 0p5y."""
+    return f"{years:.4f}".rstrip("0").rstrip(".").replace(".", "p") + "y"
 
 
 @torch.no_grad()
@@ -280,10 +251,11 @@ def forecast(
     bridge = need(model.bridge, "forecast", "bridge")
     written: list[Path] = []
     horizons = [0.0, *sorted(set(years) - {0.0})]
-    warnings += warn_of_conditions(own, model.population)
+    warnings += warn_of_conditions(own, model.population) + warn_of_years(horizons[-1], model.population)
     if not warn_of_age(own["age_years"], model.population):
         warnings += warn_of_age(own["age_years"] + horizons[-1], model.population)
-    for seen in look(model, scans, "forecast", warnings, is_tracked=False):
+    used: list[Prepared] = []
+    for seen in look(model, scans, "forecast", warnings, used, is_tracked=False):
         scan = seen.scan
         if scan.modality != bridge.settings.modality:
             known = bridge.settings.modality
@@ -293,13 +265,11 @@ def forecast(
         watch = partial(track, description=f"forecast: {scan.label}, steps")
         moved = forecast_tokens(bridge, tokens.repeat(len(table), 1, 1), table, options, watch)
         decoded = [model.tokenizer.decode(one) for one in moved.split(1)]
-        # A BIDS label has letters and digits alone: 0.5 years are 0p5y.
-        names = [f"{year:g}y".replace(".", "p") for year in horizons]
-        images = dict(zip(names, decoded, strict=True))
+        images = dict(zip(map(name_years, horizons), decoded, strict=True))
         written += save_change(model, seen, images, "syntheticForecast", out_dir, warnings, "0y")
     described = {"Own": {k: v for k, v in own.items() if v == v and v != ""}, "Years": horizons}
     described["Sampling"] = options.model_dump(mode="json", exclude={"years", "n_baselines", "batch_size"})
-    report(out_dir / "forecast.json", "forecast", scans, described, warnings, written)
+    report(out_dir, "forecast", model, used, described, warnings, written)
 
 
 def need(part: Any, command: str, name: str) -> Any:
@@ -328,7 +298,6 @@ def save_change(
     due to the conditions and not to the decoder. A warning names a preprocessed scan whose own space is
     not known.
     """
-    affine = locate_grid(model.volumes, model.preprocess.spacing_mm)
     scan, plain = seen.scan, {name: image[0, 0].float().cpu().numpy() for name, image in images.items()}
     base_name = compared_with or next(iter(plain))
     base, paths = plain[base_name], []
@@ -337,7 +306,7 @@ def save_change(
         if image is not base:
             written[f"{desc}{name.capitalize()}Difference"] = image - base
         for label, array in written.items():
-            paths += outputs.write_image(array, affine, out_dir, scan.name, scan.modality, label, scan)
+            paths += outputs.write_image(array, seen.affine, out_dir, scan.name, scan.modality, label, scan)
     if scan.back_path is not None and scan.grid is None:
         warnings.append(
             f"{scan.label}: images are in SRI24 alone, for a preprocessed volume does not keep the grid of "
@@ -349,13 +318,27 @@ def save_change(
 
 
 def report(
-    path: Path,
+    out_dir: Path,
     command: str,
+    model: Pretrained,
     scans: Sequence[Prepared],
     content: dict[str, Any],
     warnings: list[str],
     synthetic: Sequence[Path] = (),
 ) -> None:
-    """Write the JSON of a command; it holds the names of scans, not their folders."""
+    """Write the JSON of a command; it holds the names of scans, not their folders.
+
+    A warning names images of an earlier call that are still there: the report does not describe them.
+    """
+    path = out_dir / f"{command}.json"
+    earlier = read_json(path).get("Synthetic")
+    names = {name for name in earlier if isinstance(name, str)} if isinstance(earlier, list) else set()
+    here = {item.name for item in out_dir.iterdir()}
+    if left := sorted((names & here) - {item.name for item in synthetic}):
+        warnings.append(
+            f"{out_dir}: {len(left)} images of an earlier call are still there, such as {left[0]}; "
+            f"{path.name} describes the last call alone"
+        )
     described = [list_entities(scan) | {"file": scan.path.name} for scan in scans]
-    outputs.write_report(path, command, {"Scans": described, **content}, warnings, synthetic)
+    whole = {"ModelConfigSHA256": model.digest, "Scans": described, **content}
+    outputs.write_report(path, command, whole, warnings, synthetic)

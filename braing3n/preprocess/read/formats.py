@@ -196,7 +196,7 @@ def _place(name: str, image, voxels: np.ndarray, axes: str):
     elif _has_no_orientation(image):
         raise ScanError(
             f"{name}: its header does not give the orientation (no sform, no qform); "
-            "name the axes (`--axes LAS`, or `axes` in its cohort's file)."
+            "name the axes (`braing3n preprocess --axes LAS`, or `axes` in its cohort's file)."
         )
     elif isinstance(image, nib.AnalyzeImage) and not isinstance(image, nib.Nifti1Pair) and not axes:
         raise ScanError(
