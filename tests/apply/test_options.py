@@ -308,7 +308,7 @@ def test_the_report_has_the_options_the_model_and_the_scans_that_were_used(run, 
     bad.write_bytes(b"no image")
     _, out, printed = run("encode", str(bad))
     found = json.loads((out / "encode.json").read_text())
-    assert [scan["sub"] for scan in found["Scans"]] == ["07"]
+    assert [item["sub"] for item in found["Scans"]] == ["07"]
     assert "sub-9_T1w: is left out" in printed
     _, out, _ = run("counterfactual", one, "--disease", "AD", "--steps", "2", scans=False)
     assert set(json.loads((out / "counterfactual.json").read_text())["Sampling"]) == {
@@ -332,7 +332,7 @@ def test_forecasts_have_names_of_their_own_and_years_that_people_were_followed(r
     assert "--years: two of them would both be 1y" in printed
     population = {"years_followed": 5}
     assert warn_of_years(5.0, population) == []
-    assert "followed over 5 years" in warn_of_years(60.0, population)[0]
+    assert "beyond the 5 years" in warn_of_years(60.0, population)[0]
     assert warn_of_years(60.0, {}) == []
 
 
