@@ -162,8 +162,8 @@ def main() -> int:
         subprocess.run(list(map(str, command)), check=True, cwd=ROOT)
         seconds = time.perf_counter() - start
         peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
-        said = json.loads(next((folder / "out").rglob("*.json")).read_text())
-        print(f"written: {', '.join(sorted(said))}")
+        report = json.loads(next((folder / "out").rglob("*.json")).read_text())
+        print(f"written: {', '.join(sorted(report))}")
         forward = clock_forward(model / "encoder.safetensors")
     print(f"encode: {seconds:.1f} s (at most {MAX_SECONDS:g}), peak {peak_gb:.1f} GB (at most {MAX_GB:g})")
     print(f"ratio to a bare forward pass of {forward:.1f} s: {seconds / forward:.2f}")

@@ -4,7 +4,7 @@ Both look for each row's nearest other row among the same half-precision rows, b
 median of their ratios of time is the claim: at least 2, with equal neighbours; beside it the share of what
 the machine can do, the least product that the search needs alone. The size is the largest at which
 scikit-learn's float32 rows fit into --budget-mb. Ours then searches --rows rows of 38,400 numbers by
-memory map in a process of its own (35,309 in the paper; fewer unless said): at most 2 GB beside the mapped
+memory map in a process of its own (35,309 in the paper; fewer by default): at most 2 GB beside the mapped
 file. Exits 1 short of a target.
 """
 
@@ -137,10 +137,10 @@ def main() -> int:
         path = Path(folder) / "many.npy"
         write_latents(path, options.rows)
         command = [sys.executable, __file__, "--alone", str(path)]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     print(f"ratio {ratio:.2f} (target {MIN_RATIO}), neighbours {'equal' if is_equal else 'differ'}")
     print(f"share of what the machine can do: {share:.2f}")
-    seconds, peak_gb = float(said[-2]), float(said[-1]) / 1024
+    seconds, peak_gb = float(printed[-2]), float(printed[-1]) / 1024
     print(
         f"{options.rows} rows by memory map: {seconds:.0f} s, {peak_gb:.2f} GB beside the mapped file "
         f"(target {MAX_GB}); time grows with the square of the rows"

@@ -96,7 +96,7 @@ class Pattern:
 class Preference:
     """Of two scans of one visit and modality the one with the smaller `rank` is taken.
 
-    reason: what is said of the other; rank: (facts, options) -> something that compares.
+    reason: of the exclusion of the other; rank: (facts, options) -> something that compares.
     """
 
     reason: str

@@ -122,16 +122,16 @@ class OpenTable:
 class OpenVisit:
     """One scan among the tables: what the sources of a field ask (`braing3n.cohort.Visit`)."""
 
-    def __init__(self, book: Book, facts: Mapping[str, str]):
-        self.facts, self.options, self.book = facts, book.options, book
+    def __init__(self, reader: CohortTables, facts: Mapping[str, str]):
+        self.facts, self.options, self.reader = facts, reader.options, reader
         self.flags: list[str] = []
         self._rows: dict[str, list[tuple[Row, float]]] = {}
         self._paths: dict[str, str] = {}  # source -> the file it was found in
 
     def _find_rows(self, table: str) -> list[tuple[Row, float]]:
         if table not in self._rows:
-            self._rows[table] = self.book.tables[table].find(self.facts)
-            for sentence in self.book.tables[table].explain_undated(self.facts):
+            self._rows[table] = self.reader.tables[table].find(self.facts)
+            for sentence in self.reader.tables[table].explain_undated(self.facts):
                 self.flag(sentence)
         return self._rows[table]
 
@@ -141,8 +141,8 @@ class OpenVisit:
 
     def find(self, table: str, column: str, missing: tuple[str, ...] = ()) -> Found | None:
         """The first cell of those rows that is not missing."""
-        self.book.tables[table].asked.add(column.lower())
-        nothing = {*self.book.tables[table].table.missing, *missing}
+        self.reader.tables[table].asked.add(column.lower())
+        nothing = {*self.reader.tables[table].table.missing, *missing}
         for row, lag_days in self._find_rows(table):
             text = row.get(column.lower(), "")
             if text.lower() not in MISSING and text not in nothing:
@@ -158,7 +158,7 @@ class OpenVisit:
             if name in codes:
                 return Found(codes[name], found.source, found.lag_days)
         path = self._paths.get(found.source, table)
-        self.book.unknown[path, found.source.split(":", 1)[1]].add(found.value)
+        self.reader.unknown[path, found.source.split(":", 1)[1]].add(found.value)
         return Found("", found.source, found.lag_days)
 
     def flag(self, text: str) -> None:
@@ -168,17 +168,17 @@ class OpenVisit:
 
     def ask(self, field: str) -> str:
         """A field's value from the first of its sources that knows it."""
-        return self.book.ask(self, field).value
+        return self.reader.ask(self, field).value
 
     @property
     def has_phenotype(self) -> bool:
         """Whether any table has a row for this scan."""
         # Each table is asked, so that a row nobody needs is no row without a scan.
-        found = [table.find(self.facts) for table in self.book.tables.values()]
+        found = [table.find(self.facts) for table in self.reader.tables.values()]
         return any(found)
 
 
-class Book:
+class CohortTables:
     """A cohort's tables, opened once, and the records read from them.
 
     Args:

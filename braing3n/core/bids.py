@@ -62,7 +62,7 @@ def derivative_path(
     """The path of one derivative in SRI24.
 
     kind: `preproc` (the volume), `mask` (the brain mask), `xfm` and `inverse_xfm` (the affine of ITK),
-    `picture` (three slices for the eye), `sidecar` (the visit's JSON), `dseg-<label>` (a
+    `picture` (three slices as JPEG), `sidecar` (the visit's JSON), `dseg-<label>` (a
     segmentation that came with the visit).
     """
     folder = visit_dir(store_dir, cohort, subject_id, session_id)

@@ -1,4 +1,4 @@
-"""Sample the trained DiT, arm by arm, and decode one of each arm for the eye."""
+"""Sample the trained DiT, arm by arm, and decode some of each arm to look at."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from braing3n.cohort import Cohort
-from braing3n.cohort.records import Book
+from braing3n.cohort.records import CohortTables
 from braing3n.core.accounting import check_accounting
 from braing3n.core.bids import volume_id
 from braing3n.core.errors import CohortError, show_text
@@ -73,13 +73,13 @@ def _read_declared(
     tables: list[Path],
     options: Mapping[str, Any],
 ) -> pd.DataFrame:
-    book = Book(cohort, tables, options)
+    reader = CohortTables(cohort, tables, options)
     rows = [
-        {"volume_id": scan["volume_id"]} | book.read(read_facts(scan)) for scan in scans.to_dict("records")
+        {"volume_id": scan["volume_id"]} | reader.read(read_facts(scan)) for scan in scans.to_dict("records")
     ]
-    book.check_codes(key)
+    reader.check_codes(key)
     for scan in left_out.to_dict("records"):
-        book.use_rows(read_facts(scan))
+        reader.use_rows(read_facts(scan))
     known = {
         *DIAGNOSES,
         *options.get("keep_dx", ()),
@@ -90,9 +90,9 @@ def _read_declared(
             f"{key}: the cohort's file makes dx {', '.join(map(repr, unknown))}, which is none of "
             f"{', '.join(DIAGNOSES)}; correct its codes (dx_detail keeps other words)."
         )
-    for sentence in book.list_slips():
+    for sentence in reader.list_slips():
         print(show_text(f"{key}: {sentence}"))
-    for name, keys in book.list_unused_rows().items():
+    for name, keys in reader.list_unused_rows().items():
         shown = ", ".join(keys[:N_SHOWN]) + (" ..." if len(keys) > N_SHOWN else "")
         print(show_text(f"{key}: {len(keys)} ids of the table '{name}' have no scan: {shown}"))
     return pd.DataFrame(rows)

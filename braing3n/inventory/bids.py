@@ -115,14 +115,16 @@ def _settle_folders(items: list[Item], raw_dir: Path, walk: Walk) -> list[Item]:
     for item in items:
         folders = Path(item.path).relative_to(raw_dir).parts[:-1]
         inside = {name[:3]: name[4:] for name in folders if name.startswith(("sub-", "ses-"))}
-        said = {"sub": item.subject_id, "ses": item.session_id or inside.get("ses", "")}
-        odd = [name for name, label in inside.items() if said[name] != label]
+        named = {"sub": item.subject_id, "ses": item.session_id or inside.get("ses", "")}
+        odd = [name for name, label in inside.items() if named[name] != label]
         if odd:
             name = odd[0]
-            walk.unused[item.path] = f"its name says {name}-{said[name]} and its folder {name}-{inside[name]}"
+            walk.unused[item.path] = (
+                f"its name says {name}-{named[name]} and its folder {name}-{inside[name]}"
+            )
             strays.append(item.path)
         else:
-            settled.append(replace(item, session_id=said["ses"]))
+            settled.append(replace(item, session_id=named["ses"]))
     if strays:
         walk.warnings.append(
             f"{len(strays)} files lie in another person's or session's folder than their names say and are "

@@ -45,7 +45,7 @@ def build_inventories(config: Config) -> None:
     """Walk every cohort's raw folder and write its inventory; what nothing moved of stands."""
     results = Path("results") / config.run
     records = {key: _open_record(key, config, results / "inventory" / key) for key in config.cohorts}
-    for key, settings in config.cohorts.items():  # a wrong option is said before anything is walked
+    for key, settings in config.cohorts.items():  # a wrong option is reported before anything is walked
         cohort = load_cohort(find_kind(key, settings))
         settle_options(key, cohort, settings.options)
         if settings.miniature:
@@ -183,7 +183,7 @@ def write_participants(walk: Walk, folder: Path) -> None:
 
 
 def _list_warnings(walk: Walk, folder: Path) -> list[str]:
-    """What is said each time: that scans or tables are there twice."""
+    """What is reported each time: that scans or tables are there twice."""
     copies = [scan.path for scan, reason in walk.left_out if reason.startswith(SECOND_COPY)]
     described = (
         f"{len(copies)} scans are there twice, such as {copies[0]}; the copies are left out "

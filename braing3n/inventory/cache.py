@@ -53,7 +53,7 @@ class Record:
         return self.raw_dir.is_dir() and digest_files(self.raw_dir, known["skipped_dirs"]) == known["listing"]
 
     def read_warnings(self) -> list[str]:
-        """What the walk said that is to be said each time."""
+        """What the walk reported that is to be reported each time."""
         return self._read()["warnings"]
 
     def write(self, walk: Walk, outputs: Iterable[Path], warnings: list[str]) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from braing3n.atlas.templates import centred_affine
 from braing3n.cohort import Cohort, Scan, Walk, settle_options
-from braing3n.cohort.records import Book
+from braing3n.cohort.records import CohortTables
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.resources import fetch
 from braing3n.core.runtime import digest_file, digest_text, track
@@ -181,8 +181,8 @@ def _plan(
         note = notes[Path(candidate.files[0][0])]
         scan, _ = describe(candidate, cohort, key, options, partial(_foresee_header, note, spacing_mm))
         scans.append((replace(scan, facts=dict(scan.facts)), candidate, note))  # jobs go to other processes
-    book = Book(cohort, walk.tables, options)
-    records = [book.read(list_facts(scan)) for scan, _, _ in scans]
+    reader = CohortTables(cohort, walk.tables, options)
+    records = [reader.read(list_facts(scan)) for scan, _, _ in scans]
     people: dict[str, list[tuple[Scan, dict]]] = defaultdict(list)
     for (scan, _, _), record in zip(scans, records, strict=True):
         people[scan.person_id].append((scan, record))

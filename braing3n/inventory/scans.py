@@ -13,7 +13,7 @@ from typing import Any
 
 from braing3n.cohort import Cohort, Pattern, Scan, Walk
 from braing3n.cohort.dates import parse_date
-from braing3n.cohort.records import Book
+from braing3n.cohort.records import CohortTables
 from braing3n.cohort.tables import is_table
 from braing3n.core.contracts import MODALITIES
 from braing3n.core.errors import CohortError
@@ -306,10 +306,10 @@ def _ask_tables(
     scans: list[Scan], cohort: Cohort, key: str, options: Mapping[str, Any], walk: Walk
 ) -> list[Scan]:
     """Leave out what the tables speak against, and join families."""
-    book = Book(cohort, walk.tables, options)
+    reader = CohortTables(cohort, walk.tables, options)
     kept = []
     for scan in scans:
-        visit = book.open_visit(list_facts(scan))
+        visit = reader.open_visit(list_facts(scan))
         reason = cohort.keep(visit) if cohort.keep else ""
         if reason:
             walk.left_out.append((scan, reason))
@@ -318,7 +318,7 @@ def _ask_tables(
         kept.append(
             replace(scan, group_id=f"{key}/family-{family.value}") if family and family.value else scan
         )
-    book.check_codes(key)
+    reader.check_codes(key)
     return kept
 
 

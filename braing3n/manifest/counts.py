@@ -1,4 +1,4 @@
-"""What each cohort holds against what its file expects: off by more than the tolerance is a warning."""
+"""Compare what each cohort holds with what its file expects; warn when more than the tolerance apart."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def measure(
         Decoded samples of MCI and PD on coarse voxels (npz), beside `samples.npz` and `samples.parquet`; they
         are audited as samples are, under a name of their own.
     settings
-        JSON of the section `memorization`, or a configuration file.
+        The section `memorization`: its settings file, or a configuration file.
     """
     from braing3n.core.runtime import set_threads
     from braing3n.core.settings import parse_section

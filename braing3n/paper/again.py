@@ -1,4 +1,4 @@
-"""The pages once more from results that exist: nothing is trained, and what is out of date is said."""
+"""Write the pages again from results that exist: nothing is trained, and what is out of date is reported."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def find_stale(config: Path) -> list[str]:
     command += ["--snakefile", str(SNAKEFILE), "--configfile", str(config)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise ConfigurationError(f"{config}: the workflow cannot be planned: {said[-1]}")
+        printed = done.stderr.strip().splitlines() or ["no reason given"]
+        raise ConfigurationError(f"{config}: the workflow cannot be planned: {printed[-1]}")
     return describe_stale(done.stdout)
 
 

@@ -30,9 +30,9 @@ def shard(
     table
         Parquet to write: one row a scan, kept or excluded with its reason.
     settings
-        JSON of the `preprocess` section, or a YAML configuration.
+        The section `preprocess`: its settings file, or a configuration file.
     resources
-        JSON of the `resources` section, or a YAML configuration.
+        The section `resources`: its settings file, or a configuration file.
     threads
         Worker processes of one thread each.
     """

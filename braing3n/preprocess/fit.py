@@ -89,18 +89,18 @@ class Moved:
     shape: tuple[int, int, int]  # of the scan in its canonical orientation
     affine: np.ndarray  # of the same
     quality: dict[str, float | None]  # table cells
-    picture: bytes  # JPEG for the eye
+    picture: bytes  # JPEG
 
 
 def _find_brain(row: Mapping, scan: Volume, route: Route, tools: Tools) -> tuple[Volume, np.ndarray, str]:
     """N4 and brain extraction: the corrected scan, the mask and how it was found."""
     settings = tools.settings
     if route.has_n4:
-        _tell(row, "bias correction")
+        _report(row, "bias correction")
         scan = correct(scan, settings)
     try:
         if route.has_extraction:
-            _tell(row, "brain extraction")
+            _report(row, "brain extraction")
             return scan, *extract_brain(scan, tools.backends, settings.brain_ml)
         return scan, find_brain(scan, find_nonzero, settings.brain_ml)[0], ""
     except ScanError as error:
@@ -136,7 +136,7 @@ def fit_centre(row: Mapping, tools: Tools) -> Centre:
     brain = scan.with_data(scan.data * mask)
     matrix = np.eye(4)
     if route.has_affine:
-        _tell(row, "affine registration to SRI24")
+        _report(row, "affine registration to SRI24")
         matrix = register_affine(brain, atlas.brain, settings.affine, settings.seed, settings.spacing_mm)
     if is_on_grid(scan, atlas.grid) and not route.has_affine:
         atlas_mask = store_as_lps(scan.with_data(mask)) > 0.5
@@ -176,11 +176,11 @@ def fit_companion(row: Mapping, centre: Centre, tools: Tools) -> Moved:
         raw, negatives = lift_brain(name, raw, measure_negatives(raw.data, content), settings, content)
     scan = raw
     if route.has_n4:
-        _tell(row, "bias correction")
+        _report(row, "bias correction")
         scan = correct(raw, settings)
     matrix = centre.matrix
     if route.has_rigid:
-        _tell(row, f"rigid registration to the {centre.modality}")
+        _report(row, f"rigid registration to the {centre.modality}")
         is_centre_brain = not centre.route.has_extraction
         target = centre.scan
         if is_brain or is_centre_brain:
@@ -286,5 +286,5 @@ def correct(scan: Volume, settings: PreprocessSettings) -> Volume:
     return correct_bias(scan, settings.n4_spacing_mm, settings.n4_iterations, settings.n4_tolerance)
 
 
-def _tell(row: Mapping, step: str) -> None:
+def _report(row: Mapping, step: str) -> None:
     report_step(f"sub-{row['subject_id']} {row['modality']}: {step}")

@@ -1,4 +1,4 @@
-"""Pictures for the eye: three slices a volume with the outline of its brain mask."""
+"""Pictures for visual inspection: three slices a volume with the outline of its brain mask."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ N_COLUMNS = 3
 def draw_thumbnail(head: np.ndarray, mask: np.ndarray, atlas: Atlas) -> bytes:
     """A JPEG of a head's sagittal, coronal and axial slice through the middle of the atlas's brain.
 
-    Slices and frame are the same for all volumes, so that what lies wrong leaps to the eye; a pixel is about
+    Slices and frame are the same for all volumes, so that what lies wrong is seen at once; a pixel is about
     1 mm. The patient's right is on the picture's left.
 
     Args:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braing3n.cohort import Cell, Cohort, Found, Table
-from braing3n.cohort.records import MISSING, Book, to_number
+from braing3n.cohort.records import MISSING, CohortTables, to_number
 from braing3n.core.errors import CohortError
 
 CODES = {"1": "M", "2": "F", "female": "F", "9": ""}
@@ -29,7 +29,7 @@ def open_book(tmp_path_factory):
         names, texts = zip(*cells.items(), strict=True)
         line = ",".join(f'"{text}"' for text in texts)
         path.write_text(f"ID,{','.join(names)},end\n7,{line},x\n", encoding="utf-8")
-        return Book(Cohort("t", "s", "l", "c", tables=(TABLE,), fields=FIELDS), [path], {})
+        return CohortTables(Cohort("t", "s", "l", "c", tables=(TABLE,), fields=FIELDS), [path], {})
 
     return write
 
@@ -71,16 +71,16 @@ def test_a_number_is_within_its_bounds_or_flagged(open_book, age, tesla):
 
 @given(sex=CELLS | st.sampled_from([*CODES, "FEMALE", "2.0", "1.5"]))
 def test_a_code_is_spelled_out_or_stops_the_ingest(open_book, sex):
-    book = open_book(sex=sex)
-    record = book.read({"subject": "7"})
+    reader = open_book(sex=sex)
+    record = reader.read({"subject": "7"})
     if is_nothing(sex):
         assert record["sex"] == ""
     elif record["sex"] or sex in ("9", "9.0", "09"):
-        book.check_codes("mine")
+        reader.check_codes("mine")
         assert record["sex"] == CODES.get(sex.lower(), CODES.get(f"{to_number(sex) or 0:g}"))
     else:
         with pytest.raises(CohortError, match=r"mine: codes .*people\.csv, column 'sex': ") as caught:
-            book.check_codes("mine")
+            reader.check_codes("mine")
         assert repr(sex) in str(caught.value)
 
 

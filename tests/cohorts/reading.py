@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from braing3n.cohort import load_cohort, settle_options
-from braing3n.cohort.records import Book
+from braing3n.cohort.records import CohortTables
 
 from .trees import write_table
 
@@ -19,7 +19,7 @@ def read_record(
     for name, text in tables.items():
         write_table(folder / name, text)
     cohort = load_cohort(kind)
-    book = Book(cohort, [folder / name for name in tables], settle_options(kind, cohort, options))
-    record = book.read(facts)
-    book.check_codes(kind)
+    reader = CohortTables(cohort, [folder / name for name in tables], settle_options(kind, cohort, options))
+    record = reader.read(facts)
+    reader.check_codes(kind)
     return record

@@ -3,7 +3,7 @@
 import pytest
 
 from braing3n.cohort import load_cohort, settle_options
-from braing3n.cohort.records import Book
+from braing3n.cohort.records import CohortTables
 
 ADNI = load_cohort("adni")
 FACTS = {"subject": "901_S_0001", "site": "901", "date": "2006-03-02", "image": "900001", "series": "MPRAGE"}
@@ -13,9 +13,9 @@ def read(folder, tables, facts=FACTS, **options):
     """The record of one scan with these tables."""
     for name, text in tables.items():
         (folder / name).write_text(text)
-    book = Book(ADNI, sorted(folder.iterdir()), settle_options("adni", ADNI, options))
-    record = book.read(facts)
-    book.check_codes("adni")
+    reader = CohortTables(ADNI, sorted(folder.iterdir()), settle_options("adni", ADNI, options))
+    record = reader.read(facts)
+    reader.check_codes("adni")
     return record
 
 
@@ -94,8 +94,8 @@ def test_known_bad_conversions_are_left_out_unless_wanted(tmp_path):
 
     def is_left_out(visit, **options):
         table.write_text(f"PTID,VISCODE2,EXAMDATE,DIAGNOSIS\n003_S_6264,{visit},2006-03-15,1\n")
-        book = Book(ADNI, [table], settle_options("adni", ADNI, options))
-        return "bad conversion" in ADNI.keep(book.open_visit(facts))
+        reader = CohortTables(ADNI, [table], settle_options("adni", ADNI, options))
+        return "bad conversion" in ADNI.keep(reader.open_visit(facts))
 
     assert is_left_out("m12")
     assert not is_left_out("m24")

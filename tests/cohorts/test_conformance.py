@@ -15,7 +15,7 @@ import pytest
 
 from braing3n.cohort import Cell, list_cohorts, load_cohort, settle_options
 from braing3n.cohort import records as records_module
-from braing3n.cohort.records import DERIVED, NO_PHENOTYPE, Book
+from braing3n.cohort.records import DERIVED, NO_PHENOTYPE, CohortTables
 from braing3n.core.accounting import check_accounting
 from braing3n.core.errors import CohortError
 from braing3n.ingest.cohort import build_records, read_facts, read_tsv
@@ -224,10 +224,10 @@ def test_an_unmapped_code_is_one_sentence(kind, field, cell, open_case, monkeypa
     monkeypatch.setattr(
         records_module, "read_table_file", lambda path, other: [dict(row)] if other.name == table.name else []
     )
-    book = Book(cohort, [Path("invented.csv")], settle_options(kind, cohort, {}))
-    book.read(facts)
+    reader = CohortTables(cohort, [Path("invented.csv")], settle_options(kind, cohort, {}))
+    reader.read(facts)
     with pytest.raises(CohortError) as error:
-        book.check_codes(kind)
+        reader.check_codes(kind)
     sentence = str(error.value)
     assert "\n" not in sentence
     for word in ("invented.csv", cell.column.lower(), repr(UNKNOWN), kind):

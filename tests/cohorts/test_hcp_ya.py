@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from braing3n.cohort import load_cohort, settle_options
-from braing3n.cohort.records import Book
+from braing3n.cohort.records import CohortTables
 
 from .trees import copy_tree, list_miniature, run_ingest, write_tree
 
@@ -55,14 +55,14 @@ def test_without_the_restricted_table_ages_are_the_middle_of_their_bins(open_cas
 def test_the_sign_of_the_score_is_the_hand(tmp_path, score, hand):
     table = tmp_path / "RESTRICTED_me.csv"
     table.write_text(f"Subject,Age_in_Yrs,Family_ID,Handedness\n900001,27,1_2,{score}\n")
-    record = Book(HCP, [table], settle_options("hcp_ya", HCP, {})).read(FACTS)
+    record = CohortTables(HCP, [table], settle_options("hcp_ya", HCP, {})).read(FACTS)
     assert (record["handedness"], record["handedness_score"]) == (hand, score)
 
 
 def test_an_export_with_all_columns_is_both_tables(tmp_path):
     table = tmp_path / "HCP_YA_subjects_2026_01_02_03_04_05.csv"
     table.write_text("Subject,Gender,Age,Age_in_Yrs,Family_ID,MMSE_Score\n900001,F,26-30,27,1_2,29\n")
-    record = Book(HCP, [table], settle_options("hcp_ya", HCP, {})).read(FACTS)
+    record = CohortTables(HCP, [table], settle_options("hcp_ya", HCP, {})).read(FACTS)
     assert (record["sex"], record["age_years"], record["mmse"]) == ("F", 27, 29)
 
 

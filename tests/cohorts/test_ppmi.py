@@ -5,7 +5,7 @@ import re
 import pytest
 
 from braing3n.cohort import load_cohort, settle_options
-from braing3n.cohort.records import Book
+from braing3n.cohort.records import CohortTables
 from braing3n.core.errors import CohortError
 
 from .fixtures import SPECIFICATIONS, read_chapter
@@ -41,9 +41,9 @@ def read(folder, tables, facts=FACTS):
     """The record of one scan with these tables."""
     for name, text in tables.items():
         (folder / name).write_text(text)
-    book = Book(PPMI, sorted(folder.iterdir()), settle_options("ppmi", PPMI, {}))
-    record = book.read(facts)
-    book.check_codes("ppmi")
+    reader = CohortTables(PPMI, sorted(folder.iterdir()), settle_options("ppmi", PPMI, {}))
+    record = reader.read(facts)
+    reader.check_codes("ppmi")
     return record
 
 
@@ -207,8 +207,8 @@ def test_people_without_a_diagnosis_are_kept(tmp_path):
     table.write_text(
         "PATNO,COHORT_DEFINITION\n1,Healthy Control\n2,Parkinson's Disease\n3,SWEDD\n4,Prodromal\n"
     )
-    book = Book(PPMI, [table], settle_options("ppmi", PPMI, {}))
-    reasons = [PPMI.keep(book.open_visit({"subject": subject})) for subject in "12345"]
+    reader = CohortTables(PPMI, [table], settle_options("ppmi", PPMI, {}))
+    reasons = [PPMI.keep(reader.open_visit({"subject": subject})) for subject in "12345"]
     assert reasons == ["", "", "SWEDD not kept", "Prodromal not kept", ""]
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from braing3n.cohort import load_cohort, settle_options
-from braing3n.cohort.records import Book
+from braing3n.cohort.records import CohortTables
 from braing3n.cohort.tables import is_table, read_table_file
 from braing3n.inventory.scans import find_scans
 
@@ -20,9 +20,9 @@ def read(folder, cells, **options):
     """The record of case 0004 with these cells behind its id."""
     table = folder / "UCSF-PDGM-metadata_v5.csv"
     table.write_text(f"{HEADER}\nUCSF-PDGM-004,{cells}\n")
-    book = Book(UCSF, [table], settle_options("ucsf_pdgm", UCSF, options))
-    record = book.read({"subject": "UCSF-PDGM-0004"})
-    book.check_codes("ucsf_pdgm")
+    reader = CohortTables(UCSF, [table], settle_options("ucsf_pdgm", UCSF, options))
+    record = reader.read({"subject": "UCSF-PDGM-0004"})
+    reader.check_codes("ucsf_pdgm")
     return record
 
 

@@ -86,7 +86,7 @@ def test_analyze_without_axes_is_refused(tmp_path, source_format):
     write_analyze(tmp_path / "a.hdr", IMAGE, AFFINE, "LAS")
     with pytest.raises(ScanError) as caught:
         read_scan(tmp_path / "a.hdr", source_format)
-    assert "tells no left and right" in read_message(caught)
+    assert "does not store left and right" in read_message(caught)
 
 
 def test_axes_overrule_a_header_that_is_wrong(tmp_path):

@@ -44,7 +44,7 @@ rule sample_control:
 
 
 rule read_control:
-    """Read samples and counterfactuals with probes of real people, and hold the generator against its claims."""
+    """Read samples and counterfactuals with probes of real people, and compare the results with the claims."""
     input:
         tokens=rules.cache_latents.output.tokens,
         features=rules.cache_latents.output.features,

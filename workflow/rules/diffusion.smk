@@ -62,7 +62,7 @@ if CONFIG.diffusion.weights:
 
 
 rule sample_diffusion:
-    """Draw every arm's samples under guidance and decode a few for the eye."""
+    """Draw every arm's samples under guidance and decode a few to look at."""
     input:
         weights=DIT,
         tokenizer=TOKENIZER,

@@ -84,9 +84,9 @@ def format_cell(value: object) -> str:
 def warn_of(table: pd.DataFrame, out: Path) -> None:
     """Print why numbers are n/a, which files were left out, whether the sets are small, and the folder."""
     columns = [name for name in ("reason", "note") if name in table]
-    said = dict.fromkeys(text for name in columns for text in table[name] if text and text == text)
+    notes = dict.fromkeys(text for name in columns for text in table[name] if text and text == text)
     report = read_json(out / REPORT)
-    for line in [*said, *report.get("Warnings", [])]:
+    for line in [*notes, *report.get("Warnings", [])]:
         shown = line if len(line) <= N_CHARACTERS_SAID else f"{line[:N_CHARACTERS_SAID]} … (see {out})"
         print(f"note: {show_text(shown, '')}", file=sys.stderr)
     print(f"results in {out}. {RESEARCH_ONLY}")

@@ -96,8 +96,8 @@ class Sampling:
         """The model folder's settings of sampling with the changes of the command line."""
         from braing3n.core.settings import validate
 
-        said = {"guidance": self.guidance, "n_steps": self.steps, **more}
-        known = {name: value for name, value in said.items() if value is not None}
+        given = {"guidance": self.guidance, "n_steps": self.steps, **more}
+        known = {name: value for name, value in given.items() if value is not None}
         return validate(type(settings), settings.model_dump() | known, "options")
 
 

@@ -143,7 +143,7 @@ def _describe_cards(quality: pd.DataFrame, decisions: list[Decision], folder: Pa
         yield _describe_card(row, picture, find_decision(row["volume_id"], by_name))
 
 
-def _describe_card(row: dict, picture: str, said: Decision | None) -> Card:
+def _describe_card(row: dict, picture: str, decision_of_review: Decision | None) -> Card:
     score = row["outlier_score"]
     judged = (
         f"off by {score:.1f} in {MEASURES[row['outlier_measure']].title}"
@@ -162,8 +162,8 @@ def _describe_card(row: dict, picture: str, said: Decision | None) -> Card:
         judged=judged,
         steps=steps,
         is_outlying=score > OUTLYING,
-        decision=said.decision if said else "",
-        reason=said.reason if said else "",
+        decision=decision_of_review.decision if decision_of_review else "",
+        reason=decision_of_review.reason if decision_of_review else "",
     )
 
 

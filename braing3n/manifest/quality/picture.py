@@ -1,4 +1,4 @@
-"""A picture of the pairs that look like one brain, for the eye to judge."""
+"""A picture of the pairs that look like one brain, for visual inspection."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def list_names(name: str) -> list[str]:
 
 
 def find_decision(name: str, decisions: dict[str, Decision]) -> Decision | None:
-    """What is said about a volume: of its own line, its visit's and its person's the first that is there."""
+    """The decision on a volume: of its own line, its visit's and its person's the first that is there."""
     return next((decisions[item] for item in reversed(list_names(name)) if item in decisions), None)
 
 
@@ -156,15 +156,15 @@ def settle_decisions(
     by_name = {item.name: item for item in decisions}
     settled, described, status, reasons = quality.copy(), [], [], []
     for row in quality.itertuples():
-        said, reason = find_decision(row.volume_id, by_name), ""
-        if said is not None and said.decision == "drop":
-            reason = "dropped in review" + (f": {said.reason}" if said.reason else "")
-        elif said is None and 0 < max_outlier_score < row.outlier_score:
+        found, reason = find_decision(row.volume_id, by_name), ""
+        if found is not None and found.decision == "drop":
+            reason = "dropped in review" + (f": {found.reason}" if found.reason else "")
+        elif found is None and 0 < max_outlier_score < row.outlier_score:
             reason = (
                 f"outlier in its cohort by {row.outlier_measure} (manifest.max_outlier_score "
                 f"{max_outlier_score:g})"
             )
-        described.append(said.decision if said is not None else "")
+        described.append(found.decision if found is not None else "")
         status.append("excluded" if reason else "kept")
         reasons.append(reason)
     return settled.assign(decision=described, status=status, reason=reasons)

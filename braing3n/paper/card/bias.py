@@ -14,7 +14,7 @@ BAND_NAMES = ("under 18", "18-39", "40-59", "60-74", "75 and over")
 TRAITS = ("sex", "age band", "race", "ethnicity", "scanner")
 # Where a diagnosis may come from, the widest first.
 PLACES = ("cohort", "site", "vendor", "scanner")
-# A diagnosis with this share of its people in one place is said to sit there.
+# A diagnosis with this share of its people in one place is confounded with it.
 NEARLY_ALL = 0.9
 
 
@@ -103,7 +103,7 @@ def build_places(results: Results) -> PrintedTable:
 
 
 def _describe_largest(place: str, spread: pd.DataFrame, reason: str) -> dict[str, str]:
-    """The two cells of one diagnosis and place; `reason` is said where nobody has the diagnosis."""
+    """The two cells of one diagnosis and place; `reason` is given where nobody has the diagnosis."""
     heads = f"{place.capitalize()}{LEVELS}number", f"{place.capitalize()}{LEVELS}largest"
     known = spread[spread["value"] != UNKNOWN]
     n_people, n_known = spread["person_id"].nunique(), known["person_id"].nunique()

@@ -221,8 +221,8 @@ def _draw_pyramid(axes: Axes, dx: str, people: pd.DataFrame, is_first: bool) -> 
     axes.set_yticks(rows, BAND_NAMES if is_first else [""] * len(rows), fontsize=8)
     axes.tick_params(length=0)
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
-    n_untold = len(people) - len(described)
-    title = f"{dx} (N = {len(people):,}" + (f", {n_untold:,} not shown)" if n_untold else ")")
+    n_hidden = len(people) - len(described)
+    title = f"{dx} (N = {len(people):,}" + (f", {n_hidden:,} not shown)" if n_hidden else ")")
     axes.set_title(title, fontsize=9)
 
 

@@ -200,7 +200,7 @@ def _place(name: str, image, voxels: np.ndarray, axes: str):
         )
     elif isinstance(image, nib.AnalyzeImage) and not isinstance(image, nib.Nifti1Pair) and not axes:
         raise ScanError(
-            f"{name}: is Analyze, which tells no left and right; name `axes` in its cohort's file."
+            f"{name}: is Analyze, which does not store left and right; name `axes` in its cohort's file."
         )
     elif isinstance(image, nib.Nifti1Pair):
         _check_forms(name, image)

@@ -30,7 +30,7 @@ class Intake:
     scan: Volume
     state: RawState
     clipped_share: float
-    is_found_stripped: bool = False  # nobody said so
+    is_found_stripped: bool = False  # from the voxels
     is_padded: bool = False  # it was; the padding is zero now
 
 

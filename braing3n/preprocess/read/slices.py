@@ -25,7 +25,7 @@ TAGS = (
 )
 SAME_MM = 0.05  # positions that are nearer are one place: other echoes, rounded
 MIN_GAP = 1.5  # of the usual distance; less is an uneven distance
-N_TOLD = 3  # gaps that are named one by one
+N_NAMED = 3  # gaps that are named one by one
 
 
 class _UnplacedError(Exception):
@@ -64,8 +64,8 @@ def check_slices(name: str, files: Sequence[Path]) -> None:
         if not gaps:
             continue
         n_missing = sum(gap[0] for gap in gaps)
-        places = ", ".join(f"between images {low} and {high}" for _, low, high in gaps[:N_TOLD])
-        more = f" and {len(gaps) - N_TOLD} places more" if len(gaps) > N_TOLD else ""
+        places = ", ".join(f"between images {low} and {high}" for _, low, high in gaps[:N_NAMED])
+        more = f" and {len(gaps) - N_NAMED} places more" if len(gaps) > N_NAMED else ""
         verb = "is" if n_missing == 1 else "are"
         raise ScanError(
             f"{name}: {n_missing} of {n_there + n_missing} slices {verb} missing ({places}{more}); "

@@ -1,4 +1,4 @@
-"""What is wrong with a run is said before there is a DAG."""
+"""What is wrong with a run is reported before there is a DAG."""
 
 import os
 import subprocess
