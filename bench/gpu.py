@@ -24,7 +24,7 @@ from machine import describe_processor  # noqa: E402
 
 from braing3n.core.runtime import count_cpus, set_threads  # noqa: E402
 
-N_TARGETS = 2  # utilisation and encoding
+N_TARGETS = 3  # utilisation of the MAE and the DiT, and encoding
 TINY = {
     "pretrain": {"patch_size": 4, "depth": 2, "width": 48, "n_heads": 4, "decoder_depth": 1}
     | {"decoder_width": 48, "decoder_n_heads": 4},

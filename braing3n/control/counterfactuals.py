@@ -6,7 +6,7 @@ soundness of counterfactual image models"); minimality and realism as Melistas e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,26 +112,44 @@ def change_people(
     settings: CounterfactualSettings,
     sampling: SamplingSettings,
     npz: Path,
+    inputs: Sequence[Path | str],
 ) -> None:
     """Change people, and change them back; write both float32 (n, T, d), one change after another (.npz).
 
+    A killed job resumes after its last whole batch.
+
     Args:
         tokens: (N, T, d) of all volumes; may lie on disk.
+        inputs: what they are made from, as of `training.open_run_dir`.
     """
     options = sampling.model_copy(update={"n_steps": settings.n_steps, "guidance": settings.guidance})
-    parts: list[np.ndarray] = [np.zeros((2, 0, *tokens.shape[1:]), np.float32)]
-    for change, rows, new in list_changed(real, settings):
-        own = real.conditions.iloc[rows]
-        batches = training.cut_batches(np.arange(len(rows)), settings.batch_size)
-        for batch in track(batches, f"control: {change.name}", len(batches)):
-            pair = own.iloc[batch], new.iloc[batch]
-            start = torch.from_numpy(np.asarray(tokens[rows[batch]], dtype=np.float32))
-            after = change_conditions(model, start, *pair, options)
+    listed = list_changed(real, settings)
+    size = settings.batch_size
+    batches, parts, start = [], [], 0  # rows of the arrays, and which change and people they are
+    for change, rows, _ in listed:
+        for part in training.cut_batches(np.arange(len(rows)), size):
+            batches.append(start + part)
+            parts.append((change, part))
+        start += len(rows)
+    news = {change.name: new for change, _, new in listed}
+    rows_of = {change.name: rows for change, rows, _ in listed}
+
+    def compute(rest: list[np.ndarray]) -> Iterator[dict[str, torch.Tensor]]:
+        for change, part in track(parts[len(parts) - len(rest) :], "control: people changed", len(rest)):
+            rows = rows_of[change.name][part]
+            pair = real.conditions.iloc[rows], news[change.name].iloc[part]
+            before = torch.from_numpy(np.asarray(tokens[rows], dtype=np.float32))
+            after = change_conditions(model, before, *pair, options)
             back = after if change.name == NONE else change_conditions(model, after, *pair[::-1], options)
-            parts.append(torch.stack([after, back]).float().cpu().numpy())
-    after, back = np.concatenate(parts, axis=1)
-    with write_atomically(npz) as beside:
-        np.savez(beside, after=after, back=back)
+            yield {"after": after.float(), "back": back.float()}
+
+    shape = tokens.shape[1:], np.float32
+    people = [real.labels["volume_id"].iloc[rows].tolist() for rows in rows_of.values()]
+    made_of = [options.as_json(), settings.as_json(), people, *map(training.digest_input, inputs)]
+    part_dir = training.choose_part_dir(npz, "changed", made_of)
+    growing = training.grow_arrays(part_dir, {"after": shape, "back": shape}, batches, compute)
+    with growing as arrays, write_atomically(npz) as beside:
+        np.savez(beside, **{name: np.load(path) for name, path in arrays.items()})
 
 
 def read_changed(

@@ -101,7 +101,7 @@ def draw_all(
 ) -> None:
     """Sample, change people, and write tokens, tables and the picture of one noise under every arm.
 
-    A killed job resumes with its samples where it was.
+    A killed job resumes with its samples, or the people that it changes, where it was.
     """
     device, scales = training.open_accelerator().device, settings.scales
     weights, more, swept_path = (locate(results, name) for name in ("dit", "more", "swept"))
@@ -117,7 +117,9 @@ def draw_all(
     write_samples(model, swept, options, device, swept_path, [weights])
     write_table(swept, swept_path.with_suffix(".parquet"), SWEPT)
     real, cached = Real.of(labels, settings, probe), open_tokens(results, labels)
-    change_people(model, cached, real, settings.counterfactuals, sampling, locate(results, "changed"))
+    inputs = [weights, locate(results, "tokenizer"), locate(results, "labels")]
+    changed_path = locate(results, "changed")
+    change_people(model, cached, real, settings.counterfactuals, sampling, changed_path, inputs)
     tokenizer = load_model(Tokenizer, locate(results, "tokenizer")).to(device)
     draw_one_noise(model, tokenizer, [*run_arms, *arms], options, device, locate(results, "one_noise"))
 

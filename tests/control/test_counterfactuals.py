@@ -10,6 +10,7 @@ import torch
 from invented_people import EFFECTS, SIZE, make_features, make_labels, make_real
 
 from braing3n.config import TokenizerSettings
+from braing3n.control import counterfactuals
 from braing3n.control.contracts import COUNTERFACTUALS
 from braing3n.control.counterfactuals import (
     CHANGES,
@@ -168,7 +169,7 @@ def test_a_change_that_nobody_can_have_says_why():
     check_table(found, COUNTERFACTUALS, "test")
 
 
-def test_the_dit_changes_people_and_changes_them_back(tmp_path):
+def test_the_dit_changes_people_and_changes_them_back_and_a_stopped_job_resumes(tmp_path, monkeypatch):
     """Through the real editor: own conditions give the tokens back, and so does the way back."""
     torch.manual_seed(0)
     settings = SETTINGS.model_copy(update={"diseases": ("HC", "AD")})
@@ -177,9 +178,24 @@ def test_the_dit_changes_people_and_changes_them_back(tmp_path):
         torch.nn.init.normal_(parameter, std=0.15)
     tokens = np.random.default_rng(0).normal(size=(len(LABELS), 8, D)).astype(np.float16)
     options = CounterfactualSettings(n_people=3, n_steps=8, batch_size=2, changes=("age", "T1 to T2"))
-    change_people(
-        net.requires_grad_(False), tokens, REAL, options, settings.sampling, tmp_path / "changed.npz"
-    )
+    given = net.requires_grad_(False), tokens, REAL, options, settings.sampling
+    calls, change = [], counterfactuals.change_conditions
+
+    def change_until_stopped(*words):
+        calls.append(len(words[1]))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return change(*words)
+
+    monkeypatch.setattr(counterfactuals, "change_conditions", change_until_stopped)
+    with pytest.raises(KeyboardInterrupt):
+        change_people(*given, tmp_path / "changed.npz", ["weights"])
+    assert calls[:2] == [2, 1], "two batches without a change, and the first half of a third"
+    change_people(*given, tmp_path / "changed.npz", ["weights"])
+    assert len(calls) == 4 + 8, "the third again, there and back, and three more"
+    change_people(*given, tmp_path / "again.npz", ["weights"])
+    with np.load(tmp_path / "changed.npz") as found, np.load(tmp_path / "again.npz") as whole:
+        assert all(np.array_equal(found[name], whole[name]) for name in ("after", "back"))
     none, age, t2 = found = read_changed(tmp_path / "changed.npz", tokens, REAL, options)
     assert [one.change.name for one in found] == [NONE, "age", "T1 to T2"]
     for one in found:
