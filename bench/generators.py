@@ -353,6 +353,12 @@ def run_seed(seed: int, n_people: int, guidance: float, folder: Path) -> dict:
     }
 
 
+def describe_recipe(n_people: int) -> str:
+    """The sizes that the figures hold for; the page is out of date where they have changed."""
+    steps = ", ".join(f"{name} {n:,}" for name, n in N_STEPS.items())
+    return f"Steps of training: {steps}. {n_people} people a seed, {N_SAMPLES} samples a class."
+
+
 def main() -> int:
     """Run every seed, print the table and whether all holds."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -376,7 +382,7 @@ def main() -> int:
                 figures = run_seed(seed, options.people, options.guidance, work_dir / f"seed-{seed}")
                 path.write_text(json.dumps(figures, indent=1) + "\n")
             found.append(json.loads(path.read_text()))
-    text = format_table(found)
+    text = format_table(found) + f"\n{describe_recipe(options.people)}\n"
     print(text)
     if options.write:
         DOC.write_text(f"{DOC.read_text().split(BEGIN)[0]}{BEGIN}\n\n{text}")

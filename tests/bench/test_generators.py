@@ -67,6 +67,14 @@ def test_a_figure_short_of_its_claim_breaks_it_and_no_other(claims, name):
     assert claims.format_table([HOLDS, item]).count("**not met**") == 1
 
 
+def test_the_page_has_three_fresh_seeds_of_the_recipe_as_it_is():
+    generators = importlib.import_module("generators")
+    page = generators.DOC.read_text()
+    head = next(line for line in page.splitlines() if line.startswith("| |"))
+    assert head.split("|")[2:-1] == [f" seed {seed} " for seed in generators.SEEDS["fresh"]]
+    assert generators.describe_recipe(800) in page
+
+
 def test_a_bridge_that_reads_no_years_where_there_are_none_is_no_success(claims):
     item = copy.deepcopy(HOLDS)
     item["forecasts"] |= {"bridge_slope": [0.0, 0, 0], "true_slope": [-0.1, 0, 0]}
