@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from braing3n import training
+from braing3n.control import STAGE_VERSION
 from braing3n.control.contrasts import AGE, CONTRASTS, HC_AD, IDH1, SEX, Contrast, Space, find_known, is_given
 from braing3n.control.evaluate import Real, read
 from braing3n.control.settings import CounterfactualSettings
@@ -145,7 +146,13 @@ def change_people(
 
     shape = tokens.shape[1:], np.float32
     people = [real.labels["volume_id"].iloc[rows].tolist() for rows in rows_of.values()]
-    made_of = [options.as_json(), settings.as_json(), people, *map(training.digest_input, inputs)]
+    made_of = [
+        STAGE_VERSION,
+        options.as_json(),
+        settings.as_json(),
+        people,
+        *map(training.digest_input, inputs),
+    ]
     part_dir = training.choose_part_dir(npz, "changed", made_of)
     growing = training.grow_arrays(part_dir, {"after": shape, "back": shape}, batches, compute)
     with growing as arrays, write_atomically(npz) as beside:

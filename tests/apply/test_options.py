@@ -330,6 +330,9 @@ def test_forecasts_have_names_of_their_own_and_years_that_people_were_followed(r
     status, _, printed = run("forecast", one, "--disease", "HC", "--years", "1", "1.00001", scans=False)
     assert status == 2
     assert "--years: two of them would both be 1y" in printed
+    status, _, printed = run("forecast", one, "--disease", "HC", "--years", "0.00001", scans=False)
+    assert status == 2
+    assert "both be 0y" in printed
     population = {"years_followed": 5}
     assert warn_of_years(5.0, population) == []
     assert "beyond the 5 years" in warn_of_years(60.0, population)[0]

@@ -222,7 +222,7 @@ def check_years(model: Pretrained, own: dict[str, Any], years: Sequence[float]) 
         raise BrainG3nError("--years: give one or more, such as --years 1 2 5.")
     for year in years:
         check_range("years", year, *AGES_YEARS, is_needed=True)
-    names = [name_years(year) for year in sorted(set(years))]
+    names = [name_years(year) for year in {0.0, *years}]  # 0 years are forecast always
     for name in {name for name in names if names.count(name) > 1}:
         raise BrainG3nError(f"--years: two of them would both be {name}; give numbers .0001 apart.")
 
