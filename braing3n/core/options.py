@@ -1,5 +1,6 @@
 """Options that commands of several stages have, each described once."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,22 @@ def parse_whole(_: Any, tokens: Any) -> int:
     if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise ValueError(f'"{text}" is no whole number')
     return int(text)
+
+
+def parse_number(_: Any, tokens: Any) -> float:
+    """The number that was typed; by itself, cyclopts would take nan, which means "not given", for one.
+
+    Raises:
+        ValueError: it is none, or not finite.
+    """
+    text = tokens[0].value
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f'"{text}" is no finite number')
+    return number
 
 
 def list_shards(folder: Path, shards: list[str], suffix: str) -> list[Path]:
@@ -65,5 +82,6 @@ Threads = Annotated[
     int, Parameter(help="CPU threads; where something trains, the same number gives the same bits.")
 ]
 Seed = Annotated[int, Parameter(converter=parse_whole, validator=validators.Number(gte=0, lt=2**32))]
+Number = Annotated[float, Parameter(converter=parse_number, show_default=False)]  # NaN: not given
 Count = Annotated[int, Parameter(converter=parse_whole, validator=validators.Number(gte=0))]
 OneOrMore = Annotated[int, Parameter(converter=parse_whole, validator=validators.Number(gte=1))]

@@ -71,6 +71,18 @@ def test_a_counterfactual_keeps_what_is_not_said(run, one, asked):  # noqa: F811
     assert "an age of 99 years is outside" in printed
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("predict", "age"), ("generate", "age"), ("counterfactual", "own-age"), ("forecast", "cdr")],
+)
+@pytest.mark.parametrize("text", ["nan", "inf", "1,5"])
+def test_a_number_that_is_none_is_refused_and_not_taken_as_missing(capsys, command, option, text):
+    scans = ["x.nii.gz"] if command != "generate" else []
+    needed = ["--disease", "HC"] if command == "forecast" else []
+    assert main([command, *scans, "--model", ".", "-o", "x", *needed, f"--{option}", text]) == 2
+    assert f'--{option}: "{text}" is no finite number' in capsys.readouterr().err
+
+
 def test_a_forecast_has_the_persons_facts_and_each_its_years(run, one, asked):  # noqa: F811
     facts = "--disease", "MCI", "--age", "50", "--sex", "F", "--cdr", "0.5"
     words = *facts, "--years", "4", "0.5", "--steps", "3", "--guidance", "2.5"

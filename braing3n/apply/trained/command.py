@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter, validators
 
 from braing3n.core.errors import BrainG3nError, show_text
-from braing3n.core.options import Count, Seed, parse_whole
+from braing3n.core.options import Count, Number, Seed, parse_whole
 
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder of the results.")]
 Model = Annotated[
@@ -120,7 +120,7 @@ def encode(*scans: Path, model: Model, out: Out, tokens: bool = False, given: In
     return finish(warnings, out)
 
 
-def predict(*scans: Path, model: Model, out: Out, age: float = math.nan, given: Input | None = None) -> int:
+def predict(*scans: Path, model: Model, out: Out, age: Number = math.nan, given: Input | None = None) -> int:
     """Write the predictions of every probe of the model folder: age and age gap, sex, disease and others.
 
     Parameters
@@ -167,7 +167,7 @@ def generate(
     sex: str = "",
     modality: Modality = "T1",
     site: str = "",
-    age: float = math.nan,
+    age: Number = math.nan,
     idh1: str = "",
     n: Images = 1,
     seed: Seed | None = None,
@@ -219,12 +219,12 @@ def counterfactual(
     out: Out,
     disease: str = "",
     sex: str = "",
-    age: float = math.nan,
+    age: Number = math.nan,
     site: str = "",
     idh1: str = "",
     own_disease: str = "",
     own_sex: str = "",
-    own_age: float = math.nan,
+    own_age: Number = math.nan,
     own_site: str = "",
     own_idh1: str = "",
     strength: float = 1.0,
@@ -281,9 +281,9 @@ def forecast(
     out: Out,
     disease: str,
     years: Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative="")] = (1.0, 2.0, 5.0),
-    age: float = math.nan,
+    age: Number = math.nan,
     sex: str = "",
-    cdr: float = math.nan,
+    cdr: Number = math.nan,
     given: Input | None = None,
     sampling: Sampling | None = None,
 ) -> int:
