@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+Claim = tuple[str, str, bool]
 
-def list_claims(item: dict) -> list[tuple[str, str, bool]]:
+
+def list_claims(item: dict) -> list[Claim]:
     """What is claimed of one seed: a name, the figures, and whether it holds."""
-    claims, control = [], item["control"]
+    parts = {"control": claim_control, "counterfactuals": claim_changes, "forecasts": claim_forecasts}
+    return [claim for name, claim_part in parts.items() if name in item for claim in claim_part(item[name])]
+
+
+def claim_control(control: dict) -> list[Claim]:
+    """Requested classes and ages are read."""
+    claims = []
     for name in ("disease", "sex"):
         value, low, high = control[name]["gap"]
         text = (
@@ -15,7 +23,13 @@ def list_claims(item: dict) -> list[tuple[str, str, bool]]:
     value, low, high = control["age"]["r"]
     text = f"{value:.2f} [{low:.2f}, {high:.2f}]; real {control['age']['real_r']:.2f}"
     claims.append(("age: r of requested and read", text, value >= 0.7))
-    for trait, of in item["counterfactuals"].items():
+    return claims
+
+
+def claim_changes(traits: dict) -> list[Claim]:
+    """Counterfactuals change what is planted, and unchanged conditions nothing."""
+    claims = []
+    for trait, of in traits.items():
         value, low, high = of["gain"]
         text = f"{value:.4f} [{low:.4f}, {high:.4f}] of {of['no_change']:.4f}"
         claims.append((f"{trait}: error inside, below no change by", text, low > 0))
@@ -28,7 +42,12 @@ def list_claims(item: dict) -> list[tuple[str, str, bool]]:
                        of["composition"] <= of["reconstruction"]))  # fmt: skip
         text = f"{of['reversal']:.4f} of {of['reconstruction']:.4f}"
         claims.append((f"{trait}: there and back", text, of["reversal"] <= 2 * of["reconstruction"]))
-    forecasts = item["forecasts"]
+    return claims
+
+
+def claim_forecasts(forecasts: dict) -> list[Claim]:
+    """Forecasts age as the true follow-ups, and none does with shuffled years."""
+    claims = []
     (value, low, high), truth = forecasts["bridge_slope"], forecasts["true_slope"]
     text = f"{value:.2f} [{low:.2f}, {high:.2f}]; true {truth[0]:.2f} [{truth[1]:.2f}, {truth[2]:.2f}]"
     claims.append(("bridge: years read a year", text, value >= truth[0] / 2 > 0))

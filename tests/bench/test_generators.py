@@ -67,12 +67,40 @@ def test_a_figure_short_of_its_claim_breaks_it_and_no_other(claims, name):
     assert claims.format_table([HOLDS, item]).count("**not met**") == 1
 
 
-def test_the_page_has_three_fresh_seeds_of_the_recipe_as_it_is():
-    generators = importlib.import_module("generators")
-    page = generators.DOC.read_text()
-    head = next(line for line in page.splitlines() if line.startswith("| |"))
-    assert head.split("|")[2:-1] == [f" seed {seed} " for seed in generators.SEEDS["fresh"]]
-    assert generators.describe_recipe(800) in page
+@pytest.fixture
+def generators():
+    return importlib.import_module("generators")
+
+
+@pytest.mark.parametrize("name", ["diffusion", "longitudinal"])
+def test_the_page_has_fresh_seeds_of_the_recipe_as_it_is(generators, name):
+    part, page = generators.PARTS[name], generators.DOC.read_text()
+    assert generators.put_table(page, name, "other") != page
+    other = next(rival for rival in generators.PARTS if rival != name)
+    kept = generators.put_table(page, other, "")
+    head = next(line for line in kept.splitlines() if line.startswith("| |"))
+    assert head.split("|")[2:-1] == [f" seed {seed} " for seed in part.seeds]
+    assert part.describe() in kept
+
+
+def test_a_table_replaces_that_of_its_generator_alone(generators):
+    page = "".join(
+        f"{name}\n<!-- {name}: bench/generators.py --write -->\nold {name}\n<!-- end of {name} -->\n"
+        for name in generators.PARTS
+    )
+    found = generators.put_table(page, "diffusion", r"new \1 table")
+    assert r"new \1 table" in found
+    assert "old diffusion" not in found
+    assert "old longitudinal" in found
+    assert generators.put_table(found, "diffusion", "old diffusion").count("old") == 2
+    with pytest.raises(SystemExit, match="no place for the table of diffusion"):
+        generators.put_table("a page", "diffusion", "table")
+
+
+def test_fresh_seeds_are_no_development_seeds(generators):
+    used = [seed for part in generators.PARTS.values() for seed in part.seeds]
+    assert len(set(used)) == len(used)
+    assert not set(used) & set(importlib.import_module("phantoms").SEEDS["development"])
 
 
 def test_a_bridge_that_reads_no_years_where_there_are_none_is_no_success(claims):
