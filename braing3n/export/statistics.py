@@ -12,6 +12,7 @@ from braing3n.core.contracts import MODALITIES
 
 AGE_PERCENTILES = (5, 25, 50, 75, 95)
 PERCENTILES = np.arange(101)
+OLDEST_YEARS = 90  # no higher age is published: there are too few who have it
 N_FOLDS = 5
 GROUPS = ("modalities", "sexes", "diseases", "sites", "idh1")
 
@@ -95,22 +96,36 @@ def describe_follow_up(pairs: pd.DataFrame, min_count: int) -> int:
     return int(own.iloc[-min_count]) if len(own) >= min_count else 0
 
 
+def find_step_years(n_people: int) -> int:
+    """The step in which ages of so many people are published; the ends of few are one person's."""
+    return 1 if n_people >= 100 else 5
+
+
+def round_years(years: float, n_people: int) -> int:
+    """The nearest age that is published of so many people."""
+    step = find_step_years(n_people)
+    return min(step * round(years / step), OLDEST_YEARS)
+
+
 def describe_population(labels: pd.DataFrame, min_count: int, sites: Sequence[str]) -> dict[str, Any]:
     """Ages, sexes, modalities, diseases, sites and IDH1 statuses of the training split, no small group.
 
     Counts are of people, volumes aside, and rounded down to multiples of `min_count`: no group of fewer is
-    seen, nor can it be had as a difference. Ages are whole years, from the 1st to the 99th percentile where
-    there are enough, else multiples of five about all; those of a modality are percentiles over at least
-    `min_count` people.
+    seen, nor can it be had as a difference. Ages are whole years of the 1st to the 99th percentile of people;
+    of fewer than 100 people they are multiples of five, about all. Those of a modality are percentiles over
+    at least `min_count` people, whole years or multiples of five likewise. None is above 90.
 
     Args:
         sites: names that may be published, those of the generator's vocabulary.
     """
     own = labels[labels["split"] == "train"]
-    ages = own["age_years"].dropna()
-    low, high = (ages.min(), ages.max()) if len(ages) < 100 else ages.quantile([0.01, 0.99])
-    step = 5 if len(ages) < 100 else 1  # of few people the ends are one person's
-    known = {} if ages.empty else {"min": int(low // step * step), "max": int(-(-high // step) * step)}
+    # One number a person: of several scans of one person the ends would be that person's.
+    ages = own.groupby("person_id")["age_years"].agg(["min", "max"]).dropna()
+    step = find_step_years(len(ages))
+    low, high = (0, 1) if step > 1 else (0.01, 0.99)
+    ends = ages["min"].quantile(low), ages["max"].quantile(high)
+    known = {} if ages.empty else {"min": int(ends[0] // step * step), "max": int(-(-ends[1] // step) * step)}
+    known = {name: min(years, OLDEST_YEARS) for name, years in known.items()}
 
     def round_down(n: int) -> int:
         return int(n) // min_count * min_count
@@ -128,7 +143,7 @@ def describe_population(labels: pd.DataFrame, min_count: int, sites: Sequence[st
         "n_volumes": round_down(len(own)),
         "age_years": known,
         "age_percentiles": {
-            name: {f"p{k}": round(ages.quantile(k / 100)) for k in AGE_PERCENTILES}
+            name: {f"p{k}": round_years(ages.quantile(k / 100), len(ages)) for k in AGE_PERCENTILES}
             for name, ages in by_modality.items()
             if len(ages) >= min_count
         },

@@ -8,11 +8,10 @@ import numpy as np
 from scipy import ndimage
 
 from braing3n.atlas.templates import SRI24_CENTRE_MM, SRI24_TO_MNI, centred_affine, grid_positions
+from braing3n.core.contracts import MODALITIES
 from braing3n.phantoms import effects
 from braing3n.phantoms.anatomy import HEAD_TO_MNI, Anatomy
 from braing3n.phantoms.people import Person
-
-MODALITIES = ("T1", "T1c", "T2", "FLAIR")
 
 # Intensity of each tissue, white matter of the T1 being 1; `head` scales the T1 of scalp, skull and face.
 TISSUES = ("gm", "wm", "csf", "detail", "head", "necrosis", "ring", "oedema")

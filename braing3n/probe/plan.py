@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from braing3n.core.contracts import read_table
+from braing3n.core.contracts import MODALITIES, read_table
 from braing3n.core.errors import ContractError
 from braing3n.manifest.contracts import LABELS
 from braing3n.probe.contracts import COLUMNS
@@ -80,7 +80,7 @@ def plan_probe(
     """
     target = task.read_target(labels)
     is_given = target.notna() if task.kind == "regression" else target != ""
-    if slice_name in ("T1", "T1c", "T2", "FLAIR"):
+    if slice_name in MODALITIES:
         is_given &= labels["modality"] == slice_name
     if people == "unseen":
         is_given &= labels["split"] != "train"
@@ -129,7 +129,7 @@ def _build_units(task, slice_name, labels, target, is_given) -> tuple[pd.DataFra
 def _find_obstacle(task, slice_name, labels, probe, settings) -> str:
     """Why this probe cannot be fitted, as one phrase; empty where it can."""
     n_groups, n_people = probe.units["group_id"].nunique(), probe.units["person_id"].nunique()
-    if slice_name in ("T1", "T1c", "T2", "FLAIR") and not (labels["modality"] == slice_name).any():
+    if slice_name in MODALITIES and not (labels["modality"] == slice_name).any():
         return f"no {slice_name} volumes in this run"
     if not len(probe.units) and not probe.dropped:
         among = "" if probe.people == "everyone" else f" among {probe.people} people"

@@ -1,5 +1,6 @@
 """A model folder of tiny models, and what it was written from."""
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -67,15 +68,15 @@ def make_labels():
     return labels[list(LABELS)], features
 
 
-def write_models(folder):
+def write_models(folder, sites=("lab/one",)):
     """Weight files of tiny models with random weights."""
     torch.manual_seed(0)
-    words = Vocabularies(("HC", "AD"), ("F", "M"), MODALITIES, ("lab/one",), ("wildtype", "mutant"))
+    words = Vocabularies(("HC", "AD"), ("F", "M"), MODALITIES, sites, ("wildtype", "mutant"))
     sizes = {"depth": 1, "width": 24, "n_heads": 2}
     models = {
         "encoder": MaskedAutoencoder(ENCODER, SHAPE),
         "tokenizer": Tokenizer(TokenizerSettings(d=D, widths=(8, 8, 4), n_blocks=1), WIDTH, 8, GRID),
-        "dit": DiT(DiffusionSettings(**sizes, diseases=("HC", "AD"), n_sites=1), words, D, GRID),
+        "dit": DiT(DiffusionSettings(**sizes, diseases=("HC", "AD"), n_sites=len(sites)), words, D, GRID),
         "bridge": Bridge(LongitudinalSettings(**sizes), D, GRID),
     }
     for name, model in models.items():
@@ -127,6 +128,13 @@ def made(tmp_path_factory):
     predictions.to_parquet(folder / "predictions.parquet")
     export(folder, folder / "export")
     return folder / "export", labels, features, scores
+
+
+@pytest.fixture
+def source(made, tmp_path):
+    """A copy of the run's files that a test may change."""
+    shutil.copytree(made[0].parent, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
+    return tmp_path / "run"
 
 
 @pytest.fixture

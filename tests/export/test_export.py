@@ -15,11 +15,16 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 import braing3n
+from braing3n.core.contracts import write_table
 from braing3n.core.errors import BrainG3nError, CheckpointError
 from braing3n.core.runtime import digest_file
 from braing3n.export import files
 from braing3n.export.probes import FittedProbe, measure_bias
 from braing3n.export.statistics import describe_population, find_percentiles, measure_space
+from braing3n.longitudinal.contracts import PAIRS
+from braing3n.nets.weights import write_weights
+
+from .conftest import export
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,6 +80,9 @@ def test_the_age_gap_is_corrected_for_what_follows_age(made):
     model = braing3n.from_pretrained(folder, "cpu")
     row = next(row for row in model.predict(features[3], "T1", age_years=40.0) if row["task"] == "age")
     assert row["age_gap_years"] == pytest.approx(row["value"] - 40.0)
+    assert row["age_gap_corrected_years"] == pytest.approx(
+        row["value"] - 40.0 - bias["gap_slope"] * 40.0 - bias["gap_intercept"]
+    )
     assert row["low"] < row["value_corrected"] < row["high"]
     assert row["value_corrected"] - row["value"] == pytest.approx(
         -bias["gap_slope"] * row["value_corrected"] - bias["gap_intercept"]
@@ -134,7 +142,7 @@ def test_the_population_has_no_persons_row_and_no_small_count(made):
     assert population["n_people"] == training["person_id"].nunique() // 5 * 5
     by_sex = training.groupby("sex")["person_id"].nunique()
     assert population["sexes"] == (by_sex // 5 * 5).to_dict()
-    assert population["age_percentiles"]["T1"]["p50"] == round(training["age_years"].median())
+    assert population["age_percentiles"]["T1"]["p50"] == 5 * round(training["age_years"].median() / 5)
     assert set(population["age_percentiles"]) == {"T1"}
     assert population["sites"] == {"lab/one": 60}
 
@@ -194,6 +202,43 @@ def test_the_card_has_the_rivals_of_the_run_beside_ours(made):
     rivals = pd.read_parquet(folder.parent / "rivals.parquet")
     chosen = rivals.query("task == 'sex' and slice == 'all' and rival == 'demographics' and metric == 'auc'")
     assert cells[4].startswith(f"{chosen['value'].iloc[0]:.3f} (")
+
+
+def test_follow_up_is_published_of_enough_people_and_the_metrics_are_the_runs(source):
+    years = {"person_id": list("abcdef"), "split": ["train"] * 5 + ["test"], "years": [1, 2, 3, 4, 9, 12.0]}
+    pairs = pd.DataFrame(years)
+    for name, (kind, _) in PAIRS.items():
+        if name not in pairs:
+            pairs[name] = {"sex": "F", "scanner": "same"}.get(name, "HC") if kind is str else 1.0
+    write_table(pairs, source / "longitudinal/pairs.parquet", PAIRS)
+    (source / "tokenizer").mkdir()
+    metrics = {"brain": {"mse": 0.1234}, "crop": {"mse": 0.9}}
+    (source / "tokenizer/metrics.json").write_text(json.dumps(metrics))
+    export(source, source / "out")
+    assert json.loads((source / "out" / files.CONFIG).read_text())["population"]["years_followed"] == 1, (
+        "of 5"
+    )
+    assert "inside the brain: mse 0.1234." in (source / "out" / files.CARD).read_text()
+
+
+@pytest.mark.parametrize("name", [files.ENCODER, files.DIT, files.BRIDGE])
+def test_the_digest_of_every_weight_file_is_checked(folder, name):
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"{name}: is not the file .*SHA-256"):
+        braing3n.from_pretrained(folder, "cpu")
+
+
+def test_generators_of_an_earlier_export_are_removed(source):
+    export(source, source / "out")
+    both = {files.DIT, files.BRIDGE}
+    assert both < {path.name for path in (source / "out").iterdir()}
+    (source / "dit.safetensors").unlink()
+    write_weights(source / "bridge.safetensors", {}, "no bridge", {"reason": "2 pairs"})
+    export(source, source / "out")
+    assert not both & {path.name for path in (source / "out").iterdir()}
+    assert not both & set(json.loads((source / "out" / files.CONFIG).read_text())["sha256"])
 
 
 class Bomb:

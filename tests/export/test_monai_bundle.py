@@ -4,7 +4,9 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import nibabel as nib
 import numpy as np
@@ -12,7 +14,9 @@ import pytest
 import torch
 
 from braing3n import from_pretrained
+from braing3n.config import VolumesSettings
 from braing3n.export.command import app
+from braing3n.export.monai_bundle import ReadVolume, describe_inference
 from braing3n.volumes.pack import load_volume
 
 ROOT = Path(__file__).parents[2]
@@ -26,9 +30,9 @@ def bundle(made, tmp_path_factory):
     return out
 
 
-def write_scan(folder):
+def write_scan(folder, seed=0):
     """A preprocessed scan on SRI24's grid at 8 mm, and its brain mask: their paths."""
-    rng, mask = np.random.default_rng(0), np.zeros((30, 30, 20), np.uint8)
+    rng, mask = np.random.default_rng(seed), np.zeros((30, 30, 20), np.uint8)
     mask[8:22, 5:25, 3:17] = 1
     image = (rng.gamma(5.0, 20.0, size=mask.shape) * mask).astype(np.float32)
     paths = folder / "scan.nii.gz", folder / "mask.nii.gz"
@@ -58,17 +62,41 @@ def test_monai_verifies_its_network(bundle):
 
 @pytest.mark.slow
 def test_monai_runs_its_inference_and_the_features_are_ours(bundle, made, tmp_path):
-    image, mask = write_scan(tmp_path)
+    scans = []
+    for seed in range(4):
+        (tmp_path / str(seed)).mkdir()
+        scans.append([str(path) for path in write_scan(tmp_path / str(seed), seed)])
+    images, masks = map(list, zip(*scans, strict=True))
     run_monai(
-        bundle, "run", "--bundle_root", ".", *CONFIGS, "--images", f"['{image}', '{image}']",
-        "--masks", f"['{mask}', '{mask}']", "--output", str(tmp_path / "features.npy"),
+        bundle, "run", "--bundle_root", ".", *CONFIGS, "--images", str(images), "--masks", str(masks),
+        "--output", str(tmp_path / "features.npy"),
     )  # fmt: skip
     model = from_pretrained(made[0], "cpu")
-    volume = torch.from_numpy(load_volume(image, mask, model.volumes)[0])
-    expected = model.encode(volume[None, None]).mean(dim=1).numpy()
+    volumes = np.stack([load_volume(*paths, model.volumes)[0] for paths in scans])
+    expected = model.encode(torch.from_numpy(volumes)[:, None]).mean(dim=1).numpy()
     found = np.load(tmp_path / "features.npy")
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, np.repeat(expected, 2, axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(np.diff(expected, axis=0)).max() > 1e-3, "an order can be seen"
+
+
+def test_it_reads_a_scan_as_the_model_does(tmp_path, made):
+    """With the model's crop, and without what lies outside the brain's mask."""
+    image, mask = write_scan(tmp_path)
+    full = nib.load(image)
+    nib.save(nib.Nifti1Image(np.asarray(full.dataobj) + 50, full.affine), image)
+    model = from_pretrained(made[0], "cpu")
+    for crop in get_args(VolumesSettings.model_fields["crop"].annotation):
+        volumes = model.volumes.model_copy(update={"crop": crop})
+        settings = describe_inference(replace(model, volumes=volumes), {})["preprocessing"]
+        assert settings.pop("_target_") == "braing3n.export.monai_bundle.ReadVolume"
+        found = ReadVolume(**settings)({"image": str(image), "mask": str(mask)})
+        np.testing.assert_array_equal(found[0].numpy(), load_volume(image, mask, volumes)[0])
+
+
+def test_its_licence_is_the_model_folders(bundle):
+    assert (bundle / "LICENSE").read_text() == "SPDX-License-Identifier: apache-2.0\n"
+    assert "apache-2.0" in json.loads((bundle / "configs/metadata.json").read_text())["copyright"]
 
 
 def test_its_metadata_has_what_the_schema_requires(bundle):

@@ -11,7 +11,7 @@ from braing3n.export import files
 from braing3n.export.probes import fit_probes, measure_bias
 from braing3n.export.statistics import describe_population, measure_space
 
-from .conftest import PROBE, make_labels
+from .conftest import PROBE, export, make_labels, write_models
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,28 @@ def test_the_error_of_a_probe_is_ours_of_its_slice_on_unseen_people_where_there_
         known, key = probe.described, (probe.task, probe.slice, probe.described["metric"])
         assert known["people"] == ("everyone" if key[:2] == ("sex", "T1") else "unseen")
         assert known["value"] == own[(*key, known["people"])]
+
+
+def test_counts_of_people_are_rounded_down(run):
+    labels, features, scores, predictions = run
+    for probe in fit_probes(features, labels, scores, predictions, PROBE, min_count=7):
+        n_training = 60 if len(probe.classes) != 3 else probe.described["n_people_fitted"]
+        assert probe.described["n_people_fitted"] == n_training // 7 * 7
+        assert probe.described["n_people"] % 7 == 0
+
+
+def test_a_probe_of_sites_is_exported_where_the_generator_names_them_all(source):
+    labels, _ = make_labels()
+    labels["site"] = np.where(np.arange(len(labels)) % 2, "lab/one", "lab/two")
+    labels.to_parquet(source / "labels.parquet")
+    scores = pd.read_parquet(source / "scores.parquet")
+    own = scores[(scores["task"] == "sex") & (scores["slice"] == "all")]
+    pd.concat([scores, own.assign(task="site")]).to_parquet(source / "scores.parquet")
+    for sites, expected in ((("lab/one",), False), (("lab/one", "lab/two"), True)):
+        write_models(source, sites)
+        export(source, source / "out")
+        model = braing3n.from_pretrained(source / "out", "cpu")
+        assert ("site" in {probe.task for probe in model.probes}) == expected
 
 
 def test_the_line_of_the_gaps_is_of_everyone_and_of_the_probes_slice(run):
@@ -84,7 +106,39 @@ def test_counts_are_of_people_and_the_oldest_is_not_named():
     population = describe_population(labels, 5, ["lab/one"])
     assert population["sites"] == {"lab/one": 90}
     assert population["n_people"] == 90
-    assert population["age_years"]["max"] < 100
+    assert population["age_years"] == {"min": 50, "max": 90}
+
+
+@pytest.mark.parametrize("n_scans", [1, 4])
+def test_ages_are_of_people_and_of_few_people_in_steps_of_five(n_scans):
+    """Of 25 people, the ends are one person's, however many scans there are."""
+    labels = make_labels()[0].head(25).assign(split="train", age_years=np.linspace(21.3, 68.9, 25))
+    labels.loc[0, "age_years"] = 81.3
+    labels = pd.concat([labels] * n_scans, ignore_index=True)
+    population = describe_population(labels, 5, ["lab/one"])
+    assert population["age_years"] == {"min": 20, "max": 85}
+    assert all(age % 5 == 0 for age in population["age_percentiles"]["T1"].values())
+    many = pd.concat([labels] * 5, ignore_index=True)
+    many["person_id"] = [f"p{i}" for i in range(len(many))]
+    many["age_years"] = np.linspace(20, 80, len(many))
+    expected = np.quantile(many["age_years"], [0.01, 0.99])
+    found = describe_population(many, 5, ["lab/one"])["age_years"]
+    assert found == {"min": int(expected[0]), "max": int(np.ceil(expected[1]))}
+
+
+def test_the_distances_of_the_folder_are_of_groups(source):
+    labels, features = make_labels()
+    labels["group_id"] = [f"g{i // 3}" for i in range(len(labels))]
+    features = features[np.arange(len(labels)) // 3 * 3]  # alike within a group
+    labels.to_parquet(source / "labels.parquet")
+    ids = labels["volume_id"].to_numpy(str)
+    np.savez(source / "features.npz", volume_id=ids, features=features)
+    export(source, source / "out")
+    found = braing3n.from_pretrained(source / "out", "cpu").space["percentiles"]
+    is_training = (labels["split"] == "train").to_numpy()
+    for groups, is_equal in ((labels["group_id"], True), (labels["volume_id"], False)):
+        expected = measure_space(features[is_training], groups[is_training].to_numpy(), 8)["percentiles"]
+        assert np.allclose(found, expected, rtol=1e-4) == is_equal
 
 
 def test_the_card_has_a_probe_once(made):

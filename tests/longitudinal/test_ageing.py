@@ -70,6 +70,16 @@ def test_each_of_many_years_of_forecast_has_its_mean_change():
     assert "age change" not in {row["quantity"] for row in visits}
 
 
+def test_the_interval_of_a_slope_is_of_people_and_not_of_rows():
+    changes = 0.27 * YEARS + np.random.default_rng(0).normal(size=len(YEARS))
+    once, often = (
+        find(measure_ageing(*(np.repeat(part, n) for part in (YEARS, changes, PEOPLE)), 1), "slope")
+        for n in (1, 4)
+    )
+    for name in ("value", "low", "high"):
+        assert often[name] == pytest.approx(once[name], rel=1e-6)
+
+
 def test_shuffled_years_have_no_slope():
     rng = np.random.default_rng(0)
     changes = 0.27 * YEARS + rng.normal(size=len(YEARS))
@@ -129,7 +139,7 @@ def test_errors_are_those_of_loops_over_all_voxels_over_fluid_and_over_a_region(
 
 
 def make_people(n_people, n_visits):
-    """Labels of people with visits three years apart; some change the scanner."""
+    """Labels of people with visits three to five years apart; some change the scanner."""
     rows = [
         {
             "volume_id": f"v{k:02d}{visit}",
@@ -139,7 +149,7 @@ def make_people(n_people, n_visits):
             "sex": "F",
         }
         | {
-            "age_years": 50.0 + k + 3 * visit,
+            "age_years": 50.0 + k + (3 + k % 3) * visit,
             "split": "train" if k % 4 else "test",
             "modality": "T1",
             "cdr": 0.0,
@@ -246,16 +256,54 @@ def test_a_run_is_evaluated_from_its_files(tmp_path):
         expected = (tokenizer.decode(moved) - tokenizer.decode(later)).abs().mean().item()
     row = found[(found["guidance"] == 3) & (found["quantity"] == "error, volume") & (found["scanner"] == "")]
     assert row["value"].item() == pytest.approx(expected, rel=1e-4)
+    # no later visit's time is among the years of the slope, nor is another rival's error this one
+    assert set(found.loc[found["quantity"] == "age change", "years"]) == {1.0, 4.0}
+    assert (own["n_volumes"] == 2 * own["n_people"]).all()
+    earlier, later_tokens = start.numpy(), later.numpy()
+    pairs = read_table(tmp_path / "longitudinal/pairs.parquet", PAIRS)
+    mean = average_changes(tokens, pd.Series(row_of), pairs)
+    years = true["years"].to_numpy()[:, None, None]
+    guess = earlier + years * np.stack([mean.find(age) for age in true["age_years"]])
+    with torch.no_grad():
+        images = [tokenizer.decode(torch.from_numpy(np.float32(t))) for t in (guess, later_tokens, earlier)]
+    row = found[(found["method"] == "mean change of the age group") & (found["scanner"] == "")]
+    row = row[row["quantity"] == "error, volume"]
+    assert row["value"].item() == pytest.approx((images[0] - images[1]).abs().mean().item(), rel=1e-4)
+    # the slope of the true later visits is of later less earlier, as the probe reads their volumes
+    encoder = load_model(MaskedAutoencoder, tmp_path / "pretrain/mae.safetensors")
+    with torch.no_grad():
+        read = [
+            AgeProbe(features, labels, ProbeSettings()).read(encoder.encode(image).mean(dim=1).numpy())
+            for image in images[1:]
+        ]
+    row = found[(found["method"] == "true later visit") & (found["scanner"] == "")]
+    change = read[0] - read[1]
+    slope = np.polyfit(true["years"], change, 1)[0]
+    assert row[row["quantity"] == "slope"]["value"].item() == pytest.approx(slope, rel=1e-3)
     # the figures' numbers of the first of two people, by the models themselves
     changes = read_table(tmp_path / "longitudinal/changes.parquet", CHANGES)
-    person = true["person_id"].iloc[0]
-    assert changes["person_id"].drop_duplicates().tolist() == sorted(true["person_id"])[:2]
+    longest = true.sort_values(["years", "person_id"], ascending=[False, True])
+    person, i = longest["person_id"].iloc[0], true.index.get_loc(longest.index[0])
+    assert changes["person_id"].drop_duplicates().tolist() == longest["person_id"].tolist()[:2]
     own = changes[(changes["person_id"] == person) & changes["error"].notna()].set_index("guidance")
     with torch.no_grad():
-        images = tokenizer.decode(torch.cat([start[:1], later[:1], moved[:1]]))[:, 0]
+        images = tokenizer.decode(torch.stack([start[i], later[i], moved[i]]))[:, 0]
     assert own.loc[3.0, "error"] == pytest.approx((images[2] - images[1]).abs().mean().item(), rel=1e-4)
     visit = changes[(changes["person_id"] == person) & (changes["method"] == "true later visit")]
     assert visit["change"].tolist() == pytest.approx([(images[1] - images[0]).abs().mean().item()], rel=1e-4)
+
+
+def test_visits_of_another_modality_have_no_part_in_the_probe(tmp_path):
+    labels, features = make_run(tmp_path)
+    before = evaluate(tmp_path)
+    others = labels.assign(modality="T2", volume_id=labels["volume_id"] + "_T2")
+    write_table(pd.concat([labels, others]), tmp_path / "manifest/labels.parquet", LABELS)
+    names = np.concatenate([labels["volume_id"], others["volume_id"]]).astype(str)
+    absurd = np.concatenate([features, 100 * np.random.default_rng(5).normal(size=features.shape)])
+    np.savez(tmp_path / "latents/features_mae.npz", volume_id=names, features=absurd)
+    after = evaluate(tmp_path)
+    for name in ("probe_mae_years", "n_probe_people"):
+        assert after[name].tolist() == before[name].tolist()
 
 
 def average(volume, edge):

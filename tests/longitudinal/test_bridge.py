@@ -10,10 +10,10 @@ from scipy import stats
 
 from braing3n.config import LongitudinalSettings, OptimiserSettings
 from braing3n.core.errors import CheckpointError
-from braing3n.longitudinal import forecast
+from braing3n.longitudinal import forecast, train
 from braing3n.longitudinal.forecast import forecast_tokens
 from braing3n.longitudinal.model import Bridge, Conditions, drop_conditions
-from braing3n.longitudinal.train import Ends, interpolate, train_bridge
+from braing3n.longitudinal.train import Ends, draw_noise, interpolate, train_bridge
 from braing3n.nets.weights import load_model, write_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -114,6 +114,16 @@ def test_the_other_target_is_the_derivative_of_the_path():
     )
 
 
+def test_a_condition_is_coded_as_it_is_or_as_null(bridge):
+    rows = [("HC", "F", 50.0, 0.5, 2.0), ("AD", "M", np.nan, np.nan, 3.0), ("MCI", "", 70.0, 1.0, 4.0)]
+    found = bridge.encode(pd.DataFrame(rows, columns=["disease", "sex", "age_years", "cdr", "years"]))
+    assert found.codes.tolist() == [[0, 0], [2, 1], [1, 2]]
+    assert bridge.nulls[1] == 2, "an unknown sex"
+    np.testing.assert_array_equal(found.age_years, [50, np.nan, 70])
+    np.testing.assert_array_equal(found.cdr, [0.5, np.nan, 1])
+    assert found.years.tolist() == [2, 3, 4]
+
+
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_a_forecast_is_eulers_steps_along_the_guided_velocity(bridge, guidance):
     """Two plain evaluations a step, written anew, in tokens of another mean and scale; the same each time."""
@@ -146,6 +156,62 @@ def make_ends(years_seen):
     table["years"] = years_seen(table["years"].to_numpy(), rng)
     volume_ids = pd.concat([table["volume_id"], table["later_volume_id"]], ignore_index=True)
     return Ends(np.concatenate([start, end]).astype(np.float32), GRID, table, volume_ids), start, pattern
+
+
+def train_shortly(folder, ends, **changes):
+    """The trained bridge's weights, of two epochs."""
+    folder.mkdir()
+    (folder / "list").write_text("")
+    options = SETTINGS.optimiser.model_copy(update={"n_epochs": 2, "n_warmup_epochs": 0})
+    settings = SETTINGS.model_copy(update={"optimiser": options, **changes})
+    train_bridge(ends, settings, folder / "runs", folder / "b.safetensors", [folder / "list"])
+    return load_model(Bridge, folder / "b.safetensors"), settings
+
+
+def test_the_statistics_are_of_the_training_pairs_alone(tmp_path):
+    ends, *_ = make_ends(lambda years, _: years)
+    tokens = ends.tokens.clone()
+    is_held_out = ends.pairs["split"] != "train"
+    for side in (ends.earlier, ends.later):
+        ends.tokens[side[torch.from_numpy(is_held_out.to_numpy())]] *= 100
+    bridge, _ = train_shortly(tmp_path / "run", ends)
+    earlier, later = (tokens[side[:360]].double().numpy() for side in (ends.earlier, ends.later))
+    both = np.concatenate([earlier, later])
+    mean = both.mean(axis=0)
+    scale = np.sqrt(((both - mean) ** 2).mean())
+    assert scale > 2, "not the unit in which it would not show"
+    np.testing.assert_allclose(bridge.token_mean, mean, atol=1e-4)
+    assert bridge.token_scale.item() == pytest.approx(scale, rel=1e-5)
+    change = np.sqrt(((later - earlier) ** 2).mean()) / scale
+    assert bridge.change_scale.item() == pytest.approx(change, rel=1e-5)
+
+
+def test_the_last_validation_loss_is_that_of_the_weights_that_are_written(tmp_path):
+    """Of the averaged ones: at a high rate, the others have another."""
+    ends, *_ = make_ends(lambda years, _: years)
+    bridge, settings = train_shortly(tmp_path / "run", ends)
+    log = pd.read_csv(next((tmp_path / "run" / "runs").rglob("loss.csv")))
+    rows = np.flatnonzero(ends.pairs["split"] == "validation")
+    losses = []
+    for row in rows:
+        noise, t, _ = draw_noise(1, bridge, settings.seed, "validation", int(row))
+        earlier, later = (bridge.standardise(end) for end in ends.take([row]))
+        x, change = interpolate(earlier, later, noise, t, settings)
+        given = bridge.encode(ends.pairs.iloc[[row]])
+        with torch.no_grad():
+            losses.append(((bridge(x, t, *given) - change) / bridge.change_scale).square().mean().item())
+    assert log["validation_loss"].dropna().iloc[-1] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_the_seed_reaches_weights_order_and_noise(tmp_path, monkeypatch):
+    ends, *_ = make_ends(lambda years, _: years)
+    keys, draw = [], train.draw_noise
+    monkeypatch.setattr(train, "draw_noise", lambda n, net, *key: keys.append(key) or draw(n, net, *key))
+    train_shortly(tmp_path / "run", ends, seed=77)
+    assert {key[:2] for key in keys} == {(77, "bridge"), (77, "validation")}
+    assert [key[2] for key in keys if key[1] == "bridge"] == sorted(
+        {key[2] for key in keys if key[1] == "bridge"}
+    )
 
 
 def read_slope(folder, years_seen):
@@ -193,3 +259,30 @@ def test_a_killed_forecast_goes_on_with_the_same_bytes(bridge, tmp_path, monkeyp
     assert len(done) == 5, "four batches, one of them twice"
     assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert not list(Path(tmp_path).glob(".forecasts-*"))
+
+
+def test_a_forecast_of_other_weights_reuses_no_batch_of_a_killed_one(bridge, tmp_path, monkeypatch):
+    table = make_table(6).assign(
+        forecast_id=[f"f{i}" for i in range(6)], volume_id=[f"v{i}" for i in range(6)], person_id="p"
+    )
+    tokens = np.random.default_rng(0).normal(size=(6, 8, D)).astype(np.float16)
+    options = OPTIONS.model_copy(update={"batch_size": 2})
+    given = tokens, table["volume_id"], table, options
+    (tmp_path / "w").write_text("the former weights")
+    compute, done = forecast.forecast_tokens, []
+
+    def die_at_the_third(*args):
+        done.append(1)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return compute(*args)
+
+    monkeypatch.setattr(forecast, "forecast_tokens", die_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        forecast.write_forecasts(bridge, *given, tmp_path / "f.npz", [tmp_path / "w"])
+    (tmp_path / "w").write_text("the new weights")
+    bridge.token_mean.fill_(3.0)
+    found = forecast.write_forecasts(bridge, *given, tmp_path / "f.npz", [tmp_path / "w"])
+    assert len(done) == 6
+    expected = compute(bridge, torch.from_numpy(tokens), table, options)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -70,6 +70,20 @@ def test_pairs_are_every_earlier_and_later_visit_far_enough_apart():
     assert any(flag.startswith("1 people have one age") for flag in flags)
 
 
+def test_visits_are_in_order_of_age_whatever_their_names():
+    visits = [
+        ("a", "2", 60.0, "HC", "test", {"vendor": "GE"}),
+        ("a", "1", 62.0, "HC", "test", {"vendor": "GE"}),  # its field strength is not known
+        ("b", "1", np.nan, "HC", "test", {}),
+    ]
+    labels = make_labels(visits)
+    pairs, _ = list_pairs(labels, SETTINGS)
+    ends = pairs[["volume_id", "later_volume_id", "years", "scanner"]].to_numpy().tolist()
+    assert ends == [["lab_a_2_T1", "lab_a_1_T1", 2.0, "unknown"]]
+    forecasts = list_forecasts(labels, pairs, SETTINGS, SETTINGS.forecast)
+    assert set(forecasts["volume_id"]) == {"lab_a_2_T1"}, "nobody is forecast whose age is not known"
+
+
 def test_nothing_of_the_future_enters():
     """With another diagnosis, CDR and sex at the later visits the pairs of first visits stay the same."""
     labels = make_labels(VISITS)

@@ -71,6 +71,11 @@ def test_one_scan_gives_volume_mask_both_transforms_numbers_and_a_picture(tmp_pa
     assert (tmp_path / "out" / "preprocess.png").read_bytes()[:4] == b"\x89PNG"
     assert float(numbers["affine_determinant"]) == pytest.approx(1.1**3, rel=0.06)
     assert f"{float(numbers['native_brain_ml']):.0f} ml native" in printed
+    sri24_ml = float(numbers["native_brain_ml"]) * float(numbers["affine_determinant"])
+    voxels_ml = (np.asarray(nib.load(numbers["mask_path"]).dataobj) > 0).sum() * 4.0**3 / 1000
+    assert f"= {sri24_ml:.0f} ml in SRI24" in printed
+    assert sri24_ml == pytest.approx(voxels_ml, rel=0.03)
+    assert "0.0% of the brain lies outside the models'" in printed
     assert f"noise {float(numbers['noise']):.1%} of the brain's median" in printed
     assert "taken as T1" in printed  # the name says nothing, and the user is printed so
     assert "sub-01 T1: affine registration to SRI24" in printed  # the progress
@@ -287,18 +292,6 @@ def test_a_name_too_long_for_files_is_a_mistake_before_the_work(tmp_path, type_i
     assert status == 2
     assert "makes file names that are too long; give --subject." in printed
     assert type_in(name, "-o", "out", "--subject", "x", *IN_SRI24)[0] == 0
-
-
-def test_two_studies_are_two_visits_and_a_second_t1_is_left_out(tmp_path, type_in):
-    write_series(tmp_path / "d" / "a", "T1", "MPRAGE", 2)
-    write_series(tmp_path / "d" / "b", "T1", "MPRAGE repeat", 3)
-    write_series(tmp_path / "d" / "c", "T1", "MPRAGE", 2, StudyInstanceUID="2.25.8", StudyDate="20200101")
-    status, printed = type_in("d", "-o", "out", *READY)
-    assert status == 0, printed
-    kept = pd.read_csv(tmp_path / "out" / "preprocess.tsv", sep="\t", dtype=str)
-    assert kept["session_id"].tolist() == ["1", "2"]
-    assert "left out: series 3 'MPRAGE repeat': a second T1 of sub-01; series 2 'MPRAGE' is taken" in printed
-    assert "visits of one person" in printed
 
 
 def test_nothing_kept_is_status_1_with_the_reason(tmp_path, type_in):

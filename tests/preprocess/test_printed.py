@@ -5,12 +5,14 @@ import os
 import re
 
 import numpy as np
+import pandas as pd
 import pydicom
 import pytest
 
 from braing3n.phantoms.formats import write_dicom
 
 from .brains import centred_affine, sample, write_brain
+from .test_command import write_series
 
 READY = ("--stripped", "--bias-corrected")
 SHAPE = (36, 42, 34)
@@ -86,3 +88,15 @@ def test_results_can_be_kept_from_others(tmp_path, type_in, umask, permissions, 
     assert status == 0, printed
     for path in [tmp_path / "out", *(tmp_path / "out").rglob("*")]:
         assert path.stat().st_mode & 0o777 == (dir_mode if path.is_dir() else file_mode), path
+
+
+def test_two_studies_are_two_visits_and_a_second_t1_is_left_out(tmp_path, type_in):
+    write_series(tmp_path / "d" / "a", "T1", "MPRAGE", 2)
+    write_series(tmp_path / "d" / "b", "T1", "MPRAGE repeat", 3)
+    write_series(tmp_path / "d" / "c", "T1", "MPRAGE", 2, StudyInstanceUID="2.25.8", StudyDate="20200101")
+    status, printed = type_in("d", "-o", "out", *READY)
+    assert status == 0, printed
+    kept = pd.read_csv(tmp_path / "out" / "preprocess.tsv", sep="\t", dtype=str)
+    assert kept["session_id"].tolist() == ["1", "2"]
+    assert "left out: series 3 'MPRAGE repeat': a second T1 of sub-01; series 2 'MPRAGE' is taken" in printed
+    assert "visits of one person" in printed

@@ -8,9 +8,8 @@ from braing3n.paper.card.card import LABELS_PATH, explain_table, name_scanners
 from braing3n.paper.card.coverage import NOBODY, UNKNOWN, list_classes, list_people, mark_diagnosed
 from braing3n.paper.printed.tables import LEVELS, PrintedTable
 from braing3n.paper.results import Results
+from braing3n.probe.beside.fairness import AGE_BANDS, name_age_bands
 
-AGE_BANDS_YEARS = (0, 18, 40, 60, 75, float("inf"))
-BAND_NAMES = ("under 18", "18-39", "40-59", "60-74", "75 and over")
 TRAITS = ("sex", "age band", "race", "ethnicity", "scanner")
 # Where a diagnosis may come from, the widest first.
 PLACES = ("cohort", "site", "vendor", "scanner")
@@ -31,8 +30,7 @@ def spread_people(labels: pd.DataFrame, trait: str) -> pd.DataFrame:
         rows = rows[(rows["value"] != "") | ~is_known]
     else:
         rows = list_people(volumes, "dx")
-        bands = pd.cut(rows["age_years"], AGE_BANDS_YEARS, right=False, labels=BAND_NAMES)
-        rows["value"] = bands.astype(object) if trait == "age band" else rows[trait]
+        rows["value"] = name_age_bands(rows["age_years"]) if trait == "age band" else rows[trait]
     rows = rows[["person_id", "dx", "value"]]
     return rows.assign(value=rows["value"].replace("", UNKNOWN).fillna(UNKNOWN)).reset_index(drop=True)
 
@@ -69,7 +67,7 @@ def build_bias_sites(results: Results) -> PrintedTable:
 def _count_values(spread: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     """A value a row, a diagnosis a column; a diagnosis that nobody has is n/a."""
     counts = pd.crosstab(spread["value"], spread["dx"])
-    order = [name for name in BAND_NAMES if name in counts.index]
+    order = [name for name in AGE_BANDS if name in counts.index]
     order += sorted(set(counts.index) - {*order, UNKNOWN})
     counts = counts.loc[[*order, UNKNOWN] if UNKNOWN in counts.index else order]
     totals = spread.groupby("dx")["person_id"].nunique()

@@ -11,9 +11,10 @@ import pandas as pd
 
 from braing3n.core.contracts import MODALITIES
 from braing3n.core.runtime import write_atomically
-from braing3n.paper.card.bias import BAND_NAMES, spread_people
+from braing3n.paper.card.bias import spread_people
 from braing3n.paper.card.coverage import FIELDS, UNKNOWN, list_classes, list_people, measure_coverage
 from braing3n.paper.results import Results, explain_missing
+from braing3n.probe.beside.fairness import AGE_BANDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -205,10 +206,10 @@ def draw_pyramids(results: Results) -> Figure:
 
 def _draw_pyramid(axes: Axes, dx: str, people: pd.DataFrame, is_first: bool) -> None:
     """One diagnosis; whose sex or age is not known is counted in the title."""
-    described = people[people["value_x"].isin(["F", "M"]) & people["value_y"].isin(BAND_NAMES)]
+    described = people[people["value_x"].isin(["F", "M"]) & people["value_y"].isin(AGE_BANDS)]
     counts = pd.crosstab(described["value_y"], described["value_x"])
-    counts = counts.reindex(index=BAND_NAMES, columns=["F", "M"], fill_value=0)
-    rows = np.arange(len(BAND_NAMES))
+    counts = counts.reindex(index=list(AGE_BANDS), columns=["F", "M"], fill_value=0)
+    rows = np.arange(len(AGE_BANDS))
     axes.barh(rows, -counts["F"], color=FEMALE, height=0.8)
     axes.barh(rows, counts["M"], color=MALE, height=0.8)
     widest = max(1, counts.to_numpy().max())
@@ -218,7 +219,7 @@ def _draw_pyramid(axes: Axes, dx: str, people: pd.DataFrame, is_first: bool) -> 
                 axes.text(sign * (n + 0.05 * widest), row, f"{n:,}", ha=align, va="center", fontsize=7)
     axes.axvline(0, color="0.3", linewidth=0.8)
     axes.set(xlim=(-1.45 * widest, 1.45 * widest), xticks=[])
-    axes.set_yticks(rows, BAND_NAMES if is_first else [""] * len(rows), fontsize=8)
+    axes.set_yticks(rows, list(AGE_BANDS) if is_first else [""] * len(rows), fontsize=8)
     axes.tick_params(length=0)
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
     n_hidden = len(people) - len(described)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from braing3n.core.contracts import MODALITIES
 from braing3n.paper.published import read_published
 from braing3n.paper.results import Results, explain_missing
 
@@ -76,9 +77,7 @@ def _describe_cohort(key: str, chosen: pd.DataFrame | None, published: dict | No
         facts = {
             "volumes": f"{len(chosen):,}",
             "people": f"{chosen['person_id'].nunique():,}",
-            "modalities": ", ".join(
-                name for name in ("T1", "T1c", "T2", "FLAIR") if (chosen["modality"] == name).any()
-            ),
+            "modalities": ", ".join(name for name in MODALITIES if (chosen["modality"] == name).any()),
             "diagnoses": _list_diagnoses(chosen),
         }
     for fact, value in facts.items():

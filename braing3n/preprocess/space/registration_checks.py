@@ -8,6 +8,7 @@ import numpy as np
 
 from braing3n.core.errors import ScanError
 from braing3n.preprocess.space.grid import Atlas
+from braing3n.preprocess.space.starts import sum_information
 
 N_BINS = 16
 OUTLIERS = (0.5, 99.5)  # percentiles; else a few bright voxels leave one bin for all tissue
@@ -36,12 +37,10 @@ def measure_information(one: np.ndarray, other: np.ndarray, inside: np.ndarray) 
     if not inside.any():
         return 0.0
     x, y = (np.clip(image[inside], *np.percentile(image[inside], OUTLIERS)) for image in (one, other))
-    joint = np.histogram2d(x, y, bins=N_BINS)[0] / inside.sum()
-    expected = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    used = joint > 0
-    information = (joint[used] * np.log(joint[used] / expected[used])).sum()
+    counts = np.histogram2d(x, y, bins=N_BINS)[0]
+    used = counts > 0
     n_free = used.sum() - used.any(axis=1).sum() - used.any(axis=0).sum() + 1
-    return float(information - n_free / (2 * inside.sum()))
+    return float(sum_information(counts) - n_free / (2 * inside.sum()))
 
 
 def find_wrong_turn(volume: np.ndarray, mask: np.ndarray, atlas: Atlas) -> str:
