@@ -53,6 +53,9 @@ def test_the_documentations_examples_hold(made, tmp_path, monkeypatch):
     assert asked[0].facts.subject_id == "01"
     assert asked[0].changes == {"spacing_mm": 4.0, "brain_extraction": "deepbet"}
     assert len(names["kept"]) == 1
+    braing3n.preprocess_scans("x.nii.gz", out="other", session="2", is_stripped=True)
+    assert (asked[-1].facts.session_id, asked[-1].facts.is_stripped) == ("2", True)
+    assert not asked[0].facts.is_stripped
     model = names["model"]
     n_tokens, width = names["tokens"].shape[1:]
     assert names["features"].shape == (2, width)
