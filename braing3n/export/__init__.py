@@ -1,3 +1,3 @@
 """The model folder of a run: weights, probes and statistics that a person loads or publishes."""
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
