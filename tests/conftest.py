@@ -21,8 +21,8 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items):
-    """Files that run Snakemake come first: of two processes none waits for the other's long last file."""
-    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+    """Files that run Snakemake or take long come first: no process waits for another's long last file."""
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("workflow", "slow")])
 
 
 @pytest.fixture(scope="session")

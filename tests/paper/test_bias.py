@@ -12,7 +12,7 @@ def test_people_are_counted_once_within_their_diagnosis(results):
     counts = build_bias(results).frame.set_index(["Trait", "Value"])
     assert counts.loc[("sex", "F"), "HC"] == "2 (67%)"
     assert counts.loc[("sex", "M"), "AD"] == "1 (100%)", "two visits, one person"
-    assert counts.loc[("age band", "60-74"), "AD"] == "1 (100%)"
+    assert counts.loc[("age band", "60 to 74"), "AD"] == "1 (100%)"
     assert counts.loc[("age band", "unknown"), "HC"] == "1 (33%)"
     assert counts.loc[("age band", "under 18"), "unknown"] == "1 (100%)"
     assert counts.loc[("scanner", ["GE", "Philips"]), "HC"].tolist() == ["1 (33%)", "2 (67%)"]
