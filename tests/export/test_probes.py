@@ -115,6 +115,7 @@ def test_ages_are_of_people_and_of_few_people_in_steps_of_five(n_scans):
     labels = make_labels()[0].head(25).assign(split="train", age_years=np.linspace(21.3, 68.9, 25))
     labels.loc[0, "age_years"] = 81.3
     labels = pd.concat([labels] * n_scans, ignore_index=True)
+    labels["volume_id"] = [f"v{i}" for i in range(len(labels))]
     population = describe_population(labels, 5, ["lab/one"])
     assert population["age_years"] == {"min": 20, "max": 85}
     assert all(age % 5 == 0 for age in population["age_percentiles"]["T1"].values())
