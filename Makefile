@@ -6,6 +6,9 @@ BIN := .venv/bin
 SETUP := .venv/.setup
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
+# Where this is set, no compiled module is kept, and each of a run's many processes compiles torch again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test slurm lint format bench paper mutation audit relock
 
