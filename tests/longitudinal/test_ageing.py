@@ -240,54 +240,73 @@ def test_a_run_is_evaluated_from_its_files(tmp_path):
     absent = found[found["quantity"].isin([f"error, {name}" for name in REGIONS])]
     assert len(absent) == len(REGIONS)
     assert absent["reason"].str.contains("nowhere.whl").all()
-    # the error of guidance 3, by the models themselves
-    table = read_table(tmp_path / "longitudinal/forecasts.parquet", FORECASTS)
-    true = table[table["later_volume_id"] != ""]
-    row_of, tokens = (
-        dict(zip(labels["volume_id"], range(len(labels)), strict=True)),
-        np.load(tmp_path / "latents/tokens.npy"),
-    )
-    bridge = load_model(Bridge, tmp_path / "longitudinal/bridge.safetensors")
-    tokenizer = load_model(Tokenizer, tmp_path / "tokenizer/tokenizer.safetensors")
-    start = torch.from_numpy(tokens[[row_of[name] for name in true["volume_id"]]]).float()
-    moved = forecast_tokens(bridge, start, true, OPTIONS.model_copy(update={"guidance": 3.0}))
-    later = torch.from_numpy(tokens[[row_of[name] for name in true["later_volume_id"]]]).float()
-    with torch.no_grad():
-        expected = (tokenizer.decode(moved) - tokenizer.decode(later)).abs().mean().item()
-    row = found[(found["guidance"] == 3) & (found["quantity"] == "error, volume") & (found["scanner"] == "")]
-    assert row["value"].item() == pytest.approx(expected, rel=1e-4)
-    # no later visit's time is among the years of the slope, nor is another rival's error this one
+    # no later visit's time is among the years of the slope
     assert set(found.loc[found["quantity"] == "age change", "years"]) == {1.0, 4.0}
     assert (own["n_volumes"] == 2 * own["n_people"]).all()
-    earlier, later_tokens = start.numpy(), later.numpy()
+
+
+class Models:
+    """A run's models, and the true later visits of its forecasts: rows and tokens (n, T, d)."""
+
+    def __init__(self, folder, labels):
+        self.encoder = load_model(MaskedAutoencoder, folder / "pretrain/mae.safetensors")
+        self.tokenizer = load_model(Tokenizer, folder / "tokenizer/tokenizer.safetensors")
+        self.bridge = load_model(Bridge, folder / "longitudinal/bridge.safetensors")
+        table = read_table(folder / "longitudinal/forecasts.parquet", FORECASTS)
+        self.true = table[table["later_volume_id"] != ""].reset_index(drop=True)
+        self.tokens = np.load(folder / "latents/tokens.npy")
+        self.row_of = pd.Series(range(len(labels)), index=labels["volume_id"])
+        self.start, self.later = (
+            torch.from_numpy(self.tokens[self.row_of[self.true[name]]]).float()
+            for name in ("volume_id", "later_volume_id")
+        )
+
+    @torch.no_grad()
+    def decode(self, tokens):
+        return self.tokenizer.decode(torch.as_tensor(tokens, dtype=torch.float32))
+
+    def forecast(self, guidance):
+        options = OPTIONS.model_copy(update={"guidance": guidance})
+        return forecast_tokens(self.bridge, self.start, self.true, options)
+
+    @torch.no_grad()
+    def read(self, image):
+        return self.encoder.encode(image).mean(dim=1).numpy()
+
+
+def test_errors_and_slopes_are_those_of_the_models(tmp_path):
+    labels, features = make_run(tmp_path)
+    found, models = evaluate(tmp_path), Models(tmp_path, labels)
+    true, later = models.true, models.decode(models.later)
+    rows = found[found["scanner"] == ""]
+    errors = rows[rows["quantity"] == "error, volume"].set_index(["method", "guidance"])["value"]
+    expected = (models.decode(models.forecast(3.0)) - later).abs().mean().item()
+    assert errors["forecast", 3.0] == pytest.approx(expected, rel=1e-4)
     pairs = read_table(tmp_path / "longitudinal/pairs.parquet", PAIRS)
-    mean = average_changes(tokens, pd.Series(row_of), pairs)
-    years = true["years"].to_numpy()[:, None, None]
-    guess = earlier + years * np.stack([mean.find(age) for age in true["age_years"]])
-    with torch.no_grad():
-        images = [tokenizer.decode(torch.from_numpy(np.float32(t))) for t in (guess, later_tokens, earlier)]
-    row = found[(found["method"] == "mean change of the age group") & (found["scanner"] == "")]
-    row = row[row["quantity"] == "error, volume"]
-    assert row["value"].item() == pytest.approx((images[0] - images[1]).abs().mean().item(), rel=1e-4)
+    mean = average_changes(models.tokens, models.row_of, pairs)
+    yearly = np.stack([mean.find(age) for age in true["age_years"]])
+    guess = models.start.numpy() + true["years"].to_numpy()[:, None, None] * yearly
+    expected = (models.decode(guess) - later).abs().mean().item()
+    assert errors["mean change of the age group"].item() == pytest.approx(expected, rel=1e-4)
     # the slope of the true later visits is of later less earlier, as the probe reads their volumes
-    encoder = load_model(MaskedAutoencoder, tmp_path / "pretrain/mae.safetensors")
-    with torch.no_grad():
-        read = [
-            AgeProbe(features, labels, ProbeSettings()).read(encoder.encode(image).mean(dim=1).numpy())
-            for image in images[1:]
-        ]
-    row = found[(found["method"] == "true later visit") & (found["scanner"] == "")]
-    change = read[0] - read[1]
-    slope = np.polyfit(true["years"], change, 1)[0]
-    assert row[row["quantity"] == "slope"]["value"].item() == pytest.approx(slope, rel=1e-3)
-    # the figures' numbers of the first of two people, by the models themselves
+    probe = AgeProbe(features, labels, ProbeSettings())
+    change = probe.read(models.read(later)) - probe.read(models.read(models.decode(models.start)))
+    slope = rows[(rows["method"] == "true later visit") & (rows["quantity"] == "slope")]["value"].item()
+    assert slope == pytest.approx(np.polyfit(true["years"], change, 1)[0], rel=1e-3)
+
+
+def test_the_figures_numbers_are_those_of_the_models(tmp_path):
+    """Of the first of two people, those with the longest follow-up."""
+    labels, _ = make_run(tmp_path)
+    evaluate(tmp_path)
+    models = Models(tmp_path, labels)
+    longest = models.true.sort_values(["years", "person_id"], ascending=[False, True])
+    person, i = longest["person_id"].iloc[0], longest.index[0]
     changes = read_table(tmp_path / "longitudinal/changes.parquet", CHANGES)
-    longest = true.sort_values(["years", "person_id"], ascending=[False, True])
-    person, i = longest["person_id"].iloc[0], true.index.get_loc(longest.index[0])
     assert changes["person_id"].drop_duplicates().tolist() == longest["person_id"].tolist()[:2]
     own = changes[(changes["person_id"] == person) & changes["error"].notna()].set_index("guidance")
-    with torch.no_grad():
-        images = tokenizer.decode(torch.stack([start[i], later[i], moved[i]]))[:, 0]
+    moved = models.forecast(3.0)
+    images = models.decode(torch.stack([models.start[i], models.later[i], moved[i]]))[:, 0]
     assert own.loc[3.0, "error"] == pytest.approx((images[2] - images[1]).abs().mean().item(), rel=1e-4)
     visit = changes[(changes["person_id"] == person) & (changes["method"] == "true later visit")]
     assert visit["change"].tolist() == pytest.approx([(images[1] - images[0]).abs().mean().item()], rel=1e-4)

@@ -235,15 +235,15 @@ def test_it_learns_the_change_a_year_and_shuffled_years_leave_nothing(tmp_path):
     assert abs(read_slope(tmp_path / "shuffled", lambda years, rng: rng.permutation(years))) < 0.02
 
 
-def test_a_killed_forecast_goes_on_with_the_same_bytes(bridge, tmp_path, monkeypatch):
+@pytest.fixture
+def killed(bridge, tmp_path, monkeypatch):
+    """A forecast in batches of two that died in its third, its inputs, and the batches that were begun."""
     table = make_table(7).assign(
         forecast_id=[f"f{i}" for i in range(7)], volume_id=[f"v{i}" for i in range(7)], person_id="p"
     )
     tokens = np.random.default_rng(0).normal(size=(7, 8, D)).astype(np.float16)
     options = OPTIONS.model_copy(update={"batch_size": 2})
-    given = bridge, tokens, table["volume_id"], table, options
-    (tmp_path / "w").write_text("")
-    forecast.write_forecasts(*given, tmp_path / "whole.npz", [tmp_path / "w"])
+    (tmp_path / "w").write_text("weights")
     done, compute = [], forecast.forecast_tokens
 
     def die_at_the_third(*args):
@@ -252,37 +252,29 @@ def test_a_killed_forecast_goes_on_with_the_same_bytes(bridge, tmp_path, monkeyp
             raise KeyboardInterrupt
         return compute(*args)
 
+    def write(name):
+        given = bridge, tokens, table["volume_id"], table, options
+        return forecast.write_forecasts(*given, tmp_path / name, [tmp_path / "w"])
+
+    write("whole.npz")
     monkeypatch.setattr(forecast, "forecast_tokens", die_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        forecast.write_forecasts(*given, tmp_path / "killed.npz", [tmp_path / "w"])
-    forecast.write_forecasts(*given, tmp_path / "killed.npz", [tmp_path / "w"])
+        write("killed.npz")
+    return write, done, lambda: compute(bridge, torch.from_numpy(tokens), table, options)
+
+
+def test_a_killed_forecast_goes_on_with_the_same_bytes(killed, tmp_path):
+    write, done, _ = killed
+    write("killed.npz")
     assert len(done) == 5, "four batches, one of them twice"
     assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert not list(Path(tmp_path).glob(".forecasts-*"))
 
 
-def test_a_forecast_of_other_weights_reuses_no_batch_of_a_killed_one(bridge, tmp_path, monkeypatch):
-    table = make_table(6).assign(
-        forecast_id=[f"f{i}" for i in range(6)], volume_id=[f"v{i}" for i in range(6)], person_id="p"
-    )
-    tokens = np.random.default_rng(0).normal(size=(6, 8, D)).astype(np.float16)
-    options = OPTIONS.model_copy(update={"batch_size": 2})
-    given = tokens, table["volume_id"], table, options
-    (tmp_path / "w").write_text("the former weights")
-    compute, done = forecast.forecast_tokens, []
-
-    def die_at_the_third(*args):
-        done.append(1)
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        return compute(*args)
-
-    monkeypatch.setattr(forecast, "forecast_tokens", die_at_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        forecast.write_forecasts(bridge, *given, tmp_path / "f.npz", [tmp_path / "w"])
-    (tmp_path / "w").write_text("the new weights")
+def test_a_forecast_of_other_weights_reuses_no_batch_of_a_killed_one(killed, bridge, tmp_path):
+    write, done, compute = killed
+    (tmp_path / "w").write_text("other weights")
     bridge.token_mean.fill_(3.0)
-    found = forecast.write_forecasts(bridge, *given, tmp_path / "f.npz", [tmp_path / "w"])
-    assert len(done) == 6
-    expected = compute(bridge, torch.from_numpy(tokens), table, options)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    found = write("killed.npz")
+    assert len(done) == 3 + 4
+    np.testing.assert_allclose(found, compute(), rtol=1e-4, atol=1e-4)
