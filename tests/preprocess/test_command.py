@@ -75,7 +75,7 @@ def test_one_scan_gives_volume_mask_both_transforms_numbers_and_a_picture(tmp_pa
     voxels_ml = (np.asarray(nib.load(numbers["mask_path"]).dataobj) > 0).sum() * 4.0**3 / 1000
     assert f"= {sri24_ml:.0f} ml in SRI24" in printed
     assert sri24_ml == pytest.approx(voxels_ml, rel=0.03)
-    assert "0.0% of the brain lies outside the models'" in printed
+    assert " 0.0% of the brain lies outside the models'" in printed
     assert f"noise {float(numbers['noise']):.1%} of the brain's median" in printed
     assert "taken as T1" in printed  # the name says nothing, and the user is printed so
     assert "sub-01 T1: affine registration to SRI24" in printed  # the progress
