@@ -68,3 +68,22 @@ def fetch_resource():
             pytest.skip(str(error))
 
     return get
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """(model folder, labels, features, scores) of a small invented run; all processes share it, to read."""
+    import numpy as np
+    import pandas as pd
+
+    from .export.invented_run import make_run
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "invented-run"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "export").exists():
+            folder.mkdir(exist_ok=True)
+            make_run(folder)
+    features = np.load(folder / "features.npz")["features"]
+    labels, scores = (pd.read_parquet(folder / f"{name}.parquet") for name in ("labels", "scores"))
+    return folder / "export", labels, features, scores

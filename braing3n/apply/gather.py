@@ -182,7 +182,7 @@ def _add_dicom(path: Path, found: Gathered, links_dir: Path) -> None:
 
 
 def _add_named(modality: str, path: Path, found: Gathered, links_dir: Path) -> None:
-    """A scan whose contrast the user gives; a DICOM folder must then hold one series."""
+    """A scan whose contrast the user gives; a folder must then hold one scan or one DICOM series."""
     other = Gathered()
     extension = next((end for end in FORMATS if path.name.lower().endswith(end)), None)
     if path.is_file() and extension:
@@ -192,13 +192,16 @@ def _add_named(modality: str, path: Path, found: Gathered, links_dir: Path) -> N
             walk = Walk()
             sort_file(path, _stamp(path), "", walk, [])
             other.scans = walk.scans or other.scans
-    elif path.is_dir() or is_dicom(path):
+    elif path.is_dir():
+        _add_folder(path, other, links_dir)
+    elif is_dicom(path):
         _add_dicom(path, other, links_dir)
     if len(other.scans) != 1:
         held = ", ".join(other.names.values()) or "no image"
         raise BrainG3nError(f"{path}: holds {held}; give one file or one series as --{modality.lower()}.")
     scan = replace(other.scans[0], modality=modality)
-    found.add(scan, ", ".join(other.names.values()), is_certain=path.name.startswith("sub-"))
+    is_certain = bool(other.certain) or path.name.startswith("sub-")
+    found.add(scan, ", ".join(other.names.values()), is_certain=is_certain)
 
 
 def _settle_unnamed(found: Gathered, given: set[str], is_alone: bool) -> None:

@@ -25,9 +25,6 @@ from braing3n.phantoms.people import draw_people
 from braing3n.phantoms.scanner import scan_head
 from braing3n.upkeep.command import fetch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
-from conftest import made  # noqa: F401
-
 ROOT = Path(__file__).parents[2]
 DEFINITION = ROOT / "fomo26" / "apptainer.def"
 LIMIT_S = 900  # of the validator, for one case
@@ -118,7 +115,7 @@ def test_the_definition_copies_what_its_commands_need(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def image(made, fetch_resource, tmp_path_factory):  # noqa: F811
+def image(made, fetch_resource, tmp_path_factory):
     """The container's files in a folder, made by the definition's own lines.
 
     apt-get and make stand in for themselves: the packages are those of this Python. Every absolute path lies

@@ -2,7 +2,6 @@
 
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -12,9 +11,6 @@ from scipy import ndimage
 
 from braing3n.apply.judges.folders import Lattice, open_folders, read_lps
 from braing3n.cli import main
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
-from conftest import made  # noqa: F401
 
 SHAPE = (22, 26, 20)
 AFFINE = np.diag([-4.0, -4.0, 4.0, 1.0])
@@ -286,7 +282,7 @@ def test_results_that_would_have_no_place_are_refused_before_the_work(compare, f
     assert f"{folders[2]}: nothing can be written there" in said
 
 
-def test_a_model_folders_encoder_sees_the_volumes(made, tmp_path, capsys):  # noqa: F811
+def test_a_model_folders_encoder_sees_the_volumes(made, tmp_path, capsys):
     """Volumes on SRI24's whole grid and on the model's own, which `generate` writes."""
     from braing3n.apply.judges.features import open_model
 

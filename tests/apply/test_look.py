@@ -15,9 +15,6 @@ from braing3n.export.pretrained import from_pretrained
 from braing3n.preprocess.space.grid import Grid, encode_nifti
 from braing3n.volumes.pack import locate_grid
 
-from .test_options import asked, one  # noqa: F401
-from .test_trained import made, run, scan  # noqa: F401
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -33,7 +30,7 @@ def rewrite(path, change):
     nib.save(nib.Nifti1Image(voxels, affine), path)
 
 
-def test_what_lies_outside_the_mask_is_not_seen(run, scan):  # noqa: F811
+def test_what_lies_outside_the_mask_is_not_seen(run, scan):
     _, out, _ = run("encode")
     before, _ = read_features(out)
     mask = np.asarray(nib.load(next(scan.rglob("*mask.nii.gz"))).dataobj) > 0
@@ -43,7 +40,7 @@ def test_what_lies_outside_the_mask_is_not_seen(run, scan):  # noqa: F811
     np.testing.assert_allclose(read_features(out)[0], before, atol=1e-5)
 
 
-def test_a_mask_that_lies_elsewhere_leaves_its_scan_out(run, scan):  # noqa: F811
+def test_a_mask_that_lies_elsewhere_leaves_its_scan_out(run, scan):
     def move(voxels, affine):
         affine[0, 3] += 8.0
         return voxels, affine
@@ -54,7 +51,7 @@ def test_a_mask_that_lies_elsewhere_leaves_its_scan_out(run, scan):  # noqa: F81
     assert "the brain mask has another grid than its volume" in printed
 
 
-def test_the_percentile_of_the_distance_is_the_models_and_grows_with_the_distance(run, scan, made):  # noqa: F811
+def test_the_percentile_of_the_distance_is_the_models_and_grows_with_the_distance(run, scan, made):
     _, out, _ = run("encode")
     features, percentile = read_features(out)
     model = from_pretrained(made[0], "cpu")
@@ -64,7 +61,7 @@ def test_the_percentile_of_the_distance_is_the_models_and_grows_with_the_distanc
     assert model.measure_distance(far[None])[0] > 95
 
 
-def test_images_of_finer_volumes_lie_where_these_lie(run, scan, tmp_path, made):  # noqa: F811
+def test_images_of_finer_volumes_lie_where_these_lie(run, scan, tmp_path, made):
     """The box of SRI24 has other corners at other spacings; the model's has 8 mm."""
     shutil.rmtree(scan)
     grid = Grid((60, 60, 39), 4.0, (1.5, -237.5, 1.0))
@@ -99,7 +96,7 @@ def test_each_option_of_a_contrast_is_that_contrast(tmp_path):
     assert names == {"T1": "a", "T1c": "b", "T2": "c", "FLAIR": "d"}
 
 
-def test_the_report_has_the_conditions_and_the_seed(run, one, asked):  # noqa: F811
+def test_the_report_has_the_conditions_and_the_seed(run, one, asked):
     words = "--own-disease", "AD", "--own-site", "lab/one", "--disease", "HC"
     _, out, _ = run("counterfactual", one, *words, scans=False)
     report = json.loads((out / "counterfactual.json").read_text())
@@ -115,7 +112,7 @@ def test_the_report_has_the_conditions_and_the_seed(run, one, asked):  # noqa: F
     assert (sampling["seed"], sampling["n_steps"]) == (8, 5)
 
 
-def test_years_beyond_the_follow_up_are_warned_of_by_the_command(run, one, asked, monkeypatch):  # noqa: F811
+def test_years_beyond_the_follow_up_are_warned_of_by_the_command(run, one, asked, monkeypatch):
     load = from_pretrained
 
     def load_followed(*given):

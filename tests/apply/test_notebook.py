@@ -1,17 +1,13 @@
 """The notebook's cells run one after the other, on a model folder and a scan."""
 
-import sys
 from pathlib import Path
 
 import nbformat
 
-sys.path.insert(0, str(Path(__file__).parent))
-from test_trained import made, scan  # noqa: F401
-
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebooks" / "embeddings.ipynb"
 
 
-def test_every_cell_runs(made, scan, tmp_path, monkeypatch):  # noqa: F811
+def test_every_cell_runs(made, scan, tmp_path, monkeypatch):
     import matplotlib
 
     matplotlib.use("Agg")

@@ -20,41 +20,12 @@ from braing3n.export.pretrained import from_pretrained
 from braing3n.export.statistics import describe_follow_up
 from braing3n.volumes.pack import load_volume
 
-from .test_trained import made, read, run, scan  # noqa: F401
+from .conftest import read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture
-def one(scan):  # noqa: F811
-    """The one volume of the visit."""
-    return str(next(scan.rglob("*preproc_T1w.nii.gz")))
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """What the generators are asked, by command; samples are noise, and a later forecast is brighter."""
-    found = {}
-
-    def change(dit, tokens, own, new, settings, strength, watch):
-        found["counterfactual"] = own.iloc[0], new.iloc[0], settings, strength
-        return tokens
-
-    def forecast(bridge, tokens, table, options, watch):
-        found["forecast"] = table, options
-        return tokens * torch.tensor(1 + table["years"].to_numpy(np.float32))[:, None, None]
-
-    def sample(dit, table, settings, device, watch):
-        found.setdefault("generate", []).append((table, settings))
-        return torch.zeros(len(table), dit.n_tokens, dit.d)
-
-    monkeypatch.setattr("braing3n.diffusion.edit.change_conditions", change)
-    monkeypatch.setattr("braing3n.longitudinal.forecast.forecast_tokens", forecast)
-    monkeypatch.setattr("braing3n.diffusion.sample.sample_tokens", sample)
-    return found
-
-
-def test_a_counterfactual_keeps_what_is_not_said(run, one, asked):  # noqa: F811
+def test_a_counterfactual_keeps_what_is_not_said(run, one, asked):
     own = "--own-disease", "AD", "--own-sex", "M", "--own-age", "60", "--own-idh1", "mutant"
     options = "--strength", "0.5", "--guidance", "3", "--steps", "7"
     words = one, "--modality", "T2", *own, "--disease", "HC", "--sex", "F", "--idh1", "wildtype", *options
@@ -83,7 +54,7 @@ def test_a_number_that_is_none_is_refused_and_not_taken_as_missing(capsys, comma
     assert f'--{option}: "{text}" is no finite number' in capsys.readouterr().err
 
 
-def test_a_forecast_has_the_persons_facts_and_each_its_years(run, one, asked):  # noqa: F811
+def test_a_forecast_has_the_persons_facts_and_each_its_years(run, one, asked):
     facts = "--disease", "MCI", "--age", "50", "--sex", "F", "--cdr", "0.5"
     words = *facts, "--years", "4", "0.5", "--steps", "3", "--guidance", "2.5"
     status, out, printed = run("forecast", one, "--modality", "T2", *words, scans=False)
@@ -105,7 +76,7 @@ def test_a_forecast_has_the_persons_facts_and_each_its_years(run, one, asked):  
     assert "the bridge knows" not in printed
 
 
-def test_samples_are_of_the_conditions_and_have_the_options(run, asked):  # noqa: F811
+def test_samples_are_of_the_conditions_and_have_the_options(run, asked):
     said = "--modality", "FLAIR", "--disease", "AD", "--age", "99", "--sex", "F", "--site", "lab/one"
     words = *said, "--n", "40", "--guidance", "4", "--steps", "5", "--seed", "8"
     status, out, printed = run("generate", *words, scans=False)
@@ -121,7 +92,7 @@ def test_samples_are_of_the_conditions_and_have_the_options(run, asked):  # noqa
     assert "an age of 99 years is outside" in printed
 
 
-def test_a_reconstruction_is_the_tokens_decoded_and_its_error_is_from_the_scan(run, made, scan):  # noqa: F811
+def test_a_reconstruction_is_the_tokens_decoded_and_its_error_is_from_the_scan(run, made, scan):
     status, out, _ = run("reconstruct")
     assert status == 0
     model = from_pretrained(made[0], "cpu")
@@ -135,7 +106,7 @@ def test_a_reconstruction_is_the_tokens_decoded_and_its_error_is_from_the_scan(r
     assert error == pytest.approx((image - volume).square().mean().item(), rel=1e-4)
 
 
-def test_the_probe_of_the_scans_contrast_answers(run):  # noqa: F811
+def test_the_probe_of_the_scans_contrast_answers(run):
     _, out, _ = run("predict")
     table = pd.read_csv(out / "predictions.tsv", sep="\t")
     assert set(table["probe_of"]) == {"T1"}
@@ -146,7 +117,7 @@ def test_what_is_said_stands_before_what_is_known():
     assert Conditions(disease="HC", sex="F").over(known) == Conditions("HC", "F", age_years=60.0)
 
 
-def test_a_young_age_is_warned_of(run):  # noqa: F811
+def test_a_young_age_is_warned_of(run):
     _, _, printed = run("predict", "--age", "3")
     assert "an age of 3 years is outside" in printed
 
@@ -165,7 +136,7 @@ def test_raw_scans_are_preprocessed_as_the_models_volumes_and_as_said(tmp_path, 
     assert asked[0].changes == settings.model_dump(mode="json")
 
 
-def test_stripped_is_said_on_the_command_line(made, tmp_path, monkeypatch):  # noqa: F811
+def test_stripped_is_said_on_the_command_line(made, tmp_path, monkeypatch):
     asked = []
     (tmp_path / "scan.nii.gz").write_bytes(b"")
     monkeypatch.setattr(
@@ -187,7 +158,7 @@ def test_the_name_tells_an_agent_and_whose_mask_lies_beside_it(tmp_path):
     assert (found.modality, found.mask_path.name) == ("T1c", f"{stem}_space-SRI24_desc-brain_mask.nii.gz")
 
 
-def test_a_volume_of_other_directions_is_refused(made, tmp_path, capsys):  # noqa: F811
+def test_a_volume_of_other_directions_is_refused(made, tmp_path, capsys):
     """The box of SRI24, but R-A-S: taken as it is, left would be right."""
     path = tmp_path / "sub-1_space-SRI24_T1w.nii.gz"
     nib.save(nib.Nifti1Image(np.ones((30, 30, 20), np.float32), np.diag([8.0, 8, 8, 1])), path)
@@ -210,14 +181,14 @@ def test_a_volume_of_other_directions_is_refused(made, tmp_path, capsys):  # noq
         ("forecast", ["--disease", "HC", "--years"], "--years: give one or more"),
     ],
 )
-def test_what_cannot_be_done_is_not_taken_for_something_else(run, command, words, sentence):  # noqa: F811
+def test_what_cannot_be_done_is_not_taken_for_something_else(run, command, words, sentence):
     status, _, printed = run(command, *words, scans=command != "generate")
     (line,) = [line for line in printed.splitlines() if line.startswith("braing3n:")]
     assert status == 2
     assert sentence in line
 
 
-def test_what_the_model_hardly_saw_is_warned_of(run, one, asked):  # noqa: F811
+def test_what_the_model_hardly_saw_is_warned_of(run, one, asked):
     """Its training people have HC, AD or PD, and T1 scans at one site."""
     unseen = "hardly any or no training "
     status, out, printed = run("generate", "--modality", "FLAIR", "--disease", "AD", scans=False)
@@ -239,7 +210,7 @@ def test_a_class_that_the_model_was_built_for_and_never_saw_is_warned_of():
     assert warn_of_conditions({}, population) == []
 
 
-def test_a_forecast_beyond_the_training_ages_is_warned_of_and_reported(run, one, asked):  # noqa: F811
+def test_a_forecast_beyond_the_training_ages_is_warned_of_and_reported(run, one, asked):
     words = one, "--disease", "HC", "--age", "75"
     assert "is outside" not in run("forecast", *words, "--years", "1", scans=False)[2]
     _, out, printed = run("forecast", *words, "--years", "1", "20", "--guidance", "2.5", scans=False)
@@ -248,7 +219,7 @@ def test_a_forecast_beyond_the_training_ages_is_warned_of_and_reported(run, one,
     assert (sampled["guidance"], sampled["n_steps"]) == (2.5, 4)
 
 
-def test_of_one_scan_the_time_left_is_printed_before_it_is_done(run):  # noqa: F811
+def test_of_one_scan_the_time_left_is_printed_before_it_is_done(run):
     for command, words, says in (
         ("generate", ["--n", "2", "--steps", "4"], ["generate: scans 1 to 2 of 2, steps: 1/4 in"]),
         ("forecast", ["--disease", "HC", "--steps", "4"], ["forecast: sub-07_ses-1_T1w, steps: 1/4 in"]),
@@ -264,7 +235,7 @@ def test_of_one_scan_the_time_left_is_printed_before_it_is_done(run):  # noqa: F
             assert line.endswith(" s left")
 
 
-def test_predictions_name_the_people_that_the_probes_are_of(run, made):  # noqa: F811
+def test_predictions_name_the_people_that_the_probes_are_of(run, made):
     _, out, _ = run("predict")
     found = json.loads((out / "predict.json").read_text())["TrainingPeople"]
     training = made[1][made[1]["split"] == "train"]
@@ -282,7 +253,7 @@ def test_predictions_name_the_people_that_the_probes_are_of(run, made):  # noqa:
         ("generate", ["--n", "2", "--steps", "2"]),
     ],
 )
-def test_the_report_lists_every_image_and_picture_as_synthetic(run, command, words):  # noqa: F811
+def test_the_report_lists_every_image_and_picture_as_synthetic(run, command, words):
     status, out, _ = run(command, *words, scans=command != "generate")
     assert status == 0
     images = {path.name for path in out.iterdir() if path.suffix in (".gz", ".png")}
@@ -291,14 +262,14 @@ def test_the_report_lists_every_image_and_picture_as_synthetic(run, command, wor
     assert len(images) > 1
 
 
-def test_a_preprocessed_volume_whose_own_space_is_unknown_is_warned_of(run):  # noqa: F811
+def test_a_preprocessed_volume_whose_own_space_is_unknown_is_warned_of(run):
     _, out, printed = run("reconstruct")
     assert not list(out.glob("*space-native*"))
     assert "images are in SRI24 alone" in printed
     assert "images are in SRI24 alone" not in run("encode")[2]
 
 
-def test_a_counterfactual_that_does_not_keep_the_person_is_warned_of(run, monkeypatch):  # noqa: F811
+def test_a_counterfactual_that_does_not_keep_the_person_is_warned_of(run, monkeypatch):
     def change(dit, tokens, *_):
         warnings.warn("the person is not kept: ...", RuntimeWarning, stacklevel=2)
         return tokens
@@ -311,7 +282,7 @@ def test_a_counterfactual_that_does_not_keep_the_person_is_warned_of(run, monkey
     )
 
 
-def test_the_report_has_the_options_the_model_and_the_scans_that_were_used(run, made, one, tmp_path):  # noqa: F811
+def test_the_report_has_the_options_the_model_and_the_scans_that_were_used(run, made, one, tmp_path):
     _, out, _ = run("predict", "--age", "60")
     found = json.loads((out / "predict.json").read_text())
     assert found["AgeYears"] == 60
@@ -330,7 +301,7 @@ def test_the_report_has_the_options_the_model_and_the_scans_that_were_used(run, 
     }
 
 
-def test_images_of_an_earlier_call_are_warned_of(run, asked):  # noqa: F811
+def test_images_of_an_earlier_call_are_warned_of(run, asked):
     _, _, printed = run("generate", "--n", "3", scans=False)
     assert "earlier call" not in printed
     _, out, printed = run("generate", "--n", "1", scans=False)
@@ -338,7 +309,7 @@ def test_images_of_an_earlier_call_are_warned_of(run, asked):  # noqa: F811
     assert len(list(out.glob("*.nii.gz"))) == 3
 
 
-def test_forecasts_have_names_of_their_own_and_years_that_people_were_followed(run, one, asked, made):  # noqa: F811
+def test_forecasts_have_names_of_their_own_and_years_that_people_were_followed(run, one, asked, made):
     status, _, printed = run("forecast", one, "--disease", "HC", "--years", "1", "1.00001", scans=False)
     assert status == 2
     assert "--years: two of them would both be 1y" in printed
@@ -369,7 +340,7 @@ def test_follow_up_is_of_enough_training_people():
         ("counterfactual", ["--disease", "AD", "--guidance", "1e20"]),
     ],
 )
-def test_numbers_that_no_machine_can_do_are_refused(run, command, words):  # noqa: F811
+def test_numbers_that_no_machine_can_do_are_refused(run, command, words):
     status, _, printed = run(command, *words, scans=command == "counterfactual")
     assert status == 2
     assert "Must be <=" in printed

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -19,9 +17,6 @@ from braing3n.phantoms.scanner import scan_head
 from braing3n.pretrain.model import MaskedAutoencoder
 from braing3n.tokenizer.model import Tokenizer
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
-from conftest import made  # noqa: F401
-
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 QUICK = {"spacing_mm": 4.0, "brain_extraction": "deepbet", "n_deepbet_networks": 1}
 QUICK |= {"n4_spacing_mm": 18.0, "n4_iterations": [20, 20]}
@@ -35,7 +30,7 @@ COMMANDS = {
 
 
 @pytest.fixture(scope="module")
-def model(made, tmp_path_factory):  # noqa: F811
+def model(made, tmp_path_factory):
     """A tiny model folder whose scans are preprocessed quickly at 4 mm."""
     folder = tmp_path_factory.mktemp("model") / "export"
     shutil.copytree(made[0], folder)

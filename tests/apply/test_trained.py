@@ -23,46 +23,12 @@ from braing3n.export.pretrained import from_pretrained
 from braing3n.preprocess.space.grid import Grid, encode_affine, encode_nifti
 from braing3n.volumes.pack import load_volume, locate_grid, to_model_grid
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
-from conftest import made  # noqa: F401
+from .conftest import GRID, read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-GRID = Grid((30, 30, 20), 8.0, (3.5, -235.5, 1.0))  # SRI24's box at 8 mm
 
 
-@pytest.fixture
-def scan(tmp_path):
-    """A preprocessed visit: an ellipsoid with a gradient, its mask and its affine."""
-    places = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in GRID.shape), indexing="ij"))
-    mask = (places**2).sum(axis=0) < 0.35
-    image = np.where(mask, 3 + places[0] + 0.3 * places[1], 0).astype(np.float32)
-    folder = tmp_path / "scans"
-    files = {"preproc": encode_nifti(image, GRID), "mask": encode_nifti(mask.astype(np.uint8), GRID)}
-    files["inverse_xfm"] = encode_affine(np.eye(4))
-    (folder / "lab" / "sub-07" / "ses-1" / "anat").mkdir(parents=True)
-    for kind, content in files.items():
-        derivative_path(folder, "lab", "07", "1", "", "T1", kind).write_bytes(content)
-    return folder / "lab"
-
-
-@pytest.fixture
-def run(made, scan, tmp_path, capsys):  # noqa: F811
-    """A function: a command's words -> (status, its folder of results, what it printed)."""
-
-    def run(command, *words, scans=True):
-        out = tmp_path / "out"
-        status = main([command, *[str(scan)] * scans, "--model", str(made[0]), "-o", str(out), *words])
-        printed = capsys.readouterr()
-        return status, out, printed.out + printed.err
-
-    return run
-
-
-def read(path):
-    return np.asarray(nib.load(path).dataobj)
-
-
-def test_features_are_the_encoders_on_what_training_sees(run, made, scan):  # noqa: F811
+def test_features_are_the_encoders_on_what_training_sees(run, made, scan):
     status, out, _ = run("encode", "--tokens")
     assert status == 0
     table = pd.read_parquet(out / "features.parquet")
@@ -223,7 +189,7 @@ def test_an_earlier_calls_volumes_are_not_taken_again(tmp_path, monkeypatch):
     assert (found.subject, found.grid) == ("08", grid)
 
 
-def test_a_file_that_is_only_named_space_sri24_is_refused(made, tmp_path, capsys):  # noqa: F811
+def test_a_file_that_is_only_named_space_sri24_is_refused(made, tmp_path, capsys):
     path = tmp_path / "sub-1_space-SRI24_T1w.nii.gz"
     words = ["encode", str(path), "--model", str(made[0]), "-o", str(tmp_path / "out")]
     nib.save(nib.Nifti1Image(np.zeros((5, 5, 5), np.float32), np.eye(4)), path)

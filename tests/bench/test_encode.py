@@ -11,7 +11,7 @@ TINY = """
 import sys
 from pathlib import Path
 import encode
-from conftest import ENCODER, PROBE, SHAPE, write_models
+from invented_run import ENCODER, PROBE, SHAPE, write_models
 folder = Path(sys.argv[1])
 volumes = encode.CONFIG.volumes.model_copy(update={"shape": SHAPE, "spacing_mm": 8.0})
 changes = {"pretrain": ENCODER, "probe": PROBE, "volumes": volumes}

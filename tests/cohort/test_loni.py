@@ -125,11 +125,11 @@ def test_a_score_out_of_range_is_none():
         ({}, ""),
     ],
 )
-def test_thick_and_small_series_are_told(facts, said):
+def test_thick_and_small_series_are_flagged(facts, said):
     assert loni.classify_size(facts, 3.0, 50) == said
 
 
-def test_echo_times_that_are_not_told_are_not_short():
+def test_echo_times_that_are_not_given_are_not_short():
     assert loni.has_short_echo({"echo_times_ms": "2.98"})
     assert not any(loni.has_short_echo({"echo_times_ms": text}) for text in ("", "12,96", "98"))
 

@@ -10,7 +10,7 @@ and, where needed,
     HANDFUL_TABLES: tables that the miniature lacks for the handful.
     read_fences(section): its files, tables (path below the raw folder -> text) and prose, where the section
         has a form of its own.
-    arrange(fixture): the fixture with what the generic reading cannot know mended.
+    arrange(fixture): the fixture, corrected where the generic reading cannot know.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def read(tmp_path, paths, tables=None, options=None):
     return run_ingest("fcon1000", tmp_path / "raw", tmp_path, options)
 
 
-def test_swapped_columns_are_told_apart_by_their_cells(tmp_path):
+def test_swapped_columns_are_distinguished_by_their_cells(tmp_path):
     if not SPECIFICATIONS.is_dir():
         pytest.skip("../shared/cohorts is not beside this checkout")
     tables = read_fixture("fcon1000").tables

@@ -41,8 +41,10 @@ def test_the_openmp_that_torch_loads_does_not_spin_for_long():
 
 @pytest.mark.parametrize(("name", "value"), [("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "7")])
 def test_what_a_user_set_of_waiting_stays(name, value):
-    told, _ = run(f"import os, braing3n; print({{n: os.environ.get(n) for n in {WAITING}}})", **{name: value})
-    assert eval(told) == dict.fromkeys(WAITING) | {name: value}
+    printed, _ = run(
+        f"import os, braing3n; print({{n: os.environ.get(n) for n in {WAITING}}})", **{name: value}
+    )
+    assert eval(printed) == dict.fromkeys(WAITING) | {name: value}
 
 
 def test_a_process_bound_to_one_cpu_gets_one_thread_and_says_so():
@@ -51,19 +53,21 @@ def test_a_process_bound_to_one_cpu_gets_one_thread_and_says_so():
         f"{SET.format(3)}\n"
         "import torch; print(torch.get_num_threads(), os.environ['OPENBLAS_NUM_THREADS'])"
     )
-    told, said = run(code)
-    assert told.split() == ["1", "1"]
+    printed, said = run(code)
+    assert printed.split() == ["1", "1"]
     assert said == "braing3n: 3 threads are asked for; this process may use 1.\n"
 
 
 def test_threads_that_are_set_after_torch_is_loaded_count():
-    told, _ = run(f"import torch\n{SET.format(1)}\nprint(torch.get_num_threads())")
-    assert told.strip() == "1"
+    printed, _ = run(f"import torch\n{SET.format(1)}\nprint(torch.get_num_threads())")
+    assert printed.strip() == "1"
 
 
 def test_processes_under_torchrun_share_a_nodes_threads():
-    told, _ = run(f"{SET.format(2)}\nimport os; print(os.environ['OMP_NUM_THREADS'])", LOCAL_WORLD_SIZE="2")
-    assert told.strip() == "1"
+    printed, _ = run(
+        f"{SET.format(2)}\nimport os; print(os.environ['OMP_NUM_THREADS'])", LOCAL_WORLD_SIZE="2"
+    )
+    assert printed.strip() == "1"
 
 
 def test_a_command_without_threads_has_one(monkeypatch):
@@ -201,7 +205,9 @@ class OtherError(Exception):
         ("os.access", True, OtherError, "of a library"),
     ],
 )
-def test_a_full_disk_is_told_from_a_librarys_own_error(tmp_path, monkeypatch, name, answer, error, said):
+def test_a_full_disk_is_distinguished_from_a_librarys_own_error(
+    tmp_path, monkeypatch, name, answer, error, said
+):
     def save(path):
         path.write_text("half")
         raise OtherError("of a library")

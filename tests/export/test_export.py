@@ -24,7 +24,7 @@ from braing3n.export.statistics import describe_population, find_percentiles, me
 from braing3n.longitudinal.contracts import PAIRS
 from braing3n.nets.weights import write_weights
 
-from .conftest import export
+from .invented_run import export
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

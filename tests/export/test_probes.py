@@ -11,7 +11,7 @@ from braing3n.export import files
 from braing3n.export.probes import fit_probes, measure_bias
 from braing3n.export.statistics import describe_population, measure_space
 
-from .conftest import PROBE, export, make_labels, write_models
+from .invented_run import PROBE, export, make_labels, write_models
 
 
 @pytest.fixture(scope="module")

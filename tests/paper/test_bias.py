@@ -60,7 +60,7 @@ def test_a_diagnosis_of_one_site_is_named_with_who_else_is_there(results):
     assert not [text for text in describe_places(results.read("labels")) if text.startswith("HC ")]
 
 
-def test_a_diagnosis_whose_site_nobody_shares_cannot_be_told_apart(make_results):
+def test_a_diagnosis_whose_site_nobody_shares_cannot_be_separated(make_results):
     people = [
         person("hbn", "p1", "Paediatric", site="RU"),
         person("hbn", "p2", "Paediatric"),

@@ -22,7 +22,7 @@ def test_cohorts_count_people_and_follow_up(results):
     assert table.loc["made_up", "Sites"] == "n/a: no site is known (N = 0)"
 
 
-def test_terms_are_those_of_the_cohorts_file_and_what_is_not_told_says_so(make_results):
+def test_terms_are_those_of_the_cohorts_file_and_what_is_not_known_says_so(make_results):
     people = [{"cohort": key, "person_id": key} for key in ("adni", "hbn", "made_up", "mine")]
     mine = {"mine": {"kind": "bids", "reason": "x"}}
     table = build_terms(make_results(people, expected=mine)).frame.set_index("Cohort")

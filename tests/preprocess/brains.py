@@ -64,7 +64,7 @@ def write_brain(path, shape=(36, 42, 34), spacing_mm=5.0, to_brain=None, modalit
 
 
 def make_row(path, subject_id="01", modality="T1", **facts):
-    """An inventory row; a stripped, bias-corrected scan in its scanner's space unless told otherwise."""
+    """An inventory row; a stripped, bias-corrected scan in its scanner's space unless given otherwise."""
     row = {"cohort": "invented", "subject_id": subject_id, "session_id": "", "run": "", "modality": modality}
     row |= {
         "path": str(path),

@@ -1,4 +1,4 @@
-"""A small atlas made of an invented brain, and what a worker is told and loads."""
+"""A small atlas made of an invented brain, and what a worker is given and loads."""
 
 import json
 
@@ -42,7 +42,7 @@ def settings():
 
 @pytest.fixture
 def job(tmp_path, atlas_path, settings):
-    """What a worker is told, with a store of its own."""
+    """What a worker is given, with a store of its own."""
     from braing3n.preprocess.shard import Job
 
     return Job(tmp_path / "store", settings, atlas_path, digest_file(atlas_path), None)

@@ -86,8 +86,13 @@ def train(trainer, n_steps, seed):
     for number in range(12):
         head, brain, spacing_mm = make_training_head(number)
         head, brain = head.transpose(2, 1, 0)[None], brain.transpose(2, 1, 0)[None].astype(np.int8)
-        told = {"spacing": list(spacing_mm[::-1])}, trainer.plans_manager, configuration, trainer.dataset_json
-        image, labels, _ = preprocessor.run_case_npy(head, brain, *told)
+        parts = (
+            {"spacing": list(spacing_mm[::-1])},
+            trainer.plans_manager,
+            configuration,
+            trainer.dataset_json,
+        )
+        image, labels, _ = preprocessor.run_case_npy(head, brain, *parts)
         heads.append((image, np.maximum(labels, 0)))
     losses = []
     for _ in range(n_steps):

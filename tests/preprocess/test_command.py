@@ -106,7 +106,7 @@ def test_the_bytes_are_those_of_the_shard_command(tmp_path, type_in, atlas_path,
     assert len(mine) == 11  # two volumes and pictures, a mask, four transforms, a segmentation, the sidecar
 
 
-def test_contrasts_are_told_by_names_or_by_options(tmp_path, type_in):
+def test_contrasts_are_known_by_names_or_by_options(tmp_path, type_in):
     for name, modality in {"a.nii.gz": "T1", "b.nii.gz": "T2", "x_T1_post.nii.gz": "T1"}.items():
         write_brain(tmp_path / name, modality=modality)
     status, printed = type_in("x_T1_post.nii.gz", "--t1", "a.nii.gz", "--t2", "b.nii.gz", "-o", "out", *READY)
@@ -376,7 +376,7 @@ def test_missing_ants_is_reported_before_anything_is_fetched(tmp_path, type_in, 
     assert "fetching" not in printed
 
 
-def test_without_atlas_and_network_the_user_is_told_how_to_name_a_file(tmp_path, type_in, monkeypatch):
+def test_without_atlas_and_network_the_message_says_how_to_name_a_file(tmp_path, type_in, monkeypatch):
     from braing3n.core import resources
 
     write_brain(tmp_path / "t1.nii.gz")

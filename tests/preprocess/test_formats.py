@@ -1,4 +1,4 @@
-"""Every raw format reads as the same head: left, front and top where they are, and nobody's name told."""
+"""Every raw format reads as the same head: left, front and top where they are, and nobody's name printed."""
 
 import gzip
 import shutil
@@ -137,7 +137,7 @@ def test_dual_echo_gives_the_echo_that_the_modality_asks_for(tmp_path, plane, ve
         np.testing.assert_allclose(weak.affine, AFFINE, atol=1e-3)
 
 
-def test_dual_echo_in_one_file_is_told_apart_or_refused(tmp_path):
+def test_dual_echo_in_one_file_is_separated_or_refused(tmp_path):
     for name, vendor in (("good", "Philips Medical Systems"), ("stacked", "SIEMENS")):
         write_dicom(tmp_path / name, "one.dcm", IMAGE, AFFINE, "axial", True, 2, vendor=vendor)
     check(read_scan(tmp_path / "good", "DICOM", modality="T2"))
@@ -204,7 +204,7 @@ def test_a_copy_at_equal_distances_is_not_taken(tmp_path):
     assert load_image(tmp_path, "DICOM").shape == IMAGE.shape
 
 
-def test_a_missing_slice_is_refused_and_told(tmp_path):
+def test_a_missing_slice_is_refused_and_reported(tmp_path):
     paths = write_dicom(tmp_path / "I1", "{}.dcm", IMAGE, AFFINE, "axial")
     paths[6].unlink()
     with pytest.raises(ScanError) as caught:
@@ -289,8 +289,8 @@ def test_no_identity_is_in_anything_that_preprocessing_writes(tmp_path, job, cap
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
         assert [text for text in PLANTED if text.encode() in content or text in path.name] == []
-    told = " ".join([*capfd.readouterr(), caplog.text])
-    assert [text for text in PLANTED if text in told] == []
+    printed = " ".join([*capfd.readouterr(), caplog.text])
+    assert [text for text in PLANTED if text in printed] == []
 
 
 @pytest.fixture(scope="module")

@@ -222,7 +222,7 @@ def test_without_weights_one_sentence_says_what_where_from_and_which_setting(tmp
     (tmp_path / "my.yaml").write_text(f"resources: {{paths: {{sri24: {atlas}}}}}")
     words = ["preprocess", scan, "-o", "out", "--brain-extraction", "hd-bet", "--config", "my.yaml"]
     assert cli.main(words) == 2
-    told = capsys.readouterr().err.strip()
-    assert len(told.splitlines()) == 1
+    printed = capsys.readouterr().err.strip()
+    assert len(printed.splitlines()) == 1
     for part in ("hd-bet", "release_v1.5.0.zip", "zenodo.org/records/14445620", "resources.paths.hd-bet"):
-        assert part in told
+        assert part in printed

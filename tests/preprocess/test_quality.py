@@ -99,7 +99,7 @@ def plant(tmp_path):
     return rows
 
 
-def test_planted_bad_volumes_are_the_worst_and_told_why(tmp_path, tools):
+def test_planted_bad_volumes_are_the_worst_and_say_why(tmp_path, tools):
     cells = {row["subject_id"]: process_visit([row], tools).cells[0] for row in plant(tmp_path)}
     assert {cell["status"] for cell in cells.values()} == {"kept"}
     volumes = pd.DataFrame([{"volume_id": name, "cohort": "mine", **cell} for name, cell in cells.items()])
@@ -126,11 +126,11 @@ def test_numbers_reach_table_and_sidecar_and_what_there_is_not_is_null(tmp_path,
     def refuse(word):
         raise AssertionError(f"{word} is no JSON")
 
-    (told,) = json.loads(sidecar.read_text(), parse_constant=refuse)["Volumes"]
-    assert told["bias_field_range"] is None  # nothing was corrected
+    (found,) = json.loads(sidecar.read_text(), parse_constant=refuse)["Volumes"]
+    assert found["bias_field_range"] is None  # nothing was corrected
     assert np.isnan(table["bias_field_range"].iloc[0])
     for name in ("noise", "atlas_mutual_information", "atlas_coverage", "coverage"):
-        assert table[name].iloc[0] == told[name]
+        assert table[name].iloc[0] == found[name]
     assert table["atlas_coverage"].iloc[0] == 1
     assert imread(rows[0]["picture_path"], format="jpg").ndim == 3
 

@@ -118,7 +118,7 @@ def test_want_of_memory_is_a_reason_that_is_tried_again(tmp_path, tools, monkeyp
     assert not result.is_final
 
 
-def test_a_read_that_is_denied_while_writing_is_not_told_as_a_fault_of_the_output(tmp_path):
+def test_a_read_that_is_denied_while_writing_is_not_reported_as_a_fault_of_the_output(tmp_path):
     (tmp_path / "input").write_text("1")
     error = PermissionError(errno.EACCES, "denied", str(tmp_path / "input"))
     with pytest.raises(PermissionError), write_atomically(tmp_path / "output"):

@@ -265,7 +265,7 @@ def test_a_segmentation_of_a_companion_takes_the_companions_way(tmp_path, tools)
     ("fault", "reason"),
     [("moved", "on no grid"), ("fractions", "whole numbers"), ("truncated", "lesion"), ("empty", "no image")],
 )
-def test_a_segmentation_of_no_use_is_told_and_costs_no_scan(tmp_path, tools, fault, reason):
+def test_a_segmentation_of_no_use_is_reported_and_costs_no_scan(tmp_path, tools, fault, reason):
     scan = write_brain(tmp_path / "scan.nii.gz")
     path, _ = delineate(tmp_path / "lesion.nii.gz", scan, shift_mm=4.0 if fault == "moved" else 0.0)
     if fault == "fractions":

@@ -38,6 +38,6 @@ class InventedVolumes:
         return self.images[i], self.mask
 
     def load_levels(self, i, out):
-        """No level, and every voxel told apart: so images need not be multiples of a level, or numbers."""
+        """No level, and every voxel distinct: so images need not be multiples of a level, or numbers."""
         out[...] = 0
         return np.arange(out.size), self.images[i].ravel()

@@ -168,12 +168,12 @@ class Anything:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [({"model": Anything()}, "holds more than tensors"), ({"epoch": 1}, "holds no dictionary of tensors")],
 )
-def test_what_is_no_weights_is_refused(content, told, tmp_path):
+def test_what_is_no_weights_is_refused(content, message, tmp_path):
     torch.save(content, path := tmp_path / "release.pth")
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         read_checkpoint(path)
     path.write_text("no weights")
     with pytest.raises(CheckpointError, match=r"release\.pth: "):

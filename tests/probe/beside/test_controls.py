@@ -68,17 +68,6 @@ def test_random_labels_stay_at_chance(controls, settings):
     assert (single["n_cases"] + single["n_controls"] == 90).all()
 
 
-def test_of_200_random_labels_as_many_are_false_alarms_as_a_binomial_law_allows():
-    """Of 120 people, as `bench/coverage.py` has them."""
-    names = [f"p{k:03d}" for k in range(120)]
-    labels = pd.DataFrame({"volume_id": names, "person_id": names, "group_id": names, "cohort": "mine"})
-    labels = labels.assign(site="mine/a", modality="T1", split="train")
-    features = np.random.default_rng(5).normal(size=(120, 30))
-    count = count_random(run(features, labels, ProbeSettings(n_random_labels=200)))
-    assert (count["low"], count["high"]) == (4, 16)
-    assert count["verdict"] == "met", count["value"]
-
-
 @pytest.fixture(scope="module")
 def phantoms(fetch_resource):
     """A label table of 120 phantoms, and their volumes on voxels of 16 mm."""
