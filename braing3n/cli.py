@@ -72,6 +72,8 @@ def _write_completion(arguments: list[str]) -> str:
     """The script by which a shell completes words, commands and options."""
     from cyclopts import App
 
+    if arguments[:1] in (["-h"], ["--help"]):
+        return f"braing3n completion {'|'.join(SHELLS)}: print a completion script for a shell."
     shell = next((name for name in SHELLS if [name] == arguments[:1]), None)
     if shell is None:
         raise BrainG3nError(f"completion: name a shell: {', '.join(SHELLS)}.")

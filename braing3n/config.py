@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from braing3n.cohort.settings import CohortSettings
 from braing3n.config_fit import find_misfit
 from braing3n.control.settings import ControlSettings
 from braing3n.core.errors import ConfigurationError
 from braing3n.core.settings import (
+    Name,
     OptimiserSettings,
     ResourceSettings,
     Settings,
@@ -81,10 +82,8 @@ MOVED = {
 class Config(Settings):
     """One run: what goes in, how each stage is set."""
 
-    run: str = setting("full", "name of the results folder", pattern=r"^[a-z][a-z0-9_]*$")
-    cohorts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], CohortSettings] = setting(
-        dict, "cohort key -> where it lies"
-    )
+    run: Name = setting("full", "name of the results folder")
+    cohorts: dict[Name, CohortSettings] = setting(dict, "cohort key -> where it lies")
     permissions: Literal["umask", "group", "private"] = setting(
         "umask", "who may read results: as the umask says, the user's group too, or the user alone"
     )

@@ -104,6 +104,11 @@ def test_a_shell_that_is_not_known_is_one_sentence(capsys):
     assert "name a shell: bash, zsh, fish" in capsys.readouterr().err
 
 
+def test_help_of_completion_names_the_shells(capsys):
+    assert main(["completion", "--help"]) == 0
+    assert "bash|zsh|fish" in capsys.readouterr().out
+
+
 def test_usage_begins_with_the_programs_name(capsys):
     for words in (["pretrain", "train"], ["strays", "list"]):
         main([*words, "--help"])

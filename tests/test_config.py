@@ -56,8 +56,11 @@ from braing3n.upkeep.config_files import ROOT, SCHEMA_PATH, YAML_PATH, render_sc
         ({"preprocess": {"seed": 2**32}}, "'preprocess.seed': "),
         (
             {"diffusion": {"optimiser": {"lr": math.inf}}},
-            "'diffusion.optimiser.lr': Input should be a finite",
+            "'diffusion.optimiser.lr': must be a finite",
         ),
+        ({"run": "my run"}, "'run': 'my run' must be lower-case letters, digits and _"),
+        ({"cohorts": {"Lake": {}}}, "'Lake' must be lower-case letters, digits and _, and begin with a"),
+        ({"cohorts": {"lake": "data"}}, "'cohorts.lake': must be a mapping of settings, not 'data'"),
         ({"pretrain": {"optimiser": {"betas": [2, 0.9]}}}, "'pretrain.optimiser.betas.0': "),
         ({"volumes": {"shape": [0, 0, 0]}}, "'volumes.shape.0': "),
         ({"tokenizer": {"widths": [64, 32, 16, -8]}}, "'tokenizer.widths.3': "),

@@ -128,14 +128,31 @@ def test_setup_builds_with_locked_tools_alone(tmp_path):
     assert "--hash=sha256:" in text
 
 
+# What a run needs of the checkout.
+KEPT = {
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "Snakefile",
+    "environment.yml",
+    "pyproject.toml",
+    "requirements.lock",
+}
+KEPT |= {"braing3n", "cohorts", "config", "envs", "profiles", "slurm", "workflow"}
+
+
 def read_docker():
-    """Folder, instructions and entry point of the Dockerfile."""
+    """Folder, what is copied, installation and entry point of the Dockerfile."""
     lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
     found = dict(
         line.split(" ", 1) for line in lines if line and not line.startswith("#")
     )  # the last of each
     assert found["FROM"].startswith("python:")
-    return found["WORKDIR"], found["COPY"].split(), found["RUN"], json.loads(found["ENTRYPOINT"])
+    assert found["COPY"].split() == [".", "."]
+    ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] != "#"]
+    assert ignored[0] == "*"
+    copied = {line[1:] for line in ignored if line[0] == "!"}
+    return found["WORKDIR"], copied, found["RUN"], json.loads(found["ENTRYPOINT"])
 
 
 def read_apptainer():
@@ -145,24 +162,24 @@ def read_apptainer():
     found = {name: part.strip() for name, part in zip(names, parts[1:], strict=True)}
     assert "From: python:" in parts[0]
     path = re.search(r'PATH="([^:"]+)', found["environment"])[1]
-    copied, folder = found["files"].split()
+    copied = dict(line.split() for line in found["files"].splitlines())
+    (folder,) = {place.removesuffix(f"/{name}") for name, place in copied.items()}
     program, *words = shlex.split(found["runscript"].removeprefix("exec "))
     assert words.pop() == "$@"
-    return folder, [copied, "."], found["post"].splitlines()[-1].strip(), [f"{path}/{program}", *words]
+    return folder, set(copied), found["post"].splitlines()[-1].strip(), [f"{path}/{program}", *words]
 
 
 @pytest.mark.parametrize("read", [read_docker, read_apptainer])
 def test_an_image_is_installed_by_make_setup_and_runs_the_bids_app(read):
     folder, copied, installed, entry = read()
-    assert copied == [".", "."]
+    assert copied == KEPT, "no scans and no results that lie in the checkout"
     assert installed == "make setup"
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert entry == [f"{folder}/.venv/bin/{name}" for name in scripts] + ["bids-app"]
     arguments = ["/data", "/out", "participant", "--participant-label", "01"]
     find_app(entry[1]).parse_args(arguments, exit_on_error=False, print_error=False)
-    left_out = (ROOT / ".dockerignore").read_text().split()
-    assert {".venv", "results"} <= set(left_out)
-    assert not {"requirements.lock", "Makefile", "braing3n", "pyproject.toml"} & set(left_out)
+    tracked = subprocess.run(["git", "ls-files", *KEPT], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {line.split("/")[0] for line in tracked.stdout.splitlines()} == KEPT
 
 
 @pytest.mark.parametrize(("status", "ends"), [(0, 0), (1, 2)])

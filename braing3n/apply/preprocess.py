@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from braing3n.core.errors import BrainG3nError, ResourceError, show_text
 from braing3n.core.resources import REGISTRY, RESOURCES_DIR
 from braing3n.core.runtime import make_folder, overlap, set_permissions, write_atomically
 from braing3n.core.scratch import open_scratch
-from braing3n.core.settings import parse_section
+from braing3n.core.settings import validate
 from braing3n.inventory.contracts import INVENTORY
 from braing3n.preprocess.settings import PreprocessSettings
 
@@ -122,7 +121,7 @@ def _settle_settings(request: Request):
     config = load_config(request.config_path) if request.config_path else Config()
     set_permissions(config.permissions)
     chosen = config.preprocess.model_dump(mode="json") | dict(request.changes)
-    return parse_section(PreprocessSettings, json.dumps(chosen)), config.resources
+    return validate(PreprocessSettings, chosen, "preprocess"), config.resources
 
 
 def _list_visits(cohort: str, scans: Sequence[Scan]) -> list[VisitRows]:

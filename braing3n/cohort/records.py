@@ -260,6 +260,10 @@ class CohortTables:
             for column, close in table.guess_columns().items()
         ]
 
+    def list_absent(self) -> list[str]:
+        """The declared tables that no file is: name and the expression of the file's name."""
+        return [f"'{name}' ({open_.table.files})" for name, open_ in self.tables.items() if not open_.paths]
+
     def list_unused_rows(self) -> dict[str, list[str]]:
         """Rows of no scan, by table."""
         return {name: keys for name, table in self.tables.items() if (keys := table.list_unused())}

@@ -89,7 +89,7 @@ EXTRAS = {
 def name_extra(module: str) -> str:
     """The sentence about a module that an extra would install; empty: no extra has it."""
     extra = EXTRAS.get(module.partition(".")[0])
-    return f"'{module}' is not installed; add it by pip install 'braing3n[{extra}]'." if extra else ""
+    return f"'{module}' is not installed; add it in the checkout: pip install '.[{extra}]'." if extra else ""
 
 
 def require(*modules: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -33,6 +34,7 @@ def _check_each_once(values: tuple) -> tuple:
 
 
 EachOnce = AfterValidator(_check_each_once)
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # part of a folder's and a rule's name
 
 
 def setting(
@@ -188,15 +190,24 @@ def read_settings(source: str | Path) -> Any:
 def _explain(model: type[Settings], error: ErrorDetails) -> str:
     """One sentence for pydantic's first complaint."""
     # Behind the key pydantic names the kind of number or none that did not fit.
-    location = [str(part) for part in error["loc"] if part != "constrained-int"]
+    location = [str(part) for part in error["loc"] if part not in ("constrained-int", "[key]")]
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
         known = _known_keys(model, location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}."
         return f"unknown key '{key}'; {hint}"
-    message = error["msg"].removeprefix("Value error, ")
+    message = _reword(error)
     return f"'{key}': {message}." if key else f"{message}."
+
+
+def _reword(error: ErrorDetails) -> str:
+    """Pydantic's complaint in the words of a configuration file."""
+    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return f"must be a mapping of settings, not {error['input']!r}"
+    if error["type"] == "string_pattern_mismatch":  # of a `Name`
+        return f"{error['input']!r} must be lower-case letters, digits and _, and begin with a letter"
+    return re.sub(r"^(Value error, |(Input|String) should )", lambda m: "must " if m[2] else "", error["msg"])
 
 
 def _known_keys(model: type[Settings], location: list[str]) -> list[str]:

@@ -1,3 +1,3 @@
 """A cohort's inventory and tables to records, one row a volume."""
 
-STAGE_VERSION = 4
+STAGE_VERSION = 5

@@ -178,7 +178,7 @@ class ScanLabels:
         levels = self._find_levels(answer)
         value = decode(answer.text, levels) if answer.text else ""
         if value is None:
-            self._flag(answer, f"the code {answer.text!r} is not known")
+            self._flag(answer, f"the code {answer.text!r} is not known, so {field} stays empty")
         record = {field: value or "", f"{field}_source": answer.source}
         if field == "dx":
             record["dx_detail"] = spell_out(answer.text, levels) if answer.text else ""

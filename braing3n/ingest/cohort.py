@@ -80,22 +80,33 @@ def _read_declared(
     reader.check_codes(key)
     for scan in left_out.to_dict("records"):
         reader.use_rows(read_facts(scan))
-    known = {
-        *DIAGNOSES,
-        *options.get("keep_dx", ()),
-    }  # other words are a cohort's own, which it keeps on request
-    unknown = sorted({row["dx"] for row in rows if row["dx"]} - known)
-    if unknown:
-        raise CohortError(
-            f"{key}: the cohort's file makes dx {', '.join(map(repr, unknown))}, which is none of "
-            f"{', '.join(DIAGNOSES)}; correct its codes (dx_detail keeps other words)."
-        )
+    _check_values(key, rows, options)
+    if absent := ", ".join(reader.list_absent()):
+        print(show_text(f"{key}: no file is one of the tables {absent}; fields of theirs stay empty."))
     for sentence in reader.list_slips():
         print(show_text(f"{key}: {sentence}"))
     for name, keys in reader.list_unused_rows().items():
         shown = ", ".join(keys[:N_SHOWN]) + (" ..." if len(keys) > N_SHOWN else "")
         print(show_text(f"{key}: {len(keys)} ids of the table '{name}' have no scan: {shown}"))
     return pd.DataFrame(rows)
+
+
+def _check_values(key: str, rows: list[dict[str, Any]], options: Mapping[str, Any]) -> None:
+    """Check that a cohort's codes stand for values that the records may have.
+
+    Raises:
+        CohortError: names the field and the values.
+    """
+    diagnoses = (*DIAGNOSES, *options.get("keep_dx", ()))  # other words are a cohort's own, kept on request
+    closed = {name: rule for name, (kind, rule) in RECORDS.items() if kind is str and isinstance(rule, tuple)}
+    for name, allowed in (closed | {"dx": diagnoses}).items():
+        odd = sorted({row.get(name) or "" for row in rows} - {"", *allowed})
+        if odd:
+            more = " (dx_detail keeps other words)" if name == "dx" else ""
+            raise CohortError(
+                f"{key}: the cohort's file makes {name} {', '.join(map(repr, odd))}, which is none of "
+                f"{', '.join(filter(None, allowed))}; correct its codes{more}."
+            )
 
 
 def read_facts(scan: Mapping[str, str]) -> dict[str, str]:

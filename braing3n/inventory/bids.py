@@ -60,9 +60,8 @@ def find_bids_scans(raw_dir: Path, cohort: str, options: Mapping[str, Any] | Non
         CohortError: no folder, or a participants.tsv without its id column.
     """
     if not raw_dir.is_dir():
-        raise CohortError(
-            f"{cohort}: the raw folder '{raw_dir}' does not exist; correct cohorts.{cohort}.raw_dir."
-        )
+        fault = "is a file; name its folder as" if raw_dir.exists() else "does not exist; correct"
+        raise CohortError(f"{cohort}: the raw folder '{raw_dir}' {fault} cohorts.{cohort}.raw_dir.")
     _check_participants(raw_dir / "participants.tsv", cohort)
     walk = Walk()
     segmentations: list[Segmentation] = []

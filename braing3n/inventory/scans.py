@@ -21,6 +21,8 @@ from braing3n.inventory.files import list_files, to_prefix
 
 PAIRED = ("NIfTI pair", "Analyze")
 SECOND_COPY = "a second copy"
+NO_MODALITY = f"its modality is none of {', '.join(MODALITIES)}"
+KNOWN_MODALITIES = {name.lower(): name for name in MODALITIES}
 # (paths of a series' files, their stamp) -> the header's facts
 ReadHeader = Callable[[list[str], str], Mapping[str, str]]
 
@@ -83,7 +85,8 @@ def find_scans(
         CohortError: no such folder, or a table that choosing needs cannot be read.
     """
     if not raw_dir.is_dir():
-        raise CohortError(f"{key}: the raw folder '{raw_dir}' does not exist; correct cohorts.{key}.raw_dir.")
+        fault = "is a file; name its folder as" if raw_dir.exists() else "does not exist; correct"
+        raise CohortError(f"{key}: the raw folder '{raw_dir}' {fault} cohorts.{key}.raw_dir.")
     walk = Walk()
     candidates = sort_files(cohort, raw_dir, walk)
     found, delineated = [], []
@@ -96,6 +99,12 @@ def find_scans(
             walk.left_out.append((scan, reason))
         else:
             found.append((scan, candidate))
+    odd = [(scan, reason) for scan, reason in walk.left_out if reason.startswith(NO_MODALITY)]
+    if odd:
+        walk.warnings.append(
+            f"scans left out for their modality: {len(odd)}, such as {odd[0][0].path}: {odd[0][1]}. In the "
+            "cohort's file give their pattern a modality or a reason, or correct its group or `classify`"
+        )
     scans = [_settle(scan, is_taken=True) for scan in _choose(found, cohort, options, walk)]
     if cohort.keep or cohort.family:
         scans = _ask_tables(scans, cohort, key, options, walk)
@@ -216,7 +225,10 @@ def describe(
     modality = cohort.classify(scan.facts, options) if cohort.classify else scan.modality
     if modality.startswith("-"):
         return scan, modality[1:]
-    return replace(scan, modality=modality), ""
+    known = KNOWN_MODALITIES.get(modality.lower())
+    if known is None:
+        return scan, f"{NO_MODALITY} ('{modality}')"
+    return replace(scan, modality=known), ""
 
 
 def _choose(

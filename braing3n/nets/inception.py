@@ -15,7 +15,7 @@ WIDTH = 2048
 FILE_NAME = f"weights-inception-2015-12-05-{SHA256_PREFIX}.pth"
 SOURCE = f"{FILE_NAME} of torch-fidelity's release v0.2.0 (github.com/toshas/torch-fidelity)"
 NO_WEIGHTS = f"no Inception weights are given; they are {SOURCE}"
-NO_PACKAGE = "the package torch-fidelity is not installed; add it by pip install 'braing3n[fidelity]'"
+NO_PACKAGE = "the package torch-fidelity is not installed; add it in the checkout: pip install '.[fidelity]'"
 
 
 class Inception:

@@ -43,7 +43,10 @@ def read_head(path: str | Path) -> dict[str, Any]:
         if claimed != size - 8 - n_bytes:
             raise ValueError(f"its tensors claim {claimed} bytes and it holds {size - 8 - n_bytes}")
         record = json.loads(metadata.get("braing3n", "{}"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CheckpointError(f"{path}: cannot be read ({reason}); correct its path.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a safetensors file of ours ({error}); train it again.") from None
     if not isinstance(record, dict):
         raise CheckpointError(f"{path}: its record is no object but {type(record).__name__}; train it again.")

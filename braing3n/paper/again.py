@@ -35,7 +35,8 @@ def find_stale(config: Path) -> list[str]:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         printed = done.stderr.strip().splitlines() or ["no reason given"]
-        raise ConfigurationError(f"{config}: the workflow cannot be planned: {printed[-1]}")
+        reason = printed[-1].removeprefix("braing3n: ")
+        raise ConfigurationError(f"{config}: the workflow cannot be planned: {reason}")
     return describe_stale(done.stdout)
 
 

@@ -34,8 +34,11 @@ def run_training(arguments: list[str]) -> list[str]:
 
 def _split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     options: dict[str, str] = {}
-    while arguments and arguments[0].startswith("--"):
+    while arguments and arguments[0].startswith("-"):
         name, *rest = arguments
+        if name in ("-h", "--help"):
+            print(f"braing3n {USAGE}")
+            raise SystemExit(0)
         if name not in ("--gpus", "--log") or not rest or (name == "--gpus" and not rest[0].isdigit()):
             raise BrainG3nError(f"run-training: {name} is not understood; {USAGE}.")
         options[name], arguments = rest[0], rest[1:]

@@ -326,7 +326,7 @@ def test_inceptions_features_are_of_the_users_file_alone(compare, tmp_path, monk
     row = tables["distances"].set_index("quantity").loc["3D-FID"]
     assert status == 0
     assert np.isnan(row["value"])
-    assert row["reason"].endswith("pip install 'braing3n[fidelity]'")
+    assert row["reason"].endswith("pip install '.[fidelity]'")
 
 
 def test_networks_for_medical_images_stand_under_their_own_names(compare, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Books balance, groups stay together, shards are stable."""
+"""Accounting rows add up, groups stay together, shards are stable."""
 
 import subprocess
 

@@ -143,4 +143,4 @@ def test_the_light_installation_runs_all_but_preprocessing(made, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "bundle/models/model.pt").exists()
     last = done.stdout.strip().splitlines()[-1]
-    assert last == "'ants' is not installed; add it by pip install 'braing3n[preprocess]'."
+    assert last == "'ants' is not installed; add it in the checkout: pip install '.[preprocess]'."

@@ -172,7 +172,10 @@ def test_units_and_levels_of_the_description_are_used(read):
     assert list(records["dx"]) == ["HC", "HC", ""]
     assert records["dx_detail"].iloc[2] == "fibromyalgia"
     assert list(records["handedness"]) == ["R", "R", "L"]
-    assert "participants.tsv:group, sub-002: the code '7' is not known" in records["qc_flag"].iloc[2]
+    assert (
+        "participants.tsv:group, sub-002: the code '7' is not known, so dx stays"
+        in records["qc_flag"].iloc[2]
+    )
 
 
 def test_a_visits_table_has_units_and_levels_of_its_own(read):
@@ -209,7 +212,7 @@ def test_words_for_healthy(read, word):
 def test_a_number_alone_is_no_sex(read):
     records = read({"participants.tsv": PLAIN.replace("\tF", "\t1")})
     assert records["sex"].iloc[0] == ""
-    assert "sub-001: the code '1' is not known" in records["qc_flag"].iloc[0]
+    assert "sub-001: the code '1' is not known, so sex stays empty" in records["qc_flag"].iloc[0]
 
 
 def test_a_broken_description_and_an_empty_table_are_flags(read):

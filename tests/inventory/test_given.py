@@ -53,7 +53,7 @@ def test_where_weights_lie_is_nothing_that_results_depend_on(data):
 @pytest.mark.parametrize(
     ("section", "changes", "expected"),
     [
-        ("pretrain", {"weights": "none.safetensors"}, "none.safetensors: not a safetensors file of ours"),
+        ("pretrain", {"weights": "none.safetensors"}, "none.safetensors: cannot be read (No such file"),
         ("pretrain", {"weights": "tokenizer.safetensors"}, "holds Tokenizer, not MaskedAutoencoder"),
         ("pretrain", {"width": 24}, "mae.safetensors has width 12, and 24 is configured"),
         (

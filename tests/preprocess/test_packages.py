@@ -45,7 +45,7 @@ def test_a_missing_package_names_its_extra_before_the_work(
     monkeypatch.setitem(sys.modules, module, None)
     status, printed = type_in("t1.nii.gz", "-o", "out", "--brain-extraction", backend, *READY)
     assert status == 2
-    assert f"'{module}' is not installed; add it by pip install 'braing3n[{extra}]'." in printed
+    assert f"'{module}' is not installed; add it in the checkout: pip install '.[{extra}]'." in printed
     assert not (tmp_path / "out").exists()
 
 
@@ -53,4 +53,4 @@ def test_a_missing_package_of_any_command_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "xlwt", None)
     monkeypatch.setattr("braing3n.cli._dispatch", lambda *given: importlib.import_module("xlwt"))
     assert main(["resources", "list"]) == 2
-    assert "add it by pip install 'braing3n[workflow]'." in capsys.readouterr().err
+    assert "add it in the checkout: pip install '.[workflow]'." in capsys.readouterr().err

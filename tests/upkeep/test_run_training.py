@@ -46,6 +46,14 @@ def test_a_mistake_names_the_usage(words, sentence):
         run_training(words)
 
 
+@pytest.mark.parametrize("name", ["-h", "--help"])
+def test_help_is_its_usage(capsys, name):
+    with pytest.raises(SystemExit) as caught:
+        run_training([name])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("braing3n run-training [--gpus N]")
+
+
 def test_what_is_printed_and_what_fails_is_in_the_log_and_the_status_is_the_commands(tmp_path):
     command = [
         sys.executable,

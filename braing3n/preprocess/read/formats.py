@@ -89,7 +89,7 @@ def _check_names(path: Path) -> None:
         if any(mark in head for mark in POINTERS):
             raise ScanError(f"{file.name}: is a pointer of git-annex or Git LFS; fetch the image itself.")
         if is_gz and not is_compressed:
-            raise ScanError(f"{file.name}: its name ends in .gz, but it is not compressed; rename it.")
+            raise ScanError(f"{file.name}: its name ends in .gz, but it is not compressed; copy it again.")
         if file.suffix.lower() == ".nii" and is_compressed:
             raise ScanError(f"{file.name}: is compressed, but its name does not end in .gz; rename it.")
 
