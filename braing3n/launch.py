@@ -81,6 +81,9 @@ def start_run(
                 write_review(config)
                 report_strays(Path("results") / config.run, config.cohorts)
                 check_columns(config.probe.columns, find_raw_dirs(config.run, config.cohorts))
+                if "sweep" in arguments and not config.sweep_arms:
+                    sentence = "Table 5 is n/a: this run has no cohort of sweep.cohorts."
+                    print(f"braing3n: {sentence}", file=sys.stderr)
                 if not any(word.split("_")[0] in BEFORE_SPLITS for word in arguments):
                     check_splits(config)
                 if plans_only(arguments):

@@ -64,5 +64,5 @@ def test_a_layout_with_other_keys_and_a_file_that_runs_code_are_refused(weights,
 
 def test_a_missing_package_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'braing3n\[fidelity\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install '\.\[fidelity\]'"):
         inception.Inception(tmp_path / "weights.pth")

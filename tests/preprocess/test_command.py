@@ -372,7 +372,7 @@ def test_missing_ants_is_reported_before_anything_is_fetched(tmp_path, type_in, 
     words = ("t1.nii.gz", "-o", "out", "--resources", "here", "--brain-extraction", "none")
     status, printed = type_in(*words, config="")
     assert status == 2
-    assert "braing3n[preprocess]" in printed
+    assert "pip install '.[preprocess]'" in printed
     assert "fetching" not in printed
 
 

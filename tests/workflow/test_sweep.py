@@ -46,7 +46,7 @@ def test_a_run_without_its_cohorts_or_asked_for_none_plans_none_of_it(tmp_path):
         assert not [rule for rule in planned if rule in JOBS]
         assert planned["train_tokenizer"] == 1
     done = snakemake(tmp_path, "sweep", "--dry-run", config=write_config(tmp_path, cohorts=[]))
-    assert "Table 5 is n/a: no cohort of sweep.cohorts is in this run." in done.stdout + done.stderr
+    assert "Table 5 is n/a: this run has no cohort of sweep.cohorts." in done.stdout + done.stderr
 
 
 def test_table_5_alone_trains_nothing_on_the_whole_corpus(tmp_path):

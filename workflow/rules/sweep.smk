@@ -14,8 +14,6 @@ rule sweep:
     """All of Table 5 but the whole corpus's tokenizer, where the run has the sweep's cohorts."""
     input:
         SWEEP_RESULTS,
-    message:
-        "Table 5" if CONFIG.sweep_arms else "Table 5 is n/a: no cohort of sweep.cohorts is in this run."
 
 
 rule choose_sweep_volumes:
