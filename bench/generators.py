@@ -56,7 +56,7 @@ class Part:
 ENCODER = ("pretrain", "tokenizer")
 PARTS = {
     "diffusion": Part((11, 12, 13), 800, (*ENCODER, "diffusion")),
-    "longitudinal": Part((11, 12, 13), 800, (*ENCODER, "longitudinal")),
+    "longitudinal": Part((14, 15, 16), 1600, (*ENCODER, "longitudinal")),
 }
 
 

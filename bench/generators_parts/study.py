@@ -25,7 +25,7 @@ from braing3n.tokenizer.model import Tokenizer
 from braing3n.tokenizer.train import train_tokenizer
 
 CPU = torch.device("cpu")
-N_STEPS = {"pretrain": 1200, "tokenizer": 1440, "diffusion": 2000, "longitudinal": 1750}
+N_STEPS = {"pretrain": 1200, "tokenizer": 1440, "diffusion": 2000, "longitudinal": 2500}
 
 
 @dataclass
