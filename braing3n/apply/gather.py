@@ -200,6 +200,7 @@ def _add_named(modality: str, path: Path, found: Gathered, links_dir: Path) -> N
         held = ", ".join(other.names.values()) or "no image"
         raise BrainG3nError(f"{path}: holds {held}; give one file or one series as --{modality.lower()}.")
     scan = replace(other.scans[0], modality=modality)
+    found.left_out |= other.left_out
     is_certain = bool(other.certain) or path.name.startswith("sub-")
     found.add(scan, ", ".join(other.names.values()), is_certain=is_certain)
 

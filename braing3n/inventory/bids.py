@@ -14,7 +14,7 @@ from braing3n.cohort import Scan, Walk
 from braing3n.cohort.tables import ID_COLUMNS, find_column, read_rows
 from braing3n.core.errors import CohortError
 from braing3n.inventory.coverage import is_partial, measure_extent_mm
-from braing3n.inventory.files import list_files
+from braing3n.inventory.files import check_raw_dir, list_files
 from braing3n.inventory.scans import Segmentation, attach_segmentations
 from braing3n.inventory.sidecars import Sidecars, has_contrast, split_name
 
@@ -59,9 +59,7 @@ def find_bids_scans(raw_dir: Path, cohort: str, options: Mapping[str, Any] | Non
     Raises:
         CohortError: no folder, or a participants.tsv without its id column.
     """
-    if not raw_dir.is_dir():
-        fault = "is a file; name its folder as" if raw_dir.exists() else "does not exist; correct"
-        raise CohortError(f"{cohort}: the raw folder '{raw_dir}' {fault} cohorts.{cohort}.raw_dir.")
+    check_raw_dir(raw_dir, cohort)
     _check_participants(raw_dir / "participants.tsv", cohort)
     walk = Walk()
     segmentations: list[Segmentation] = []

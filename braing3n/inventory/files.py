@@ -23,6 +23,17 @@ FAULTS = {
 }
 
 
+def check_raw_dir(raw_dir: Path, key: str) -> None:
+    """A cohort's raw folder is there.
+
+    Raises:
+        CohortError: it is not, or it is a file.
+    """
+    if not raw_dir.is_dir():
+        fault = "is a file; name its folder as" if raw_dir.exists() else "does not exist; correct"
+        raise CohortError(f"{key}: the raw folder '{raw_dir}' {fault} cohorts.{key}.raw_dir.")
+
+
 def list_files(raw_dir: str | Path, skipped_dirs: Mapping[str, str], walk: Walk) -> Iterator[tuple[str, str]]:
     """Each file's path with a stamp of its size and time: those of a folder, by name, then its folders'.
 

@@ -16,8 +16,7 @@ from braing3n.cohort.dates import parse_date
 from braing3n.cohort.records import CohortTables
 from braing3n.cohort.tables import is_table
 from braing3n.core.contracts import MODALITIES
-from braing3n.core.errors import CohortError
-from braing3n.inventory.files import list_files, to_prefix
+from braing3n.inventory.files import check_raw_dir, list_files, to_prefix
 
 PAIRED = ("NIfTI pair", "Analyze")
 SECOND_COPY = "a second copy"
@@ -84,9 +83,7 @@ def find_scans(
     Raises:
         CohortError: no such folder, or a table that choosing needs cannot be read.
     """
-    if not raw_dir.is_dir():
-        fault = "is a file; name its folder as" if raw_dir.exists() else "does not exist; correct"
-        raise CohortError(f"{key}: the raw folder '{raw_dir}' {fault} cohorts.{key}.raw_dir.")
+    check_raw_dir(raw_dir, key)
     walk = Walk()
     candidates = sort_files(cohort, raw_dir, walk)
     found, delineated = [], []

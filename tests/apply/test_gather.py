@@ -50,3 +50,10 @@ def test_a_folder_of_several_images_or_none_is_refused_with_what_it_holds(tmp_pa
         write_scan(tmp_path / "in" / name)
     with pytest.raises(BrainG3nError, match=f"in: holds {held}; give one file or one series as --t1."):
         gather(tmp_path, T1=tmp_path / "in")
+
+
+def test_what_is_left_in_the_folder_is_reported(tmp_path):
+    write_scan(tmp_path / "in/sub-07/anat/sub-07_T1w.nii.gz")
+    write_scan(tmp_path / "in/sub-07/func/sub-07_task-rest_bold.nii.gz")
+    found = gather_scans([], {"T1": tmp_path / "in"}, [], Facts(), tmp_path / "links")
+    assert [Path(name).name for name in found.left_out] == ["sub-07_task-rest_bold.nii.gz"]

@@ -1,6 +1,7 @@
 """What `docs/adding_a_cohort.md` shows works as it stands."""
 
 import re
+import shutil
 
 import pytest
 
@@ -93,6 +94,16 @@ def test_a_scan_of_another_modality_is_left_out_and_the_pattern_named(lake):
     (warning,) = walk_cohort("lake", load_cohort("lake"), lake / "raw", {}, lake / "again").warnings
     assert "left out for their modality: 1, such as " in warning
     assert f"L01_2019-05-02_PD.nii.gz: {reason}" in warning
+
+
+@pytest.mark.parametrize("kind", ["lake", "bids"])
+def test_a_raw_folder_that_is_a_file_or_absent_says_which(lake, kind):
+    if kind == "bids":
+        shutil.copy(PAGE.parents[1] / "cohorts" / "bids.py", lake / "cohorts")
+    (lake / "file").touch()
+    for name, fault in (("file", "is a file; name its folder as"), ("none", "does not exist; correct")):
+        with pytest.raises(BrainG3nError, match=f"{name}' {fault} cohorts.mine.raw_dir"):
+            walk_cohort("mine", load_cohort(kind), lake / name, {}, lake / "work")
 
 
 def test_a_declared_table_that_no_file_is_is_named(lake):
