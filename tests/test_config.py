@@ -59,7 +59,7 @@ from braing3n.upkeep.config_files import ROOT, SCHEMA_PATH, YAML_PATH, render_sc
             "'diffusion.optimiser.lr': must be a finite",
         ),
         ({"run": "my run"}, "'run': 'my run' must be lower-case letters, digits and _"),
-        ({"cohorts": {"Lake": {}}}, "'Lake' must be lower-case letters, digits and _, and begin with a"),
+        ({"cohorts": {"Lake": {}}}, "'cohorts.Lake': 'Lake' must be lower-case letters, digits and _, and"),
         ({"cohorts": {"lake": "data"}}, "'cohorts.lake': must be a mapping of settings, not 'data'"),
         ({"pretrain": {"optimiser": {"betas": [2, 0.9]}}}, "'pretrain.optimiser.betas.0': "),
         ({"volumes": {"shape": [0, 0, 0]}}, "'volumes.shape.0': "),

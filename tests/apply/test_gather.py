@@ -31,8 +31,8 @@ def test_a_folder_of_one_image_is_that_image_with_the_contrast_that_is_given(tmp
 
 def test_the_visit_of_a_folder_is_that_of_the_scan_beside_it(tmp_path):
     write_scan(tmp_path / "in/sub-07/anat/sub-07_T1w.nii.gz")
-    other = write_scan(tmp_path / "flair.nii.gz")
-    scans = gather(tmp_path, T1=tmp_path / "in/sub-07", FLAIR=other)
+    other = write_scan(tmp_path / "other.nii.gz")
+    scans = gather(tmp_path, T1=other, FLAIR=tmp_path / "in")
     assert [(scan.subject_id, scan.modality) for scan in scans] == [("07", "FLAIR"), ("07", "T1")]
 
 
