@@ -1,5 +1,6 @@
 """What all tests share: where the checkout and the real data lie, and fetched resources."""
 
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -53,6 +54,28 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def run_child():
+    """A function: another function and its arguments -> the exit code of a process that runs it.
+
+    Children are forked by one server, which has imported what they need and run nothing.
+    """
+    context = multiprocessing.get_context("forkserver")
+    words = ("pretrain", "tokenizer", "sweep", "diffusion", "longitudinal", "probe.finetune")
+    ours = ("cli", "diffusion.sample", "latents.cache", "latents.command")
+    others = ("matplotlib.pyplot", "monai.networks.nets", "tensorboardX.proto.event_pb2", "torch._dynamo")
+    names = (*(f"{word}.train" for word in words), *ours)
+    context.set_forkserver_preload([*(f"braing3n.{name}" for name in names), *others])
+
+    def run(function, *arguments, **options):
+        child = context.Process(target=function, args=arguments, kwargs=options)
+        child.start()
+        child.join(300)
+        return child.exitcode
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Killed at any step, or asked to stop: a run that goes on ends with the bits of an undisturbed one."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -22,22 +21,6 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 N_STEPS = 24  # 8 volumes to train on, batches of 4, 12 epochs
-
-
-@pytest.fixture(scope="module")
-def run_child():
-    """Run a function of `tiny` in a process of its own; its exit code."""
-    context = multiprocessing.get_context("forkserver")  # which has imported all and run nothing
-    loops = [f"braing3n.{name}" for name in ("pretrain.train", "sweep.train", "diffusion.train")]
-    context.set_forkserver_preload([*loops, "matplotlib.pyplot", "tensorboardX", "torch._dynamo"])
-
-    def run(function, *arguments, **options):
-        child = context.Process(target=function, args=arguments, kwargs=options)
-        child.start()
-        child.join(120)
-        return child.exitcode
-
-    return run
 
 
 @pytest.fixture(scope="module")

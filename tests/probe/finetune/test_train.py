@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import multiprocessing
 import os
 import random
 import signal
@@ -231,15 +230,10 @@ def test_asked_to_stop_it_saves_and_goes_on_to_the_same_bits(volumes, tmp_path, 
 
 
 @pytest.mark.slow
-def test_killed_at_a_random_step_it_ends_with_the_same_table(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-
+def test_killed_at_a_random_step_it_ends_with_the_same_table(tmp_path, run_child):
     def run(function, folder, *rest):
         folder.mkdir(exist_ok=True)
-        child = context.Process(target=function, args=(folder, *rest), kwargs=SHORT)
-        child.start()
-        child.join(120)
-        return child.exitcode
+        return run_child(function, folder, *rest, **SHORT)
 
     number = random.SystemRandom().randrange(N_SHORT)
     print(f"killed within step {number}")
