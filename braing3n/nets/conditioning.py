@@ -62,7 +62,8 @@ class ConditionEmbedding(nn.Module):
         self.tables = nn.ModuleList(tables)
         for name in scalars:
             self.add_module(name, ScalarEmbedding(width))
-            self.register_parameter(f"null_{name}", nn.Parameter(torch.randn(width) * 0.02))
+            self.register_parameter(f"null_{name}", nn.Parameter(torch.empty(width)))
+            nn.init.normal_(getattr(self, f"null_{name}"), std=0.02)
         for table in tables:
             nn.init.normal_(table.weight, std=0.02)
 

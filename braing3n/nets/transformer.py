@@ -91,6 +91,8 @@ def encode_positions(grid: tuple[int, int, int], width: int) -> Tensor:
     20000 pi tokens (Vaswani et al. 2017); up to five channels left over by a width that 6 does not
     divide stay 0.
     """
+    if _is_shape_alone():
+        return torch.empty(math.prod(grid), width)
     n_frequencies = width // 6
     frequencies = 10000.0 ** (-torch.arange(n_frequencies, dtype=torch.float64) / n_frequencies)
     axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
@@ -110,6 +112,8 @@ def encode_short_positions(grid: tuple[int, int, int], width: int) -> Tensor:
     each channel's mean over the grid is taken away, and the code has 0.4 of the height. Channels that a
     width leaves over stay 0.
     """
+    if _is_shape_alone():
+        return torch.empty(math.prod(grid), width)
     n_frequencies = width // 6
     frequencies = 2 * torch.pi / torch.logspace(math.log10(2.5), math.log10(20.0), n_frequencies).double()
     axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
@@ -117,6 +121,11 @@ def encode_short_positions(grid: tuple[int, int, int], width: int) -> Tensor:
     code = torch.cat([part for axis in angles for part in (axis.sin(), axis.cos())], dim=1)
     code = SHORT_HEIGHT * (code - code.mean(dim=0))
     return functional.pad(code, (0, width - code.shape[1])).float()
+
+
+def _is_shape_alone() -> bool:
+    """Whether new tensors have no values; arithmetic on them imports PyTorch's compiler, for two seconds."""
+    return torch.get_default_device().type == "meta"
 
 
 def encode_scalars(values: Tensor, width: int) -> Tensor:

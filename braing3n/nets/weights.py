@@ -108,7 +108,7 @@ def load_model(kind: type[M], path: Path) -> M:
     recipe = cast("type[Model]", kind)  # both a module and a `Model`, which no one type says
     try:
         settings = read_settings(recipe.SETTINGS, record, path)
-        with torch.device("meta"):  # shapes without memory: a record may claim any size
+        with torch.device("meta"), _Undrawn():  # shapes without memory: a record may claim any size
             check_fit(recipe.from_record(settings, record), tensors, path)
         with _Undrawn():
             model = recipe.from_record(settings, record)

@@ -135,6 +135,7 @@ for command in commands:
     assert cli.main([name, scan, "--model", model, "-o", f"{out}/{name}", "--device", "cpu", *options]) == 0
 sample = ["--modality", "T1", "--disease", "AD", "--n", "1", "--device", "cpu"]
 assert cli.main(["generate", "--model", model, "-o", f"{out}/generate", *sample]) == 0
+assert "torch._dynamo" not in sys.modules  # the compiler, which nothing here compiles with: two seconds
 assert cli.main(["export", "--format", "monai", "--model", model, "-o", f"{out}/bundle"]) == 0
 try:
     braing3n.preprocess_scans(scan, out=f"{out}/brains", is_stripped=True)
