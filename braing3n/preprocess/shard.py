@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from braing3n.core.bids import label, volume_id
@@ -173,7 +175,8 @@ def _run_pool(
     if report is not None and steps is not None:
         Thread(target=lambda: [report(step) for step in iter(steps.get, None)], daemon=True).start()
     with ProcessPoolExecutor(n_workers, context, _start_worker, (steps,)) as pool:
-        futures = {pool.submit(run_visit, visits[index], job): index for index in sorted(visits)}
+        with _hide_main():
+            futures = {pool.submit(run_visit, visits[index], job): index for index in sorted(visits)}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -183,6 +186,17 @@ def _run_pool(
         finally:
             if steps is not None:
                 steps.put(None)  # ends the thread that reports them
+
+
+@contextmanager
+def _hide_main() -> Iterator[None]:
+    """Workers that start meanwhile import no main module: an unguarded script would run again in each."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _start_worker(steps=None) -> None:

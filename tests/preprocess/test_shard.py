@@ -223,27 +223,30 @@ def test_a_visit_whose_process_dies_is_an_exclusion(tmp_path, job, monkeypatch):
     assert "died" in done[1][0]["reason"]
 
 
-def test_a_worker_computes_with_one_thread_and_its_parent_needs_no_pytorch(tmp_path):
+def test_an_unguarded_script_runs_once_without_pytorch_and_its_workers_compute_with_one_thread(
+    tmp_path,
+):
     (tmp_path / "counting.py").write_text(
-        "import sys\n"
-        "from braing3n.preprocess import shard\n"
         "def run_visit(visit, job):\n"
         "    import ants, torch\n"
         "    from threadpoolctl import threadpool_info\n"
         "    return [torch.get_num_threads(), *(pool['num_threads'] for pool in threadpool_info())]\n"
-        "if __name__ == '__main__':\n"
-        "    import counting\n"
-        "    from braing3n.config import PreprocessSettings\n"
-        "    shard.run_visit = counting.run_visit\n"
-        "    job = shard.Job('', PreprocessSettings(), '', '', None)\n"
-        "    ((_, numbers),) = shard.run_visits([[{}]], job, 4)\n"
-        "    print(set(numbers), 'torch' in sys.modules)\n"
+    )
+    (tmp_path / "script.py").write_text(  # as people write one: nothing stands behind `if __name__ ...`
+        "import sys, counting\n"
+        "from braing3n.config import PreprocessSettings\n"
+        "from braing3n.preprocess import shard\n"
+        "print('started')\n"
+        "shard.run_visit = counting.run_visit\n"
+        "job = shard.Job('', PreprocessSettings(), '', '', None)\n"
+        "((_, numbers),) = shard.run_visits([[{}]], job, 4)\n"
+        "print(set(numbers), 'torch' in sys.modules, sys.modules['__main__'].__file__ == __file__)\n"
     )
     paths = os.pathsep.join([str(ROOT), str(tmp_path)])
     environment = {name: text for name, text in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    command = [sys.executable, str(tmp_path / "counting.py")]
+    command = [sys.executable, str(tmp_path / "script.py")]
     printed = subprocess.check_output(command, env=environment | {"PYTHONPATH": paths}, text=True)
-    assert printed.split() == ["{1}", "False"]
+    assert printed.split() == ["started", "{1}", "False", "True"], "workers do not run the script again"
 
 
 def test_killed_in_the_middle_and_run_again_gives_the_same_bytes(tmp_path, run, atlas_path, settings):
