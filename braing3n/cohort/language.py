@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_type_hints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -288,3 +290,62 @@ class Cohort:
     find_scans: Callable[[Path, str, Mapping[str, Any]], Walk] | None = None
     read_records: Callable[[Path, str, pd.DataFrame], pd.DataFrame] | None = None
     write_miniature: Callable[[Path, dict, ResourceSettings], None] | None = None
+
+
+PARTS = (Pattern, Preference, Table, Cell, Fact, Fixed, Option, Miniature, Cohort)
+ADVICE = {
+    "tuple_type": "give a tuple; of one part it ends in a comma, as in ('-9',)",
+    "string_type": "give a text, in quotation marks",
+    "mapping_type": "give a mapping, as in {'M': 'male'}",
+    "dict_type": "give a mapping, as in {'M': 'male'}",
+    "callable_type": "give a function",
+}
+
+
+def check_types(part: object) -> None:
+    """Check a declaration, and all parts within it, against what their fields are declared to hold.
+
+    A text in place of a tuple of texts, the slip of a forgotten comma, is else read letter by letter.
+
+    Raises:
+        ValueError: says which field of which part holds what, and what it should.
+    """
+    from pydantic import ValidationError
+
+    kind = type(part)
+    name = next((text for text in (getattr(part, "name", ""), getattr(part, "path", "")) if text), "")
+    for item in fields(part):  # type: ignore[arg-type]  # one of PARTS
+        value = getattr(part, item.name)
+        try:
+            _read_types(kind)[item.name].validate_python(value)  # type: ignore[arg-type]  # classes are hashable
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = item.name + "".join(
+                f"[{step!r}]" for step in first["loc"] if not str(step).startswith("function")
+            )
+            given = repr(first["input"])
+            given = given if len(given) <= 60 else f"{given[:57]}..."
+            advice = ADVICE.get(first["type"], f"give {item.type}")
+            owner = f"{kind.__name__}({name!r})" if name else kind.__name__
+            raise ValueError(f"{owner} has {place} = {given}; {advice}.") from None
+        for inner in _list_parts(value):
+            check_types(inner)
+
+
+def _list_parts(value: object) -> list[object]:
+    """The parts of a declaration within a field's value."""
+    if isinstance(value, PARTS):
+        return [value]
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ()
+    return [part for item in inner for part in _list_parts(item)]
+
+
+@cache
+def _read_types(kind: type) -> dict[str, Any]:
+    """What checks each field's value. No module imports the two names that annotations alone need."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    unread = {"pd": SimpleNamespace(DataFrame=Any), "ResourceSettings": Any}
+    hints = get_type_hints(kind, localns=unread)
+    strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    return {name: TypeAdapter(hint, config=strict) for name, hint in hints.items()}

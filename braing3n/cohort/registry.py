@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
-from braing3n.cohort.language import Cell, Cohort, Pattern, Table
+from braing3n.cohort.language import Cell, Cohort, Pattern, Table, check_types
 from braing3n.core.contracts import MODALITIES, RECORD_COLUMNS
 from braing3n.core.errors import ConfigurationError, require_checkout
 
@@ -49,9 +50,15 @@ def load_cohort(kind: str) -> Cohort:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        cohort = module.COHORT
-    except (TypeError, NameError, AttributeError, SyntaxError, ImportError) as error:
-        raise ConfigurationError(f"cohorts/{kind}.py: cannot be read ({error}).") from None
+    except (Exception, SystemExit) as error:  # whatever the file does
+        lines = [
+            f", line {step.lineno}" for step in extract_tb(error.__traceback__) if step.filename == str(path)
+        ]
+        fault = f"{type(error).__name__}: {error}{''.join(lines[-1:])}"
+        raise ConfigurationError(f"cohorts/{kind}.py: cannot be read ({fault}).") from None
+    cohort = getattr(module, "COHORT", None)
+    if not isinstance(cohort, Cohort):
+        raise ConfigurationError(f"cohorts/{kind}.py: declares no cohort; write COHORT = Cohort(...).")
     _check_declaration(kind, cohort)
     return cohort
 
@@ -63,6 +70,7 @@ def _check_declaration(kind: str, cohort: Cohort) -> None:
         ConfigurationError: names the file, the slip and its correction.
     """
     try:
+        check_types(cohort)
         facts = set(IDS)
         for pattern in cohort.patterns:
             facts |= _check_pattern(pattern, has_classify=cohort.classify is not None)

@@ -27,7 +27,9 @@ class CohortSettings(Settings):
     @model_validator(mode="after")
     def _has_one_source(self):
         if not re.fullmatch("[a-z0-9_]*", self.kind):
-            raise ValueError(f"kind is the name of a file in cohorts/, such as bids, not {self.kind!r}")
+            raise ValueError(
+                f"kind names a file in cohorts/, of the letters a to z, digits and _, not {self.kind!r}"
+            )
         if bool(self.raw_dir) == bool(self.miniature):
             raise ValueError("give either raw_dir (a download) or miniature (options of phantoms)")
         return self

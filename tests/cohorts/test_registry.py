@@ -43,6 +43,12 @@ def test_an_unknown_kind_names_the_likely_one():
         load_cohort("phantoms")
 
 
+def declare(**parts):
+    """The text of a declaration."""
+    words = ", ".join(f"{name}={text}" for name, text in parts.items())
+    return f'COHORT = Cohort(title="x", source="", licence="", citation="", {words})'
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -57,13 +63,35 @@ def test_an_unknown_kind_names_the_likely_one():
         ),
         ("COHORT = Chort()", "Chort"),
         ("COHORT = (", "cannot be read"),
+        ("COHORT = 1 / 0", "ZeroDivisionError: division by zero, line 2"),
+        ("raise SystemExit(0)", "cannot be read"),
+        ("COHORT = None", "declares no cohort"),
+        ("COHORT = Cohort", "declares no cohort"),
+        ("", "declares no cohort"),
+        (declare(tables='Table("a", "a", {"id": "subject"})'), "tables = Table.*give a tuple"),
+        (declare(tables='(Table("a", "a", "id"),)'), "Table.'a'. has key = 'id'; give a mapping"),
+        (declare(tables='(Table("a", None, {}),)'), "Table.'a'. has files = None; give a text"),
+        (declare(tables='(Table("a", "a", {}, missing=("-9")),)'), "has missing = '-9'; give a tuple"),
+        (declare(tables='(Table("a", "a", {}, missing=(-9,)),)'), r"has missing.0. = -9; give a text"),
+        (declare(fields='{"age_years": Cell("a", "b")}'), "fields.'age_years'. = Cell.*give a tuple"),
+        (declare(fields='{"age_years": ("age",)}'), "= 'age'; give a function"),
+        (declare(fields="{3: ()}"), "= 3; give a text"),
+        (declare(fields='{"site": (Fixed(3),)}'), "Fixed has value = 3; give a text"),
+        (declare(fields='{"sex": (Cell("a", 3),)}'), "Cell has column = 3; give a text"),
+        (declare(fields='{"sex": (Cell("a", "b", ["F"]),)}'), r"Cell has codes = \['F'\]; give a mapping"),
+        (declare(fields='{"sex": (Cell("a", "b", {1: "F"}),)}'), "= 1; give a text"),
+        (declare(fields='{"sex": (Cell("a", "b", missing="-9"),)}'), "has missing = '-9'; give a tuple"),
+        (declare(patterns="(Pattern(5),)"), "Pattern has path = 5|Pattern.5. has path = 5; give a text"),
+        (declare(patterns='("a",)'), "patterns.0. = 'a'; give"),
     ],
 )
 def test_a_slip_in_a_cohort_file_is_one_sentence(tmp_path, monkeypatch, body, words):
     from braing3n.cohort import registry as cohorts
     from braing3n.core.errors import ConfigurationError
 
-    (tmp_path / "slip.py").write_text(f"from braing3n.cohort import Cohort\n{body}\n")
+    (tmp_path / "slip.py").write_text(
+        f"from braing3n.cohort import Cell, Cohort, Fixed, Pattern, Table\n{body}\n"
+    )
     monkeypatch.setattr(cohorts, "COHORTS_DIR", tmp_path)
     load = cohorts.load_cohort.__wrapped__
     with pytest.raises(ConfigurationError, match=words.replace("?", r"\?")) as caught:
