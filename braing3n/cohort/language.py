@@ -320,12 +320,10 @@ def check_types(part: object) -> None:
             _read_types(kind)[item.name].validate_python(value)  # type: ignore[arg-type]  # classes are hashable
         except ValidationError as error:
             first = error.errors()[0]
-            place = item.name + "".join(
-                f"[{step!r}]" for step in first["loc"] if not str(step).startswith("function")
-            )
+            place = item.name + "".join(f"[{step!r}]" for step in first["loc"])
             given = repr(first["input"])
             given = given if len(given) <= 60 else f"{given[:57]}..."
-            advice = ADVICE.get(first["type"], f"give {item.type}")
+            advice = ADVICE.get(first["type"], first["msg"].replace("Input", "it"))
             owner = f"{kind.__name__}({name!r})" if name else kind.__name__
             raise ValueError(f"{owner} has {place} = {given}; {advice}.") from None
         for inner in _list_parts(value):

@@ -81,8 +81,8 @@ def declare(**parts):
         (declare(fields='{"sex": (Cell("a", "b", ["F"]),)}'), r"Cell has codes = \['F'\]; give a mapping"),
         (declare(fields='{"sex": (Cell("a", "b", {1: "F"}),)}'), "= 1; give a text"),
         (declare(fields='{"sex": (Cell("a", "b", missing="-9"),)}'), "has missing = '-9'; give a tuple"),
-        (declare(patterns="(Pattern(5),)"), "Pattern has path = 5|Pattern.5. has path = 5; give a text"),
-        (declare(patterns='("a",)'), "patterns.0. = 'a'; give"),
+        (declare(patterns="(Pattern(5),)"), "Pattern.5. has path = 5; give a text"),
+        (declare(patterns='("a",)'), "patterns.0. = 'a'; it should be an instance of Pattern"),
     ],
 )
 def test_a_slip_in_a_cohort_file_is_one_sentence(tmp_path, monkeypatch, body, words):
